@@ -1,0 +1,1 @@
+"""Runnable measurements, each a ratio to a baseline of the same run."""

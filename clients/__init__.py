@@ -1,0 +1,1 @@
+"""What a device does: the Flower ClientApp, local training, its speech."""

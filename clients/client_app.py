@@ -1,0 +1,61 @@
+"""The Flower ``ClientApp``: what a device does with a message, in simulation and on an edge box."""
+
+from __future__ import annotations
+
+import time
+
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from clients.speech import find_device
+from clients.trainer import evaluate_globally, train
+from fedasr.runtime.answering import AnsweringApp
+from fedasr.runtime.flower_compat import array_record, arrays_of
+
+app = ClientApp()
+flower_app = AnsweringApp(app)
+"""The same for Flower's own runtimes: a failure is answered, not raised."""
+
+
+@app.train()
+def train_action(message: Message, context: Context) -> Message:
+    """Train on the device's speech; reply with the new weights and what was done."""
+    started = time.perf_counter()
+    device = find_device(message, context)
+    arrays, result = train(device, arrays_of(message))
+    metrics = MetricRecord(
+        {
+            "num-examples": len(device.rows),
+            "audio-milliseconds": round(1000 * float(device.seconds.sum(dtype="float64"))),
+            "train-loss": float(result.train_loss),
+            "steps": result.steps,
+            "utterances": result.utterances,
+            "seconds": time.perf_counter() - started,
+        }
+    )
+    return Message(RecordDict({"arrays": array_record(arrays), "metrics": metrics}), reply_to=message)
+
+
+@app.evaluate()
+def evaluate_action(message: Message, context: Context) -> Message:
+    """Evaluate the global model on the device's speech; reply with counts, which add up, not with rates."""
+    device = find_device(message, context)
+    found = evaluate_globally(device, arrays_of(message))
+    metrics = MetricRecord(
+        {
+            "num-examples": found.errors.utterances,
+            "loss": float(found.loss),
+            "words": found.errors.words,
+            "word-errors": found.errors.word_errors,
+            "characters": found.errors.characters,
+            "character-errors": found.errors.character_errors,
+        }
+    )
+    return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+
+@app.query("describe")
+def describe_action(message: Message, context: Context) -> Message:
+    """Say which partition this node is: Flower's node ids do not tell."""
+    reply = ConfigRecord({"partition-id": int(context.node_config["partition-id"])})
+    return Message(RecordDict({"node": reply}), reply_to=message)

@@ -1,0 +1,73 @@
+"""Local training and evaluation on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from clients.speech import Device
+from fedasr import seeds
+from fedasr.evaluation.evaluator import Evaluation, evaluate
+from fedasr.experiment import experiment
+from fedasr.models.weights import Arrays
+from fedasr.training import local
+from fedasr.training.batching import plan_batches
+from fedasr.training.schedules import learning_rate
+
+
+@lru_cache(maxsize=2)
+def resident(config_json: str) -> local.Resident:
+    """Return this process's model, built once and loaded anew for every client."""
+    run = experiment(config_json)
+    wanted = run.config.runtime.device
+    use_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
+    return local.Resident(run.model().to(torch.device("cuda" if use_cuda else "cpu")))
+
+
+def train(device: Device, arrays: Arrays) -> tuple[dict[str, npt.NDArray[Any]], local.LocalResult]:
+    """Train the global weights on the device's speech.
+
+    Every draw (batches, augmentation, dropout) is a function of the seed, the round and the client.
+
+    Raises:
+        InputError: an utterance cannot be decoded, and ``data.on_bad_audio`` is ``stop``.
+    """
+    config, speech = device.experiment.config, device.experiment.speech
+    model = resident(device.config_json)
+    rate = learning_rate(config.client, device.round, config.rounds)
+    state = local.init(model, arrays, config.client, rate)
+    where = (config.seed, "local-training", device.round, device.client)
+    rng = seeds.generator(*where)
+    target = model.parameters.device
+    with seeds.torch_scope(*where):
+        for rows in batches(device, rng):
+            local.step(state, speech.batch(rows, rng).to(target))
+    return local.final(state)
+
+
+def batches(device: Device, rng: np.random.Generator) -> Iterator[npt.NDArray[np.integer]]:
+    """Yield the batches of a round: ``client.epochs`` passes, or ``client.steps`` batches."""
+    config = device.experiment.config.client
+    if config.steps is None:
+        for _ in range(config.epochs):
+            yield from plan_batches(device.rows, device.seconds, config, rng)
+        return
+    left = config.steps
+    while left > 0 and len(device.rows):
+        for rows in plan_batches(device.rows, device.seconds, config, rng)[:left]:
+            left -= 1
+            yield rows
+
+
+def evaluate_globally(device: Device, arrays: Arrays) -> Evaluation:
+    """Evaluate the global weights on the device's own speech."""
+    run = device.experiment
+    model = resident(device.config_json)
+    model.load(arrays)
+    vocabulary = run.vocabulary if run.config.evaluate.decoder == "vocabulary" else ()
+    return evaluate(model.model, run.speech, run.tokenizer, np.asarray(device.rows), run.config.evaluate, vocabulary)

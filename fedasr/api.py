@@ -1,0 +1,56 @@
+"""The Python counterpart of the command line: what notebooks and scripts use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from fedasr.config.loading import load, override
+from fedasr.config.schema import Config
+from fedasr.results.compare import compare
+from fedasr.results.load import Run, load_run
+
+__all__ = ["Run", "compare", "load_run", "run"]
+
+
+def run(
+    config: str | Path | Mapping[str, Any] | DictConfig | Config,
+    out: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    quiet: bool = True,
+) -> Run:
+    """Run a config and return the run, with its report written once it is done.
+
+    Args:
+        config: a YAML file, the name of a file in ``simulations/`` without its suffix, or a config object.
+        out: the run folder; by default ``runs/<name>-<time>``. A folder that holds a run is refused unless ``resume``.
+        overrides: dotted keys and their values, such as ``{"rounds": 3, "client.epochs": 1}``.
+        resume: continue ``out`` from its last checkpoint; a finished run is returned as it is.
+        quiet: show no progress; otherwise it goes to standard error.
+
+    Returns:
+        The run. After Ctrl-C its ``status`` is ``interrupted``, and ``resume`` goes on from there.
+
+    Raises:
+        InputError: the config, the speech or the folder is wrong.
+    """
+    # These bring in torch and Flower, which reading a run needs not.
+    from rich.console import Console
+
+    from fedasr.runtime.launch import launch
+    from fedasr.runtime.progress import ProgressWatcher
+
+    checked = load(config)
+    if overrides:
+        checked = override(checked, overrides)
+    watcher = None if quiet else ProgressWatcher(Console(stderr=True, highlight=False, soft_wrap=True))
+    found = load_run(launch(checked, Path(out) if out is not None else None, resume, watcher))
+    if found.finished and not (found.path / "report.html").exists():
+        from fedasr.results.report import write_report
+
+        write_report(found)
+    return found

@@ -1,0 +1,59 @@
+"""``fedasr evaluate`` and ``fedasr transcribe``: a run's model on other speech."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedasr.cli.common import console, print_json
+
+Decoder = Annotated[str | None, typer.Option(help="greedy, beam or vocabulary; default: the run's own.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+
+    @app.command("evaluate", epilog="Example: fedasr evaluate runs/first --manifest speech/manifest.csv --split test")
+    def evaluate(
+        run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
+        manifest: Annotated[Path, typer.Option(help="A manifest of speech with transcripts.")],
+        split: Annotated[str | None, typer.Option(help="Only this split; default: all utterances.")] = None,
+        decoder: Decoder = None,
+        by: Annotated[str | None, typer.Option(help="A column whose values get a WER of their own.")] = None,
+        json: AsJson = False,
+    ) -> None:
+        """Report the WER and CER of a run's model on a manifest."""
+        from fedasr.evaluation.recognizer import evaluate_manifest
+
+        found = evaluate_manifest(run_dir, manifest, split, decoder, by)
+        if json:
+            print_json(found)
+            return
+        console.print(
+            f"WER {found['wer']:.4f}  CER {found['cer']:.4f}  {found['utterances']} utterances, {found['words']} words",
+            markup=False,
+        )
+        for value, row in found["by"].items():
+            console.print(
+                f"  {by} {value or '(none)'}: WER {row['wer']:.4f}, {row['utterances']} utterances", markup=False
+            )
+
+    @app.command("transcribe", epilog="Example: fedasr transcribe runs/first hello.wav")
+    def transcribe(
+        run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
+        audio: Annotated[list[Path], typer.Argument(help="Audio files.")],
+        decoder: Decoder = None,
+        json: AsJson = False,
+    ) -> None:
+        """Transcribe audio files with a run's model."""
+        from fedasr.evaluation.recognizer import transcribe_files
+
+        texts = transcribe_files(run_dir, audio, decoder)
+        if json:
+            print_json({"transcripts": [{"path": str(p), "text": t} for p, t in zip(audio, texts, strict=True)]})
+            return
+        for path, text in zip(audio, texts, strict=True):
+            typer.echo(f"{path}\t{text}")

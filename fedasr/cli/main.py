@@ -1,0 +1,78 @@
+"""The ``fedasr`` command: one group a file, and one place where errors become exit statuses."""
+
+from __future__ import annotations
+
+import sys
+from errno import EDQUOT, ENAMETOOLONG, ENOSPC
+from typing import Any
+
+import click
+import typer
+
+from fedasr.cli import data, evaluate, results, run
+from fedasr.cli.common import console
+from fedasr.errors import InputError, RunFailed, one_line
+
+app = typer.Typer(
+    name="fedasr",
+    help="Federated learning simulation for speech recognition.",
+    no_args_is_help=True,
+    suggest_commands=False,  # click suggests them itself
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+run.register(app)
+evaluate.register(app)
+results.register(app)
+app.add_typer(data.app, name="data")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 2 wrong input, 130 interrupted, 1 anything else."""
+    sys.exit(status(arguments))
+
+
+def status(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    try:
+        code: Any = app(args=arguments, prog_name="fedasr", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except InputError as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        return 2
+    except RunFailed as error:
+        console.print(f"failed: {error}", style="red", markup=False)
+        return 1
+    except click.exceptions.Abort:
+        return 130
+    except click.exceptions.NoArgsIsHelpError:
+        return 2  # the help has been printed
+    except click.ClickException as error:
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "fedasr"
+        text = " ".join(error.format_message().split())
+        console.print(f"error: {command}: {text} (see '{command} --help')", style="red", markup=False)
+        return 2
+    except (OSError, MemoryError) as error:
+        said = system_refusal(error)
+        if said is None:
+            raise
+        too_long = isinstance(error, OSError) and error.errno == ENAMETOOLONG
+        console.print(f"{'error' if too_long else 'failed'}: {one_line(said)}", style="red", markup=False)
+        return 2 if too_long else 1
+    except KeyboardInterrupt:
+        console.print("interrupted", style="yellow")
+        return 130
+
+
+def system_refusal(error: OSError | MemoryError) -> str | None:
+    """Return what the machine refused (a file, disk space, memory) in words; None where the code is to blame."""
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}"
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return error.strerror if error.errno in (ENOSPC, EDQUOT) else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""The typed schema of a run: every key, its meaning, its unit and its bounds.
+
+``docs/configuration.md`` is generated from this module, and ``loading.py`` checks a config against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+
+def key(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    reference: bool = False,
+) -> Any:
+    """Declare a config key: its default, what it means, and the values it may take.
+
+    ``low`` and ``high`` are inclusive bounds, ``above`` an exclusive lower one. With ``reference`` the key also takes
+    ``"package.module:attribute"``, the extension point for a user's own part.
+    """
+    meta = {"help": help, "choices": choices, "low": low, "high": high, "above": above, "reference": reference}
+    if callable(default):
+        return field(default_factory=default, metadata=meta)
+    return field(default=default, metadata=meta)
+
+
+def part(factory: Any, help: str) -> Any:
+    """Declare a section of the config."""
+    return field(default_factory=factory, metadata={"help": help})
+
+
+@dataclass
+class SyntheticConfig:
+    """Speech rendered by espeak-ng; see ``docs/synthetic-speech.md``."""
+
+    grammar: str = key("home", "what is said", choices=("home", "digits", "keywords", "words"))
+    words: list[str] = key(list, "the vocabulary of grammar `words`; one word an utterance")
+    language: str = key("en", "espeak-ng language of grammar `words` (`en`, `ar`, …)")
+    speakers: int = key(200, "training speakers, each a client under the natural partition", low=1)
+    test_speakers: int = key(24, "held-out speakers; no training speaker has their voice", low=1)
+    utterances_per_speaker: float = key(10.0, "mean utterances a training speaker", above=0)
+    test_utterances_per_speaker: int = key(8, "utterances of each held-out speaker", low=1)
+    activity: str = key("lognormal", "the law of utterances per speaker", choices=("constant", "lognormal", "pareto"))
+    activity_spread: float = key(0.8, "sigma of `lognormal`; tail exponent is 1 + 1/spread for `pareto`", above=0)
+    topic_alpha: float = key(1.0, "Dirichlet concentration of a speaker's topic preference; small is skewed", above=0)
+    clip_seconds: float = key(
+        0.0, "shorter utterances lie somewhere in a recording of this many seconds; 0: no more than their own", low=0
+    )
+    device: bool = key(True, "pass the voice through a device: gain, band limit, small room, noise")
+    min_snr_db: float = key(15.0, "lowest signal-to-noise ratio of a device, in decibels")
+    max_snr_db: float = key(40.0, "highest signal-to-noise ratio of a device, in decibels")
+
+
+@dataclass
+class PartitionConfig:
+    """How utterances become clients."""
+
+    name: str = key(
+        "natural",
+        "natural: one client a value of `column`; grouped: several values a client; iid; dirichlet: symmetric over"
+        " clients; dirichlet-prior: FedNLP's Dir(alpha·prior), equal-sized clients; quantity-*: skewed sizes;"
+        " feature-kmeans: skewed clusters of utterance embeddings",
+        choices=(
+            "natural",
+            "grouped",
+            "iid",
+            "dirichlet",
+            "dirichlet-prior",
+            "quantity-dirichlet",
+            "quantity-lognormal",
+            "quantity-power",
+            "feature-kmeans",
+        ),
+        reference=True,
+    )
+    column: str = key("speaker", "the column to partition on (speaker, text, accent, gender, any other)")
+    alpha: float = key(0.5, "Dirichlet concentration; small is skewed", above=0)
+    sigma: float = key(1.0, "sigma of the log-normal sizes", above=0)
+    exponent: float = key(1.2, "exponent of the power-law sizes", above=0)
+    clusters: int = key(10, "k of feature-kmeans", low=2)
+    min_utterances: int = key(1, "clients with fewer utterances are left out", low=1)
+
+
+@dataclass
+class FeatureConfig:
+    """Log-mel features."""
+
+    mel_bins: int = key(40, "mel bands", low=8, high=256)
+    window_ms: float = key(25.0, "analysis window in milliseconds", low=1, high=1000)
+    hop_ms: float = key(10.0, "hop between frames in milliseconds", low=1, high=1000)
+    normalize: str = key("utterance", "mean and variance per utterance, or none", choices=("utterance", "none"))
+
+
+@dataclass
+class AugmentConfig:
+    """Augmentation of training speech; evaluation never sees it."""
+
+    time_shift_ms: float = key(0.0, "largest random shift of the waveform, either way", low=0)
+    speed: float = key(0.0, "speed drawn from 1 ± this", low=0, high=0.5)
+    noise_snr_db: float | None = key(None, "lowest SNR of added noise in decibels (up to 40); absent: none")
+    gain_db: float = key(0.0, "gain drawn from ± this, in decibels", low=0)
+    frequency_masks: int = key(0, "SpecAugment frequency masks", low=0)
+    frequency_mask_bins: int = key(8, "widest frequency mask in mel bands", low=0)
+    time_masks: int = key(0, "SpecAugment time masks", low=0)
+    time_mask_share: float = key(0.1, "widest time mask as a share of the utterance", low=0, high=1)
+
+
+@dataclass
+class CacheConfig:
+    """The cache of features: bounded, keyed by content and parameters, safe for several processes."""
+
+    directory: str | None = key(None, "folder of the cache on disk; absent: the user's cache folder; `off`: none")
+    disk_mb: float = key(2048.0, "bound of the cache on disk in megabytes", above=0)
+    memory_mb: float = key(64.0, "bound of what each process keeps in memory, in megabytes", low=0)
+
+
+@dataclass
+class DataConfig:
+    """The speech and who holds it."""
+
+    corpus: str = key(
+        "synthetic",
+        "where the speech comes from",
+        choices=("synthetic", "manifest", "librispeech", "speechcommands", "commonvoice"),
+        reference=True,
+    )
+    manifest: str | None = key(None, "the table of corpus `manifest`: CSV, TSV, JSON Lines or Parquet")
+    root: str | None = key(None, "the folder of a public corpus (librispeech, speechcommands, commonvoice)")
+    subset: str | None = key(None, "librispeech: `train-clean-100`; commonvoice: `train.tsv`; else unused")
+    download: bool = key(False, "let torchaudio download the public corpus into `root` first")
+    where: dict[str, Any] = key(dict, "keep rows whose column has the value, or one of the listed values")
+    train_split: str = key("train", "the split that the clients hold")
+    test_split: str = key("test", "the split that the server evaluates on")
+    held_out: float = key(0.1, "share of speakers held out where the corpus has no splits", above=0, high=0.9)
+    clients: int | None = key(None, "how many clients, where the partitioner allows a choice", low=1)
+    min_seconds: float = key(0.0, "shorter utterances are left out", low=0)
+    max_seconds: float = key(30.0, "longer utterances are left out", above=0)
+    on_bad_audio: str = key("stop", "stop with a line, or skip and count", choices=("stop", "skip"))
+    synthetic: SyntheticConfig = part(SyntheticConfig, "corpus `synthetic`")
+    partition: PartitionConfig = part(PartitionConfig, "how utterances become clients")
+    features: FeatureConfig = part(FeatureConfig, "log-mel features")
+    augment: AugmentConfig = part(AugmentConfig, "augmentation of training speech")
+    cache: CacheConfig = part(CacheConfig, "the feature cache")
+
+
+@dataclass
+class ConformerConfig:
+    """What only `ctc-conformer` reads."""
+
+    heads: int = key(4, "attention heads; must divide `model.hidden`", low=1)
+    feedforward: int = key(4, "width of the feed-forward modules as a multiple of `model.hidden`", low=1)
+    kernel: int = key(15, "kernel of the convolution module in frames; odd", low=3)
+
+
+@dataclass
+class ModelConfig:
+    """The recogniser."""
+
+    name: str = key("ctc", "the model family", choices=("ctc", "ctc-conformer"))
+    encoder: str = key(
+        "blstm",
+        "encoder of `ctc`: recurrent, or dilated depth-wise convolutions",
+        choices=("lstm", "blstm", "dsconv"),
+    )
+    channels: list[int] = key(
+        lambda: [64, 96], "channels of the subsampling convolutions, one per layer; each halves the frame rate"
+    )
+    strides: list[int] = key(lambda: [2, 2], "stride of each subsampling convolution (1 keeps the frame rate)")
+    hidden: int = key(128, "width of the encoder (per direction for blstm)", low=1)
+    layers: int = key(1, "encoder layers", low=1)
+    kernel: int = key(9, "kernel of the dsconv encoder in frames; odd", low=3)
+    dropout: float = key(0.0, "dropout in the encoder", low=0, high=0.95)
+    norm: str = key("layer", "normalisation after each block (never BatchNorm)", choices=("layer", "group", "none"))
+    alphabet: str = key(
+        "latin",
+        "characters: `latin` (a-z, apostrophe), `arabic`, `auto` (collected from the training transcripts: on real"
+        " devices that would reveal which characters occur), or the characters themselves after `chars:`",
+    )
+    lowercase: bool = key(True, "lower-case transcripts before they are encoded")
+    conformer: ConformerConfig = part(ConformerConfig, "what only ctc-conformer reads")
+
+
+@dataclass
+class ClientConfig:
+    """Local training."""
+
+    optimizer: str = key("sgd", "the local optimiser", choices=("sgd", "adamw"))
+    learning_rate: float = key(0.1, "local learning rate", above=0)
+    momentum: float = key(0.0, "momentum of sgd", low=0, high=0.999)
+    weight_decay: float = key(0.0, "decoupled weight decay (adamw) or L2 (sgd)", low=0)
+    epochs: int = key(
+        1, "passes over the client's speech a round; 0: clients return the model unchanged (to measure overhead)", low=0
+    )
+    steps: int | None = key(None, "steps a round; where set, `epochs` is not read", low=1)
+    batch_size: int = key(8, "utterances a batch", low=1)
+    batch_seconds: float | None = key(None, "seconds of audio a batch; where set, `batch_size` is not read", above=0)
+    group_by_length: bool = key(True, "batches of similar length, so that less padding is computed")
+    clip_norm: float | None = key(5.0, "largest gradient norm of a step; absent: no clipping", above=0)
+    proximal: float = key(0.0, "FedProx: mu of the term mu/2·‖w − w_global‖²", low=0)
+    schedule: str = key("constant", "local learning rate over the rounds", choices=("constant", "linear", "cosine"))
+    final_scale: float = key(0.1, "where `linear` and `cosine` end, as a share of `learning_rate`", low=0, high=1)
+    warmup_rounds: int = key(0, "rounds over which the learning rate rises linearly", low=0)
+
+
+@dataclass
+class StrategyConfig:
+    """What the server does with the updates."""
+
+    name: str = key(
+        "fedavg",
+        "the server optimiser",
+        choices=("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedlamb"),
+    )
+    learning_rate: float = key(1.0, "server learning rate", above=0)
+    momentum: float = key(0.9, "momentum of fedavgm", low=0, high=0.9999)
+    beta1: float = key(0.9, "first-moment decay of fedadam, fedyogi, fedlamb", low=0, high=0.9999)
+    beta2: float = key(0.99, "second-moment decay of fedadam, fedyogi, fedlamb", low=0, high=0.99999)
+    tau: float = key(1e-3, "adaptivity of fedadam, fedyogi, fedlamb (Reddi et al. 2021: added to the root)", above=0)
+    weighting: str = key("examples", "weight of a client's update", choices=("examples", "seconds", "uniform"))
+    max_failed_share: float = key(0.5, "a round with a larger share of failed clients stops the run", low=0, high=1)
+
+
+@dataclass
+class SelectionConfig:
+    """Which devices take part in a round."""
+
+    name: str = key("uniform", "the selection strategy", choices=("uniform", "activity"), reference=True)
+    clients_per_round: int = key(10, "devices a round", low=1)
+    activity: str = key("utterances", "what `activity` counts", choices=("utterances", "seconds"))
+    exponent: float = key(1.0, "`activity` draws in proportion to the count to this power; 0 is uniform", low=0)
+
+
+@dataclass
+class EvaluateConfig:
+    """Evaluation."""
+
+    every: int = key(
+        1, "server-side evaluation every so many rounds, and after the last; 0: only after the last", low=0
+    )
+    decoder: str = key("greedy", "how hypotheses are found", choices=("greedy", "beam", "vocabulary"))
+    beam: int = key(8, "width of decoder `beam`", low=1)
+    vocabulary: list[str] = key(
+        list, "the phrases that decoder `vocabulary` chooses among; empty: the distinct training transcripts"
+    )
+    limit: int | None = key(None, "evaluate on so many utterances, drawn once with the seed; absent: all", low=1)
+    batch_size: int = key(32, "utterances a batch", low=1)
+    by: list[str] = key(list, "columns whose values get a WER of their own")
+    client_side: int = key(
+        0, "every so many rounds the selected clients evaluate the global model on their own speech; 0: never", low=0
+    )
+
+
+@dataclass
+class RuntimeConfig:
+    """Where the clients run."""
+
+    name: str = key(
+        "local", "our grid in this process and its workers, or Flower's engine on Ray", choices=("local", "flower")
+    )
+    executor: str = key(
+        "pool",
+        "serial: this process; pool: persistent workers; debug: serial, and a failing client raises with its inputs",
+        choices=("serial", "pool", "debug"),
+    )
+    workers: int = key(0, "worker processes of `pool` (Ray: concurrent clients); 0: one per core", low=0)
+    longest_first: bool = key(True, "start the clients with the most audio first, so that no worker waits at the end")
+    device: str = key("cpu", "where clients train", choices=("cpu", "cuda", "auto"))
+
+
+@dataclass
+class Config:
+    """A run."""
+
+    name: str = key("run", "name of the run")
+    seed: int = key(0, "every random draw is a pure function of it", low=0)
+    rounds: int = key(10, "rounds of federated training", low=0)
+    init_from: str | None = key(None, "a run folder or a weights file to start from")
+    data: DataConfig = part(DataConfig, "the speech and who holds it")
+    model: ModelConfig = part(ModelConfig, "the recogniser")
+    client: ClientConfig = part(ClientConfig, "local training")
+    strategy: StrategyConfig = part(StrategyConfig, "what the server does with the updates")
+    selection: SelectionConfig = part(SelectionConfig, "which devices take part in a round")
+    evaluate: EvaluateConfig = part(EvaluateConfig, "evaluation")
+    runtime: RuntimeConfig = part(RuntimeConfig, "where the clients run")
+
+
+def walk(schema: type = Config, prefix: str = "") -> list[tuple[str, Any]]:
+    """Return ``(dotted key, dataclass field)`` for every leaf of the schema, in order."""
+    rows: list[tuple[str, Any]] = []
+    for item in fields(schema):
+        sub = section(item)
+        if sub is not None:
+            rows += walk(sub, f"{prefix}{item.name}.")
+        else:
+            rows.append((f"{prefix}{item.name}", item))
+    return rows
+
+
+def section(item: Any) -> type | None:
+    """Return the dataclass of a section field, or None for a leaf."""
+    factory = item.default_factory
+    return factory if isinstance(factory, type) and is_dataclass(factory) else None

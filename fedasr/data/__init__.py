@@ -1,0 +1,1 @@
+"""Speech data: corpora, features, partitions."""

@@ -1,0 +1,152 @@
+"""A corpus whose utterances are audio files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fedasr.data.audio import READER_VERSION, AudioProblem, inspect, probe, read_audio, samples_at_16khz
+from fedasr.data.corpus import SAMPLE_RATE_HZ, BadAudio, Column, Waveform
+from fedasr.errors import InputError
+
+_digests: dict[str, tuple[int, int, bytes]] = {}
+"""Path to (size, time of change, digest): a file is hashed once a process as long as it does not change."""
+
+
+class FileCorpus:
+    """Utterances in audio files, read when they are asked for.
+
+    Args:
+        name: what messages call the corpus: the manifest, or the folder of a public corpus.
+        base: the folder that relative paths start from.
+        paths: the audio file of each utterance.
+        columns: the columns of ``Corpus``; without ``duration_s``, or where it is NaN, the audio headers are read. The
+            duration of a file whose header cannot be read is 0.
+        lines: the line of each utterance in ``name``, or None where it has no lines.
+    """
+
+    columns: Mapping[str, Column]
+
+    def __init__(
+        self,
+        name: str,
+        base: Path,
+        paths: Sequence[str],
+        columns: Mapping[str, Column],
+        lines: Sequence[int] | None = None,
+    ) -> None:
+        self.name = name
+        self.base = base
+        self.paths = paths
+        self.lines = lines
+        durations = columns.get("duration_s")
+        seconds = np.full(len(paths), np.nan, np.float32) if durations is None else durations.astype(np.float32)
+        self.declared: npt.NDArray[np.bool_] = ~np.isnan(seconds)
+        for row in np.flatnonzero(~self.declared).tolist():
+            seconds[row] = self._measure(row)
+        self.columns = {**columns, "duration_s": seconds}
+
+    def __len__(self) -> int:
+        """Return the number of utterances."""
+        return len(self.paths)
+
+    def path(self, index: int) -> Path:
+        """Return the path of the audio file of utterance ``index``."""
+        return self.base / self.paths[index]
+
+    def waveform(self, index: int) -> Waveform:
+        """Return utterance ``index`` as float32, mono, 16,000 Hz, shape ``(samples,)``, values within ±1.
+
+        Raises:
+            BadAudio: the audio is missing, empty, truncated or not audio.
+        """
+        try:
+            return read_audio(self.path(index))
+        except AudioProblem as error:
+            raise AudioProblem(f"{self.where(index)}: the audio {error}", error.kind) from None
+
+    def content_key(self, index: int) -> bytes:
+        """Return a digest of the bytes of the file, and of the version of the reader, 17 bytes.
+
+        Raises:
+            BadAudio: the file cannot be read.
+        """
+        try:
+            return bytes([READER_VERSION]) + file_digest(self.path(index))
+        except (OSError, ValueError) as error:
+            reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+            raise AudioProblem(f"{self.where(index)}: the audio {reason}", "missing") from None
+
+    def where(self, index: int) -> str:
+        """Return ``manifest.csv:17 (audio/a.flac)``, or the path alone where the corpus has no lines."""
+        if self.lines is None:
+            return str(self.path(index))
+        return f"{self.name}:{self.lines[index]} ({self.paths[index]})"
+
+    def bad_audio(self, rows: Iterable[int]) -> list[tuple[int, str]]:
+        """Return those of ``rows`` whose audio cannot be used, each with the reason.
+
+        The header and the last frame of each file are read (0.1 ms); damage in the middle of a file is found when it
+        is decoded. A file that a row before it lists already is bad too, and so is one that is not as long as the
+        table says.
+        """
+        found = []
+        first: dict[str, int] = {}
+        for row in map(int, rows):
+            path = os.path.normpath(self.path(row))
+            before = first.setdefault(path, row)
+            if before != row:
+                found.append((row, f"the audio is listed already: {self.where(before)}"))
+                continue
+            try:
+                frames, rate, _ = inspect(path)
+            except BadAudio as error:
+                found.append((row, f"the audio {error}"))
+                continue
+            seconds = float(self.columns["duration_s"][row])
+            if self.declared[row] and not agree(seconds, frames / rate):
+                found.append((row, disagreement(seconds, frames / rate)))
+        return found
+
+    def _measure(self, row: int) -> float:
+        try:
+            frames, rate, _ = probe(self.path(row))
+        except BadAudio:
+            # The row stays, so that the run's check of its data reports it or skips and counts it.
+            return 0.0
+        return samples_at_16khz(frames, rate) / SAMPLE_RATE_HZ
+
+
+def agree(declared_s: float, actual_s: float) -> bool:
+    """Say whether two durations in seconds are the same up to rounding: 50 ms, or 2 %."""
+    return abs(declared_s - actual_s) <= max(0.05, 0.02 * actual_s)
+
+
+def disagreement(declared_s: float, actual_s: float) -> str:
+    """Say that the table and the audio have different durations, in seconds."""
+    return f"duration_s is {declared_s:.3f}, but the audio lasts {actual_s:.3f} s"
+
+
+def input_error(error: BadAudio) -> InputError:
+    """Return the one line that a run stops with when audio turns out to be bad only when it is decoded."""
+    return InputError(f"{error}; mend or remove it ('fedasr data check' lists every problem)", where="")
+
+
+def file_digest(path: Path) -> bytes:
+    """Return 16 bytes that change whenever the content of a file does.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    stat = path.stat()
+    known = _digests.get(str(path))
+    if known is not None and known[:2] == (stat.st_size, stat.st_mtime_ns):
+        return known[2]
+    digest = blake2b(path.read_bytes(), digest_size=16).digest()
+    _digests[str(path)] = (stat.st_size, stat.st_mtime_ns, digest)
+    return digest

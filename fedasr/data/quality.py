@@ -1,0 +1,104 @@
+"""Which utterances of a run can be used: no bad audio, no foreign characters, no label longer than its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedasr.config.schema import DataConfig
+from fedasr.data.corpus import Corpus
+from fedasr.data.speech import Encoder, frames_of
+from fedasr.errors import InputError
+
+OutputFrames = Callable[[torch.Tensor], torch.Tensor]
+
+
+def usable_rows(
+    corpus: Corpus, config: DataConfig, tokenizer: Encoder, output_frames: OutputFrames
+) -> tuple[npt.NDArray[np.bool_], int]:
+    """Return which utterances can be used, shape ``(utterances,)``, and how many cannot.
+
+    Only utterances of the training and test split are looked at.
+
+    Raises:
+        InputError: one cannot, and ``data.on_bad_audio`` is ``stop``; the line names it.
+    """
+    splits = np.asarray(corpus.columns["split"])
+    used = np.flatnonzero((splits == config.train_split) | (splits == config.test_split))
+    bad = dict(bad_transcripts(corpus, used, tokenizer))
+    exact = getattr(corpus, "bad_audio", None)
+    if exact is not None:
+        bad.update(exact(used))
+        bad.update(too_short(corpus, used, tokenizer, output_frames, config, bad))
+    usable = np.ones(len(corpus), bool)
+    for row in sorted(bad):
+        if config.on_bad_audio == "stop":
+            raise InputError(
+                f"{bad[row]}; mend or remove it, or set data.on_bad_audio=skip"
+                f" ({len(bad)} of {len(used)} utterances cannot be used)",
+                where=corpus.where(row),
+            )
+        usable[row] = False
+    return usable, len(bad)
+
+
+def bad_transcripts(corpus: Corpus, rows: npt.NDArray[np.int64], tokenizer: Encoder) -> list[tuple[int, str]]:
+    """Return the rows whose transcript is empty or outside the tokenizer, each with the reason."""
+    texts = corpus.columns["text"]
+    reasons: dict[str, str | None] = {}
+    found: list[tuple[int, str]] = []
+    for row in rows.tolist():
+        text = str(texts[row])
+        if text not in reasons:
+            reasons[text] = transcript_problem(text, tokenizer)
+        reason = reasons[text]
+        if reason is not None:
+            found.append((row, reason))
+    return found
+
+
+def transcript_problem(text: str, tokenizer: Encoder) -> str | None:
+    """Return why a transcript cannot be used, or None."""
+    try:
+        return None if tokenizer.encode(text) else "the transcript is empty"
+    except InputError as error:
+        return str(error)
+
+
+def too_short(
+    corpus: Corpus,
+    rows: npt.NDArray[np.int64],
+    tokenizer: Encoder,
+    output_frames: OutputFrames,
+    config: DataConfig,
+    known: dict[int, str],
+) -> list[tuple[int, str]]:
+    """Return the rows whose transcript needs more CTC frames than the audio gives, each with the reason.
+
+    CTC needs a frame a token, and one between equal neighbours.
+    """
+    texts = corpus.columns["text"]
+    durations = np.asarray(corpus.columns["duration_s"], dtype=np.float32)
+    good = [row for row in rows.tolist() if row not in known]
+    if not good:
+        return []
+    frames = output_frames(torch.from_numpy(frames_of(durations[good], config.features.hop_ms))).tolist()
+    needed: dict[str, int] = {}
+    found = []
+    for row, available in zip(good, frames, strict=True):
+        text = str(texts[row])
+        if text not in needed:
+            tokens = tokenizer.encode(text)
+            needed[text] = len(tokens) + sum(a == b for a, b in pairwise(tokens))
+        if needed[text] > available:
+            found.append(
+                (
+                    row,
+                    f"the transcript needs {needed[text]} frames but {durations[row]:.2f} s of audio give {available}",
+                )
+            )
+    return found

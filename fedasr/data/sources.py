@@ -1,0 +1,115 @@
+"""Open the corpus that a config asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedasr.config.schema import DataConfig
+from fedasr.data.corpus import Column, Corpus
+from fedasr.data.manifest import ManifestCorpus
+from fedasr.data.public import PUBLIC
+from fedasr.data.subset import Subset
+from fedasr.errors import InputError, nearest
+from fedasr.references import call_reference
+
+ALWAYS = ("speaker", "text", "split", "duration_s")
+
+
+def open_corpus(config: DataConfig, seed: int) -> Corpus:
+    """Return the corpus of ``config.corpus``, less what ``where``, ``min_seconds`` and ``max_seconds`` leave out.
+
+    Rows without audio (0 seconds) are not left out as too short: they are bad data, to be reported or counted.
+
+    Raises:
+        InputError: the corpus cannot be opened, ``where`` names an unknown column, or nothing remains.
+    """
+    corpus = _open(config, seed)
+    kept = np.ones(len(corpus), bool)
+    for name, wanted in config.where.items():
+        kept &= _matching(corpus, str(name), wanted)
+        if not kept.any():
+            raise InputError(f"nothing remains of {len(corpus)} utterances after 'data.where.{name}'; loosen it")
+    seconds = np.asarray(corpus.columns["duration_s"], dtype=np.float32)
+    kept &= (seconds == 0) | ((seconds >= config.min_seconds) & (seconds <= config.max_seconds))
+    if not kept.any():
+        raise InputError(
+            f"nothing remains of {len(corpus)} utterances, which last {seconds.min():.2f} to {seconds.max():.2f} s:"
+            f" 'data.min_seconds' is {config.min_seconds} and 'data.max_seconds' is {config.max_seconds}"
+        )
+    return corpus if kept.all() else Subset(corpus, np.flatnonzero(kept))
+
+
+def _open(config: DataConfig, seed: int) -> Corpus:
+    if config.corpus == "synthetic":
+        from fedasr.data.synthetic import SyntheticCorpus
+
+        return SyntheticCorpus(config.synthetic, seed)
+    if config.corpus == "manifest":
+        if config.manifest is None:
+            raise InputError("'data.corpus' is 'manifest' but 'data.manifest' is not set; give its path")
+        return ManifestCorpus(
+            config.manifest,
+            held_out=config.held_out,
+            seed=seed,
+            train_split=config.train_split,
+            test_split=config.test_split,
+        )
+    if config.corpus in PUBLIC:
+        return PUBLIC[config.corpus](config, seed)
+    if ":" in config.corpus:
+        return _own(config, seed)
+    known = ("synthetic", "manifest", *PUBLIC)
+    raise InputError(f"'data.corpus' is '{config.corpus}'{nearest(config.corpus, known)}; expected {', '.join(known)}")
+
+
+def _own(config: DataConfig, seed: int) -> Corpus:
+    """Return the user's own corpus, checked for what every corpus has."""
+    corpus = call_reference(config.corpus, "data.corpus", "(data config, seed)", config, seed)
+    missing = [name for name in ("waveform", "content_key", "where", "columns") if not hasattr(corpus, name)]
+    missing += [f"column '{name}'" for name in ALWAYS if name not in getattr(corpus, "columns", {})]
+    if missing:
+        raise InputError(f"'data.corpus' is '{config.corpus}', which returns no corpus: it has no {missing[0]}")
+    if not len(corpus):
+        raise InputError(f"'data.corpus' is '{config.corpus}', which returns a corpus without utterances")
+    found: Corpus = corpus
+    return found
+
+
+def _matching(corpus: Corpus, name: str, wanted: Any) -> npt.NDArray[np.bool_]:
+    """Return which rows have one of the wanted values in a column."""
+    if name not in corpus.columns:
+        known = ", ".join(corpus.columns)
+        raise InputError(f"'data.where' names column '{name}'{nearest(name, corpus.columns)}; the corpus has: {known}")
+    column = corpus.columns[name]
+    values = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
+    found = np.zeros(len(column), bool)
+    for value in values:
+        matches = _equal(column, value, name)
+        if not matches.any():
+            shown = sorted({str(v) for v in column})
+            more = ", …" if len(shown) > 12 else ""
+            raise InputError(
+                f"'data.where.{name}' is '{value}'{nearest(str(value), shown)}, which no utterance has;"
+                f" expected one of: {_quoted(shown[:12])}{more}"
+            )
+        found |= matches
+    return found
+
+
+def _equal(column: Column, value: Any, name: str) -> npt.NDArray[np.bool_]:
+    """Return which entries equal a value from a config: numbers as numbers, all else as text."""
+    if column.dtype.kind in "iuf":
+        try:
+            return np.asarray(column == float(value), dtype=bool)
+        except (TypeError, ValueError):
+            raise InputError(f"'data.where.{name}' is '{value}'; expected a number") from None
+    text = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+    return np.fromiter((str(entry) == text for entry in column), dtype=bool, count=len(column))
+
+
+def _quoted(values: Iterable[str]) -> str:
+    return ", ".join(f"'{value}'" for value in values)

@@ -1,0 +1,68 @@
+"""Evaluate a model on rows of a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedasr.config.schema import EvaluateConfig
+from fedasr.data.speech import Speech
+from fedasr.evaluation.wer import ErrorCounts, by_group, error_counts
+from fedasr.models.base import SpeechModel
+from fedasr.models.tokenizer import Tokenizer
+from fedasr.training.local import normalised_loss
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Loss in nats per token (mean over utterances), errors, and errors by group: column → value → counts."""
+
+    loss: float
+    errors: ErrorCounts
+    groups: dict[str, dict[str, ErrorCounts]] = field(default_factory=dict)
+    hypotheses: tuple[str, ...] = ()
+
+
+def evaluate(
+    model: SpeechModel,
+    speech: Speech,
+    tokenizer: Tokenizer,
+    rows: npt.NDArray[np.integer],
+    config: EvaluateConfig,
+    vocabulary: Sequence[str] = (),
+    by: Sequence[str] = (),
+) -> Evaluation:
+    """Return the loss, WER and CER of ``model`` on the utterances ``rows``.
+
+    Raises:
+        InputError: the audio of an utterance cannot be used, and ``data.on_bad_audio`` is ``stop``.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    order = np.argsort(speech.durations[rows], kind="stable")
+    loss = 0.0
+    found: dict[int, str] = {}
+    with torch.inference_mode():
+        for start in range(0, len(rows), config.batch_size):
+            part = order[start : start + config.batch_size]
+            batch = speech.batch(rows[part]).to(device)
+            if not len(batch):
+                continue
+            loss += float(normalised_loss(model, batch).sum())
+            texts = model.hypotheses(batch, tokenizer, config.decoder, beam=config.beam, vocabulary=vocabulary)
+            found.update(zip(batch.indices, texts, strict=True))
+    # Utterances whose audio turned out to be bad were skipped.
+    rows = np.array([row for row in rows.tolist() if row in found], np.int64)
+    hypotheses = [found[row] for row in rows.tolist()]
+    transcripts = speech.corpus.columns["text"]
+    references = [tokenizer.normalise(str(transcripts[row])) for row in rows]
+    groups = {
+        column: by_group(references, hypotheses, [str(value) for value in speech.corpus.columns[column][rows]])
+        for column in by
+    }
+    mean = loss / len(rows) if len(rows) else float("nan")
+    return Evaluation(mean, error_counts(references, hypotheses), groups, tuple(hypotheses))

@@ -1,0 +1,178 @@
+"""A run's model on speech that the run never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fedasr.config import Config, load
+from fedasr.config.schema import DataConfig, EvaluateConfig
+from fedasr.data.audio import read_audio
+from fedasr.data.corpus import SAMPLE_RATE_HZ, BadAudio
+from fedasr.data.features import LogMel
+from fedasr.data.sources import open_corpus
+from fedasr.data.speech import Speech, collate
+from fedasr.errors import InputError, nearest
+from fedasr.evaluation.evaluator import evaluate
+from fedasr.experiment import Experiment
+from fedasr.models.base import SpeechModel
+from fedasr.models.factory import build_model
+from fedasr.models.tokenizer import Tokenizer
+from fedasr.models.weights import load_arrays, read_weights
+from fedasr.paths import is_file
+
+DECODERS = ("greedy", "beam", "vocabulary")
+
+
+class KnownCharacters:
+    """A tokenizer that leaves out what it does not know: foreign references are scored, not refused."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of the known characters of ``text``."""
+        unknown = self.tokenizer.unknown(text)
+        return self.tokenizer.encode("".join(c for c in self.tokenizer.normalise(text) if c not in unknown))
+
+
+class Recognizer:
+    """The model, tokenizer and settings of a run folder.
+
+    Raises:
+        InputError: the folder holds no finished run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        config_file = folder / "config.yaml"
+        if not is_file(config_file):
+            raise InputError("is no run folder: there is no config.yaml in it", where=str(folder))
+        arrays, path = read_weights(folder)
+        self.config: Config = load(config_file)
+        self.tokenizer = Tokenizer.load(folder / "tokenizer.json")
+        self.model: SpeechModel = build_model(
+            self.config.model, self.config.data.features.mel_bins, self.tokenizer.size
+        )
+        try:
+            load_arrays(self.model, arrays)
+        except ValueError as error:
+            raise InputError(f"{error}; the folder's config.yaml is of another model", where=str(path)) from None
+        self.model.eval()
+
+    def settings(self, decoder: str | None) -> EvaluateConfig:
+        """Return the run's evaluation settings with another decoder.
+
+        Raises:
+            InputError: there is no such decoder.
+        """
+        name = decoder or self.config.evaluate.decoder
+        if name not in DECODERS:
+            known = ", ".join(DECODERS)
+            raise InputError(f"is '{name}'{nearest(name, DECODERS)}; expected one of: {known}", where="--decoder")
+        return replace(self.config.evaluate, decoder=name)
+
+    def vocabulary(self, settings: EvaluateConfig) -> Sequence[str]:
+        """Return the phrases of decoder ``vocabulary``: the configured ones, or the run's training transcripts."""
+        if settings.decoder != "vocabulary":
+            return ()
+        if settings.vocabulary:
+            return settings.vocabulary
+        try:
+            return Experiment(self.config).vocabulary
+        except InputError as error:
+            raise InputError(
+                f"the phrases of decoder 'vocabulary' are the run's training transcripts, which cannot be read: {error}"
+            ) from None
+
+
+def evaluate_manifest(
+    folder: Path,
+    manifest: Path,
+    split: str | None = None,
+    decoder: str | None = None,
+    by: str | None = None,
+    vocabulary: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Return WER and CER (fractions) of a run's model on a manifest.
+
+    Args:
+        folder: the run folder.
+        manifest: utterances with transcripts.
+        split: only utterances of this split.
+        decoder: ``greedy``, ``beam`` or ``vocabulary``; None: the run's own.
+        by: a column whose values get a WER of their own.
+        vocabulary: the phrases of decoder ``vocabulary``; None: the run's own.
+
+    Returns:
+        ``{"wer", "cer", "utterances", "words", "by": {value: {"wer", "utterances"}}}``.
+
+    Raises:
+        InputError: the run, the manifest, the split, the decoder or the column is wrong, or an audio file is.
+    """
+    recognizer = Recognizer(folder)
+    settings = recognizer.settings(decoder)
+    data: DataConfig = replace(
+        recognizer.config.data, corpus="manifest", manifest=str(manifest), where={}, min_seconds=0.0, max_seconds=1e6
+    )
+    corpus = open_corpus(data, recognizer.config.seed)
+    if by is not None and by not in corpus.columns:
+        raise InputError(
+            f"--by '{by}'{nearest(by, corpus.columns)}; the manifest has: {', '.join(corpus.columns)}",
+            where=str(manifest),
+        )
+    splits = np.asarray(corpus.columns["split"])
+    rows = np.arange(len(corpus)) if split is None else np.flatnonzero(splits == split)
+    if not len(rows):
+        known = ", ".join(sorted({str(s) for s in splits}))
+        guess = nearest(str(split), known.split(", "))
+        raise InputError(f"no utterances in split '{split}'{guess}; the manifest has: {known}", where=str(manifest))
+    speech = Speech(corpus, KnownCharacters(recognizer.tokenizer), data)
+    found = evaluate(
+        recognizer.model,
+        speech,
+        recognizer.tokenizer,
+        rows,
+        settings,
+        recognizer.vocabulary(settings) if vocabulary is None else vocabulary,
+        () if by is None else (by,),
+    )
+    if not found.errors.utterances:
+        raise InputError(f"the audio of none of {len(rows)} utterances can be used", where=str(manifest))
+    groups = found.groups.get(by, {}) if by is not None else {}
+    return {
+        "wer": found.errors.wer,
+        "cer": found.errors.cer,
+        "utterances": found.errors.utterances,
+        "words": found.errors.words,
+        "decoder": settings.decoder,
+        "by": {value: {"wer": c.wer, "utterances": c.utterances} for value, c in groups.items()},
+    }
+
+
+def transcribe_files(folder: Path, audio: Sequence[Path], decoder: str | None = None) -> list[str]:
+    """Return the transcript of each audio file.
+
+    Raises:
+        InputError: the run, the decoder or an audio file is wrong.
+    """
+    recognizer = Recognizer(folder)
+    settings = recognizer.settings(decoder)
+    vocabulary = recognizer.vocabulary(settings)
+    log_mel = LogMel(recognizer.config.data.features)
+    texts = []
+    for path in audio:
+        try:
+            waveform = read_audio(path)
+        except BadAudio as error:
+            raise InputError(f"the audio {error}", where=str(path)) from None
+        batch = collate([log_mel(waveform)], [np.zeros(0, np.int64)], len(waveform) / SAMPLE_RATE_HZ, (0,))
+        with torch.inference_mode():
+            texts += recognizer.model.hypotheses(
+                batch, recognizer.tokenizer, settings.decoder, beam=settings.beam, vocabulary=vocabulary
+            )
+    return texts

@@ -1,0 +1,202 @@
+"""A config becomes a run: the corpus, who holds what, the tokenizer and the first model, each made when asked for.
+
+Server and clients build the same experiment from the same config; a worker that was forked inherits its parent's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedasr import seeds
+from fedasr.config import Config, load, to_dict
+from fedasr.data.corpus import Corpus
+from fedasr.data.partition import Partition, make_partition, utterance_embeddings
+from fedasr.data.quality import usable_rows
+from fedasr.data.roster import Roster
+from fedasr.data.sources import open_corpus
+from fedasr.data.speech import Speech
+from fedasr.errors import InputError, nearest
+from fedasr.models.base import SpeechModel
+from fedasr.models.factory import build_model
+from fedasr.models.tokenizer import Tokenizer, build_tokenizer
+from fedasr.models.weights import load_arrays, model_arrays, read_weights
+from fedasr.paths import is_file, is_folder
+
+Rows = npt.NDArray[np.int64]
+
+
+class Experiment:
+    """Everything that follows from a config."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The corpus."""
+        corpus: Corpus = open_corpus(self.config.data, self.config.seed)
+        return corpus
+
+    @cached_property
+    def splits(self) -> npt.NDArray[Any]:
+        """The split of every utterance."""
+        return np.asarray(self.corpus.columns["split"])
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer: the seed model's where there is one, otherwise what ``model.alphabet`` says."""
+        model = self.config.model
+        if self.config.init_from is not None:
+            seed_file = seed_tokenizer(self.config.init_from)
+            if seed_file is not None:
+                tokenizer = Tokenizer.load(seed_file)
+                if model.alphabet != "auto":
+                    wanted = build_tokenizer(model.alphabet, model.lowercase)
+                    if wanted != tokenizer:
+                        raise InputError(
+                            f"'model.alphabet' is '{model.alphabet}', but the seed model was trained with other"
+                            f" characters ({seed_file}); set model.alphabet=auto to take the seed model's"
+                        )
+                return tokenizer
+        texts: Sequence[str] = ()
+        if model.alphabet == "auto":
+            texts = self.corpus.columns["text"][self.splits == self.config.data.train_split].tolist()
+        return build_tokenizer(model.alphabet, model.lowercase, texts)
+
+    @cached_property
+    def speech(self) -> Speech:
+        """Features and tokens of the corpus."""
+        return Speech(self.corpus, self.tokenizer, self.config.data)
+
+    @cached_property
+    def skipped(self) -> int:
+        """How many utterances were left out under ``data.on_bad_audio: skip``."""
+        return self._usable[1]
+
+    @cached_property
+    def _usable(self) -> tuple[npt.NDArray[np.bool_], int]:
+        model = self.model()
+        return usable_rows(self.corpus, self.config.data, self.tokenizer, model.output_frames)
+
+    def rows(self, split: str) -> Rows:
+        """Return the usable rows of a split.
+
+        Raises:
+            InputError: there are none.
+        """
+        there = self.splits == split
+        key = "data.train_split" if split == self.config.data.train_split else "data.test_split"
+        if not there.any():
+            known = sorted({str(s) or "(none)" for s in np.unique(self.splits)})
+            raise InputError(
+                f"'{key}' is '{split}'{nearest(split, known)}, which no utterance has; the corpus has:"
+                f" {', '.join(known)}"
+            )
+        found = np.flatnonzero(there & self._usable[0])
+        if not len(found):
+            raise InputError(
+                f"none of the {int(there.sum())} utterances of '{key}', '{split}', can be used: 'data.on_bad_audio' is"
+                " 'skip' and all were skipped; set it to 'stop' to see why"
+            )
+        return found
+
+    @cached_property
+    def partition(self) -> Partition:
+        """Which client holds which training utterances."""
+        data = self.config.data
+        return make_partition(
+            data.partition, self.corpus.columns, self.rows(data.train_split), data.clients, self.config.seed, self.embed
+        )
+
+    def embed(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+        """Return an embedding of utterances, mean and deviation of each mel band over time, ``(n, 2·mel)``."""
+        return utterance_embeddings(self.corpus, self.config.data)(rows)
+
+    def roster(self) -> Roster:
+        """Return a fresh roster of the simulated population."""
+        return Roster.of(self.partition, self.speech.durations)
+
+    @cached_property
+    def test_rows(self) -> Rows:
+        """The rows that the server evaluates on."""
+        rows = self.rows(self.config.data.test_split)
+        limit = self.config.evaluate.limit
+        if limit is not None and limit < len(rows):
+            drawn = seeds.generator(self.config.seed, "evaluation-rows").choice(len(rows), limit, replace=False)
+            rows = rows[np.sort(drawn)]
+        return rows
+
+    @cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The phrases that decoder ``vocabulary`` chooses among."""
+        given = self.config.evaluate.vocabulary
+        if given:
+            return tuple(given)
+        texts = self.corpus.columns["text"][self.rows(self.config.data.train_split)]
+        return tuple(sorted({self.tokenizer.normalise(str(text)) for text in texts}))
+
+    def model(self) -> SpeechModel:
+        """Return a freshly initialised model, the same for the same seed.
+
+        Raises:
+            InputError: it cannot be made; in practice it would not fit into memory.
+        """
+        with seeds.torch_scope(self.config.seed, "model"):
+            try:
+                return build_model(self.config.model, self.config.data.features.mel_bins, self.tokenizer.size)
+            except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
+                said = (str(error).splitlines() or [type(error).__name__])[0]
+                raise InputError(f"the model of section 'model' cannot be made: {said}") from None
+
+    def first_weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the weights that training starts from.
+
+        Raises:
+            InputError: ``init_from`` names no weights, or weights of another model.
+        """
+        model = self.model()
+        if self.config.init_from is not None:
+            arrays, path = read_weights(self.config.init_from)
+            try:
+                load_arrays(model, arrays)
+            except ValueError as error:
+                raise InputError(
+                    f"{error}; 'init_from' needs weights of the same 'model' and 'data.features' settings",
+                    where=str(path),
+                ) from None
+        return model_arrays(model)
+
+    def check_columns(self) -> None:
+        """Raise when ``evaluate.by`` names a column that the corpus does not have."""
+        for column in self.config.evaluate.by:
+            if column not in self.corpus.columns:
+                known = ", ".join(self.corpus.columns)
+                raise InputError(
+                    f"'evaluate.by' names column '{column}'{nearest(column, self.corpus.columns)};"
+                    f" the corpus has: {known}"
+                )
+
+
+def seed_tokenizer(source: str) -> Path | None:
+    """Return the tokenizer file that lies beside the weights of ``init_from``, if any."""
+    path = Path(source)
+    file = (path if is_folder(path) else path.parent) / "tokenizer.json"
+    return file if is_file(file) else None
+
+
+def as_json(config: Config) -> str:
+    """Return the config as one line of JSON: how it travels to the clients."""
+    return json.dumps(to_dict(config), ensure_ascii=False, separators=(",", ":"))
+
+
+@lru_cache(maxsize=4)
+def experiment(config_json: str) -> Experiment:
+    """Return this process's experiment of a config, made once."""
+    return Experiment(load(json.loads(config_json)))

@@ -1,0 +1,1 @@
+"""Encoders: from subsampled frames to the frames that a head reads, one family a module."""

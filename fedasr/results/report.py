@@ -1,0 +1,265 @@
+"""The report of a run: one HTML page that opens without a network and says what happened and how to repeat it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from fedasr.errors import InputError
+from fedasr.results import plot
+from fedasr.results.html import Html, element, figure, join, page, table, write
+from fedasr.results.load import Run, as_run, completed
+from fedasr.results.participation import OK, counts, population
+from fedasr.results.statistics import gini, jain
+from fedasr.results.units import data_size, duration, metric_text, number, percent
+
+LAST_ROUNDS = 12
+LISTED_FAILURES = 30
+LISTED_ROUNDS = 10
+LONGEST_TABLE = 40
+
+
+def write_report(run: Run | str | Path, out: str | Path | None = None) -> Path:
+    """Write the report of a run, finished or not, and return its path.
+
+    Args:
+        run: a ``Run`` or a run folder.
+        out: the page; by default ``report.html`` in the run folder.
+
+    Raises:
+        InputError: the folder is no run folder, a file in it is damaged, or the page cannot be written.
+    """
+    loaded = as_run(run)
+    path = Path(out) if out is not None else loaded.path / "report.html"
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"the report is a page, not '{path.suffix}'; expected FILE.html", where=str(path))
+    return write(path, report_page(loaded))
+
+
+def report_page(run: Run) -> str:
+    """Return the page."""
+    return page(
+        f"{run.name} · FedASR",
+        headline(run),
+        figures(run),
+        last_rounds(run),
+        group_rates(run),
+        failures(run),
+        privacy(run),
+        repeat(run),
+    )
+
+
+def section(title: str, *children: object) -> Html:
+    """Return a titled part of the page."""
+    return element("section", element("h2", title), *children)
+
+
+def headline(run: Run) -> Html:
+    """Return the name, the status, and the numbers that a reader looks for first."""
+    summary, rounds = run.summary, run.rounds
+    planned = run.config.get("rounds")
+    done = completed(rounds)
+    times = counts(run)
+    known = population(run)
+    took_part = int((times > 0).sum())
+    tiles = [
+        tile("Word error rate", metric_text("wer", run.last("wer")), evaluated_at(run)),
+        tile("Character error rate", metric_text("cer", run.last("cer"))),
+        tile("Rounds", number(done), f"of {planned}" if planned not in (None, done) else ""),
+        tile("Clients that took part", number(took_part), f"of {number(known)}" if known is not None else ""),
+        tile("Client updates", number(float(rounds["clients_replied"].sum())), rate(summary)),
+        tile("Wall time", duration(float(summary.get("wall_seconds") or rounds["wall_seconds"].sum()))),
+        tile(
+            "Data sent",
+            data_size(float(rounds["bytes_up"].sum() + rounds["bytes_down"].sum())),
+            f"{data_size(float(rounds['bytes_up'].sum()))} to the server, "
+            f"{data_size(float(rounds['bytes_down'].sum()))} to the clients",
+        ),
+        tile("Audio trained on", duration(float(rounds["audio_seconds"].sum())), "with repetitions"),
+    ]
+    if summary.get("parameters"):
+        tiles.append(tile("Parameters", number(float(summary["parameters"]))))
+    if summary.get("epsilon") is not None and summary.get("delta") is not None:
+        tiles.append(tile("ε", number(summary["epsilon"]), f"at δ = {summary['delta']:g}; assumptions under Privacy"))
+    digest = summary.get("model_sha256")
+    return element(
+        "header",
+        element("h1", run.name, badge(run)),
+        element("div", setting(run), class_="muted"),
+        element("dl", *tiles, class_="tiles"),
+        element("p", "Model ", element("code", f"sha256 {digest}"), class_="muted") if digest else "",
+    )
+
+
+def badge(run: Run) -> Html:
+    """Return the status as a badge."""
+    return element("span", run.status, class_="badge" if run.finished else "badge warn")
+
+
+def setting(run: Run) -> str:
+    """Return one line on what ran."""
+    parts = [f"seed {run.seed}"]
+    for key in ("data.corpus", "model.name", "strategy.name", "selection.name", "runtime.name"):
+        name, _, leaf = key.partition(".")
+        value = (run.config.get(name) or {}).get(leaf)
+        if value is not None:
+            parts.append(f"{name} {value}")
+    return " · ".join(parts)
+
+
+def tile(name: str, value: str, note: str = "") -> Html:
+    """Return one number with its name."""
+    return element("div", element("dt", name), element("dd", value, element("small", note) if note else ""))
+
+
+def evaluated_at(run: Run) -> str:
+    """Return where the last WER comes from, and where it started from."""
+    evaluated = run.rounds.loc[run.rounds["wer"].notna(), "round"]
+    if not len(evaluated):
+        return "not evaluated yet"
+    start = run.summary.get("initial_wer")
+    before = f"; {percent(start)} before training" if isinstance(start, (int, float)) else ""
+    return f"held-out speech, after round {int(evaluated.iloc[-1])}{before}"
+
+
+def rate(summary: dict[str, object]) -> str:
+    """Return the throughput, where the run recorded it."""
+    value = summary.get("updates_per_second")
+    return f"{number(value)} a second" if isinstance(value, (int, float)) else ""
+
+
+def figures(run: Run) -> Html:
+    """Return the figures, each with what it means."""
+    if not len(run.rounds):
+        return section("Rounds", element("p", "No round has finished yet."))
+    times = counts(run)
+    fairness = ""
+    if len(times):
+        among = "all clients" if population(run) is not None else "the clients that were selected at least once"
+        fairness = f"Over {among}: Gini {gini(times):.2f} (0 is even), Jain {jain(times):.2f} (1 is even)."
+    return section(
+        "Over the rounds",
+        element(
+            "div",
+            figure(plot.errors(run), "Error rates over the rounds", "On held-out speech."),
+            figure(plot.losses(run), "Losses over the rounds", "Mean of the selected clients, and held-out speech."),
+            figure(plot.participation(run), "How many clients took part how often", fairness),
+            figure(plot.traffic(run), "Data sent over the rounds", "Model updates up, models down, summed."),
+            class_="figures",
+        ),
+    )
+
+
+def last_rounds(run: Run) -> Html:
+    """Return the table of the last rounds."""
+    if not len(run.rounds):
+        return Html()
+    rows = []
+    for row in run.rounds.tail(LAST_ROUNDS).iloc[::-1].to_dict("records"):
+        rows.append(
+            [
+                number(row["round"]), percent(row["wer"]), percent(row["cer"]), number(row["loss"]),
+                number(row["train_loss"]), f"{number(row['clients_replied'])} of {number(row['clients_selected'])}",
+                number(row["examples"]), duration(row["audio_seconds"]), data_size(row["bytes_up"]),
+                data_size(row["bytes_down"]), duration(row["wall_seconds"]),
+            ]
+        )  # fmt: skip
+    head = ("Round", "WER", "CER", "Loss", "Train loss", "Replied", "Utterances", "Audio", "Up", "Down", "Wall time")
+    return section("Last rounds", table(head, rows, text_columns=0))
+
+
+def group_rates(run: Run) -> Html:
+    """Return the last WER of each group of speakers, worst first."""
+    groups = run.groups
+    if not len(groups):
+        return Html()
+    last = groups[groups["round"] == groups["round"].max()]
+    parts: list[object] = [element("p", f"On held-out speech after round {int(last['round'].iloc[0])}, worst first.")]
+    for column, rows in last.groupby("column", sort=False):
+        ordered = rows.sort_values("wer", ascending=False)
+        gap = ordered["wer"].max() - ordered["wer"].min()
+        body = [
+            (row["value"], percent(row["wer"]), number(row["utterances"]))
+            for row in ordered.head(LONGEST_TABLE).to_dict("records")
+        ]
+        more = len(ordered) - len(body)
+        parts += [
+            table((column, "WER", "Utterances"), body),
+            element(
+                "p",
+                f"Worst less best: {100 * gap:.1f} percentage points."
+                + (f" {more} more values are in groups.parquet." if more else ""),
+                class_="muted",
+            ),
+        ]
+    return section("Word error rate by group", *parts)
+
+
+def failures(run: Run) -> Html:
+    """Return which clients failed, and in which rounds."""
+    clients = run.clients
+    if not len(clients):
+        return Html()
+    failed = clients[clients["status"].fillna(OK) != OK]
+    if not len(failed):
+        return section("Failures", element("p", "No client failed."))
+    share = len(failed) / len(clients)
+    rows = []
+    for client, of_client in failed.groupby(failed["client"].astype(str), sort=False):
+        at = ", ".join(str(int(round)) for round in of_client["round"].head(LISTED_ROUNDS))
+        reason = next(iter(of_client["reason"].dropna()), of_client["status"].iloc[0])
+        rows.append((client, reason, at, len(of_client)))
+    rows.sort(key=lambda row: -row[3])
+    more = len(rows) - LISTED_FAILURES
+    return section(
+        "Failures",
+        element("p", f"{number(len(failed))} of {number(len(clients))} client tasks ({percent(share)}) failed."),
+        table(("Client", "Why (the first time)", "In rounds", "Times"), rows[:LISTED_FAILURES], text_columns=3),
+        element("p", f"{more} more clients are in clients.parquet.", class_="muted") if more > 0 else "",
+    )
+
+
+def privacy(run: Run) -> Html:
+    """Return the privacy ledger as it is, with every assumption it was computed under."""
+    if run.privacy is None:
+        return Html()
+    facts = [(key, json.dumps(value, ensure_ascii=False)) for key, value in run.privacy.items() if is_plain(value)]
+    return section(
+        "Privacy",
+        element("p", "An ε means something only together with its δ, unit, adjacency, sampling and population."),
+        table(("What", "Value"), facts, text_columns=2) if facts else "",
+        folded("privacy.json", json.dumps(run.privacy, indent=2, ensure_ascii=False)),
+    )
+
+
+def is_plain(value: object) -> bool:
+    """Say whether a JSON value is a single one."""
+    return value is None or isinstance(value, (str, int, float, bool))
+
+
+def repeat(run: Run) -> Html:
+    """Return how to repeat the run, and its config."""
+    command = f"fedasr run {shlex.quote(str(run.path / 'config.yaml'))} --out {shlex.quote(str(run.path) + '-again')}"
+    resume = f"fedasr run {shlex.quote(str(run.path / 'config.yaml'))} --out {shlex.quote(str(run.path))} --resume"
+    text = (run.path / "config.yaml").read_text(encoding="utf-8")
+    return section(
+        "Repeat it",
+        join(
+            []
+            if run.finished
+            else [
+                element("p", "This run has not come to its end. To go on from its last checkpoint:"),
+                element("div", element("pre", resume), class_="card"),
+            ]
+        ),
+        element("p", "The same config and seed give the same model, with any number of workers:"),
+        element("div", element("pre", command), class_="card"),
+        folded("config.yaml", text),
+    )
+
+
+def folded(title: str, text: str) -> Html:
+    """Return a text that opens on a click."""
+    return element("p", element("details", element("summary", title), element("pre", text), class_="card"))

@@ -1,0 +1,126 @@
+"""How figures look: colours that the colour-blind can tell apart, quiet axes, labels at the lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+INK = "#1f2329"
+MUTED = "#5c6570"
+GRID = "#dfe3e8"
+# Okabe and Ito (2008), darkest first; yellow is left out, since a thin line of it vanishes on white.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+DASHES = ("-", "--", ":", "-.")
+FAILED = "#d55e00"
+
+DPI = 160
+TEXT_POINTS = 9.0
+LABEL_POINTS = 8.5
+DIRECT_LABELS = 6
+LONGEST_LABEL = 30
+
+
+def figure(width: float = 4.8, height: float = 3.1, pad: float = 0.05) -> Figure:
+    """Return an empty figure, in inches; it belongs to no window and no global state."""
+    layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad)
+    return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
+
+
+def axes(fig: Figure) -> Axes:
+    """Return the one pair of axes of a figure."""
+    return quiet(fig.add_subplot())
+
+
+def quiet(ax: Axes) -> Axes:
+    """Take away what carries no data."""
+    ax.set_facecolor("none")
+    ax.spines[["top", "right"]].set_visible(False)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_color(MUTED)
+        ax.spines[side].set_linewidth(0.8)
+    ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=LABEL_POINTS, width=0.8, length=3)
+    ax.grid(axis="y", color=GRID, linewidth=0.7)
+    ax.set_axisbelow(True)
+    return ax
+
+
+def name_axes(ax: Axes, x: str, y: str) -> None:
+    """Label the axes; the y label lies flat above the axis, where it is read without turning the head."""
+    ax.set_xlabel(x, color=INK, fontsize=TEXT_POINTS)
+    ax.set_title(y, loc="left", color=INK, fontsize=TEXT_POINTS, pad=8)
+
+
+def whole_numbers(ax: Axes, x: bool = True, y: bool = False) -> None:
+    """Allow whole numbers only as ticks."""
+    if x:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10], min_n_ticks=1))
+    if y:
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10], min_n_ticks=1))
+
+
+def look(index: int) -> dict[str, Any]:
+    """Return colour and dash of series ``index``; after six colours the dashes change."""
+    return {"color": SERIES[index % len(SERIES)], "linestyle": DASHES[index // len(SERIES) % len(DASHES)]}
+
+
+def marker(count: int) -> dict[str, Any]:
+    """Return markers for curves of few points; one point without a marker would not be seen at all."""
+    return {"marker": "o", "markersize": 3.6} if count <= 24 else {}
+
+
+def name_lines(ax: Axes, ends: Sequence[tuple[float, float, str, str]], title: str = "") -> None:
+    """Write each line's name at its end, in its colour; below the figure where there are many or they are long.
+
+    Args:
+        ax: axes whose limits are final.
+        ends: (x, y, label, colour) of each line's last point.
+        title: what the labels have in common, such as the config key; it stands above the names.
+    """
+    fig = ax.figure
+    assert isinstance(fig, Figure)
+    longest = max((len(label) for _, _, label, _ in ends), default=0)
+    if len(ends) > DIRECT_LABELS or longest > LONGEST_LABEL:
+        columns = 1 if longest > LONGEST_LABEL else 2 if longest > LONGEST_LABEL // 2 else 4
+        fig.set_figheight(fig.get_figheight() + 0.2 * (-(-len(ends) // columns) + bool(title)))
+        legend = fig.legend(
+            loc="outside lower center", frameon=False, fontsize=LABEL_POINTS, labelcolor=INK, title=title or None,
+            title_fontproperties={"size": LABEL_POINTS}, ncols=columns,
+        )  # fmt: skip
+        legend.get_title().set_color(MUTED)
+        return
+    fig.draw_without_rendering()  # the layout decides how high the axes are
+    low, high = ax.get_ylim()
+    inches = ax.get_window_extent().height / DPI
+    step = (high - low) * LABEL_POINTS * 1.25 / 72 / max(inches, 0.5)
+    heights = spread([y for _, y, _, _ in ends], step, low, high)
+    right = ax.get_xlim()[1]
+    for height, (_, _, label, colour) in zip(heights, ends, strict=True):
+        ax.annotate(
+            label, (right, height), xytext=(6, 0), textcoords="offset points", va="center", ha="left", color=colour,
+            fontsize=LABEL_POINTS, annotation_clip=False,
+        )  # fmt: skip
+    if title:
+        ax.annotate(
+            title, (right, max(heights) + step * 1.15), xytext=(6, 0), textcoords="offset points", va="center",
+            ha="left", color=MUTED, fontsize=LABEL_POINTS, annotation_clip=False,
+        )  # fmt: skip
+
+
+def spread(wanted: Sequence[float], step: float, low: float, high: float) -> list[float]:
+    """Return heights at least ``step`` apart, near the wanted ones and, as far as they fit, between low and high."""
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    placed = [0.0] * len(wanted)
+    floor = low
+    for i in order:
+        placed[i] = floor = max(wanted[i], floor)
+        floor += step
+    ceiling = high
+    for i in reversed(order):
+        placed[i] = ceiling = min(placed[i], ceiling)
+        ceiling -= step
+    return placed

@@ -1,0 +1,1 @@
+"""Where clients run: a Flower grid in this process, checkpoints."""

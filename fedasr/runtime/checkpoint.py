@@ -1,0 +1,89 @@
+"""The checkpoint: one file that holds all that the next round needs, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedasr.errors import InputError
+
+FORMAT = 1
+NAME = "state.safetensors"
+
+
+@dataclass
+class Checkpoint:
+    """What a run needs to go on after ``round``."""
+
+    round: int
+    weights: Mapping[str, npt.NDArray[Any]]
+    optimizer: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    states: Mapping[int, bytes] = field(default_factory=dict)
+    """serialised state of each client that keeps one"""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """JSON: totals, selector, roster, journal positions"""
+    columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    """the roster's columns that change"""
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint into ``folder``, replacing the last one."""
+    from safetensors.numpy import save_file
+
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    for kind, arrays in (
+        ("weights", checkpoint.weights),
+        ("optimizer", checkpoint.optimizer),
+        ("columns", checkpoint.columns),
+    ):
+        tensors.update({f"{kind}/{name}": np.ascontiguousarray(array) for name, array in arrays.items()})
+    for node, state in checkpoint.states.items():
+        tensors[f"states/{node}"] = np.frombuffer(state, np.uint8)
+    facts = {"format": FORMAT, "round": checkpoint.round, "order": list(checkpoint.weights), **checkpoint.facts}
+    target = folder / NAME
+    temporary = folder / f".{NAME}.part"
+    save_file(tensors, temporary, {"facts": json.dumps(facts)})
+    temporary.replace(target)
+
+
+def load(folder: Path) -> Checkpoint | None:
+    """Return the checkpoint of ``folder``, or None where there is none yet.
+
+    Raises:
+        InputError: the file is damaged or of another version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    parts: dict[str, dict[str, npt.NDArray[Any]]] = {"weights": {}, "optimizer": {}, "columns": {}, "states": {}}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            facts = json.loads(file.metadata()["facts"])
+            if facts["format"] != FORMAT:
+                found = facts["format"]
+                raise InputError(f"has format {found}; this version of fedasr reads {FORMAT}", where=str(path))
+            for name in file.keys():  # noqa: SIM118 - the file is no mapping
+                kind, _, rest = name.partition("/")
+                parts[kind][rest] = file.get_tensor(name)
+        return Checkpoint(
+            int(facts["round"]),
+            {name: parts["weights"][name] for name in facts["order"]},
+            parts["optimizer"],
+            {int(node): state.tobytes() for node, state in parts["states"].items()},
+            facts,
+            parts["columns"],
+        )
+    except InputError:
+        raise
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"is a damaged checkpoint ({error}); start the run anew in another folder", where=str(path)
+        ) from None

@@ -1,0 +1,24 @@
+"""The clients' states, to and from a checkpoint, through Flower's own serialisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
+from flwr.serverapp import Grid
+
+from fedasr.runtime.grid import LocalGrid
+
+
+def dump(grid: Grid) -> dict[int, bytes]:
+    """Return the serialised state of each client that keeps one; other grids keep their clients' states themselves."""
+    if not isinstance(grid, LocalGrid):
+        return {}
+    return {node: recorddict_to_proto(state).SerializeToString() for node, state in grid.states.items()}
+
+
+def load(grid: Grid, states: Mapping[int, bytes]) -> None:
+    """Give a grid its clients' states back."""
+    if isinstance(grid, LocalGrid):
+        grid.load_states({node: recorddict_from_proto(RecordDictProto.FromString(s)) for node, s in states.items()})

@@ -1,0 +1,86 @@
+"""What an executor does: run client tasks and give the outcomes back in the order of the tasks."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedasr.errors import InputError
+from fedasr.runtime.flower_compat import shallow_copy
+
+CLIENT_FAILED = 2
+"""Flower's code for a client app that raised."""
+WORKER_DIED = 8
+"""Flower's code for a client app whose process went away."""
+TIMED_OUT = 4
+"""Flower's code for a reply that did not come."""
+BAD_INPUT = 422
+"""Our code for a client that met wrong input: the run stops with the message as its one line."""
+
+
+@dataclass
+class Task:
+    """One message to one client, with the client's context."""
+
+    message: Message
+    context: Context
+
+
+@dataclass
+class Outcome:
+    """The reply to a task (an error where the client failed) and the client's state, None when it keeps none."""
+
+    reply: Message
+    state: RecordDict | None = None
+
+
+class ClientError(RuntimeError):
+    """A client failed in the debug executor; ``inputs`` holds the message and context that it failed on."""
+
+    def __init__(self, text: str, inputs: Task) -> None:
+        super().__init__(text)
+        self.inputs = inputs
+
+
+class Executor(Protocol):
+    """Runs clients."""
+
+    workers: int
+
+    def run(self, tasks: Iterable[Task], timeout: float | None = None) -> Iterator[Outcome]:
+        """Yield one outcome a task, in the order of ``tasks``, each as soon as its turn has come.
+
+        Args:
+            tasks: in the order in which they should start.
+            timeout: seconds after which the clients that have not answered count as failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the workers."""
+        ...
+
+
+def call_client(app: ClientApp, task: Task) -> Outcome:
+    """Run the client app on a task; an exception becomes an error reply that names the client.
+
+    The client gets a copy of the content: all messages of a round share one, and what a client edits there
+    the next client must not see.
+    """
+    message = task.message
+    message.content = shallow_copy(message.content)
+    try:
+        reply = app(message, task.context)
+    except InputError as error:
+        return Outcome(Message(Error(BAD_INPUT, str(error)), reply_to=message))
+    except Exception as error:
+        client = task.context.node_config.get("partition-id", task.context.node_id)
+        reason = f"client {client}: {type(error).__name__}: {error}\n{traceback.format_exc()}"
+        return Outcome(Message(Error(CLIENT_FAILED, reason), reply_to=message))
+    state = task.context.state
+    return Outcome(reply, state if len(state) else None)

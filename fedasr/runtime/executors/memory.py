@@ -1,0 +1,146 @@
+"""Shared memory for arrays: the round's model goes out once, replies come back without a copy through a pipe."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import shared_memory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import ArrayRecord, RecordDict
+
+from fedasr.runtime.flower_compat import array_record, numpy_arrays
+
+Bytes = npt.NDArray[np.uint8]
+
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one array lies in a region."""
+
+    record: str
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A message's content: the arrays' places, and the other records as they are."""
+
+    places: tuple[Place, ...]
+    size: int
+    rest: Mapping[str, Any]
+    order: tuple[str, ...]
+
+
+def plan(content: RecordDict) -> tuple[Packed, list[npt.NDArray[Any]]]:
+    """Return where each array of ``content`` would lie, and the arrays."""
+    places: list[Place] = []
+    arrays: list[npt.NDArray[Any]] = []
+    rest: dict[str, Any] = {}
+    start = 0
+    for record_name, record in content.items():
+        if not isinstance(record, ArrayRecord):
+            rest[record_name] = record
+            continue
+        for name, array in numpy_arrays(record).items():
+            places.append(Place(record_name, name, array.dtype.str, array.shape, start, array.nbytes))
+            arrays.append(array)
+            start += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+    return Packed(tuple(places), start, rest, tuple(content)), arrays
+
+
+def write(region: Bytes, packed: Packed, arrays: list[npt.NDArray[Any]]) -> None:
+    """Copy the arrays to their places in ``region``."""
+    for place, array in zip(packed.places, arrays, strict=True):
+        target = region[place.start : place.start + place.size].view(place.dtype).reshape(place.shape)
+        np.copyto(target, array)
+
+
+def unpack(region: Bytes, packed: Packed) -> RecordDict:
+    """Return the content whose arrays are read-only views of ``region``."""
+    groups: dict[str, dict[str, npt.NDArray[Any]]] = {}
+    for place in packed.places:
+        view = region[place.start : place.start + place.size].view(place.dtype).reshape(place.shape)
+        groups.setdefault(place.record, {})[place.name] = view
+    content = RecordDict()
+    for name in packed.order:
+        content[name] = packed.rest[name] if name in packed.rest else array_record(groups.get(name, {}))
+    return content
+
+
+class Region(shared_memory.SharedMemory):
+    """Shared memory that outlives its name for as long as an array looks into it."""
+
+    def close(self) -> None:
+        """Unmap the region, or leave that to the end of the process where an array still looks into it."""
+        with suppress(BufferError):
+            super().close()
+
+    def bytes(self) -> Bytes:
+        """Return the bytes of the region, a view."""
+        assert self.buf is not None, "the region is closed"
+        return np.frombuffer(self.buf, dtype=np.uint8)
+
+
+class Regions:
+    """Shared-memory regions of the parent process, lent out and taken back.
+
+    A region goes back to the free ones when the last array that looks into it is gone, so a consumer may keep
+    replies for as long as it likes: it then simply costs memory.
+    """
+
+    def __init__(self) -> None:
+        self.memory: dict[str, Region] = {}
+        self.free: list[str] = []
+
+    def take(self, size: int) -> str:
+        """Return the name of a region of at least ``size`` bytes that nobody uses."""
+        for position, name in enumerate(self.free):
+            if self.memory[name].size >= size:
+                del self.free[position]
+                return name
+        memory = Region(create=True, size=max(size, 4096))
+        self.memory[memory.name] = memory
+        return memory.name
+
+    def view(self, name: str) -> Bytes:
+        """Return the bytes of a region; the region is given back when the last view of them is gone."""
+        base = self.memory[name].bytes()
+        weakref.finalize(base, self.give, name)
+        return base[:]
+
+    def give(self, name: str) -> None:
+        """Give a region back."""
+        if name in self.memory:
+            self.free.append(name)
+
+    def close(self) -> None:
+        """Remove all regions."""
+        regions, self.memory = self.memory, {}
+        self.free = []
+        for memory in regions.values():
+            memory.unlink()
+            memory.close()
+
+
+class Attachments:
+    """Regions of the parent, as a worker sees them."""
+
+    def __init__(self) -> None:
+        self.memory: dict[str, Region] = {}
+
+    def view(self, name: str) -> Bytes:
+        """Return the bytes of the parent's region ``name``."""
+        if name not in self.memory:
+            self.memory[name] = Region(name=name)
+        return self.memory[name].bytes()

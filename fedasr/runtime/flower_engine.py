@@ -1,0 +1,162 @@
+"""Flower's own simulation engine, from the same config: the compatibility path, with Ray underneath."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flwr.app import Context, Message, RecordDict
+from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.run import Run
+
+from fedasr.config import Config
+from fedasr.errors import InputError
+from fedasr.references import load_reference
+from fedasr.runtime.threads import one_thread
+
+CLIENT_APP = "clients.client_app:flower_app"
+SERVER_APP = "strategies.server_app:app"
+POLL_SECONDS = 0.05
+ENVIRONMENT = {
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or Ray warns about what a future version will do
+    "OMP_NUM_THREADS": "1",
+}
+
+
+class EngineEnded(RuntimeError):
+    """Flower's engine has ended while the server waited for replies."""
+
+
+class EngineGrid(Grid):
+    """Flower's own grid, except that replies come as a stream and that waiting ends when the engine does.
+
+    The engine runs the server app in a thread that would otherwise wait for ever once Ray is gone, after a crash or a
+    second Ctrl-C, and keep the process alive.
+    """
+
+    def __init__(self, grid: Grid, ended: threading.Event) -> None:
+        self.grid = grid
+        self.ended = ended
+
+    def set_run(self, run: Run) -> None:
+        """Set the run."""
+        self.grid.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        """Return the run."""
+        return self.grid.run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """Return a message to a node."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the node ids, random numbers."""
+        return self.grid.get_node_ids()
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send messages and return their ids."""
+        return self.grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Return the replies that are there."""
+        return self.grid.pull_messages(message_ids)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
+        """Send messages and yield the replies as they come.
+
+        Raises:
+            EngineEnded: there will be no more replies.
+        """
+        waiting = set(self.push_messages(messages))
+        end = None if timeout is None else time.monotonic() + timeout
+        while waiting and (end is None or time.monotonic() < end):
+            if self.ended.wait(POLL_SECONDS):
+                raise EngineEnded("Flower's simulation engine has ended")
+            for reply in self.pull_messages(waiting):
+                waiting.discard(reply.metadata.reply_to_message_id)
+                yield reply
+
+
+def run_in_flower(config: Config, clients: int, settings: dict[str, Any]) -> None:
+    """Run the apps in Flower's simulation engine with one node a client.
+
+    Raises:
+        InputError: Ray is not installed, or what the server app raises.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise InputError("'runtime.name' is 'flower', which needs Ray: pip install 'fedasr[ray]'")
+    one_thread()
+    with quiet_environment():
+        # Ray and Flower read the environment when they are imported.
+        from flwr.simulation import run_simulation
+
+        server_app, client_app = load_reference(SERVER_APP), load_reference(CLIENT_APP)
+        failures: list[BaseException] = []
+        ended = threading.Event()
+        wrapped = ServerApp()
+
+        @wrapped.main()
+        def main(grid: Grid, context: Context) -> None:
+            # The engine takes no run config, and swallows the exceptions of its server thread.
+            context.run_config = settings
+            try:
+                server_app(EngineGrid(grid, ended), context)
+            except BaseException as error:
+                failures.append(error)
+
+        try:
+            run_simulation(wrapped, client_app, num_supernodes=clients, backend_config=backend_config(config))
+        except RuntimeError:
+            # The engine may stumble over a server app that has ended; then that one's own words count.
+            if not failures or isinstance(failures[0], EngineEnded):
+                raise
+        finally:
+            ended.set()
+    if failures:
+        raise failures[0]
+
+
+def backend_config(config: Config) -> dict[str, Any]:
+    """Return what Ray is asked for: ``runtime.workers`` clients at a time, one thread each, sharing the GPU if any."""
+    import torch
+
+    workers = config.runtime.workers or os.cpu_count() or 1
+    gpu = config.runtime.device != "cpu" and torch.cuda.is_available()
+    return {
+        "init_args": {"num_cpus": workers, "logging_level": "error", "log_to_driver": False},
+        "client_resources": {"num_cpus": 1, "num_gpus": 1 / workers if gpu else 0.0},
+    }
+
+
+@contextmanager
+def quiet_environment() -> Iterator[None]:
+    """Keep Ray and Flower quiet and single-threaded, and leave the process's environment as it was.
+
+    ``FLWR_LOG_LEVEL`` in the environment wins, for those who want to see Flower's log.
+    """
+    before = dict(os.environ)
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if "FLWR_LOG_LEVEL" not in before:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)

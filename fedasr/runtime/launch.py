@@ -1,0 +1,229 @@
+"""Start a run: check everything that can be checked, make the folder, and run the apps in the runtime asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import Context, RecordDict
+
+from fedasr.config import Config, to_dict, to_yaml
+from fedasr.config.loading import get, load
+from fedasr.config.schema import walk
+from fedasr.data.quality import transcript_problem
+from fedasr.errors import InputError, RunFailed
+from fedasr.experiment import Experiment, as_json, experiment
+from fedasr.models.weights import Layout
+from fedasr.paths import is_file
+from fedasr.references import load_reference
+from fedasr.runtime import checkpoint
+from fedasr.runtime.executors import DebugExecutor, Executor, PoolExecutor, SerialExecutor
+from fedasr.runtime.flower_compat import RUN_ID
+from fedasr.runtime.grid import LocalGrid
+from fedasr.runtime.run_folder import RunFolder, write_json, write_text
+from fedasr.runtime.session import Watcher, session
+from fedasr.runtime.threads import one_thread
+
+SERVER_APP = "strategies.server_app:app"
+CLIENT_APP = "clients.client_app:app"
+SELECTORS = "strategies.selection:make_selector"
+
+
+def launch(config: Config, out: Path | None = None, resume: bool = False, watcher: Watcher | None = None) -> Path:
+    """Run a config and return its folder.
+
+    Args:
+        config: a checked config.
+        out: the run folder; absent: ``runs/<name>-<time>``.
+        resume: go on from the folder's last checkpoint; a finished run is left as it is.
+        watcher: sees the rounds go by.
+
+    Raises:
+        InputError: the input is wrong. Nothing was written, unless it is audio that turns out to be damaged only when
+            it is decoded: then the run has begun, and its ``summary.json`` says that it failed.
+        RunFailed: too many clients failed; ``resume`` goes on from the last checkpoint.
+    """
+    path = out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    experiment.cache_clear()  # in a notebook the speech may have been mended since the last run
+    run = open_run(config, path, resume)
+    if run is None:
+        return path
+    settings: dict[str, Any] = {"experiment": as_json(run.config), "out": str(path), "resume": resume}
+    with recorded(path, config), session(watcher):
+        if config.runtime.name == "flower":
+            from fedasr.runtime.flower_engine import run_in_flower
+
+            run_in_flower(config, len(run.partition), settings)
+        else:
+            run_locally(config, len(run.partition), settings)
+    return path
+
+
+@contextmanager
+def recorded(path: Path, config: Config) -> Iterator[None]:
+    """Say in the folder's ``summary.json`` that its run failed, and why in a line, where it does."""
+    try:
+        yield
+    except Exception as error:
+        said = (str(error).splitlines() or [""])[0]
+        reason = said if isinstance(error, (InputError, RunFailed)) else f"{type(error).__name__}: {said}"
+        summary = {"name": config.name, "status": "failed", "seed": config.seed, "error": reason}
+        write_json(path / "summary.json", summary)
+        raise
+
+
+def open_run(config: Config, path: Path, resume: bool) -> Experiment | None:
+    """Check a config against its data and its folder, and make the folder; return None where it holds the finished run.
+
+    Raises:
+        InputError: the input is wrong; nothing was written.
+    """
+    folder = RunFolder(path)
+    config = settle(config)
+    found: checkpoint.Checkpoint | None = None
+    if resume:
+        if finished(folder):
+            return None
+        found = checkpoint.load(folder.checkpoint)
+        if found is not None:
+            check_same(config, folder)
+    else:
+        folder.refuse_run()
+    run = experiment(as_json(config))
+    prepare(run)
+    if found is not None:
+        check_checkpoint(found, run, folder)
+    folder.create()
+    write_text(path / "config.yaml", to_yaml(config))
+    write_json(path / "summary.json", {"name": config.name, "status": "running", "seed": config.seed})
+    return run
+
+
+def settle(config: Config) -> Config:
+    """Return the config with what depends on the data made explicit, so that every client resolves it alike."""
+    if config.model.alphabet != "auto":
+        return config
+    tokenizer = Experiment(config).tokenizer
+    tree = to_dict(config)
+    tree["model"]["alphabet"] = "chars:" + "".join(tokenizer.characters)
+    return load(tree)
+
+
+def prepare(run: Experiment) -> None:
+    """Build what can be wrong before anything is written.
+
+    Raises:
+        InputError: the data, the partition, the seed model, the selector or the device is wrong.
+    """
+    device = run.config.runtime.device
+    if device == "cuda" and not torch_has_cuda():
+        raise InputError("'runtime.device' is 'cuda', but torch sees no GPU; expected cpu or auto")
+    load_reference(SELECTORS)(run.config.selection)
+    run.check_columns()
+    if not len(run.partition):
+        raise InputError("the partition has no clients; lower 'data.partition.min_utterances'")
+    _ = run.test_rows
+    run.first_weights()
+    if run.config.evaluate.decoder == "vocabulary":
+        for phrase in run.vocabulary:
+            problem = transcript_problem(phrase, run.tokenizer)
+            if problem is not None:
+                raise InputError(f"'evaluate.vocabulary' has '{phrase}': {problem}")
+
+
+def torch_has_cuda() -> bool:
+    """Say whether torch sees a GPU."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def finished(folder: RunFolder) -> bool:
+    """Say whether the folder holds a finished run."""
+    return read_summary(folder.path).get("status") == "done"
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Return ``summary.json`` of a run folder, empty where there is none.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    file = path / "summary.json"
+    if not is_file(file):
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"is damaged ({error}); remove it to resume from the checkpoint", where=str(file)) from None
+    return found if isinstance(found, dict) else {}
+
+
+def check_same(config: Config, folder: RunFolder) -> None:
+    """Raise when a folder's run was started from another config; how it is executed may change.
+
+    Raises:
+        InputError: naming the first key that differs.
+    """
+    file = folder.path / "config.yaml"
+    if not is_file(file):
+        raise InputError("is missing beside a checkpoint; start the run anew in another folder", where=str(file))
+    old = load(file)
+    for name, _ in walk():
+        before, after = get(old, name), get(config, name)
+        if before != after and not name.startswith(("runtime.", "data.cache.")):
+            raise InputError(
+                f"'{name}' was {before!r} and is now {after!r};"
+                " resume with the same config, or start anew in another folder",
+                where=str(file),
+            )
+
+
+def check_checkpoint(found: checkpoint.Checkpoint, run: Experiment, folder: RunFolder) -> None:
+    """Raise when a run cannot go on from a checkpoint; nothing is changed.
+
+    Raises:
+        InputError: the checkpoint or a journal is damaged, or the weights are those of another model.
+    """
+    file = folder.checkpoint / checkpoint.NAME
+    advice = "start the run anew in another folder"
+    layout = Layout.of(run.first_weights())
+    try:
+        layout.flatten(found.weights, np.empty(layout.size, np.float32))
+    except ValueError as error:
+        raise InputError(f"does not fit the model: {error}; {advice}", where=str(file)) from None
+    for name in ("totals", "last", "selector", "journals"):
+        if not isinstance(found.facts.get(name), dict):
+            raise InputError(f"is a damaged checkpoint (it has no '{name}'); {advice}", where=str(file))
+    if not 0 <= found.round <= run.config.rounds:
+        raise InputError(f"is of round {found.round}; expected at most {run.config.rounds}; {advice}", where=str(file))
+    folder.check_journals(found.facts["journals"])
+
+
+def make_executor(config: Config) -> Executor:
+    """Return the executor of ``runtime.executor``."""
+    client_app = load_reference(CLIENT_APP)
+    if config.runtime.executor == "debug":
+        return DebugExecutor(client_app)
+    if config.runtime.executor == "serial":
+        return SerialExecutor(client_app)
+    workers = config.runtime.workers or os.cpu_count() or 1
+    return PoolExecutor(client_app, CLIENT_APP, workers, fork=config.runtime.device == "cpu")
+
+
+def run_locally(config: Config, clients: int, settings: dict[str, Any]) -> None:
+    """Run the apps on the local grid."""
+    one_thread()
+    server_app = load_reference(SERVER_APP)
+    executor = make_executor(config)
+    try:
+        context = Context(RUN_ID, 0, {}, RecordDict(), settings)
+        server_app(LocalGrid(executor, clients), context)
+    finally:
+        executor.close()

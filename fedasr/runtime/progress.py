@@ -1,0 +1,79 @@
+"""The progress of a run: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class ProgressWatcher:
+    """Shows round, WER, training loss, clients per second and time left."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar: Progress | None = None
+        self.task: Any = None
+        self.rounds = 0
+        self.wer = math.nan
+        self.replied = 0
+        self.first = self.printed = time.monotonic()
+        self.done = 0
+
+    def begin(self, name: str, rounds: int, done: int, clients: int) -> None:
+        """Open the display."""
+        self.rounds, self.done = rounds, done
+        self.first = self.printed = time.monotonic()
+        resumed = f", resumed after round {done}" if done else ""
+        self.console.print(f"{name}: {rounds} rounds, {clients:,} clients{resumed}", markup=False)
+        if self.console.is_terminal:
+            self.bar = Progress(
+                TextColumn("round"),
+                MofNCompleteColumn(),
+                BarColumn(bar_width=24),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self.console,
+            )
+            self.task = self.bar.add_task("", total=rounds, completed=done)
+            self.bar.start()
+
+    def describe(self, row: Mapping[str, Any]) -> str:
+        """Return the state of a run in words."""
+        speed = self.replied / max(1e-9, time.monotonic() - self.first)
+        wer = "—" if math.isnan(self.wer) else f"{self.wer:.3f}"
+        failed = f" · {row['clients_failed']} failed" if row["clients_failed"] else ""
+        return f"WER {wer} · train loss {row['train_loss']:.3f} · {speed:.1f} clients/s{failed}"
+
+    def round(self, row: Mapping[str, Any]) -> None:
+        """Show a round."""
+        self.replied += row["clients_replied"]
+        evaluated = row.get("wer") is not None
+        if evaluated:
+            self.wer = float(row["wer"])
+        number = int(row["round"])
+        if self.bar is not None:
+            self.bar.update(self.task, completed=number, description=self.describe(row))
+        elif evaluated or number == self.rounds or time.monotonic() - self.printed > 10:
+            self.printed = time.monotonic()
+            passed = time.monotonic() - self.first
+            left = passed / max(1, number - self.done) * (self.rounds - number)
+            self.console.print(
+                f"round {number}/{self.rounds} · {self.describe(row)} · {passed:.0f} s, {left:.0f} s left", markup=False
+            )
+
+    def note(self, text: str) -> None:
+        """Show a line of text."""
+        self.console.print(text, style="yellow", markup=False)
+
+    def end(self) -> None:
+        """Close the display."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None

@@ -1,0 +1,193 @@
+"""The run folder, written: config, tables, summary. Whatever happens, what is there is whole.
+
+Rows go to journals in ``checkpoint/`` as they arise. A checkpoint remembers how long the journals were, so that a
+resumed run cuts off what a killed one wrote after it; the Parquet tables are made from the journals.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedasr.errors import InputError
+from fedasr.paths import exists, is_file
+
+ROUND_COLUMNS = {
+    "round": "int64",
+    "loss": "float64",
+    "wer": "float64",
+    "cer": "float64",
+    "train_loss": "float64",
+    "clients_selected": "int64",
+    "clients_replied": "int64",
+    "clients_failed": "int64",
+    "examples": "int64",
+    "audio_seconds": "float64",
+    "bytes_up": "int64",
+    "bytes_down": "int64",
+    "wall_seconds": "float64",
+    "simulated_seconds": "float64",
+    "client_wer": "float64",
+    "update_norm": "float64",
+}
+CLIENT_COLUMNS = {
+    "round": "int64",
+    "client": "string",
+    "probability": "float64",
+    "examples": "int64",
+    "audio_seconds": "float64",
+    "train_loss": "float64",
+    "bytes_up": "int64",
+    "status": "string",
+    "seconds": "float64",
+    "reason": "string",
+}
+GROUP_COLUMNS = {"round": "int64", "column": "string", "value": "string", "wer": "float64", "utterances": "int64"}
+TABLES = {"rounds": ROUND_COLUMNS, "clients": CLIENT_COLUMNS, "groups": GROUP_COLUMNS}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all; NaN becomes null."""
+    write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """Return ``value`` with floats that JSON cannot say as None."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+class RunFolder:
+    """A run folder that is being written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoint"
+
+    def holds_run(self) -> bool:
+        """Say whether the folder holds a run, finished or not."""
+        return any(exists(self.path / name) for name in ("config.yaml", "summary.json", "checkpoint"))
+
+    def refuse_run(self) -> None:
+        """Raise when the folder holds a run: nothing is ever overwritten.
+
+        Raises:
+            InputError: it does, or it is a file.
+        """
+        if is_file(self.path):
+            raise InputError("is a file; expected a folder for the run", where=str(self.path))
+        if self.holds_run():
+            raise InputError(
+                "holds a run already; give another --out, or --resume to go on with it", where=str(self.path)
+            )
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            InputError: it cannot be made, or is a file.
+        """
+        try:
+            self.checkpoint.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise InputError(f"the run folder cannot be made: {why}", where=str(self.path)) from None
+
+    def journal(self, table: str) -> Path:
+        """Return the journal of a table."""
+        return self.checkpoint / f"{table}.jsonl"
+
+    def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows to a table's journal."""
+        if rows:
+            lines = "".join(json.dumps(finite(dict(row)), ensure_ascii=False) + "\n" for row in rows)
+            with self.journal(table).open("a", encoding="utf-8") as file:
+                file.write(lines)
+
+    def rows(self, table: str) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a table's journal.
+
+        Raises:
+            InputError: a line is damaged.
+        """
+        journal = self.journal(table)
+        if journal.exists():
+            with journal.open("rb") as file:
+                for number, line in enumerate(file, 1):
+                    yield self.row(line, f"{journal}:{number}")
+
+    def row(self, line: bytes, where: str) -> dict[str, Any]:
+        """Return the row in a line of a journal."""
+        try:
+            found = json.loads(line)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise InputError("is damaged; restore the file, or start the run anew in another folder", where=where)
+        return found
+
+    def positions(self) -> dict[str, int]:
+        """Return how long each journal is, in bytes."""
+        return {t: self.journal(t).stat().st_size if self.journal(t).exists() else 0 for t in TABLES}
+
+    def check_journals(self, positions: Mapping[str, int]) -> None:
+        """Raise when a journal is not whole up to where a checkpoint found it; nothing is changed.
+
+        Raises:
+            InputError: it is shorter, or a line is damaged.
+        """
+        for table in TABLES:
+            journal = self.journal(table)
+            length = positions.get(table, 0)
+            content = journal.read_bytes() if journal.exists() else b""
+            if len(content) < length:
+                raise InputError(
+                    f"is shorter ({len(content)} bytes) than the checkpoint says ({length});"
+                    " restore the file, or start the run anew in another folder",
+                    where=str(journal),
+                )
+            for number, line in enumerate(content[:length].splitlines(), 1):
+                self.row(line, f"{journal}:{number}")
+
+    def rewind(self, positions: Mapping[str, int]) -> None:
+        """Cut the journals back to where a checkpoint found them."""
+        for table in TABLES:
+            journal = self.journal(table)
+            if journal.exists():
+                with journal.open("r+b") as file:
+                    file.truncate(positions.get(table, 0))
+
+    def write_tables(self) -> None:
+        """Write the Parquet tables from the journals."""
+        for table in TABLES:
+            self.write_table(table)
+
+    def write_table(self, table: str) -> None:
+        """Write one Parquet table; the optional one only where it has rows."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        rows = list(self.rows(table))
+        if table == "groups" and not rows:
+            return
+        schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in TABLES[table].items()])
+        columns = {name: [row.get(name) for row in rows] for name in TABLES[table]}
+        target = self.path / f"{table}.parquet"
+        temporary = target.with_name(f".{target.name}.part")
+        pq.write_table(pa.table(columns, schema=schema), temporary)
+        temporary.replace(target)

@@ -1,0 +1,121 @@
+"""Local training as three functions: ``init``, ``step``, ``final``.
+
+Plain, proximal, private and distillation training differ in one of them, and an executor may run them as it likes.
+The model is resident: a process builds it once and loads the global weights into it for every client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedasr.config.schema import ClientConfig
+from fedasr.data.batches import Batch
+from fedasr.models.base import SpeechModel
+from fedasr.models.weights import Arrays, Layout, flat_parameters
+from fedasr.training.optimizers import LocalOptimizer, make_local_optimizer
+
+
+class Resident:
+    """A model whose parameters and gradients are views of two flat tensors of shape ``(parameters,)``."""
+
+    def __init__(self, model: SpeechModel) -> None:
+        self.model = model
+        self.layout: Layout
+        self.layout, self.parameters = flat_parameters(model)
+        self.gradient = torch.zeros_like(self.parameters)
+        for parameter, part, shape in zip(model.parameters(), self.layout.slices, self.layout.shapes, strict=True):
+            parameter.grad = self.gradient[part].view(shape)
+
+    def load(self, arrays: Arrays) -> None:
+        """Copy named arrays into the model.
+
+        Raises:
+            ValueError: they do not fit the model.
+        """
+        if self.parameters.device.type == "cpu":
+            self.layout.flatten(arrays, self.parameters.numpy())
+        else:
+            host = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
+            self.parameters.copy_(torch.from_numpy(host))
+
+    def arrays(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return copies of the weights as named arrays (views of one flat copy)."""
+        return self.layout.views(self.parameters.detach().cpu().numpy().copy())
+
+
+@dataclass
+class LocalState:
+    """A client's training in progress."""
+
+    resident: Resident
+    config: ClientConfig
+    learning_rate: float
+    optimizer: LocalOptimizer
+    anchor: torch.Tensor | None
+    """the global weights, kept only where the proximal term needs them"""
+    loss: float = 0.0
+    utterances: int = 0
+    seconds: float = 0.0
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class LocalResult:
+    """What a client reports beside its weights. ``train_loss`` is the mean over the utterances it trained on."""
+
+    train_loss: float
+    utterances: int
+    seconds: float
+    steps: int
+
+
+def normalised_loss(model: SpeechModel, batch: Batch) -> torch.Tensor:
+    """Return each utterance's negative log-likelihood per token, shape ``(batch,)``, in nats.
+
+    Normalised per utterance, so that it means the same alone, in a batch, and under per-sample clipping.
+    """
+    return model.utterance_loss(batch) / batch.target_lengths.clamp(min=1)
+
+
+def init(resident: Resident, arrays: Arrays, config: ClientConfig, learning_rate: float) -> LocalState:
+    """Start from the global weights."""
+    resident.load(arrays)
+    if not resident.model.training:  # setting the flag walks all modules
+        resident.model.train()
+    anchor = resident.parameters.clone() if config.proximal else None
+    return LocalState(resident, config, learning_rate, make_local_optimizer(config), anchor)
+
+
+def step(state: LocalState, batch: Batch) -> None:
+    """Train on one batch; an empty one, left by skipped audio, changes nothing.
+
+    The FedProx term mu/2·‖w − w_global‖² (Li et al. 2020) enters as its gradient, after clipping: it is no data.
+    """
+    if not len(batch):
+        return
+    resident, config = state.resident, state.config
+    resident.gradient.zero_()
+    losses = normalised_loss(resident.model, batch)
+    losses.mean().backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        gradient = resident.gradient
+        if config.clip_norm is not None:
+            norm = torch.linalg.vector_norm(gradient)
+            gradient.mul_((config.clip_norm / (norm + 1e-6)).clamp(max=1.0))
+        if state.anchor is not None:
+            gradient.add_(resident.parameters - state.anchor, alpha=config.proximal)
+        state.optimizer.step(resident.parameters, gradient, state.learning_rate)
+    state.loss += float(losses.detach().sum())
+    state.utterances += len(batch)
+    state.seconds += batch.seconds
+    state.steps += 1
+
+
+def final(state: LocalState) -> tuple[dict[str, npt.NDArray[np.float32]], LocalResult]:
+    """Return the trained weights and what to report."""
+    mean = state.loss / state.utterances if state.utterances else float("nan")
+    return state.resident.arrays(), LocalResult(mean, state.utterances, state.seconds, state.steps)

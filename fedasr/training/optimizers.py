@@ -1,0 +1,80 @@
+"""Local optimisers over one flat parameter vector.
+
+The arithmetic is torch's functional one. Its optimizer classes import ``torch._dynamo`` when the first is made, about
+a second per worker process, and every client would make one.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from fedasr.config.schema import ClientConfig
+
+
+class LocalOptimizer(Protocol):
+    """Updates the flat parameters in place from the flat gradient; starts afresh with every client and round."""
+
+    def step(self, parameters: torch.Tensor, gradient: torch.Tensor, learning_rate: float) -> None:
+        """Take one step; all tensors of shape ``(parameters,)``."""
+        ...
+
+
+class SGD:
+    """Stochastic gradient descent with momentum and L2 weight decay, as ``torch.optim.SGD`` has it."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self.momentum = config.momentum
+        self.weight_decay = config.weight_decay
+        self.velocity: torch.Tensor | None = None
+
+    def step(self, parameters: torch.Tensor, gradient: torch.Tensor, learning_rate: float) -> None:
+        """Take one step."""
+        if self.weight_decay:
+            gradient = gradient.add(parameters, alpha=self.weight_decay)
+        if self.momentum:
+            if self.velocity is None:
+                self.velocity = gradient.clone()
+            else:
+                self.velocity.mul_(self.momentum).add_(gradient)
+            gradient = self.velocity
+        parameters.add_(gradient, alpha=-learning_rate)
+
+
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as ``torch.optim.AdamW`` has it."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self.weight_decay = config.weight_decay
+        self.first: torch.Tensor | None = None
+        self.second: torch.Tensor | None = None
+        self.steps = torch.zeros(())
+
+    def step(self, parameters: torch.Tensor, gradient: torch.Tensor, learning_rate: float) -> None:
+        """Take one step."""
+        from torch.optim.adamw import adamw
+
+        if self.first is None or self.second is None:
+            self.first, self.second = torch.zeros_like(parameters), torch.zeros_like(parameters)
+        adamw(
+            [parameters],
+            [gradient],
+            [self.first],
+            [self.second],
+            [],
+            [self.steps],
+            foreach=False,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=self.weight_decay,
+            eps=1e-8,
+            maximize=False,
+        )
+
+
+def make_local_optimizer(config: ClientConfig) -> LocalOptimizer:
+    """Return a fresh optimiser of ``client.optimizer``."""
+    return AdamW(config) if config.optimizer == "adamw" else SGD(config)

@@ -1,0 +1,1 @@
+"""Configs and notebooks, one file per experiment."""

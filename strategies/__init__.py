@@ -1,0 +1,1 @@
+"""What the server does: selection, aggregation, the Flower ServerApp."""

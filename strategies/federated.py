@@ -1,0 +1,239 @@
+"""The life of a federated run: rounds, evaluation, tables, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flwr.serverapp import Grid
+
+from fedasr import seeds
+from fedasr.evaluation.evaluator import Evaluation, evaluate
+from fedasr.experiment import Experiment, as_json
+from fedasr.models.weights import Layout, load_arrays, save_weights, sha256
+from fedasr.runtime import checkpoint, client_states
+from fedasr.runtime.run_folder import RunFolder, write_json
+from fedasr.runtime.session import current
+from strategies.aggregation.server_optimizers import make_optimizer
+from strategies.nodes import node_ids
+from strategies.rounds import RoundResult, Rounds
+from strategies.selection import Feedback, make_selector
+
+TABLES_EVERY_SECONDS = 20.0
+"""How often the Parquet tables are brought up to date, so that a notebook can follow a run."""
+
+
+class Federation:
+    """A federated run on a grid.
+
+    Args:
+        grid: any Flower grid.
+        experiment: what is trained on what.
+        folder: where the run is written.
+        resume: go on from the folder's checkpoint where there is one.
+    """
+
+    def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder, resume: bool) -> None:
+        self.experiment = experiment
+        self.config = experiment.config
+        self.grid = grid
+        self.folder = folder
+        self.roster = experiment.roster()
+        arrays = experiment.first_weights()
+        self.layout = Layout.of(arrays)
+        self.weights = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
+        self.selector = make_selector(self.config.selection)
+        self.optimizer = make_optimizer(self.config.strategy, self.layout)
+        self.model = experiment.model()
+        self.round = 0
+        self.totals: dict[str, float] = {"updates": 0, "bytes_up": 0, "bytes_down": 0, "wall_seconds": 0.0}
+        self.last: dict[str, Any] = {}
+        self.started = time.perf_counter()
+        self.tables_written = time.perf_counter()
+        found = checkpoint.load(folder.checkpoint) if resume else None
+        if found is not None:
+            self.restore(found)
+        self.rounds = Rounds(
+            grid, self.config, as_json(self.config), experiment.partition, node_ids(grid, len(self.roster)), self.layout
+        )
+
+    def run(self) -> str:
+        """Run to the end, or until somebody asks to stop; return ``done`` or ``interrupted``."""
+        session = current()
+        config = self.config
+        if self.round == 0:
+            self.folder.rewind({})
+            if config.init_from is not None or config.rounds == 0:
+                start = self.evaluate(0)
+                self.last = {"initial_wer": start.errors.wer, "initial_loss": start.loss}
+                if config.rounds == 0:
+                    self.last.update(wer=start.errors.wer, cer=start.errors.cer, loss=start.loss)
+            self.save()
+        session.watcher.begin(config.name, config.rounds, self.round, len(self.roster))
+        try:
+            while self.round < config.rounds and not session.stop.is_set():
+                self.one_round(self.round + 1)
+        finally:
+            session.watcher.end()
+            self.folder.write_tables()
+        return self.finish("done" if self.round >= config.rounds else "interrupted")
+
+    def one_round(self, round: int) -> None:
+        """Run a round, from the selection to the checkpoint."""
+        started = time.perf_counter()
+        config = self.config
+        rng = seeds.generator(config.seed, "selection", round)
+        selection = self.selector.select(round, self.roster, config.selection.clients_per_round, rng)
+        result = self.rounds.train(round, self.weights, selection, self.roster)
+        self.weights = self.optimizer.step(self.weights, result.mean.mean(), round)
+        self.observe(round, result)
+        row = self.row(round, result)
+        if config.evaluate.client_side and round % config.evaluate.client_side == 0:
+            clients = [int(client) for client in selection.clients]
+            row["client_wer"], extra = self.rounds.evaluate(round, self.weights, clients)
+            row["bytes_down"] += extra
+        due = config.evaluate.every and round % config.evaluate.every == 0
+        if due or round == config.rounds:
+            found = self.evaluate(round)
+            row.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
+            self.last.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
+        row["wall_seconds"] = time.perf_counter() - started
+        self.folder.append("rounds", [row])
+        self.folder.append("clients", result.rows)
+        self.totals["updates"] += row["clients_replied"]
+        self.totals["bytes_up"] += row["bytes_up"]
+        self.totals["bytes_down"] += row["bytes_down"]
+        self.round = round
+        self.save()
+        session = current()
+        for failure in result.failures[:3]:
+            session.watcher.note(f"round {round}: {failure}")
+        session.watcher.round(row)
+        if time.perf_counter() - self.tables_written > TABLES_EVERY_SECONDS:
+            self.folder.write_tables()
+            self.tables_written = time.perf_counter()
+
+    def observe(self, round: int, result: RoundResult) -> None:
+        """Note who took part, for the selector."""
+        good = [row for row in result.rows if row["status"] == "ok"]
+        ids = np.array([row["id"] for row in good], np.int64)
+        loss = np.array([row["train_loss"] for row in good], np.float64)
+        self.roster.last_round[ids] = round
+        self.roster.last_loss[ids] = loss
+        self.selector.observe(Feedback(round, ids, loss))
+
+    def row(self, round: int, result: RoundResult) -> dict[str, Any]:
+        """Return the row of a round without its evaluation."""
+        return {
+            "round": round,
+            "train_loss": result.train_loss,
+            "clients_selected": len(result.rows),
+            "clients_replied": result.mean.updates,
+            "clients_failed": len(result.failures),
+            "examples": result.examples,
+            "audio_seconds": result.audio_seconds,
+            "bytes_up": result.bytes_up,
+            "bytes_down": result.bytes_down,
+            "update_norm": result.norm,
+        }
+
+    def evaluate(self, round: int) -> Evaluation:
+        """Evaluate the global model on held-out speakers, and write the WER of the groups asked for."""
+        run = self.experiment
+        load_arrays(self.model, self.layout.views(self.weights))
+        vocabulary = run.vocabulary if self.config.evaluate.decoder == "vocabulary" else ()
+        found = evaluate(
+            self.model,
+            run.speech,
+            run.tokenizer,
+            run.test_rows,
+            self.config.evaluate,
+            vocabulary,
+            self.config.evaluate.by,
+        )
+        for column, values in found.groups.items():
+            self.folder.append(
+                "groups",
+                [
+                    {
+                        "round": round,
+                        "column": column,
+                        "value": value,
+                        "wer": counts.wer,
+                        "utterances": counts.utterances,
+                    }
+                    for value, counts in values.items()
+                ],
+            )
+        return found
+
+    def save(self) -> None:
+        """Write the checkpoint of the current round."""
+        spent = {**self.totals, "wall_seconds": self.totals["wall_seconds"] + time.perf_counter() - self.started}
+        checkpoint.save(
+            self.folder.checkpoint,
+            checkpoint.Checkpoint(
+                self.round,
+                self.layout.views(self.weights),
+                self.optimizer.state,
+                client_states.dump(self.grid),
+                {
+                    "totals": spent,
+                    "last": self.last,
+                    "selector": dict(self.selector.state_dict()),
+                    "journals": self.folder.positions(),
+                },
+            ),
+        )
+
+    def restore(self, found: checkpoint.Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        self.round = found.round
+        self.weights = self.layout.flatten(found.weights, np.empty(self.layout.size, np.float32))
+        self.optimizer.state = dict(found.optimizer)
+        self.totals = dict(found.facts["totals"])
+        self.last = dict(found.facts["last"])
+        self.selector.load_state_dict(found.facts["selector"])
+        client_states.load(self.grid, found.states)
+        self.folder.rewind(found.facts["journals"])
+        # The roster's memory of who took part is what the journal says.
+        for row in self.folder.rows("clients"):
+            if row["status"] == "ok":
+                self.roster.last_round[row["id"]] = row["round"]
+                self.roster.last_loss[row["id"]] = np.nan if row["train_loss"] is None else row["train_loss"]
+
+    def finish(self, status: str) -> str:
+        """Write the final model and the summary."""
+        arrays = self.layout.views(self.weights)
+        wall = self.totals["wall_seconds"] + time.perf_counter() - self.started
+        save_weights(self.folder.path / "model.safetensors", arrays)
+        self.experiment.tokenizer.save(self.folder.path / "tokenizer.json")
+        write_json(self.folder.path / "summary.json", self.summary(status, arrays, wall))
+        return status
+
+    def summary(self, status: str, arrays: Mapping[str, Any], wall: float) -> dict[str, Any]:
+        """Return the content of ``summary.json``."""
+        updates = int(self.totals["updates"])
+        return {
+            "name": self.config.name,
+            "status": status,
+            "seed": self.config.seed,
+            "rounds": self.round,
+            "wer": self.last.get("wer"),
+            "cer": self.last.get("cer"),
+            "loss": self.last.get("loss"),
+            "updates": updates,
+            "updates_per_second": updates / wall if wall else None,
+            "wall_seconds": wall,
+            "bytes_up": int(self.totals["bytes_up"]),
+            "bytes_down": int(self.totals["bytes_down"]),
+            "parameters": self.layout.size,
+            "model_sha256": sha256(arrays),
+            "epsilon": None,
+            "delta": None,
+            "clients": len(self.roster),
+            "utterances_skipped": self.experiment.skipped,
+            **{key: value for key, value in self.last.items() if key.startswith("initial_")},
+        }

@@ -1,0 +1,61 @@
+"""Which Flower node a client of the roster is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedasr.errors import InputError
+from fedasr.runtime.flower_compat import values_of
+
+PATIENCE_SECONDS = 5.0
+"""How long to wait for one more node: Flower registers them while the server app is starting."""
+
+
+def node_ids(grid: Grid, clients: int) -> Mapping[int, int] | None:
+    """Return client → node id, or None where they are the same.
+
+    A grid whose node ids are partition ids says so; of any other, every node is asked, because Flower's node ids are
+    random and do not tell.
+
+    Raises:
+        InputError: the grid has fewer nodes than the partition has clients.
+    """
+    if getattr(grid, "partition_ids_are_node_ids", False):
+        return None
+    nodes = wait_for_nodes(grid, clients)
+    questions = [Message(RecordDict(), node, "query.describe", group_id="0") for node in nodes]
+    found: dict[int, int] = {}
+    for reply in grid.send_and_receive(questions):
+        if not reply.has_error():
+            found[int(values_of(reply, "node")["partition-id"])] = reply.metadata.src_node_id
+    missing = [client for client in range(clients) if client not in found]
+    if missing:
+        raise InputError(f"{len(missing)} of {clients} clients did not say who they are, the first is {missing[0]}")
+    return found
+
+
+def wait_for_nodes(grid: Grid, clients: int) -> list[int]:
+    """Return the node ids once there is a node for every client.
+
+    Raises:
+        InputError: for ``PATIENCE_SECONDS`` no node has come, and there are still too few.
+    """
+    nodes: list[int] = []
+    came = time.monotonic()
+    while True:
+        found = list(grid.get_node_ids())
+        if len(found) >= clients:
+            return found
+        if len(found) > len(nodes):
+            came = time.monotonic()
+        nodes = found
+        if time.monotonic() - came > PATIENCE_SECONDS:
+            raise InputError(
+                f"the partition has {clients} clients but the Flower federation {len(nodes)} nodes;"
+                f" give --federation-config 'num-supernodes={clients}'"
+            )
+        time.sleep(0.05)

@@ -1,0 +1,208 @@
+"""One round: select, send, aggregate the replies as they stream in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedasr.config import Config
+from fedasr.data.partition import Partition
+from fedasr.data.roster import Roster
+from fedasr.errors import InputError, RunFailed
+from fedasr.models.weights import Layout, Vector
+from fedasr.runtime.executors import BAD_INPUT
+from fedasr.runtime.flower_compat import array_record, arrays_of, content_bytes, values_of
+from strategies.aggregation.exact_mean import ExactMean, UpdateRefused
+from strategies.selection import Selection
+
+
+class TooManyFailures(RunFailed):
+    """More clients of a round failed than ``strategy.max_failed_share`` allows."""
+
+
+@dataclass
+class RoundResult:
+    """What a round brought."""
+
+    mean: ExactMean
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """a row a selected client, for ``clients.parquet``"""
+    failures: list[str] = field(default_factory=list)
+    examples: int = 0
+    audio_seconds: float = 0.0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    norm: float = 0.0
+    """largest L2 norm of an update"""
+
+    @property
+    def train_loss(self) -> float:
+        """Mean training loss over the clients that trained, weighted by examples."""
+        pairs = [(row["train_loss"], row["examples"]) for row in self.rows if np.isfinite(row["train_loss"])]
+        total = sum(weight for _, weight in pairs)
+        return sum(loss * weight for loss, weight in pairs) / total if total else float("nan")
+
+
+class Rounds:
+    """Sends a round's messages and aggregates the replies.
+
+    Args:
+        grid: any Flower grid.
+        config: of the run.
+        config_json: the same, as the clients get it.
+        partition: who the clients are.
+        nodes: client → node id, or None where they are the same.
+        layout: of the model.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        config: Config,
+        config_json: str,
+        partition: Partition,
+        nodes: Mapping[int, int] | None,
+        layout: Layout,
+    ) -> None:
+        self.grid = grid
+        self.config = config
+        self.config_json = config_json
+        self.partition = partition
+        self.nodes = nodes
+        self.layout = layout
+
+    def content(self, round: int, weights: Vector) -> RecordDict:
+        """Return what every client of a round is sent: one object, so that a grid can send it once."""
+        order = ConfigRecord({"round": round, "experiment": self.config_json})
+        return RecordDict({"arrays": array_record(self.layout.views(weights)), "config": order})
+
+    def messages(self, kind: str, round: int, content: RecordDict, clients: list[int]) -> list[Message]:
+        """Return one message a client."""
+        ids = clients if self.nodes is None else [self.nodes[client] for client in clients]
+        return [Message(content, node, kind, group_id=str(round)) for node in ids]
+
+    def client_of(self, reply: Message, by_node: Mapping[int, int]) -> int:
+        """Return which client a reply comes from."""
+        return by_node[reply.metadata.src_node_id]
+
+    def start_order(self, selection: Selection, roster: Roster) -> list[int]:
+        """Return the selected clients, those with the most audio first, so that no worker waits at the end."""
+        chosen = selection.clients
+        if self.config.runtime.longest_first:
+            chosen = chosen[np.lexsort((chosen, -roster.seconds[chosen]))]
+        return [int(client) for client in chosen]
+
+    def weight(self, metrics: Mapping[str, Any]) -> int:
+        """Return the weight of a client's update, a whole number."""
+        weighting = self.config.strategy.weighting
+        if weighting == "seconds":
+            return int(metrics["audio-milliseconds"])
+        return int(metrics["num-examples"]) if weighting == "examples" else 1
+
+    def expected_weight(self, selection: Selection, roster: Roster) -> float:
+        """Return about the sum of the weights, from the roster alone."""
+        weighting = self.config.strategy.weighting
+        if weighting == "seconds":
+            return float(1000 * roster.seconds[selection.clients].sum())
+        if weighting == "examples":
+            return float(roster.utterances[selection.clients].sum())
+        return float(len(selection.clients))
+
+    def train(self, round: int, weights: Vector, selection: Selection, roster: Roster) -> RoundResult:
+        """Train a round and return the aggregate and the tables' rows.
+
+        Raises:
+            InputError: a client met wrong input, such as an audio file that cannot be decoded.
+            TooManyFailures: more clients failed than allowed.
+        """
+        result = RoundResult(ExactMean(self.layout, weights, self.expected_weight(selection, roster)))
+        clients = self.start_order(selection, roster)
+        probability = dict(zip(selection.clients.tolist(), selection.probabilities.tolist(), strict=True))
+        content = self.content(round, weights)
+        result.bytes_down = content_bytes(content) * len(clients)
+        messages = self.messages("train", round, content, clients)
+        by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients, strict=True)}
+        rows: dict[int, dict[str, Any]] = {}
+        for reply in self.grid.send_and_receive(messages):
+            client = self.client_of(reply, by_node)
+            rows[client] = self.accept(reply, client, result)
+        for client in clients:
+            row = rows.get(client)
+            if row is None:
+                row = failed_row("no reply")
+                result.failures.append(f"client {self.partition.names[client]}: no reply")
+            name = str(self.partition.names[client])
+            result.rows.append(
+                {"round": round, "client": name, "probability": probability[client], **row, "id": client}
+            )
+        share = len(result.failures) / max(1, len(clients))
+        if clients and (share > self.config.strategy.max_failed_share or len(result.failures) == len(clients)):
+            raise TooManyFailures(
+                f"round {round}: {len(result.failures)} of {len(clients)} clients failed"
+                f" (strategy.max_failed_share is {self.config.strategy.max_failed_share}); the first:"
+                f" {result.failures[0]}"
+            )
+        return result
+
+    def accept(self, reply: Message, client: int, result: RoundResult) -> dict[str, Any]:
+        """Aggregate one reply and return its row."""
+        if reply.has_error():
+            reason = str(reply.error.reason or f"error {reply.error.code}")
+            if reply.error.code == BAD_INPUT:
+                raise InputError(reason, where="")
+            first = reason.strip().splitlines()[0]
+            result.failures.append(f"{first} ({self.partition.names[client]})")
+            return failed_row(first)
+        metrics = values_of(reply, "metrics")
+        size = content_bytes(reply.content)
+        result.bytes_up += size
+        try:
+            weight = self.weight(metrics)
+            if not np.isfinite(metrics["train-loss"]) and metrics["steps"]:
+                raise UpdateRefused("its training loss is not finite")
+            result.norm = max(result.norm, result.mean.add(arrays_of(reply), weight))
+        except UpdateRefused as error:
+            reason = f"client {client}: {error}"
+            result.failures.append(f"{reason} ({self.partition.names[client]})")
+            return {**failed_row(reason), "bytes_up": size}
+        examples, seconds = int(metrics["num-examples"]), metrics["audio-milliseconds"] / 1000
+        result.examples += examples
+        result.audio_seconds += seconds
+        return {
+            "examples": examples,
+            "audio_seconds": seconds,
+            "train_loss": float(metrics["train-loss"]),
+            "bytes_up": size,
+            "status": "ok",
+            "seconds": float(metrics["seconds"]),
+            "reason": None,
+        }
+
+    def evaluate(self, round: int, weights: Vector, clients: list[int]) -> tuple[float, int]:
+        """Let clients evaluate the weights on their own speech; return the WER over all of it and the bytes sent."""
+        content = self.content(round, weights)
+        words = errors = 0
+        for reply in self.grid.send_and_receive(self.messages("evaluate", round, content, clients)):
+            if not reply.has_error():
+                counts = values_of(reply, "metrics")
+                words += counts["words"]
+                errors += counts["word-errors"]
+        return (errors / words if words else float("nan")), content_bytes(content) * len(clients)
+
+
+def failed_row(reason: str) -> dict[str, Any]:
+    """Return the row of a client that failed."""
+    return {
+        "examples": 0,
+        "audio_seconds": 0.0,
+        "train_loss": float("nan"),
+        "bytes_up": 0,
+        "status": "failed",
+        "seconds": float("nan"),
+        "reason": reason,
+    }

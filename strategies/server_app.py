@@ -1,0 +1,76 @@
+"""The Flower ``ServerApp``: the same for the local grid, Flower's simulation and real devices."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.app.user_config import UserConfig
+from flwr.serverapp import Grid, ServerApp
+from rich.console import Console
+
+from fedasr.config import Config, load, override
+from fedasr.experiment import as_json, experiment
+from fedasr.runtime.launch import open_run, recorded, settle
+from fedasr.runtime.progress import ProgressWatcher
+from fedasr.runtime.run_folder import RunFolder
+from fedasr.runtime.session import session
+from fedasr.runtime.threads import one_thread
+from strategies.federated import Federation
+from strategies.nodes import wait_for_nodes
+
+APP_ROOT = Path(__file__).resolve().parents[1]
+"""The checkout, or where Flower has unpacked it."""
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the config that ``run_config`` names.
+
+    ``fedasr run`` has checked everything and passes ``experiment`` (the resolved config as JSON), ``out`` and
+    ``resume``; with ``flwr run`` the keys of ``[tool.flwr.app.config]`` apply.
+    """
+    settings = context.run_config
+    if "experiment" in settings:
+        run = experiment(str(settings["experiment"]))
+        Federation(grid, run, RunFolder(Path(str(settings["out"]))), bool(settings["resume"])).run()
+    else:
+        run_submitted(grid, settings, context.run_id)
+
+
+def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
+    """Run what ``flwr run`` has submitted: ``config``, ``overrides`` (a dot-list), ``out`` and ``resume``.
+
+    Raises:
+        InputError: the input is wrong; nothing was written.
+    """
+    one_thread()
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    config = settle(submitted_config(str(settings["config"]), str(settings.get("overrides", ""))))
+    wait_for_nodes(grid, len(experiment(as_json(config)).partition))
+    path = Path(str(settings.get("out") or f"runs/{config.name}-{run_id}")).resolve()
+    resume = bool(settings.get("resume", False))
+    run = open_run(config, path, resume)
+    console.print(f"run folder: {path}", markup=False)
+    if run is None:
+        console.print("the run is done already", markup=False)
+        return
+    with recorded(path, config), session(ProgressWatcher(console)):
+        status = Federation(grid, run, RunFolder(path), resume).run()
+    if status == "done":
+        from fedasr.results.report import write_report
+
+        write_report(path)
+
+
+def submitted_config(name: str, overrides: str) -> Config:
+    """Return the config that ``flwr run`` names: a file of the app, any other file, or a name in ``simulations/``.
+
+    The app comes first: Flower's working folder is wherever its SuperLink was started, perhaps another checkout.
+    """
+    file = APP_ROOT / name
+    config = load(file if file.is_file() else name, shlex.split(overrides))
+    return override(config, {"runtime.name": "flower"})

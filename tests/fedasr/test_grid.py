@@ -1,0 +1,151 @@
+"""The local grid and its executors, on apps of a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.serverapp.strategy import FedAvg
+
+from fedasr.runtime.executors import ClientError, DebugExecutor, Executor, PoolExecutor, SerialExecutor
+from fedasr.runtime.flower_compat import array_record, assume_identity, numpy_arrays
+from fedasr.runtime.grid import LocalGrid
+
+from . import grid_apps
+
+REFERENCE = "tests.fedasr.grid_apps:app"
+
+
+def make(name: str) -> Executor:
+    if name == "serial":
+        return SerialExecutor(grid_apps.app)
+    if name == "debug":
+        return DebugExecutor(grid_apps.app)
+    kind, workers = name.split("-")
+    return PoolExecutor(grid_apps.app, REFERENCE, int(workers), fork=kind == "pool")
+
+
+@pytest.fixture(params=["serial", "pool-1", "pool-4"])
+def grid(request: pytest.FixtureRequest) -> Iterator[LocalGrid]:
+    executor = make(request.param)
+    yield LocalGrid(executor, 1_000_000)
+    executor.close()
+
+
+def messages(nodes: list[int], **behaviour: int) -> list[Message]:
+    assume_identity()
+    arrays = array_record({"w": np.zeros((2, 3), np.float32), "b": np.ones(5, np.float64)})
+    content = RecordDict({"arrays": arrays, "config": ConfigRecord(dict(behaviour))})
+    return [Message(content, node, "train", group_id="1") for node in nodes]
+
+
+def test_replies_come_in_order_with_exact_values(grid: LocalGrid) -> None:
+    nodes = [7, 3, 999_999, 0, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]
+    replies = list(grid.send_and_receive(messages(nodes)))
+    assert [reply.content["metrics"]["partition"] for reply in replies] == nodes
+    for node, reply in zip(nodes, replies, strict=True):
+        arrays = numpy_arrays(reply.content["arrays"])
+        assert arrays["w"].dtype == np.float32
+        assert arrays["b"].dtype == np.float64
+        np.testing.assert_array_equal(arrays["w"], np.full((2, 3), node, np.float32))
+        np.testing.assert_array_equal(arrays["b"], np.full(5, node + 1.0))
+
+
+def test_kept_replies_are_not_overwritten_by_later_rounds(grid: LocalGrid) -> None:
+    first = list(grid.send_and_receive(messages([1, 2, 3])))
+    for start in range(10, 40, 10):
+        list(grid.send_and_receive(messages(list(range(start, start + 10)))))
+    assert [float(numpy_arrays(reply.content["arrays"])["w"][0, 0]) for reply in first] == [1.0, 2.0, 3.0]
+
+
+def test_a_client_cannot_write_into_what_others_see(grid: LocalGrid) -> None:
+    replies = list(grid.send_and_receive(messages([1, 2, 3], flag=1)))
+    assert [reply.content["echo"]["keys"] for reply in replies] == [["flag"]] * 3
+    with pytest.raises(ValueError, match="read-only"):
+        numpy_arrays(replies[0].content["arrays"])["w"][0, 0] = 1
+
+
+def test_state_lives_with_the_client_and_only_there(grid: LocalGrid) -> None:
+    for expected in (1, 2, 3):
+        reply, other = grid.send_and_receive(messages([4, 100 + expected]))
+        assert reply.content["metrics"]["calls"] == expected
+        assert other.content["metrics"]["calls"] == 1
+    assert sorted(grid.states) == [4, 101, 102, 103]
+
+
+def test_a_failing_client_is_an_error_that_names_it(grid: LocalGrid) -> None:
+    replies = list(grid.send_and_receive(messages([1, 2, 3], fail=2)))
+    assert [reply.has_error() for reply in replies] == [False, True, False]
+    assert "client 2: ValueError: I was told to fail" in str(replies[1].error.reason)
+    assert 2 not in grid.states
+
+
+def test_a_reply_larger_than_the_model_arrives(grid: LocalGrid) -> None:
+    replies = list(grid.send_and_receive(messages([1, 2], grow=2)))
+    assert numpy_arrays(replies[1].content["arrays"])["more"].sum() == 100_000
+
+
+def test_a_worker_that_dies_fails_one_client_and_is_replaced() -> None:
+    executor = make("pool-2")
+    grid = LocalGrid(executor, 100)
+    try:
+        replies = list(grid.send_and_receive(messages(list(range(12)), die=5)))
+        assert [i for i, reply in enumerate(replies) if reply.has_error()] == [5]
+        assert "died (signal 9)" in str(replies[5].error.reason)
+        assert not any(reply.has_error() for reply in grid.send_and_receive(messages([1, 2, 3])))
+    finally:
+        executor.close()
+
+
+def test_a_deadline_ends_the_round_with_the_replies_it_has() -> None:
+    executor = make("pool-2")
+    grid = LocalGrid(executor, 100)
+    try:
+        replies = list(grid.send_and_receive(messages([1, 2, 3], sleep=2), timeout=3.0))
+        assert [reply.has_error() for reply in replies] == [False, True, False]
+        assert "no reply within 3 s" in str(replies[1].error.reason)
+        assert not any(reply.has_error() for reply in grid.send_and_receive(messages([1, 2, 3])))
+    finally:
+        executor.close()
+
+
+def test_a_stream_that_is_left_early_does_not_disturb_the_next() -> None:
+    executor = make("pool-2")
+    grid = LocalGrid(executor, 100)
+    try:
+        stream = iter(grid.send_and_receive(messages(list(range(20)))))
+        next(stream)
+        del stream
+        replies = list(grid.send_and_receive(messages([30, 31])))
+        assert [reply.content["metrics"]["partition"] for reply in replies] == [30, 31]
+    finally:
+        executor.close()
+
+
+def test_debug_raises_with_the_inputs() -> None:
+    grid = LocalGrid(make("debug"), 10)
+    with pytest.raises(ClientError, match="client 2 failed on 'train'") as caught:
+        list(grid.send_and_receive(messages([1, 2], fail=2)))
+    assert caught.value.inputs.context.node_config["partition-id"] == 2
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert "arrays.w: float32 (2, 3)" in str(caught.value)
+
+
+def test_spawned_workers_load_the_app_by_its_reference() -> None:
+    executor = make("spawn-2")
+    try:
+        replies = list(LocalGrid(executor, 100).send_and_receive(messages([5, 6, 7])))
+        assert [reply.content["metrics"]["partition"] for reply in replies] == [5, 6, 7]
+    finally:
+        executor.close()
+
+
+def test_flowers_own_strategy_runs_on_the_grid(grid: LocalGrid) -> None:
+    """FedAvg from Flower wants num-examples; the grid must serve a strategy that keeps a list of replies."""
+    small = LocalGrid(grid.executor, 20)
+    strategy = FedAvg(fraction_train=0.5, fraction_evaluate=0.0, weighted_by_key="partition", min_train_nodes=1)
+    result = strategy.start(grid=small, initial_arrays=ArrayRecord([np.zeros(3, np.float32)]), num_rounds=2)
+    assert result.arrays is not None
+    assert result.arrays.to_numpy_ndarrays()[0].min() > 0

@@ -1,0 +1,45 @@
+"""Who is who on a grid whose node ids do not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from flwr.app import Context
+
+from clients.client_app import app
+from fedasr.errors import InputError
+from fedasr.runtime.executors import SerialExecutor
+from fedasr.runtime.grid import LocalGrid
+from strategies import nodes
+
+
+class Elsewhere(LocalGrid):
+    """A grid that gives node 9 the partition 0, node 8 the partition 1, and so on; nodes come one at a time."""
+
+    partition_ids_are_node_ids = False
+    there = 0
+
+    def get_node_ids(self) -> Iterable[int]:
+        self.there = min(self.clients, self.there + 1)
+        return range(10 - self.there, 10)
+
+    def context(self, node: int) -> Context:
+        context = super().context(node)
+        context.node_config["partition-id"] = 9 - node
+        return context
+
+
+def test_the_local_grid_need_not_be_asked() -> None:
+    assert nodes.node_ids(LocalGrid(SerialExecutor(app), 10), 10) is None
+
+
+def test_every_node_is_asked_once_enough_are_there() -> None:
+    grid = Elsewhere(SerialExecutor(app), 4)
+    assert nodes.node_ids(grid, 4) == {0: 9, 1: 8, 2: 7, 3: 6}
+
+
+def test_too_few_nodes_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "PATIENCE_SECONDS", 0.2)
+    with pytest.raises(InputError, match=r"5 clients but the Flower federation 4 nodes; .*num-supernodes=5"):
+        nodes.node_ids(Elsewhere(SerialExecutor(app), 4), 5)
