@@ -28,6 +28,7 @@ def train_action(message: Message, context: Context) -> Message:
             "num-examples": len(device.rows),
             "audio-milliseconds": round(1000 * float(device.seconds.sum(dtype="float64"))),
             "train-loss": float(result.train_loss),
+            "loss-square": float(result.loss_square),
             "steps": result.steps,
             "utterances": result.utterances,
             "seconds": time.perf_counter() - started,

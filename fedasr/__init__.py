@@ -12,15 +12,15 @@ os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from fedasr.api import Run, compare, load_run, run
+    from fedasr.api import Run, compare, load_run, run, sweep
     from fedasr.results import plot
 
-__all__ = ["Run", "compare", "load_run", "plot", "run"]
+__all__ = ["Run", "compare", "load_run", "plot", "run", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use: `import fedasr` in a worker or a shell must not pay for pandas and matplotlib.
-    if name in ("Run", "compare", "load_run", "run"):
+    if name in ("Run", "compare", "load_run", "run", "sweep"):
         import fedasr.api
 
         return getattr(fedasr.api, name)

@@ -12,8 +12,9 @@ from fedasr.config.loading import load, override
 from fedasr.config.schema import Config
 from fedasr.results.compare import compare
 from fedasr.results.load import Run, load_run
+from fedasr.sweeps import sweep
 
-__all__ = ["Run", "compare", "load_run", "run"]
+__all__ = ["Run", "compare", "load_run", "run", "sweep"]
 
 
 def run(

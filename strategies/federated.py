@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from flwr.serverapp import Grid
 
 from fedasr import seeds
@@ -16,6 +17,7 @@ from fedasr.models.weights import Layout, load_arrays, save_weights, sha256
 from fedasr.runtime import checkpoint, client_states
 from fedasr.runtime.run_folder import RunFolder, write_json
 from fedasr.runtime.session import current
+from fedasr.training.schedules import learning_rate
 from strategies.aggregation.server_optimizers import make_optimizer
 from strategies.nodes import node_ids
 from strategies.rounds import RoundResult, Rounds
@@ -87,7 +89,8 @@ class Federation:
         rng = seeds.generator(config.seed, "selection", round)
         selection = self.selector.select(round, self.roster, config.selection.clients_per_round, rng)
         result = self.rounds.train(round, self.weights, selection, self.roster)
-        self.weights = self.optimizer.step(self.weights, result.mean.mean(), round)
+        rate = learning_rate(config.strategy, round, config.rounds)
+        self.weights = self.optimizer.step(self.weights, result.mean.mean(), round, rate)
         self.observe(round, result)
         row = self.row(round, result)
         if config.evaluate.client_side and round % config.evaluate.client_side == 0:
@@ -119,10 +122,15 @@ class Federation:
         """Note who took part, for the selector."""
         good = [row for row in result.rows if row["status"] == "ok"]
         ids = np.array([row["id"] for row in good], np.int64)
-        loss = np.array([row["train_loss"] for row in good], np.float64)
-        self.roster.last_round[ids] = round
-        self.roster.last_loss[ids] = loss
-        self.selector.observe(Feedback(round, ids, loss))
+
+        def column(name: str) -> npt.NDArray[np.float64]:
+            return np.array([row[name] for row in good], np.float64)
+
+        missing = np.array([row["id"] for row in result.rows if row["status"] != "ok"], np.int64)
+        examples = column("examples").astype(np.int64)
+        loss, square, duration = column("train_loss"), column("loss_square"), column("duration_s")
+        self.roster.note(round, ids, loss, duration)
+        self.selector.observe(Feedback(round, ids, loss, square, examples, duration, missing))
 
     def row(self, round: int, result: RoundResult) -> dict[str, Any]:
         """Return the row of a round without its evaluation."""
@@ -201,8 +209,8 @@ class Federation:
         # The roster's memory of who took part is what the journal says.
         for row in self.folder.rows("clients"):
             if row["status"] == "ok":
-                self.roster.last_round[row["id"]] = row["round"]
-                self.roster.last_loss[row["id"]] = np.nan if row["train_loss"] is None else row["train_loss"]
+                loss, duration = (np.nan if row[name] is None else row[name] for name in ("train_loss", "duration_s"))
+                self.roster.note(row["round"], np.array([row["id"]]), [loss], [duration])
 
     def finish(self, status: str) -> str:
         """Write the final model and the summary."""

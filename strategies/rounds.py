@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,11 @@ from fedasr.data.partition import Partition
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError, RunFailed
 from fedasr.models.weights import Layout, Vector
-from fedasr.runtime.executors import BAD_INPUT
-from fedasr.runtime.flower_compat import array_record, arrays_of, content_bytes, values_of
-from strategies.aggregation.exact_mean import ExactMean, UpdateRefused
+from fedasr.runtime.executors import BAD_INPUT, Reduction
+from fedasr.runtime.flower_compat import array_record, content_bytes, values_of
+from strategies.aggregation.exact_mean import ExactMean
+from strategies.aggregation.folding import UpdateFold
+from strategies.aggregation.weighting import weighting_of
 from strategies.selection import Selection
 
 
@@ -97,22 +99,6 @@ class Rounds:
             chosen = chosen[np.lexsort((chosen, -roster.seconds[chosen]))]
         return [int(client) for client in chosen]
 
-    def weight(self, metrics: Mapping[str, Any]) -> int:
-        """Return the weight of a client's update, a whole number."""
-        weighting = self.config.strategy.weighting
-        if weighting == "seconds":
-            return int(metrics["audio-milliseconds"])
-        return int(metrics["num-examples"]) if weighting == "examples" else 1
-
-    def expected_weight(self, selection: Selection, roster: Roster) -> float:
-        """Return about the sum of the weights, from the roster alone."""
-        weighting = self.config.strategy.weighting
-        if weighting == "seconds":
-            return float(1000 * roster.seconds[selection.clients].sum())
-        if weighting == "examples":
-            return float(roster.utterances[selection.clients].sum())
-        return float(len(selection.clients))
-
     def train(self, round: int, weights: Vector, selection: Selection, roster: Roster) -> RoundResult:
         """Train a round and return the aggregate and the tables' rows.
 
@@ -120,7 +106,8 @@ class Rounds:
             InputError: a client met wrong input, such as an audio file that cannot be decoded.
             TooManyFailures: more clients failed than allowed.
         """
-        result = RoundResult(ExactMean(self.layout, weights, self.expected_weight(selection, roster)))
+        weighting = weighting_of(self.config.strategy.weighting, selection, roster)
+        result = RoundResult(ExactMean(self.layout, weights, weighting.expected, weighting.denominator))
         clients = self.start_order(selection, roster)
         probability = dict(zip(selection.clients.tolist(), selection.probabilities.tolist(), strict=True))
         content = self.content(round, weights)
@@ -128,7 +115,9 @@ class Rounds:
         messages = self.messages("train", round, content, clients)
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients, strict=True)}
         rows: dict[int, dict[str, Any]] = {}
-        for reply in self.grid.send_and_receive(messages):
+        fold = UpdateFold(result.mean.rule, weighting, None if self.nodes is None else by_node)
+        costs = roster.seconds[clients].tolist()
+        for reply in self.added_up(messages, Reduction(fold, result.mean.sum), costs):
             client = self.client_of(reply, by_node)
             rows[client] = self.accept(reply, client, result)
         for client in clients:
@@ -149,6 +138,16 @@ class Rounds:
             )
         return result
 
+    def added_up(self, messages: list[Message], reduction: Reduction, costs: list[float]) -> Iterable[Message]:
+        """Send messages and add the replies up: where they are made, if the grid can, else here as they stream in."""
+        reduce = getattr(self.grid, "reduce", None)
+        if reduce is not None:
+            yield from reduce(messages, reduction, costs)
+            return
+        content = messages[0].content if messages else RecordDict()
+        for reply in self.grid.send_and_receive(messages):
+            yield reply if reply.has_error() else reduction.fold.absorb(reduction.total, content, reply)
+
     def accept(self, reply: Message, client: int, result: RoundResult) -> dict[str, Any]:
         """Aggregate one reply and return its row."""
         if reply.has_error():
@@ -158,18 +157,14 @@ class Rounds:
             first = reason.strip().splitlines()[0]
             result.failures.append(f"{first} ({self.partition.names[client]})")
             return failed_row(first)
-        metrics = values_of(reply, "metrics")
-        size = content_bytes(reply.content)
-        result.bytes_up += size
-        try:
-            weight = self.weight(metrics)
-            if not np.isfinite(metrics["train-loss"]) and metrics["steps"]:
-                raise UpdateRefused("its training loss is not finite")
-            result.norm = max(result.norm, result.mean.add(arrays_of(reply), weight))
-        except UpdateRefused as error:
-            reason = f"client {client}: {error}"
+        metrics, folded = values_of(reply, "metrics"), values_of(reply, "folded")
+        result.bytes_up += folded["bytes"]
+        if "refused" in folded:
+            reason = f"client {client}: {folded['refused']}"
             result.failures.append(f"{reason} ({self.partition.names[client]})")
-            return {**failed_row(reason), "bytes_up": size}
+            return {**failed_row(reason), "bytes_up": folded["bytes"]}
+        result.mean.count(folded["weight"], folded["norm"])
+        result.norm = max(result.norm, folded["norm"])
         examples, seconds = int(metrics["num-examples"]), metrics["audio-milliseconds"] / 1000
         result.examples += examples
         result.audio_seconds += seconds
@@ -177,9 +172,11 @@ class Rounds:
             "examples": examples,
             "audio_seconds": seconds,
             "train_loss": float(metrics["train-loss"]),
-            "bytes_up": size,
+            "loss_square": float(metrics["loss-square"]),
+            "bytes_up": folded["bytes"],
             "status": "ok",
             "seconds": float(metrics["seconds"]),
+            "duration_s": float("nan"),
             "reason": None,
         }
 
@@ -201,8 +198,10 @@ def failed_row(reason: str) -> dict[str, Any]:
         "examples": 0,
         "audio_seconds": 0.0,
         "train_loss": float("nan"),
+        "loss_square": float("nan"),
         "bytes_up": 0,
         "status": "failed",
         "seconds": float("nan"),
+        "duration_s": float("nan"),
         "reason": reason,
     }

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import typer
 
-from fedasr.cli import data, evaluate, results, run
+from fedasr.cli import data, evaluate, results, run, sweep
 from fedasr.cli.common import console
 from fedasr.errors import InputError, RunFailed, one_line
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 run.register(app)
+sweep.register(app)
 evaluate.register(app)
 results.register(app)
 app.add_typer(data.app, name="data")

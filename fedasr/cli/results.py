@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fedasr.results.groups import Group
 
 COMPARE_EXAMPLE = "Example: fedasr compare runs/uniform-* runs/activity-* --x bytes --target 0.10 --out selection.png"
-SPENT = ("rounds", "updates", "bytes_up", "bytes_down", "audio_seconds", "wall_seconds")
+SPENT = ("rounds", "updates", "bytes_up", "bytes_down", "audio_seconds", "simulated_seconds", "wall_seconds")
 REPORT_EXAMPLE = "Example: fedasr report runs/quickstart --out quickstart.html"
 
 
@@ -33,7 +33,9 @@ def compare(
     ] = "round",
     target: Annotated[
         float | None,
-        typer.Option(help="Also say what it took, in --x, until the metric was this low.", show_default=False),
+        typer.Option(
+            help="Also say what it took until the metric was this low: rounds, data, time.", show_default=False
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -42,7 +44,7 @@ def compare(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Compare runs: those that differ only in their seed are one group, with mean and 95 % interval."""
-    from fedasr.results.compare import check_axis, curve_table, table, target_table
+    from fedasr.results.compare import check_axis, curve_table
     from fedasr.results.comparison import check_suffix, write_comparison
     from fedasr.results.groups import group_runs
 
@@ -50,15 +52,13 @@ def compare(
     if out is not None:
         check_suffix(out)
     groups = group_runs(run_dirs)
-    rows = table(groups, metric)
     curve = curve_table(groups, metric, x)
-    reached = target_table(groups, target, metric, x) if target is not None else None
     if out is not None:
-        write_comparison(groups, out, metric, x)
+        write_comparison(groups, out, metric, x, target)
     if json:
-        print_json(as_json(groups, rows, curve, reached, metric, x))
+        print_json(as_json(groups, curve, metric, x, target))
     else:
-        show(groups, rows, reached, target, metric, x)
+        show(groups, metric, target)
     if out is not None:
         console.print(f"wrote {out}", markup=False)
 
@@ -75,10 +75,18 @@ def report(
     console.print(f"wrote {write_report(run_dir, out)}", markup=False)
 
 
-def as_json(
-    groups: list[Group], rows: pd.DataFrame, curve: pd.DataFrame, reached: pd.DataFrame | None, metric: str, x: str
-) -> dict[str, Any]:
+def as_json(groups: list[Group], curve: pd.DataFrame, metric: str, x: str, target: float | None) -> dict[str, Any]:
     """Return the comparison as one JSON object."""
+    from fedasr.results.compare import price_table, table, target_table
+    from fedasr.results.deciles import decile_table
+    from fedasr.results.differences import difference_table
+    from fedasr.results.forgetting import average_table, forgetting_table
+
+    rows = table(groups, metric)
+    reached = target_table(groups, target, metric, x) if target is not None else None
+    prices = price_table(groups, target, metric) if target is not None else None
+    differences, averages = difference_table(groups, metric), average_table(groups)
+    rates, forgotten = decile_table(groups), forgetting_table(groups)
     found: list[dict[str, Any]] = []
     for index, (group, row) in enumerate(zip(groups, rows.to_dict("records"), strict=True)):
         line = curve[curve["label"] == group.label]
@@ -93,49 +101,74 @@ def as_json(
             "high": row[f"{metric}_high"],
             "best": row[f"{metric}_best"],
             **{name: row[name] for name in SPENT},
+            "gini": row["gini"],
+            "jain": row["jain"],
             "unfinished": row["unfinished"],
+            "difference": next(iter(of_label(differences, group.label)), None),
+            "deciles": of_label(rates, group.label),
+            "forgetting": {
+                **next(iter(of_label(averages, group.label)), {"forgetting": None, "low": None, "high": None, "n": 0}),
+                "periods": of_label(forgotten, group.label),
+            },
             "curve": {"x": line[x].tolist(), **{name: line[name].tolist() for name in ("mean", "low", "high", "n")}},
         }
-        if reached is not None:
+        if reached is not None and prices is not None:
             item["target"] = {name: reached[name].iloc[index] for name in ("reached", "n", "mean", "low", "high")}
+            item["targets"] = {price.pop("x"): price for price in of_label(prices, group.label)}
         found.append(item)
     return {"metric": metric, "x": x, "groups": found}
 
 
-def show(
-    groups: list[Group],
-    rows: pd.DataFrame,
-    reached: pd.DataFrame | None,
-    target: float | None,
-    metric: str,
-    x: str,
-) -> None:
-    """Print the comparison as a table, and what a reader must know to trust it."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def of_label(table: pd.DataFrame, label: str) -> list[dict[str, Any]]:
+    """Return the rows of a group without its label."""
+    rows: list[dict[str, Any]] = table[table["label"] == label].drop(columns="label").to_dict("records")  # type: ignore[assignment]
+    return rows
 
-    from fedasr.results.comparison import interval, short_name, target_text
+
+def show(groups: list[Group], metric: str = "wer", target: float | None = None) -> None:
+    """Print the comparison as tables, and what a reader must know to trust it."""
+    from fedasr.results.compare import price_table, table
+    from fedasr.results.comparison import (
+        decile_rows,
+        difference_rows,
+        forgetting_rows,
+        interval,
+        price_rows,
+        short_name,
+    )
+    from fedasr.results.deciles import decile_table
+    from fedasr.results.differences import difference_table
+    from fedasr.results.forgetting import average_table
     from fedasr.results.groups import differing
     from fedasr.results.units import data_size, duration, metric_text, number
 
+    name = short_name(metric)
+    rows = table(groups, metric)
     by_keys = any(group.short != group.label for group in groups)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1))
-    table.add_column(", ".join(differing(groups)) if by_keys else "Group", overflow="fold", min_width=12)
-    for name in ("Seeds", short_name(metric), "95 % interval", "Best", "Rounds", "Sent", "Time"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for group, row in zip(groups, rows.to_dict("records"), strict=True):
-        cells = [
-            group.short, str(row["n"]), metric_text(metric, row[metric]),
+    first = ", ".join(differing(groups)) if by_keys else "Group"
+    short = {group.label: group.short for group in groups}
+    clock = bool(rows["simulated_seconds"].notna().any())
+    body = [
+        [
+            row["label"], str(row["n"]), metric_text(metric, row[metric]),
             interval(metric, row[f"{metric}_low"], row[f"{metric}_high"]), metric_text(metric, row[f"{metric}_best"]),
-            number(row["rounds"]), data_size(row["bytes_up"] + row["bytes_down"]), duration(row["wall_seconds"]),
-        ]  # fmt: skip
-        table.add_row(*map(Text, cells))
-    console.print(table, soft_wrap=False)
-    if reached is not None and target is not None:
-        goal = f"{short_name(metric)} ≤ {metric_text(metric, target)}"
-        for row in reached.to_dict("records"):
-            console.print(f"{goal}: {row['label']}: {target_text(row, x)}", markup=False)
+            number(row["rounds"]), data_size(row["bytes_up"] + row["bytes_down"]), number(row["gini"], 2),
+            *([duration(row["simulated_seconds"])] if clock else []), duration(row["wall_seconds"]),
+        ]
+        for row in rows.to_dict("records")
+    ]  # fmt: skip
+    head = [first, "Seeds", name, "95 % interval", "Best", "Rounds", "Sent", "Gini", *["Simulated"] * clock, "Time"]
+    print_table(head, body, short)
+    if len(found := difference_table(groups, metric)):
+        title = f"{name} less that of '{groups[0].short}', seed by seed"
+        print_table(*difference_rows(found, metric), short, title)
+    if target is not None:
+        title = f"Until {name} ≤ {metric_text(metric, target)}"
+        print_table(*price_rows(price_table(groups, target, metric)), short, title)
+    if len(found := decile_table(groups)):
+        print_table(*decile_rows(found), short, "By tenths of activity, 1 the lightest users")
+    if len(found := average_table(groups)):
+        print_table(*forgetting_rows(found), short, "Mean over the past periods")
     for group in groups:
         for run in group.repeats:
             text = f"note: {run.path} repeats seed {run.seed} of '{group.label}' and is not counted"
@@ -145,3 +178,23 @@ def show(
                 console.print(f"note: {run.path} is {run.status}; what it has so far is counted", markup=False)
     if all(len(group.runs) < 2 for group in groups):
         console.print("note: one seed a group has no interval; run more seeds to tell a difference from luck")
+
+
+def print_table(head: list[str], body: list[list[str]], short: dict[str, str], title: str = "") -> None:
+    """Print a table whose first column names groups, by their short names."""
+    from rich import box
+    from rich.measure import Measurement
+    from rich.table import Table
+    from rich.text import Text
+
+    if title:
+        console.print(title, markup=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1))
+    table.add_column(Text(head[0]), overflow="fold", min_width=12)
+    for name in head[1:]:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for label, *cells in body:
+        table.add_row(*map(Text, (short[label], *cells)))
+    # Rich would drop columns that do not fit a narrow terminal or, without one, 80 characters; a wrapped line says more.
+    needed = Measurement.get(console, console.options.update(max_width=1000), table).minimum
+    console.print(table, soft_wrap=False, crop=False, width=max(console.width, needed))

@@ -35,6 +35,7 @@ TYPES = {
     "bool": "true or false",
     "list[str]": "list of texts",
     "list[int]": "list of integers",
+    "list[float]": "list of numbers",
     "dict[str, typing.Any]": "mapping",
 }
 

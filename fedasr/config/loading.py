@@ -317,6 +317,7 @@ def expected(name: str) -> str:
         "<class 'bool'>": BOOLEAN,
         "list[str]": "a list of texts",
         "list[int]": "a list of integers",
+        "list[float]": "a list of numbers",
         "dict[str, typing.Any]": MAPPING,
         "int | None": "an integer, or null",
         "float | None": "a number, or null",
@@ -358,7 +359,7 @@ def anchor_paths(
 ) -> None:
     """Make relative paths of a config file absolute: relative to the file, or to the working folder if only there."""
     in_tree = dict(leaves(tree, Config))
-    for name in ("init_from", "data.manifest", "data.root"):
+    for name in ("init_from", "data.manifest", "data.root", "devices.trace"):
         value = get(config, name)
         if value is None:
             continue

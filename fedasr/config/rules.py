@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from fedasr.config.schema import Config
+import math
+from dataclasses import fields
+
+from fedasr.config.schema import Config, DevicesConfig, StreamConfig
 from fedasr.errors import InputError
 
 LONGEST_NAME = 100
+MOST_TIERS = 100
 
 
 def check_combinations(config: Config, where: str) -> None:
@@ -52,3 +56,107 @@ def check_combinations(config: Config, where: str) -> None:
         refuse("'strategy.name' is 'fedprox' but 'client.proximal' is 0; set mu, for example client.proximal=0.01")
     if config.data.features.hop_ms > config.data.features.window_ms:
         refuse("'data.features.hop_ms' must not be larger than 'data.features.window_ms'")
+    check_stream(config, where)
+    check_devices(config, where)
+    check_selection(config, where)
+
+
+def check_selection(config: Config, where: str) -> None:
+    """Raise on a selection that cannot be, or whose probabilities the weighting needs and does not get."""
+    selection = config.selection
+
+    def refuse(message: str) -> None:
+        raise InputError(message, where=where)
+
+    if selection.name == "power-of-choice" and 0 < selection.candidates < selection.clients_per_round:
+        refuse(
+            f"'selection.candidates' is {selection.candidates} but 'selection.clients_per_round'"
+            f" {selection.clients_per_round}; compare at least as many devices as are chosen, or set 0 for twice as many"
+        )
+    if selection.name == "oort" and selection.oort.exploration_floor > selection.oort.exploration:
+        refuse(
+            f"'selection.oort.exploration_floor' is {selection.oort.exploration_floor} and must not be larger than"
+            f" 'selection.oort.exploration' ({selection.oort.exploration})"
+        )
+    if config.strategy.weighting != "inverse-probability":
+        return
+    said = f"'strategy.weighting' is 'inverse-probability' but 'selection.name' is '{selection.name}', which"
+    if selection.name in ("power-of-choice", "oort", "round-robin"):
+        refuse(f"{said} has no probabilities that are known in every round; choose another of the two")
+    if selection.name in ("top-activity", "threshold"):
+        refuse(f"{said} never chooses some devices, so that no weights make up for them; choose another of the two")
+    if selection.name == "afl" and selection.afl.random_share == 0:
+        refuse(f"{said} with 'selection.afl.random_share' 0 never chooses some devices; set it above 0")
+    recent = selection.name in ("activity", "mixed") and selection.activity.startswith("recent-")
+    if recent and selection.exponent > 0 and config.stream.arrival != "static" and config.stream.keep != "period":
+        refuse(
+            f"{said} with 'selection.activity' '{selection.activity}' seldom chooses devices without recent speech, so"
+            " that no weights make up for them; count all that is stored, or choose another weighting"
+        )
+
+
+def check_stream(config: Config, where: str) -> None:
+    """Raise on a continual setting that cannot be."""
+    stream = config.stream
+    if stream.arrival == "static":
+        unread = changed(stream, StreamConfig())
+        if unread:
+            raise InputError(
+                f"'stream.{unread[0]}' is set but 'stream.arrival' is 'static', where everything is there from the"
+                f" start and stays; set stream.arrival=poisson or trace, or leave 'stream.{unread[0]}' out",
+                where=where,
+            )
+        return
+    if stream.drift and stream.arrival != "poisson":
+        raise InputError(
+            f"'stream.drift' is {stream.drift} but 'stream.arrival' is '{stream.arrival}'; only poisson draws a drift",
+            where=where,
+        )
+    if 0 < config.rounds < stream.periods:
+        raise InputError(
+            f"'stream.periods' is {stream.periods} but 'rounds' is {config.rounds}; a period needs at least one round",
+            where=where,
+        )
+
+
+def check_devices(config: Config, where: str) -> None:
+    """Raise on simulated devices that cannot be, or that nothing would simulate."""
+    devices = config.devices
+
+    def refuse(message: str) -> None:
+        raise InputError(message, where=where)
+
+    unread = changed(devices, DevicesConfig())
+    if not devices.clock and unread:
+        refuse(
+            f"'devices.{unread[0]}' is set but 'devices.clock' is false, so that no devices are simulated; set"
+            f" devices.clock=true, or leave 'devices.{unread[0]}' out"
+        )
+    tiers = len(devices.tiers)
+    if not 1 <= tiers <= MOST_TIERS or len(set(devices.tiers)) < tiers:
+        refuse(f"'devices.tiers' must be a list of 1 to {MOST_TIERS} different names")
+    for name in ("shares", "compute", "down_mbps", "up_mbps"):
+        values = getattr(devices, name)
+        if len(values) != tiers:
+            refuse(f"'devices.{name}' has {len(values)} entries and 'devices.tiers' {tiers}; expected one per tier")
+        if not all(math.isfinite(value) and value >= 0 and (value > 0 or name == "shares") for value in values):
+            at_least = "at least 0" if name == "shares" else "more than 0"
+            refuse(f"'devices.{name}' is {values}; expected numbers of {at_least}")
+    if abs(sum(devices.shares) - 1) > 1e-6:
+        refuse(f"'devices.shares' adds up to {sum(devices.shares):.6g}; expected 1")
+    if devices.availability == "trace" and devices.trace is None:
+        refuse("'devices.availability' is 'trace' but 'devices.trace' is not set; give the path of a CSV")
+    if devices.over_commit > 1 and config.selection.name == "poisson":
+        refuse(
+            f"'devices.over_commit' is {devices.over_commit} but 'selection.name' is 'poisson', whose cohorts have no"
+            " fixed size to exceed; set devices.over_commit=1 or choose another selection"
+        )
+
+
+def changed(section: object, default: object) -> list[str]:
+    """Return the keys of a section that do not have their defaults, in the order of the schema."""
+    return [
+        item.name
+        for item in fields(section)  # type: ignore[arg-type]
+        if item.name != "clock" and getattr(section, item.name) != getattr(default, item.name)
+    ]

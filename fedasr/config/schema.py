@@ -218,22 +218,170 @@ class StrategyConfig:
         choices=("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedlamb"),
     )
     learning_rate: float = key(1.0, "server learning rate", above=0)
+    schedule: str = key(
+        "constant",
+        "server learning rate over the rounds; adaptive optimisers need it: they undo a smaller local rate",
+        choices=("constant", "linear", "cosine"),
+    )
+    final_scale: float = key(0.1, "where `linear` and `cosine` end, as a share of `learning_rate`", low=0, high=1)
+    warmup_rounds: int = key(0, "rounds over which the server learning rate rises linearly", low=0)
     momentum: float = key(0.9, "momentum of fedavgm", low=0, high=0.9999)
     beta1: float = key(0.9, "first-moment decay of fedadam, fedyogi, fedlamb", low=0, high=0.9999)
     beta2: float = key(0.99, "second-moment decay of fedadam, fedyogi, fedlamb", low=0, high=0.99999)
     tau: float = key(1e-3, "adaptivity of fedadam, fedyogi, fedlamb (Reddi et al. 2021: added to the root)", above=0)
-    weighting: str = key("examples", "weight of a client's update", choices=("examples", "seconds", "uniform"))
+    weighting: str = key(
+        "examples",
+        "weight of a client's update; `inverse-probability`: examples over its inclusion probability, summed over the"
+        " population's examples (Horvitz–Thompson: unbiased for every selection that reports probabilities)",
+        choices=("examples", "seconds", "uniform", "inverse-probability"),
+    )
     max_failed_share: float = key(0.5, "a round with a larger share of failed clients stops the run", low=0, high=1)
 
 
 @dataclass
-class SelectionConfig:
-    """Which devices take part in a round."""
+class OortConfig:
+    """What only `oort` reads (Lai et al., OSDI 2021)."""
 
-    name: str = key("uniform", "the selection strategy", choices=("uniform", "activity"), reference=True)
-    clients_per_round: int = key(10, "devices a round", low=1)
-    activity: str = key("utterances", "what `activity` counts", choices=("utterances", "seconds"))
-    exponent: float = key(1.0, "`activity` draws in proportion to the count to this power; 0 is uniform", low=0)
+    exploration: float = key(0.9, "share of the cohort that explores new devices in the first round", low=0, high=1)
+    exploration_decay: float = key(0.98, "what the share is multiplied with every round", above=0, high=1)
+    exploration_floor: float = key(0.2, "the share never falls below this", low=0, high=1)
+    cutoff: float = key(0.95, "devices are drawn among those above this share of the k-th best score", low=0, high=1)
+    clip: float = key(0.95, "statistical utilities above this quantile are clipped", above=0, high=1)
+    staleness: float = key(0.1, "c of the staleness bonus √(c·ln t / last round)", low=0)
+    straggler_penalty: float = key(2.0, "exponent of T/duration for devices slower than the preferred T; 0: none", low=0)
+    pacer_rounds: int = key(20, "rounds between two decisions of the pacer", low=1)
+    pacer_step: float = key(5.0, "how far the pacer raises the percentile of the durations that T is", low=0, high=100)
+    start_percentile: float = key(50.0, "percentile of the durations that T is at first", above=0, high=100)
+    blacklist_rounds: int = key(
+        0, "a device that took part so often is chosen only where nobody else is left; 0: no limit", low=0
+    )
+
+
+@dataclass
+class AflConfig:
+    """What only `afl` reads (Goetz et al. 2019)."""
+
+    drop_share: float = key(
+        0.75, "share of the devices, those with the lowest valuation √n·loss, that is not drawn by value", low=0, high=1
+    )
+    random_share: float = key(0.1, "share of the cohort, rounded up, that is drawn uniformly", low=0, high=1)
+    temperature: float = key(0.01, "the others are drawn in proportion to exp(this · valuation)", low=0)
+
+
+@dataclass
+class SelectionConfig:
+    """Which devices take part in a round; see `docs/selection.md`."""
+
+    name: str = key(
+        "uniform",
+        "uniform; poisson: each device independently; activity: in proportion to what it stores; top-activity: the most"
+        " active; threshold: uniformly among the active; mixed: the active first, then uniform; round-robin: with a"
+        " minimum separation; power-of-choice: highest loss among candidates; oort; afl",
+        choices=(
+            "uniform",
+            "poisson",
+            "activity",
+            "top-activity",
+            "threshold",
+            "mixed",
+            "round-robin",
+            "power-of-choice",
+            "oort",
+            "afl",
+        ),
+        reference=True,
+    )
+    clients_per_round: int = key(10, "devices a round; for `poisson` on average", low=1)
+    activity: str = key(
+        "utterances",
+        "what the activity of a device counts: all that is stored, or only what came in the current period",
+        choices=("utterances", "seconds", "recent-utterances", "recent-seconds"),
+    )
+    exponent: float = key(
+        1.0, "`activity`, `mixed`: draw in proportion to the count to this power; 0 is uniform", low=0
+    )
+    replacement: bool = key(
+        False, "`activity`, `mixed`: draw with replacement; a device drawn twice trains once and counts twice"
+    )
+    min_activity: float = key(
+        1.0, "`threshold`: devices with a smaller count are not drawn; utterances or seconds, as `activity` says", low=0
+    )
+    active_rounds: int = key(10, "`mixed`: so many rounds of `activity`, then uniform", low=0)
+    separation: int = key(
+        0,
+        "`round-robin`: two turns of a device are at least so many rounds apart, if need be with smaller cohorts; 0: as"
+        " many as full cohorts allow",
+        low=0,
+    )
+    candidates: int = key(0, "`power-of-choice`: devices whose loss is compared (d); 0: twice the cohort", low=0)
+    probe: str = key(
+        "loss",
+        "`power-of-choice`: loss: of the global model on all the device stores (pow-d); batch: on one batch (cpow-d);"
+        " last: the training loss it last reported, no question asked (rpow-d)",
+        choices=("loss", "batch", "last"),
+    )
+    oort: OortConfig = part(OortConfig, "what only oort reads")
+    afl: AflConfig = part(AflConfig, "what only afl reads")
+
+
+@dataclass
+class StreamConfig:
+    """The continual setting: devices record over time and may have to delete; see `docs/continual.md`."""
+
+    arrival: str = key(
+        "static",
+        "static: everything is there from the start; poisson: a device's utterances arrive as a Poisson process over"
+        " the run; trace: at their `timestamp`",
+        choices=("static", "poisson", "trace"),
+    )
+    periods: int = key(5, "periods the run is divided into, with equally many rounds each (within one); `static` has one", low=1)
+    drift: float = key(
+        0.0,
+        "`poisson`: probability that an utterance comes in its text's own period, not at any time of the run",
+        low=0,
+        high=1,
+    )
+    keep: str = key(
+        "all",
+        "what a device keeps: all; window: the last `window` periods; count: its newest `count` utterances; period:"
+        " only what came in the current period",
+        choices=("all", "window", "count", "period"),
+    )
+    window: int = key(2, "periods that `keep: window` keeps, with the current one", low=1)
+    count: int = key(20, "utterances that `keep: count` keeps", low=1)
+
+
+@dataclass
+class DevicesConfig:
+    """Real devices, simulated: a virtual clock, availability, drop-out; see `docs/devices.md`."""
+
+    clock: bool = key(False, "simulate how long devices take, when they are there, and who drops out")
+    tiers: list[str] = key(lambda: ["high", "mid", "low"], "names of the classes of devices")
+    shares: list[float] = key(lambda: [0.2, 0.5, 0.3], "share of the devices in each tier; they add up to 1")
+    compute: list[float] = key(
+        lambda: [0.02, 0.06, 0.25], "seconds that a device of each tier takes to train on one second of audio, once"
+    )
+    down_mbps: list[float] = key(lambda: [50.0, 20.0, 5.0], "download of each tier in megabits a second")
+    up_mbps: list[float] = key(lambda: [20.0, 5.0, 1.0], "upload of each tier in megabits a second")
+    jitter: float = key(
+        0.25,
+        "sigma of the log-normal spread around the tier's speed; computing and network each, anew every round",
+        low=0,
+        high=3,
+    )
+    availability: str = key(
+        "always",
+        "always; diurnal: each device is there for part of its own day; trace: as the file says",
+        choices=("always", "diurnal", "trace"),
+    )
+    available_share: float = key(0.5, "`diurnal`: share of the day that a device is there", above=0, high=1)
+    trace: str | None = key(None, "`trace`: a CSV of `client,start_s,end_s`, repeated when the run outlasts it")
+    dropout: float = key(0.0, "probability that a selected device never answers", low=0, high=0.95)
+    over_commit: float = key(
+        1.0, "select this many times the cohort; whoever answers after the cohort is full is discarded", low=1, high=10
+    )
+    deadline_s: float | None = key(None, "simulated seconds after which a round closes; absent: none", above=0)
+    overhead_s: float = key(1.0, "simulated seconds that the server needs a round", low=0)
 
 
 @dataclass
@@ -286,6 +434,8 @@ class Config:
     client: ClientConfig = part(ClientConfig, "local training")
     strategy: StrategyConfig = part(StrategyConfig, "what the server does with the updates")
     selection: SelectionConfig = part(SelectionConfig, "which devices take part in a round")
+    stream: StreamConfig = part(StreamConfig, "the continual setting: speech that comes over time")
+    devices: DevicesConfig = part(DevicesConfig, "real devices, simulated")
     evaluate: EvaluateConfig = part(EvaluateConfig, "evaluation")
     runtime: RuntimeConfig = part(RuntimeConfig, "where the clients run")
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from fedasr.errors import InputError, nearest
-from fedasr.results.groups import Group, group_runs
+from fedasr.results.groups import Group, Runs, group_runs
 from fedasr.results.load import Run, completed
 from fedasr.results.statistics import mean_interval
-
-Runs = Iterable[Run | str | Path]
 
 AXES = {
     "round": ("round",),
@@ -25,7 +22,7 @@ AXES = {
 }
 """The axes of a curve, and the columns of ``rounds`` that each sums up over the rounds (``round`` is as it is)."""
 
-TOTALS = ("clients_replied", "bytes_up", "bytes_down", "audio_seconds")
+TOTALS = ("clients_replied", "bytes_up", "bytes_down", "audio_seconds", "simulated_seconds")
 
 
 def compare(runs: Runs, metric: str = "wer") -> pd.DataFrame:
@@ -39,7 +36,8 @@ def compare(runs: Runs, metric: str = "wer") -> pd.DataFrame:
         ``label``; ``n`` and ``seeds`` counted; the final metric's mean under its own name with ``<metric>_low`` and
         ``<metric>_high``, the 95 % t interval over seeds (NaN for one seed); ``<metric>_best``, the mean over seeds of
         the lowest value; and means over seeds of ``rounds, updates, bytes_up, bytes_down, audio_seconds,
-        wall_seconds``; ``unfinished``, how many of the runs did not come to their end. Fractions, bytes, seconds.
+        simulated_seconds`` (NaN without a simulated clock), ``wall_seconds`` and ``gini, jain``, how evenly the clients
+        took part; ``unfinished``, how many of the runs did not come to their end. Fractions, bytes, seconds.
 
     Raises:
         InputError: no runs, a folder is no run folder, or no run has the metric.
@@ -54,7 +52,7 @@ def table(groups: Sequence[Group], metric: str = "wer") -> pd.DataFrame:
     for group in groups:
         final = np.array([run.last(metric) for run in group.runs])
         mean, low, high = mean_interval(final[np.isfinite(final)])
-        totals = {name: average([run.rounds[name].sum() for run in group.runs]) for name in TOTALS}
+        totals = {name: average([total(run, name) for run in group.runs]) for name in TOTALS}
         totals["updates"] = totals.pop("clients_replied")
         rows.append(
             {
@@ -68,6 +66,8 @@ def table(groups: Sequence[Group], metric: str = "wer") -> pd.DataFrame:
                 "rounds": average([completed(run.rounds) for run in group.runs]),
                 **totals,
                 "wall_seconds": average([wall_seconds(run) for run in group.runs]),
+                "gini": average([run.participation.gini for run in group.runs]),
+                "jain": average([run.participation.jain for run in group.runs]),
                 "unfinished": sum(not run.finished for run in group.runs),
             }
         )
@@ -154,6 +154,14 @@ def target_table(groups: Sequence[Group], target: float, metric: str = "wer", x:
     return pd.DataFrame(rows)
 
 
+def price_table(groups: Sequence[Group], target: float, metric: str = "wer") -> pd.DataFrame:
+    """Return ``rounds_to_target`` along every axis that all runs recorded: ``x`` names it, ``round`` comes first."""
+    runs = [run for group in groups for run in group.runs]
+    axes = [x for x in AXES if all(recorded(run, x) for run in runs)]
+    tables = [target_table(groups, target, metric, x).assign(x=x) for x in axes]
+    return pd.concat(tables, ignore_index=True)[["label", "x", "n", "reached", "mean", "low", "high"]]
+
+
 def points(run: Run, metric: str, x: str = "round") -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return ``x`` and the metric at the rounds of a run that have it."""
     rounds = run.rounds
@@ -171,10 +179,21 @@ def spent(run: Run, x: str) -> NDArray[np.float64]:
     rounds = run.rounds
     if x == "round":
         return rounds["round"].to_numpy(np.float64)
-    amounts = rounds[list(AXES[x])].sum(axis=1).to_numpy(np.float64)
-    if len(rounds) and not amounts.any():
+    if not recorded(run, x):
         raise InputError(f"recorded no '{x}'; choose another axis, such as 'round'", where=str(run.path))
-    return np.cumsum(amounts)
+    return np.cumsum(rounds[list(AXES[x])].sum(axis=1).to_numpy(np.float64))
+
+
+def recorded(run: Run, x: str) -> bool:
+    """Say whether a run recorded what was spent along an axis; one without a round has nothing to record yet."""
+    amounts = run.rounds[list(AXES[x])].fillna(0).to_numpy()
+    return not len(amounts) or bool(amounts.any())
+
+
+def total(run: Run, name: str) -> float:
+    """Return the sum of a column over the rounds; NaN for a clock that did not run."""
+    amount = float(run.rounds[name].sum())
+    return amount if amount or name != "simulated_seconds" else float("nan")
 
 
 def align(

@@ -10,12 +10,29 @@ from typing import Any
 import pandas as pd
 
 from fedasr.errors import InputError, nearest
-from fedasr.results.compare import curve_table, table
+from fedasr.results import group_figures
+from fedasr.results.compare import curve_table, price_table, recorded, table
+from fedasr.results.deciles import decile_table
+from fedasr.results.differences import difference_table
+from fedasr.results.forgetting import average_table, forgetting_table
 from fedasr.results.groups import Group
-from fedasr.results.html import element, figure, page, write
+from fedasr.results.html import Html, element, figure, page, write
 from fedasr.results.html import table as html_table
-from fedasr.results.plot import compare_groups
-from fedasr.results.units import BYTES, SECONDS, Scale, data_size, duration, metric_label, metric_text, number, suit
+from fedasr.results.units import (
+    BYTES,
+    PERCENT,
+    SECONDS,
+    Scale,
+    axis_label,
+    data_size,
+    duration,
+    metric_label,
+    metric_text,
+    number,
+    percent,
+    percentage_points,
+    suit,
+)
 
 IMAGES = (".png", ".pdf", ".svg")
 SUFFIXES = (".png", ".html", ".csv", ".pdf", ".svg")
@@ -35,15 +52,18 @@ def check_suffix(out: str | Path) -> Path:
     return path
 
 
-def write_comparison(groups: Sequence[Group], out: str | Path, metric: str = "wer", x: str = "round") -> Path:
+def write_comparison(
+    groups: Sequence[Group], out: str | Path, metric: str = "wer", x: str = "round", target: float | None = None
+) -> Path:
     """Write the comparison of grouped runs, and return its path.
 
     Args:
         groups: from ``group_runs``.
         out: ``.png``, ``.pdf`` or ``.svg``, the learning curves drawn; ``.csv``, the same curves as a long table
-            ``label, <x>, mean, low, high, n``; ``.html``, the figure and the table on one self-contained page.
+            ``label, <x>, mean, low, high, n``; ``.html``, all figures and tables on one self-contained page.
         metric: a numeric column of ``rounds``.
         x: an axis of ``curves``.
+        target: the page also says what it took until the metric was this low.
 
     Raises:
         InputError: an unknown suffix, metric or axis, or the file cannot be written.
@@ -53,52 +73,136 @@ def write_comparison(groups: Sequence[Group], out: str | Path, metric: str = "we
     if suffix == ".csv":
         return write(path, curve_table(groups, metric, x).to_csv(index=False))
     if suffix == ".html":
-        return write(path, comparison_page(groups, metric, x))
-    target = io.BytesIO()
-    compare_groups(groups, metric, x).savefig(target, format=suffix[1:], dpi=300)
-    return write(path, target.getvalue())
+        return write(path, comparison_page(groups, metric, x, target))
+    image = io.BytesIO()
+    group_figures.learning_curves(groups, metric, x).savefig(image, format=suffix[1:], dpi=300)
+    return write(path, image.getvalue())
 
 
-def comparison_page(groups: Sequence[Group], metric: str, x: str) -> str:
-    """Return the page: the figure, the table, and which runs are in it."""
+def comparison_page(groups: Sequence[Group], metric: str, x: str, target: float | None = None) -> str:
+    """Return the page: figures, tables, and which runs are in them."""
     rows = table(groups, metric)
     configs = f"{len(groups)} {'config' if len(groups) == 1 else 'configs'}"
     title = f"{metric_label(metric).removesuffix(' (%)')} of {configs}"
+    about = (
+        "Runs that differ only in their seed are one row and one line. Intervals are 95 % t intervals of the mean over"
+        " seeds; one seed has none."
+    )
     members = [
         (group.label, run.seed, run.status, str(run.path), note)
         for group in groups
         for found, note in ((group.runs, ""), (group.repeats, "repeats a seed: not counted"))
         for run in found
     ]
-    about = (
-        "Runs that differ only in their seed are one row and one line. Intervals are 95 % t intervals of the mean over"
-        " seeds; one seed has none."
-    )
-    curve = figure(compare_groups(groups, metric, x), f"{metric_label(metric)} over {x}")
     return page(
         title,
         element("h1", title),
         element("p", about, class_="muted"),
-        element("section", curve),
+        element("section", element("div", *page_figures(groups, metric, x), class_="figures")),
         element("section", element("h2", "After the last round"), html_table(*summary_rows(rows, metric))),
+        *page_tables(groups, metric, target),
         element("section", element("h2", "Runs"), html_table(("Group", "Seed", "Status", "Folder", ""), members, 5)),
     )
+
+
+def page_figures(groups: Sequence[Group], metric: str, x: str) -> list[Html]:
+    """Return the figures that the runs have something for."""
+    curve = group_figures.learning_curves(groups, metric, x)
+    found = [figure(curve, f"{metric_label(metric)} over {x}", "After what was spent so far, on held-out speech.")]
+    if all(recorded(run, "simulated_seconds") for group in groups for run in group.runs) and x != "simulated_seconds":
+        clock = group_figures.learning_curves(groups, metric, "simulated_seconds")
+        found.append(figure(clock, f"{metric_label(metric)} over simulated time", "By the clock of simulated devices."))
+    shared = group_figures.participation(groups)
+    found.append(figure(shared, "Who took part how often", "Gini: 0 when all clients take part alike."))
+    if len(decile_table(groups)):
+        light_to_heavy = group_figures.deciles(groups)
+        found.append(figure(light_to_heavy, "Word error rate by decile of activity", "On the clients' own speech."))
+    if len(forgetting_table(groups)):
+        found.append(
+            figure(
+                group_figures.forgetting(groups), "Forgetting of each past period",
+                "Word error rate at the end less right after the period; above zero, worse.",
+            )
+        )  # fmt: skip
+    return found
+
+
+def page_tables(groups: Sequence[Group], metric: str, target: float | None) -> list[Html]:
+    """Return the tables under the first one, each where there is something to tell."""
+    sections = []
+    name = short_name(metric)
+    if len(differences := difference_table(groups, metric)):
+        title = f"{name} less that of '{groups[0].label}', seed by seed"
+        sections.append((title, html_table(*difference_rows(differences, metric))))
+    if target is not None:
+        title = f"Until the {name} was {metric_text(metric, target)} or less"
+        sections.append((title, html_table(*price_rows(price_table(groups, target, metric)))))
+    if len(rates := decile_table(groups)):
+        sections.append(("Word error rate by activity, 1 the lightest users", html_table(*decile_rows(rates))))
+    if len(means := average_table(groups)):
+        sections.append(("Forgetting, mean over the past periods", html_table(*forgetting_rows(means))))
+    return [element("section", element("h2", title), body) for title, body in sections]
 
 
 def summary_rows(rows: pd.DataFrame, metric: str) -> tuple[list[str], list[list[str]]]:
     """Return the head and the rows of the table of groups, as people read it."""
     name = short_name(metric)
-    head = ["Group", "Seeds", name, "95 % interval", f"Best {name}", "Rounds", "Updates", "Sent", "Audio", "Wall time"]
+    clock = rows["simulated_seconds"].notna().any()
+    head = ["Group", "Seeds", name, "95 % interval", f"Best {name}", "Rounds", "Updates", "Sent", "Audio", "Gini"]
+    head += ["Simulated"] * bool(clock) + ["Wall time"]
     body = [
         [
             row["label"], str(row["n"]), metric_text(metric, row[metric]),
             interval(metric, row[f"{metric}_low"], row[f"{metric}_high"]), metric_text(metric, row[f"{metric}_best"]),
             number(row["rounds"]), number(row["updates"]), data_size(row["bytes_up"] + row["bytes_down"]),
-            duration(row["audio_seconds"]), duration(row["wall_seconds"]),
+            duration(row["audio_seconds"]), number(row["gini"], 2),
+            *([duration(row["simulated_seconds"])] if clock else []), duration(row["wall_seconds"]),
         ]
         for row in rows.to_dict("records")
     ]  # fmt: skip
     return head, body
+
+
+def difference_rows(rows: pd.DataFrame, metric: str) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of ``difference_table``."""
+    body = [[row["label"], str(row["n"]), *difference_text(metric, row)] for row in rows.to_dict("records")]
+    return ["Group", "Seeds", "Difference", "95 % interval"], body
+
+
+def difference_text(metric: str, row: Mapping[Any, Any]) -> tuple[str, str]:
+    """Return a difference and its interval as text, in percentage points where the metric is a rate."""
+    say = percentage_points if metric in PERCENT else number
+    if row["low"] != row["low"]:
+        return say(row["mean"]), "–"
+    return say(row["mean"]), f"{say(row['low']).removesuffix(' points')} to {say(row['high'])}"
+
+
+def price_rows(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of ``price_table``: a column an axis."""
+    axes = list(dict.fromkeys(rows["x"]))
+    cells = {(row["label"], row["x"]): target_text(row, row["x"]) for row in rows.to_dict("records")}
+    body = [[label, *(cells[label, x] for x in axes)] for label in dict.fromkeys(rows["label"])]
+    return ["Group", *(axis_label(x, 0)[0].removesuffix(" (B)").removesuffix(" (s)") for x in axes)], body
+
+
+def decile_rows(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of ``decile_table``: a column a decile, in percent."""
+    known = sorted(rows["decile"].unique())
+    body = []
+    for label, of_group in rows.groupby("label", sort=False):
+        rates = of_group.set_index("decile")["wer"].reindex(known)
+        gap = percentage_points(rates.iloc[0] - rates.iloc[-1]).removesuffix(" points")
+        body.append([str(label), *(percent(rate).removesuffix(" %") for rate in rates), gap])
+    return ["WER (%)", *map(str, known), f"{known[0]} less {known[-1]}"], body
+
+
+def forgetting_rows(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of ``average_table``."""
+    body = [
+        [row["label"], str(row["n"]), *difference_text("wer", {**row, "mean": row["forgetting"]})]
+        for row in rows.to_dict("records")
+    ]
+    return ["Group", "Seeds", "Forgetting", "95 % interval"], body
 
 
 def short_name(metric: str) -> str:

@@ -16,6 +16,9 @@ IGNORED_SECTIONS = ("data.cache.",)
 ABSENT = "absent"
 MOST_KEYS = 3
 
+Runs = Run | str | Path | Iterable[Run | str | Path]
+"""A run or its folder, or several."""
+
 
 @dataclass
 class Group:
@@ -38,7 +41,7 @@ class Group:
         return [run.seed for run in self.runs]
 
 
-def group_runs(runs: Iterable[Run | str | Path]) -> list[Group]:
+def group_runs(runs: Runs) -> list[Group]:
     """Return the groups in order of first appearance, each labelled by the config keys that differ between groups.
 
     Raises:
@@ -62,7 +65,7 @@ def group_runs(runs: Iterable[Run | str | Path]) -> list[Group]:
     return groups
 
 
-def unique(runs: Iterable[Run | str | Path]) -> list[Run]:
+def unique(runs: Runs) -> list[Run]:
     """Return the runs, each folder once."""
     if isinstance(runs, (str, Path, Run)):
         runs = [runs]

@@ -15,9 +15,29 @@ from omegaconf import DictConfig, OmegaConf
 from fedasr.config.loading import read
 from fedasr.errors import InputError
 from fedasr.paths import exists, is_folder
+from fedasr.results.participation import Participation, participation
 from fedasr.runtime.run_folder import TABLES
 
 UNFINISHED = ("running", "interrupted", "failed", "unfinished")
+ACTIVITY_COLUMNS = {
+    "round": "int64",
+    "period": "int64",
+    "decile": "int64",
+    "wer": "float64",
+    "words": "int64",
+    "errors": "int64",
+    "clients": "int64",
+    "utterances": "int64",
+}
+PERIOD_COLUMNS = {
+    "round": "int64",
+    "period": "int64",
+    "test_period": "int64",
+    "wer": "float64",
+    "cer": "float64",
+    "words": "int64",
+    "utterances": "int64",
+}
 
 
 class Run:
@@ -60,6 +80,27 @@ class Run:
     def groups(self) -> pd.DataFrame:
         """WER per value of each column of ``evaluate.by``: ``round, column, value, wer, utterances``; may be empty."""
         return read_table(self.path / "groups.parquet", TABLES["groups"])
+
+    @cached_property
+    def activity(self) -> pd.DataFrame:
+        """WER on clients' speech by tenths of their activity, 1 the lightest users, 10 the heaviest; may be empty.
+
+        A row a round and decile: ``round, period, decile, wer, words, errors, clients, utterances``.
+        """
+        return read_table(self.path / "activity.parquet", ACTIVITY_COLUMNS)
+
+    @cached_property
+    def periods(self) -> pd.DataFrame:
+        """WER at the end of each period on the speech of each period, in the continual setting; may be empty.
+
+        A row a period and test period: ``round, period, test_period, wer, cer, words, utterances``.
+        """
+        return read_table(self.path / "periods.parquet", PERIOD_COLUMNS)
+
+    @cached_property
+    def participation(self) -> Participation:
+        """How the rounds were shared: ``clients, took_part, gini, jain``, and ``counts``, rounds of each client."""
+        return participation(self)
 
     @property
     def name(self) -> str:

@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from fedasr.results.load import Run
+from fedasr.results.statistics import gini, jain
+
+if TYPE_CHECKING:
+    from fedasr.results.load import Run
 
 OK = "ok"
+
+
+@dataclass(frozen=True)
+class Participation:
+    """Who took part how often, in numbers.
+
+    ``clients`` is the population, None where the run did not record it; ``gini`` is 0 and ``jain`` is 1 when all took
+    part alike, and both are NaN before the first selection. ``counts`` holds the rounds of each client, ``(clients,)``.
+    """
+
+    clients: int | None
+    took_part: int
+    gini: float
+    jain: float
+    counts: NDArray[np.int64] = field(repr=False, compare=False)
+
+
+def participation(run: Run) -> Participation:
+    """Return how the rounds of a run were shared among its clients."""
+    times = counts(run)
+    known = len(run.clients) > 0
+    return Participation(
+        clients=population(run),
+        took_part=int((times > 0).sum()),
+        gini=gini(times) if known else float("nan"),
+        jain=jain(times) if known else float("nan"),
+        counts=times,
+    )
 
 
 def counts(run: Run) -> NDArray[np.int64]:
@@ -27,3 +62,13 @@ def population(run: Run) -> int | None:
     """Return how many clients the run could choose from, None where it did not record it."""
     value = run.summary.get("clients")
     return int(value) if isinstance(value, (int, float)) else None
+
+
+def profile(runs: Sequence[Run], points: int = 101) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the share of clients, most frequent first, (points,), and the rounds they took part in, the runs' mean."""
+    at = np.linspace(0, 1, points)
+    known = [times for run in runs if len(times := np.sort(run.participation.counts)[::-1])]
+    if not known:
+        return at, np.full(points, np.nan)
+    ranks = [np.minimum((at * len(times)).astype(np.int64), len(times) - 1) for times in known]
+    return at, np.mean([times[rank] for times, rank in zip(known, ranks, strict=True)], axis=0)

@@ -5,19 +5,19 @@ Nothing here touches pyplot's global state. Rounds without evaluation are left o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedasr.results import style
-from fedasr.results.compare import Runs, curve_table, points
-from fedasr.results.groups import Group, differing, group_runs
+from fedasr.results import group_figures, style
+from fedasr.results.compare import points
+from fedasr.results.forgetting import at_period_ends
+from fedasr.results.groups import Runs, group_runs
 from fedasr.results.load import Run, as_run
-from fedasr.results.participation import counts, population
-from fedasr.results.units import BYTES, axis_label, metric_factor, metric_label, suit
+from fedasr.results.units import BYTES, metric_factor, suit
 
 Drawing = Callable[[Axes, Run], None]
 
@@ -33,44 +33,55 @@ def compare(runs: Runs, metric: str = "wer", x: str = "round") -> Figure:
     Raises:
         InputError: as ``fedasr.results.compare.curves``.
     """
-    return compare_groups(group_runs(runs), metric, x)
+    return group_figures.learning_curves(group_runs(runs), metric, x)
 
 
-def compare_groups(groups: Sequence[Group], metric: str = "wer", x: str = "round") -> Figure:
-    """Draw ``compare`` of runs that are grouped already."""
-    table = curve_table(groups, metric, x)
-    label, divisor = axis_label(x, float(table[x].max()))
-    factor = metric_factor(metric)
-    counted = {len(group.runs) for group in groups}
-    fig = style.figure()
-    ax = style.axes(fig)
-    ends = []
-    for index, group in enumerate(groups):
-        line = table[table["label"] == group.label]
-        if not len(line):
-            continue
-        at = line[x].to_numpy(np.float64) / divisor
-        mean, low, high = (factor * line[name].to_numpy(np.float64) for name in ("mean", "low", "high"))
-        name = group.short if len(counted) == 1 else f"{group.short} ({len(group.runs)})"
-        name = name.replace("$", r"\$")  # matplotlib reads text between dollars as a formula
-        look = style.look(index)
-        ax.plot(at, mean, label=name, linewidth=1.8, **look, **style.marker(len(at)))
-        if len(at) > 1:
-            ax.fill_between(at, low, high, color=look["color"], alpha=0.18, linewidth=0)
-        elif np.isfinite(low).all():
-            ax.errorbar(at, mean, yerr=high - mean, color=look["color"], linewidth=1.2, capsize=3)
-        ends.append((float(at[-1]), float(mean[-1]), name, str(look["color"])))
-    from_zero(ax)
-    style.name_axes(ax, label, metric_label(metric))
-    if x in ("round", "updates"):
-        style.whole_numbers(ax)
-    if len(ends) > 1:
-        by_keys = any(group.short != group.label for group in groups)
-        style.name_lines(ax, ends, ", ".join(differing(groups)) if by_keys else "")
-    if max(counted) > 1:
-        seeds = f"{counted.pop()} seeds" if len(counted) == 1 else "(n) seeds"
-        ax.set_title(f"mean of {seeds}, 95 % interval", loc="right", color=style.MUTED, fontsize=7.5, pad=8)
-    return fig
+def deciles(runs: Runs) -> Figure:
+    """Draw the final WER by decile of activity: the mean over seeds, and its 95 % t interval as a band.
+
+    Args:
+        runs: one or more ``Run`` objects or run folders; those that differ only in their seed become one line.
+
+    Raises:
+        InputError: no runs, or a folder is no run folder.
+    """
+    return group_figures.deciles(group_runs(runs))
+
+
+def forgetting(runs: Runs) -> Figure:
+    """Draw the forgetting of each past period: the mean over seeds, and its 95 % t interval.
+
+    Args:
+        runs: one or more ``Run`` objects or run folders of the continual setting.
+
+    Raises:
+        InputError: no runs, or a folder is no run folder.
+    """
+    return group_figures.forgetting(group_runs(runs))
+
+
+def participation(runs: Runs) -> Figure:
+    """Draw who took part how often: of one run a histogram, of several a profile per group with its Gini coefficient.
+
+    Args:
+        runs: a ``Run`` or run folder, or several; those that differ only in their seed become one line.
+
+    Raises:
+        InputError: no runs, or a folder is no run folder.
+    """
+    groups = group_runs(runs)
+    if len(groups) == 1 and len(groups[0].runs) == 1:
+        return single(draw_participation, groups[0].runs[0])
+    return group_figures.participation(groups)
+
+
+def periods(run: Run | str | Path) -> Figure:
+    """Draw the WER on the speech of each period as training goes on: dots mark a period's own model, rings later ones.
+
+    Raises:
+        InputError: the folder is no run folder.
+    """
+    return single(draw_periods, run)
 
 
 def run(run: Run | str | Path) -> Figure:
@@ -91,11 +102,6 @@ def errors(run: Run | str | Path) -> Figure:
 def losses(run: Run | str | Path) -> Figure:
     """Draw held-out and training loss over the rounds."""
     return single(draw_losses, run)
-
-
-def participation(run: Run | str | Path) -> Figure:
-    """Draw how many clients took part how often."""
-    return single(draw_participation, run)
 
 
 def traffic(run: Run | str | Path) -> Figure:
@@ -132,23 +138,44 @@ def draw_metrics(ax: Axes, run: Run, names: dict[str, str], title: str) -> None:
             ends.append((float(at[-1]), float(values[-1]), label, str(look["color"])))
     style.name_axes(ax, "Round", title)
     if not ends:
-        return nothing(ax, "no evaluation yet")
-    from_zero(ax)
+        return style.nothing(ax, "no evaluation yet")
+    style.from_zero(ax)
     style.whole_numbers(ax)
     style.name_lines(ax, ends)
 
 
 def draw_participation(ax: Axes, run: Run) -> None:
     """Draw the number of clients over the number of rounds in which their update arrived."""
-    times = counts(run)
-    known = population(run) is not None
+    times = run.participation.counts
+    known = run.participation.clients is not None
     style.name_axes(ax, "Rounds taken part in", "Clients" if known else "Clients that were ever selected")
     if not len(times):
-        return nothing(ax, "no client has been selected yet")
+        return style.nothing(ax, "no client has been selected yet")
     bins = np.arange(times.max() + 2) - 0.5 if times.max() <= 40 else np.linspace(-0.5, times.max() + 0.5, 41)
     heights, edges = np.histogram(times, bins)
     ax.bar((edges[:-1] + edges[1:]) / 2, heights, width=0.86 * np.diff(edges), color=style.SERIES[0])
     style.whole_numbers(ax, y=True)
+
+
+def draw_periods(ax: Axes, run: Run) -> None:
+    """Draw a line a test period: the WER on its speech at the end of every period."""
+    table = at_period_ends(run)
+    style.name_axes(ax, "After period", "Word error rate on the speech of each period (%)")
+    if not len(table):
+        return style.nothing(ax, "no period has ended yet")
+    ends = []
+    for index, tested in enumerate(sorted(set(table["test_period"].astype(int)))):
+        rows = table[table["test_period"] == tested].sort_values("period")
+        at, values = rows["period"].to_numpy(np.float64), 100 * rows["wer"].to_numpy(np.float64)
+        look = style.look(index)
+        label = f"of period {tested}"
+        ax.plot(at, values, label=label, linewidth=1.6, marker="o", markersize=3.6, markerfacecolor="white", **look)
+        own = at == tested
+        ax.plot(at[own], values[own], "o", markersize=5.2, color=look["color"])
+        ends.append((float(at[-1]), float(values[-1]), label, str(look["color"])))
+    style.from_zero(ax)
+    style.whole_numbers(ax)
+    style.name_lines(ax, ends, "WER on speech")
 
 
 def draw_traffic(ax: Axes, run: Run) -> None:
@@ -158,7 +185,7 @@ def draw_traffic(ax: Axes, run: Run) -> None:
     scale = suit(max((float(total[-1]) for total in totals.values() if len(total)), default=0.0), BYTES)
     style.name_axes(ax, "Round", f"Data sent so far ({scale.unit})")
     if not len(rounds):
-        return nothing(ax, "no round has finished yet")
+        return style.nothing(ax, "no round has finished yet")
     at = rounds["round"].to_numpy(np.float64)
     ends = []
     for index, (name, total) in enumerate(totals.items()):
@@ -169,25 +196,6 @@ def draw_traffic(ax: Axes, run: Run) -> None:
             **style.marker(len(at)),
         )  # fmt: skip
         ends.append((float(at[-1]), float(total[-1] / scale.divisor), label, style.SERIES[index]))
-    from_zero(ax)
+    style.from_zero(ax)
     style.whole_numbers(ax)
     style.name_lines(ax, ends)
-
-
-def from_zero(ax: Axes) -> None:
-    """Start the y axis at zero where no line is below: a rate's size is read against it.
-
-    The band of two or three seeds can be many times as wide as the curve is high; it is cut rather than let flatten
-    the lines.
-    """
-    values = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in ax.get_lines()])
-    if np.nanmin(values) >= 0:
-        highest = float(np.nanmax(values))
-        ax.set_ylim(0, 1.06 * min(float(ax.dataLim.y1), 1.3 * highest) if highest else 1.0)
-
-
-def nothing(ax: Axes, why: str) -> None:
-    """Say why axes are empty."""
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes, color=style.MUTED, fontsize=9)

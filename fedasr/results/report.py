@@ -7,12 +7,12 @@ import shlex
 from pathlib import Path
 
 from fedasr.errors import InputError
-from fedasr.results import plot
+from fedasr.results import forgetting, plot
+from fedasr.results.compare import total
 from fedasr.results.html import Html, element, figure, join, page, table, write
 from fedasr.results.load import Run, as_run, completed
-from fedasr.results.participation import OK, counts, population
-from fedasr.results.statistics import gini, jain
-from fedasr.results.units import data_size, duration, metric_text, number, percent
+from fedasr.results.participation import OK
+from fedasr.results.units import data_size, duration, metric_text, number, percent, percentage_points
 
 LAST_ROUNDS = 12
 LISTED_FAILURES = 30
@@ -43,6 +43,8 @@ def report_page(run: Run) -> str:
         f"{run.name} · FedASR",
         headline(run),
         figures(run),
+        by_activity(run),
+        over_periods(run),
         last_rounds(run),
         group_rates(run),
         failures(run),
@@ -61,9 +63,8 @@ def headline(run: Run) -> Html:
     summary, rounds = run.summary, run.rounds
     planned = run.config.get("rounds")
     done = completed(rounds)
-    times = counts(run)
-    known = population(run)
-    took_part = int((times > 0).sum())
+    took_part, known = run.participation.took_part, run.participation.clients
+    simulated = total(run, "simulated_seconds")
     tiles = [
         tile("Word error rate", metric_text("wer", run.last("wer")), evaluated_at(run)),
         tile("Character error rate", metric_text("cer", run.last("cer"))),
@@ -79,6 +80,8 @@ def headline(run: Run) -> Html:
         ),
         tile("Audio trained on", duration(float(rounds["audio_seconds"].sum())), "with repetitions"),
     ]
+    if simulated == simulated:
+        tiles.append(tile("Simulated time", duration(simulated), "what real devices would have taken"))
     if summary.get("parameters"):
         tiles.append(tile("Parameters", number(float(summary["parameters"]))))
     if summary.get("epsilon") is not None and summary.get("delta") is not None:
@@ -134,11 +137,11 @@ def figures(run: Run) -> Html:
     """Return the figures, each with what it means."""
     if not len(run.rounds):
         return section("Rounds", element("p", "No round has finished yet."))
-    times = counts(run)
+    shared = run.participation
     fairness = ""
-    if len(times):
-        among = "all clients" if population(run) is not None else "the clients that were selected at least once"
-        fairness = f"Over {among}: Gini {gini(times):.2f} (0 is even), Jain {jain(times):.2f} (1 is even)."
+    if len(shared.counts):
+        among = "all clients" if shared.clients is not None else "the clients that were selected at least once"
+        fairness = f"Over {among}: Gini {shared.gini:.2f} (0 is even), Jain {shared.jain:.2f} (1 is even)."
     return section(
         "Over the rounds",
         element(
@@ -147,6 +150,67 @@ def figures(run: Run) -> Html:
             figure(plot.losses(run), "Losses over the rounds", "Mean of the selected clients, and held-out speech."),
             figure(plot.participation(run), "How many clients took part how often", fairness),
             figure(plot.traffic(run), "Data sent over the rounds", "Model updates up, models down, summed."),
+            class_="figures",
+        ),
+    )
+
+
+def by_activity(run: Run) -> Html:
+    """Return the WER of light and heavy users: what an average over clients hides."""
+    table_ = run.activity
+    if not len(table_):
+        return Html()
+    last = table_[table_["round"] == table_["round"].max()]
+    totals = last.groupby("decile")[["clients", "utterances", "words", "errors"]].sum()
+    rates = totals["errors"] / totals["words"]
+    rows = [
+        (number(decile), percent(rates[decile]), *map(number, row))
+        for decile, row in zip(totals.index, totals[["clients", "utterances", "words"]].to_numpy(float), strict=True)
+    ]
+    gap = rates.iloc[0] - rates.iloc[-1]
+    return section(
+        "Word error rate by activity",
+        element(
+            "p",
+            f"On the clients' own speech after round {int(last['round'].iloc[0])}. Tenth 1 are the clients that store"
+            f" the least, tenth {totals.index[-1]} those that store the most. Lightest less heaviest:"
+            f" {percentage_points(gap)}.",
+        ),
+        element(
+            "div",
+            figure(plot.deciles(run), "Word error rate by decile of activity"),
+            table(("Tenth", "WER", "Clients", "Utterances", "Words"), rows, text_columns=0),
+            class_="figures",
+        ),
+    )
+
+
+def over_periods(run: Run) -> Html:
+    """Return the WER on each period's speech, and what was forgotten of the past ones."""
+    if not len(run.periods):
+        return Html()
+    past = forgetting.of_run(run)
+    rows = [
+        (number(row["period"]), percent(row["learned"]), percent(row["final"]), percentage_points(row["forgetting"]))
+        for row in past.to_dict("records")
+    ]
+    if rows:
+        mean = past.mean()
+        rows.append(("mean", percent(mean["learned"]), percent(mean["final"]), percentage_points(mean["forgetting"])))
+    head = ("Speech of period", "WER right after it", "WER at the end", "Forgetting")
+    return section(
+        "Over the periods",
+        element(
+            "p",
+            "Forgetting is how much worse the model of the last period is on the speech of a past one than the model"
+            " of that period was; below zero, it went on to improve.",
+        ),
+        element(
+            "div",
+            figure(
+                plot.periods(run), "Word error rate on the speech of each period", "Full dots: a period's own model."
+            ),
+            table(head, rows) if rows else element("p", "No period has been left behind yet."),
             class_="figures",
         ),
     )

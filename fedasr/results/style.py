@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -61,6 +62,25 @@ def whole_numbers(ax: Axes, x: bool = True, y: bool = False) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10], min_n_ticks=1))
     if y:
         ax.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10], min_n_ticks=1))
+
+
+def from_zero(ax: Axes) -> None:
+    """Start the y axis at zero where no line is below: a rate's size is read against it.
+
+    The band of two or three seeds can be many times as wide as the curve is high; it is cut rather than let flatten
+    the lines.
+    """
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in ax.get_lines()])
+    if np.nanmin(values) >= 0:
+        highest = float(np.nanmax(values))
+        ax.set_ylim(0, 1.06 * min(float(ax.dataLim.y1), 1.3 * highest) if highest else 1.0)
+
+
+def nothing(ax: Axes, why: str) -> None:
+    """Say why axes are empty."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes, color=MUTED, fontsize=9)
 
 
 def look(index: int) -> dict[str, Any]:

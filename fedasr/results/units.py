@@ -65,6 +65,14 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
 
 
+def percentage_points(value: float) -> str:
+    """Return a difference of fractions in percentage points, signed: -0.021 is ``−2.1 points``."""
+    if not math.isfinite(value):
+        return "–"
+    sign = "−" if value < 0 else "+" if value > 0 else ""
+    return f"{sign}{100 * abs(value):.1f} points"
+
+
 def number(value: float, digits: int = 3) -> str:
     """Return a number with ``digits`` significant digits, integers from a thousand on grouped: ``12,345``."""
     if not math.isfinite(value):

@@ -9,7 +9,7 @@ from flwr.app.user_config import UserConfig
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
-from fedasr.runtime.executors import Executor, Task
+from fedasr.runtime.executors import Executor, Reduction, Task
 from fedasr.runtime.flower_compat import RUN_ID, assume_identity, empty_run, set_message_id
 
 
@@ -69,17 +69,43 @@ class LocalGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Run the clients of filed messages and yield their replies."""
-        return self.replies([self.messages.pop(message_id) for message_id in message_ids], None)
+        return self.replies([self.messages.pop(message_id) for message_id in message_ids])
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Run the clients and yield their replies as a stream, in the order of ``messages``."""
-        ids = self.push_messages(messages)
-        return self.replies([self.messages.pop(message_id) for message_id in ids], timeout)
+        return self.replies(self.numbered(messages), timeout)
 
-    def replies(self, messages: list[Message], timeout: float | None) -> Iterator[Message]:
+    def reduce(
+        self, messages: Iterable[Message], reduction: Reduction, costs: Iterable[float], timeout: float | None = None
+    ) -> Iterator[Message]:
+        """As ``send_and_receive``, but the replies are added up where they are made; yields what is left of them.
+
+        Args:
+            messages: the longest clients first.
+            reduction: adds up; its total is complete when the stream has ended.
+            costs: about how long each client will take, so that a worker gets several short ones at a time.
+            timeout: as in ``send_and_receive``.
+        """
+        return self.replies(self.numbered(messages), timeout, reduction, costs)
+
+    def numbered(self, messages: Iterable[Message]) -> list[Message]:
+        """Give messages their ids."""
+        return [self.messages.pop(message_id) for message_id in self.push_messages(messages)]
+
+    def replies(
+        self,
+        messages: list[Message],
+        timeout: float | None = None,
+        reduction: Reduction | None = None,
+        costs: Iterable[float] | None = None,
+    ) -> Iterator[Message]:
         """Yield the replies to ``messages``."""
-        tasks = [Task(message, self.context(message.metadata.dst_node_id)) for message in messages]
-        for message, outcome in zip(messages, self.executor.run(tasks, timeout), strict=True):
+        shares = [1.0] * len(messages) if costs is None else costs
+        tasks = [
+            Task(message, self.context(message.metadata.dst_node_id), cost)
+            for message, cost in zip(messages, shares, strict=True)
+        ]
+        for message, outcome in zip(messages, self.executor.run(tasks, timeout, reduction), strict=True):
             node = message.metadata.dst_node_id
             if outcome.state is not None:
                 self.states[node] = outcome.state

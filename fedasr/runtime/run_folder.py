@@ -42,7 +42,9 @@ CLIENT_COLUMNS = {
     "train_loss": "float64",
     "bytes_up": "int64",
     "status": "string",
+    "loss_square": "float64",
     "seconds": "float64",
+    "duration_s": "float64",
     "reason": "string",
 }
 GROUP_COLUMNS = {"round": "int64", "column": "string", "value": "string", "wer": "float64", "utterances": "int64"}

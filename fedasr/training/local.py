@@ -6,6 +6,7 @@ The model is resident: a process builds it once and loads the global weights int
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,7 @@ class LocalState:
     anchor: torch.Tensor | None
     """the global weights, kept only where the proximal term needs them"""
     loss: float = 0.0
+    loss_square: float = 0.0
     utterances: int = 0
     seconds: float = 0.0
     steps: int = 0
@@ -65,9 +67,13 @@ class LocalState:
 
 @dataclass(frozen=True)
 class LocalResult:
-    """What a client reports beside its weights. ``train_loss`` is the mean over the utterances it trained on."""
+    """What a client reports beside its weights. ``train_loss`` is the mean over the utterances it trained on.
+
+    ``loss_square`` is the mean of the squared losses, what Oort's statistical utility is made of.
+    """
 
     train_loss: float
+    loss_square: float
     utterances: int
     seconds: float
     steps: int
@@ -109,7 +115,9 @@ def step(state: LocalState, batch: Batch) -> None:
         if state.anchor is not None:
             gradient.add_(resident.parameters - state.anchor, alpha=config.proximal)
         state.optimizer.step(resident.parameters, gradient, state.learning_rate)
-    state.loss += float(losses.detach().sum())
+    found = losses.detach()
+    state.loss += float(found.sum())
+    state.loss_square += float(torch.dot(found, found))
     state.utterances += len(batch)
     state.seconds += batch.seconds
     state.steps += 1
@@ -117,5 +125,7 @@ def step(state: LocalState, batch: Batch) -> None:
 
 def final(state: LocalState) -> tuple[dict[str, npt.NDArray[np.float32]], LocalResult]:
     """Return the trained weights and what to report."""
-    mean = state.loss / state.utterances if state.utterances else float("nan")
-    return state.resident.arrays(), LocalResult(mean, state.utterances, state.seconds, state.steps)
+    n = state.utterances or math.nan
+    return state.resident.arrays(), LocalResult(
+        state.loss / n, state.loss_square / n, state.utterances, state.seconds, state.steps
+    )

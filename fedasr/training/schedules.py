@@ -1,14 +1,14 @@
-"""The local learning rate over the rounds."""
+"""A learning rate over the rounds, the clients' or the server's."""
 
 from __future__ import annotations
 
 import math
 
-from fedasr.config.schema import ClientConfig
+from fedasr.config.schema import ClientConfig, StrategyConfig
 
 
-def learning_rate(config: ClientConfig, round: int, rounds: int) -> float:
-    """Return the local learning rate of a round.
+def learning_rate(config: ClientConfig | StrategyConfig, round: int, rounds: int) -> float:
+    """Return the learning rate of a round.
 
     Args:
         config: ``learning_rate``, ``schedule``, ``final_scale`` and ``warmup_rounds``.

@@ -9,19 +9,75 @@ bits, with the memory of one model and no sorting (compare Demmel and Nguyen, Pa
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fedasr.errors import RunFailed
 from fedasr.models.weights import Arrays, Layout, Vector
 
 FRACTION_BITS = 42
 LIMIT = 2.0 ** (52 - FRACTION_BITS)
 """Largest Σ weight·‖update‖ that is sure to be summed exactly, with the weights of a round summing to about one."""
 
+Sum = npt.NDArray[np.float64]
+
 
 class UpdateRefused(ValueError):
     """A client's update cannot enter the aggregate; the message says why."""
+
+
+class ExactSum:
+    """Adds wᵢ·(θᵢ − θ) to a sum, in units that make the sum exact. It pickles, so that workers can add up too.
+
+    Args:
+        layout: the model's layout.
+        expected_weight: about Σ wᵢ (what the roster says of the selected clients); fixes the scale of the sums, so it
+            must be known before the replies and be the same whatever their order.
+    """
+
+    def __init__(self, layout: Layout, expected_weight: float) -> None:
+        self.layout = layout
+        self.unit = 2.0 ** math.ceil(math.log2(max(expected_weight, 1.0)))
+        self.scratch: tuple[Vector, Sum] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the working memory behind."""
+        return {**self.__dict__, "scratch": None}
+
+    def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> float:
+        """Add a client's weights and return the L2 norm of its update.
+
+        Args:
+            total: changed in place, shape ``(parameters,)``.
+            start: the global weights θ that the client started from, shape ``(parameters,)``.
+            arrays: the client's weights θᵢ.
+            weight: a positive whole number (examples, milliseconds of audio, or 1), so that Σ wᵢ is exact too.
+
+        Raises:
+            UpdateRefused: wrong names or shapes, values that are not finite, or an update too large to be meant.
+        """
+        if self.scratch is None:
+            self.scratch = np.empty(self.layout.size, np.float32), np.empty(self.layout.size, np.float64)
+        flat, scaled = self.scratch
+        try:
+            self.layout.flatten(arrays, flat)
+        except ValueError as error:
+            raise UpdateRefused(str(error)) from None
+        if weight <= 0:
+            raise UpdateRefused(f"weight {weight} is not positive")
+        np.subtract(flat, start, out=flat)
+        norm = math.sqrt(float(np.dot(flat, flat)))
+        if not math.isfinite(norm):
+            raise UpdateRefused("the update holds values that are not finite")
+        if norm > LIMIT or weight / self.unit * norm > LIMIT:
+            raise UpdateRefused(f"the update is too large to be meant (L2 norm {norm:.3g})")
+        np.copyto(scaled, flat)
+        scaled *= weight / self.unit * 2.0**FRACTION_BITS
+        np.rint(scaled, out=scaled)
+        total += scaled
+        return norm
 
 
 class ExactMean:
@@ -30,56 +86,44 @@ class ExactMean:
     Args:
         layout: the model's layout.
         start: the global weights θ that the clients started from, shape ``(parameters,)``.
-        expected_weight: about Σ wᵢ (what the roster says of the selected clients); fixes the scale of the sums, so it
-            must be known before the replies and be the same whatever their order.
+        expected_weight: as in ``ExactSum``.
+        denominator: divide by this instead of by Σ wᵢ.
     """
 
-    def __init__(self, layout: Layout, start: Vector, expected_weight: float) -> None:
-        self.layout = layout
+    def __init__(self, layout: Layout, start: Vector, expected_weight: float, denominator: float | None = None) -> None:
         self.start = start
-        self.unit = 2.0 ** math.ceil(math.log2(max(expected_weight, 1.0)))
-        self.sum: npt.NDArray[np.float64] = np.zeros(layout.size, np.float64)
-        self.bound = 0.0
+        self.rule = ExactSum(layout, expected_weight)
+        self.sum: Sum = np.zeros(layout.size, np.float64)
+        self.denominator = denominator
         self.weight = 0
         self.updates = 0
-        self._flat: Vector = np.empty(layout.size, np.float32)
-        self._scaled: npt.NDArray[np.float64] = np.empty(layout.size, np.float64)
+        self.bound = 0.0
 
     def add(self, arrays: Arrays, weight: int) -> float:
-        """Add a client's weights and return the L2 norm of its update.
-
-        Args:
-            arrays: the client's weights θᵢ.
-            weight: a positive whole number (examples, milliseconds of audio, or 1), so that Σ wᵢ is exact too.
-
-        Raises:
-            UpdateRefused: wrong names or shapes, values that are not finite, or an update too large to be meant.
-        """
-        try:
-            self.layout.flatten(arrays, self._flat)
-        except ValueError as error:
-            raise UpdateRefused(str(error)) from None
-        if weight <= 0:
-            raise UpdateRefused(f"weight {weight} is not positive")
-        np.subtract(self._flat, self.start, out=self._flat)
-        norm = math.sqrt(float(np.dot(self._flat, self._flat)))
-        if not math.isfinite(norm):
-            raise UpdateRefused("the update holds values that are not finite")
-        share = weight / self.unit
-        # The share of one client may exceed one where the roster was wrong; the sum of all must stay exact.
-        if self.bound + share * norm > LIMIT:
-            raise UpdateRefused(f"the update is too large to be meant (L2 norm {norm:.3g})")
-        self.bound += share * norm
-        np.multiply(self._flat, share * 2.0**FRACTION_BITS, out=self._scaled, dtype=np.float64)
-        np.rint(self._scaled, out=self._scaled)
-        self.sum += self._scaled
-        self.weight += weight
-        self.updates += 1
+        """Add a client's weights and return the L2 norm of its update; errors as in ``ExactSum.add``."""
+        norm = self.rule.add(self.sum, self.start, arrays, weight)
+        self.count(weight, norm)
         return norm
 
+    def count(self, weight: int, norm: float) -> None:
+        """Note a contribution that is in the sum."""
+        self.weight += weight
+        self.updates += 1
+        self.bound += weight / self.rule.unit * norm
+
     def mean(self) -> Vector:
-        """Return the weighted mean update, shape ``(parameters,)``; zeros where nobody replied."""
+        """Return the weighted mean update, shape ``(parameters,)``; zeros where nobody replied.
+
+        Raises:
+            RunFailed: the clients' weights are so far from what was expected that the sum may not be exact.
+        """
         if self.weight == 0:
-            return np.zeros(self.layout.size, np.float32)
-        scale = self.unit / (2.0**FRACTION_BITS * self.weight)
+            return np.zeros(self.rule.layout.size, np.float32)
+        if self.bound > LIMIT:
+            raise RunFailed(
+                f"the updates of a round are too large to be summed exactly (Σ weight·norm is {self.bound:.3g} of the"
+                f" expected weight, at most {LIMIT:g}); the clients report far more speech than the server knows of"
+            )
+        denominator = self.weight if self.denominator is None else self.denominator
+        scale = self.rule.unit / (2.0**FRACTION_BITS * denominator)
         return (self.sum * scale).astype(np.float32)

@@ -27,8 +27,15 @@ class ServerOptimizer(ABC):
         self.state: State = {}
 
     @abstractmethod
-    def step(self, weights: Vector, update: Vector, round: int) -> Vector:
-        """Return the new weights, shape ``(parameters,)``; ``update`` is the mean of θᵢ − θ; rounds count from 1."""
+    def step(self, weights: Vector, update: Vector, round: int, rate: float) -> Vector:
+        """Return the new weights, shape ``(parameters,)``.
+
+        Args:
+            weights: θ, shape ``(parameters,)``.
+            update: the mean of θᵢ − θ, the same shape.
+            round: counted from 1.
+            rate: the server learning rate η of the round.
+        """
 
     def moment(self, name: str, decay: float, value: Vector) -> Vector:
         """Update and return an exponential moving average."""
@@ -40,19 +47,19 @@ class ServerOptimizer(ABC):
 class FedAvg(ServerOptimizer):
     """θ ← θ + η·Δ."""
 
-    def step(self, weights: Vector, update: Vector, round: int) -> Vector:
+    def step(self, weights: Vector, update: Vector, round: int, rate: float) -> Vector:
         """Return θ + η·Δ."""
-        return weights + np.float32(self.config.learning_rate) * update
+        return weights + np.float32(rate) * update
 
 
 class FedAvgM(ServerOptimizer):
     """v ← μ·v + Δ, θ ← θ + η·v."""
 
-    def step(self, weights: Vector, update: Vector, round: int) -> Vector:
+    def step(self, weights: Vector, update: Vector, round: int, rate: float) -> Vector:
         """Return θ + η·v."""
         velocity = np.float32(self.config.momentum) * self.state.get("velocity", np.zeros_like(update)) + update
         self.state["velocity"] = velocity
-        return weights + np.float32(self.config.learning_rate) * velocity
+        return weights + np.float32(rate) * velocity
 
 
 class FedAdam(ServerOptimizer):
@@ -64,14 +71,14 @@ class FedAdam(ServerOptimizer):
         new: Vector = keep + np.float32(1 - self.config.beta2) * update**2
         return new
 
-    def step(self, weights: Vector, update: Vector, round: int) -> Vector:
+    def step(self, weights: Vector, update: Vector, round: int, rate: float) -> Vector:
         """Return θ + η·m/(√v + τ)."""
         if "second" not in self.state:
             self.state["second"] = np.full_like(update, self.config.tau**2)
         first = self.moment("first", self.config.beta1, update)
         self.state["second"] = self.second_moment(update)
         direction = first / (np.sqrt(self.state["second"]) + np.float32(self.config.tau))
-        return np.asarray(weights + np.float32(self.config.learning_rate) * direction, np.float32)
+        return np.asarray(weights + np.float32(rate) * direction, np.float32)
 
 
 class FedYogi(FedAdam):
@@ -88,7 +95,7 @@ class FedYogi(FedAdam):
 class FedLamb(ServerOptimizer):
     """Adam's direction with bias correction, scaled per tensor by the trust ratio ‖θ‖/‖direction‖."""
 
-    def step(self, weights: Vector, update: Vector, round: int) -> Vector:
+    def step(self, weights: Vector, update: Vector, round: int, rate: float) -> Vector:
         """Return θ + η·r·direction, with r = 1 where a norm is zero."""
         config = self.config
         first = self.moment("first", config.beta1, update) / np.float32(1 - config.beta1**round)
@@ -99,7 +106,7 @@ class FedLamb(ServerOptimizer):
             length = float(np.linalg.norm(weights[part]))
             step = float(np.linalg.norm(direction[part]))
             trust = length / step if length > 0 and step > 0 else 1.0
-            new[part] += np.float32(config.learning_rate * trust) * direction[part]
+            new[part] += np.float32(rate * trust) * direction[part]
         return new
 
 

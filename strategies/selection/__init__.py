@@ -1,22 +1,71 @@
-"""Device selection."""
+"""Device selection: a selector a file, and the registry that ``selection.name`` looks them up in."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fedasr.config.schema import SelectionConfig
-from fedasr.errors import InputError
+from fedasr.errors import InputError, nearest
 from fedasr.references import call_reference
 from strategies.selection.activity import Activity
-from strategies.selection.base import Feedback, Selection, Selector
+from strategies.selection.afl import ActiveFederatedLearning
+from strategies.selection.base import Feedback, LossProbe, Probing, Selection, Selector, Stateless
+from strategies.selection.mixed import Mixed
+from strategies.selection.oort import Oort
+from strategies.selection.poisson import Poisson
+from strategies.selection.power_of_choice import PowerOfChoice
+from strategies.selection.round_robin import RoundRobin
+from strategies.selection.threshold import Threshold
+from strategies.selection.top_activity import TopActivity
 from strategies.selection.uniform import Uniform
 
-__all__ = ["Activity", "Feedback", "Selection", "Selector", "Uniform", "make_selector"]
+__all__ = [
+    "SELECTORS",
+    "ActiveFederatedLearning",
+    "Activity",
+    "Feedback",
+    "LossProbe",
+    "Mixed",
+    "Oort",
+    "Poisson",
+    "PowerOfChoice",
+    "Probing",
+    "RoundRobin",
+    "Selection",
+    "Selector",
+    "Stateless",
+    "Threshold",
+    "TopActivity",
+    "Uniform",
+    "make_selector",
+]
+
+
+def by_activity(config: SelectionConfig) -> Activity:
+    """Return activity-based selection as configured."""
+    return Activity(config.activity, config.exponent, config.replacement)
+
+
+SELECTORS: dict[str, Callable[[SelectionConfig], Selector]] = {
+    "uniform": lambda config: Uniform(),
+    "poisson": lambda config: Poisson(),
+    "activity": by_activity,
+    "top-activity": lambda config: TopActivity(config.activity),
+    "threshold": lambda config: Threshold(config.min_activity, config.activity),
+    "mixed": lambda config: Mixed(by_activity(config), Uniform(), config.active_rounds),
+    "round-robin": lambda config: RoundRobin(config.separation),
+    "power-of-choice": lambda config: PowerOfChoice(config.candidates, config.activity, config.probe != "last"),
+    "oort": lambda config: Oort(config.oort),
+    "afl": lambda config: ActiveFederatedLearning(config.afl),
+}
+"""What makes each ``selection.name``."""
 
 
 def make_selector(config: SelectionConfig) -> Selector:
     """Return the selector of ``selection.name``; a reference is called with the selection config.
 
     Raises:
-        InputError: the reference names nothing, fails, or makes no selector.
+        InputError: there is no such selector; or the reference names nothing, fails, or makes no selector.
     """
     if ":" in config.name:
         selector: Selector = call_reference(config.name, "selection.name", "(selection config)", config)
@@ -26,6 +75,9 @@ def make_selector(config: SelectionConfig) -> Selector:
         if missing:
             raise InputError(f"'selection.name' is '{config.name}', which makes no selector: it has no '{missing[0]}'")
         return selector
-    if config.name == "activity":
-        return Activity(config.activity, config.exponent)
-    return Uniform()
+    if config.name not in SELECTORS:
+        raise InputError(
+            f"'selection.name' is '{config.name}'{nearest(config.name, SELECTORS)}; expected one of:"
+            f" {', '.join(SELECTORS)}, or 'package.module:attribute'"
+        )
+    return SELECTORS[config.name](config)

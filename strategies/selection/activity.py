@@ -3,55 +3,61 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from fedasr.data.roster import Roster
-from strategies.selection.base import Selection, Stateless
+from strategies.selection.base import Floats, Selection, Stateless
+from strategies.selection.counts import activity, known_count, powers
+from strategies.selection.drawing import draw
 
 
 class Activity(Stateless):
-    """Inclusion probability min(1, c·nᵝ), exactly, without replacement.
+    """Inclusion probability min(1, c·nᵝ) without replacement, or k draws with probabilities p ∝ nᵝ with replacement.
 
     Drawing proportionally *and* weighting by examples counts heavy devices in proportion to n²; with
-    ``strategy.weighting: uniform`` the aggregate estimates the example-weighted mean without that bias.
+    ``strategy.weighting: uniform`` the aggregate estimates the example-weighted mean without that bias: exactly so
+    with replacement, and without replacement as long as no device is so heavy that it is certain.
+
+    Devices whose count is zero, which only a recent count can be, are drawn when fewer than k others are there.
 
     Args:
-        count: ``utterances`` or ``seconds``, what n counts.
+        count: what n counts: ``utterances``, ``seconds``, ``recent-utterances`` or ``recent-seconds``.
         exponent: β; 0 is uniform, ½ tempered, 1 proportional.
+        replacement: draw with replacement; a device that is drawn twice counts twice and trains once.
+
+    Raises:
+        InputError: there is no such count.
     """
 
-    def __init__(self, count: str = "utterances", exponent: float = 1.0) -> None:
-        self.count = count
+    def __init__(self, count: str = "utterances", exponent: float = 1.0, replacement: bool = False) -> None:
+        self.count = known_count(count)
         self.exponent = exponent
+        self.replacement = replacement
 
     def select(self, round: int, roster: Roster, k: int, rng: np.random.Generator) -> Selection:
-        """Return ``k`` clients by systematic sampling over a random order (Madow 1949)."""
-        stored = roster.seconds if self.count == "seconds" else roster.utterances.astype(np.float64)
-        holders = np.flatnonzero(roster.utterances > 0)
-        k = min(k, len(holders))
-        if k == 0:
-            return Selection(holders.astype(np.int64), np.zeros(0))
-        probabilities = inclusion(np.maximum(stored[holders], 1e-9) ** self.exponent, k)
-        order = rng.permutation(len(holders))
-        edges = np.cumsum(probabilities[order])
-        # The sum is k up to rounding; anchoring the last edge keeps the k-th point inside.
-        edges[-1] = k
-        points = rng.random() + np.arange(k)
-        chosen = order[np.searchsorted(edges, points, side="right")]
-        chosen = chosen[rng.permutation(k)]
-        return Selection(holders[chosen].astype(np.int64), probabilities[chosen])
+        """Return ``k`` distinct clients, or the distinct ones of ``k`` draws."""
+        sizes = powers(activity(roster, self.count), self.exponent)
+        if self.replacement:
+            return with_replacement(roster, sizes, k, rng)
+        chosen, probabilities = draw(sizes, k, rng)
+        return Selection(roster.selectable[chosen], probabilities[chosen])
 
 
-def inclusion(sizes: npt.NDArray[np.float64], k: int) -> npt.NDArray[np.float64]:
-    """Return πᵢ = min(1, c·sizeᵢ) with c such that Σπᵢ = k, shape ``(clients,)``.
+def with_replacement(roster: Roster, sizes: Floats, k: int, rng: np.random.Generator) -> Selection:
+    """Return the distinct clients of ``k`` independent draws, with p in proportion to the sizes.
 
-    Devices so active that c·size exceeds one are certain; the rest share what remains.
+    A device is among them with probability 1 − (1 − p)ᵏ and is drawn k·p times on average (Hansen and Hurwitz 1943).
     """
-    if k >= len(sizes):
-        return np.ones(len(sizes))
-    descending = np.sort(sizes)[::-1]
-    # tail[m]: what is left of the total when the m largest are certain
-    tail = np.cumsum(descending[::-1])[::-1]
-    certain = int(np.argmax(descending[:k] * (k - np.arange(k)) <= tail[:k])) if k else 0
-    result: npt.NDArray[np.float64] = np.minimum(1.0, sizes * ((k - certain) / tail[certain]))
-    return result
+    there = roster.selectable
+    if not len(there) or not k:
+        return Selection(there[:0], np.zeros(0), np.zeros(0, np.int64), np.zeros(0))
+    if not sizes.any():
+        sizes = np.ones(len(there))
+    drawable = np.flatnonzero(sizes)
+    edges = np.cumsum(sizes[drawable])
+    places = np.searchsorted(edges, rng.random(k) * edges[-1], side="right")
+    # A point that rounding put on the far end of the line belongs to the last device.
+    chosen, draws = np.unique(drawable[np.minimum(places, len(drawable) - 1)], return_counts=True)
+    p = np.minimum(sizes[chosen] / edges[-1], 1.0)
+    with np.errstate(divide="ignore"):
+        probabilities = -np.expm1(k * np.log1p(-p))
+    return Selection(there[chosen], probabilities, draws.astype(np.int64), k * p)

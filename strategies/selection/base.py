@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from fedasr.data.roster import Roster
 
+Ids = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Selection:
-    """The chosen clients, shape ``(k,)``, and the probability with which each was to be included."""
+    """The chosen clients, distinct, and how likely each was to be chosen; columns of shape ``(chosen,)``."""
 
-    clients: npt.NDArray[np.int64]
-    probabilities: npt.NDArray[np.float64]
+    clients: Ids
+    probabilities: Floats
+    """the inclusion probability of each, given the past; NaN where the selector depends on the past in a way that gives
+    none"""
+    draws: npt.NDArray[np.int64] | None = None
+    """with replacement: how often each was drawn; None: once"""
+    expected_draws: Floats | None = None
+    """with replacement: the expectation of ``draws``; None: the inclusion probabilities"""
+
+    @property
+    def times(self) -> npt.NDArray[np.int64]:
+        """How often each chosen client was drawn."""
+        return np.ones(len(self.clients), np.int64) if self.draws is None else self.draws
+
+    @property
+    def inverse_weights(self) -> Floats:
+        """What makes a sum over the chosen estimate the sum over all without bias.
+
+        1/π without replacement (Horvitz and Thompson 1952), draws over expected draws with replacement (Hansen and
+        Hurwitz 1943).
+        """
+        expected = self.probabilities if self.expected_draws is None else self.expected_draws
+        return self.times / expected
 
 
 @dataclass(frozen=True)
@@ -25,15 +49,28 @@ class Feedback:
     """What the server learnt in a round; columns of shape ``(replies,)``."""
 
     round: int
-    clients: npt.NDArray[np.int64]
-    train_loss: npt.NDArray[np.float64]
+    clients: Ids
+    train_loss: Floats
+    """mean loss over the utterances a client trained on, in nats a token"""
+    loss_square: Floats
+    """mean of the squared loss over the same utterances"""
+    utterances: npt.NDArray[np.int64]
+    """how many utterances a client stores, and trained on"""
+    duration: Floats
+    """simulated seconds that the client took; NaN without a virtual clock: a measured time would make the choice of
+    devices depend on the machine that simulates them"""
+    missing: Ids
+    """the selected clients that did not answer in time, shape ``(missing,)``"""
 
 
 class Selector(Protocol):
     """Chooses the devices of a round; separate from aggregation and usable with any Flower strategy."""
 
     def select(self, round: int, roster: Roster, k: int, rng: np.random.Generator) -> Selection:
-        """Return at most ``k`` clients of the roster; a client that stores nothing is never chosen."""
+        """Return at most ``k`` clients of ``roster.selectable``; who stores nothing or is away is never chosen.
+
+        Only ``Poisson`` may return more: its cohort has ``k`` clients on average.
+        """
         ...
 
     def observe(self, feedback: Feedback) -> None:
@@ -47,6 +84,17 @@ class Selector(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
         ...
+
+
+LossProbe = Callable[[int, Ids], Floats]
+"""Asks clients for the loss of the current global model: ``(round, clients) -> losses``, NaN where none answered."""
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """A selector that asks devices before it chooses; the server sets ``probe``."""
+
+    probe: LossProbe
 
 
 class Stateless:

@@ -6,14 +6,14 @@ import numpy as np
 
 from fedasr.data.roster import Roster
 from strategies.selection.base import Selection, Stateless
+from strategies.selection.drawing import draw_uniformly
 
 
 class Uniform(Stateless):
-    """Every device that stores something is equally likely: inclusion probability k/N."""
+    """Every selectable device is equally likely: inclusion probability k/N. The cohort has a fixed size."""
 
     def select(self, round: int, roster: Roster, k: int, rng: np.random.Generator) -> Selection:
         """Return ``k`` clients drawn without replacement."""
-        holders = np.flatnonzero(roster.utterances > 0)
-        k = min(k, len(holders))
-        chosen = holders[rng.choice(len(holders), size=k, replace=False, shuffle=True)] if k else holders
-        return Selection(chosen.astype(np.int64), np.full(k, k / max(len(holders), 1)))
+        there = roster.selectable
+        chosen = there[draw_uniformly(len(there), k, rng)]
+        return Selection(chosen, np.full(len(chosen), len(chosen) / max(len(there), 1)))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
-from fedasr.runtime.executors import ClientError, DebugExecutor, Executor, PoolExecutor, SerialExecutor
+from fedasr.runtime.executors import ClientError, DebugExecutor, Executor, PoolExecutor, Reduction, SerialExecutor
 from fedasr.runtime.flower_compat import array_record, assume_identity, numpy_arrays
 from fedasr.runtime.grid import LocalGrid
 
@@ -34,7 +35,7 @@ def grid(request: pytest.FixtureRequest) -> Iterator[LocalGrid]:
     executor.close()
 
 
-def messages(nodes: list[int], **behaviour: int) -> list[Message]:
+def messages(nodes: list[int], **behaviour: int | str) -> list[Message]:
     assume_identity()
     arrays = array_record({"w": np.zeros((2, 3), np.float32), "b": np.ones(5, np.float64)})
     content = RecordDict({"arrays": arrays, "config": ConfigRecord(dict(behaviour))})
@@ -93,8 +94,56 @@ def test_a_worker_that_dies_fails_one_client_and_is_replaced() -> None:
     try:
         replies = list(grid.send_and_receive(messages(list(range(12)), die=5)))
         assert [i for i, reply in enumerate(replies) if reply.has_error()] == [5]
-        assert "died (signal 9)" in str(replies[5].error.reason)
+        assert "died twice (signal 9)" in str(replies[5].error.reason)
         assert not any(reply.has_error() for reply in grid.send_and_receive(messages([1, 2, 3])))
+    finally:
+        executor.close()
+
+
+def reduced(grid: LocalGrid, nodes: list[int], **behaviour: int | str) -> tuple[np.ndarray, list[Message]]:
+    reduction = Reduction(grid_apps.AddUp(), np.zeros(6))
+    replies = list(grid.reduce(messages(nodes, **behaviour), reduction, [float(1 + node % 7) for node in nodes]))
+    return reduction.total, replies
+
+
+def test_replies_are_added_up_where_they_are_made(grid: LocalGrid) -> None:
+    nodes = list(range(1000, 1050))
+    for calls in (1, 2):  # the second time every client brings its state along
+        total, replies = reduced(grid, nodes)
+        np.testing.assert_array_equal(total, np.full(6, sum(nodes)))
+        assert [reply.content["metrics"]["partition"] for reply in replies] == nodes
+        assert {reply.content["metrics"]["calls"] for reply in replies} == {calls}
+        assert not any("arrays" in reply.content for reply in replies)
+    total, replies = reduced(grid, nodes, fail=1007)
+    assert [reply.has_error() for reply in replies] == [node == 1007 for node in nodes]
+    np.testing.assert_array_equal(total, np.full(6, sum(nodes) - 1007))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_death_of_a_worker_changes_no_sum(workers: int, tmp_path: Path) -> None:
+    executor = make(f"pool-{workers}")
+    grid, nodes = LocalGrid(executor, 100), list(range(40))
+    try:
+        total, replies = reduced(grid, nodes, die_once=13, mark=str(tmp_path / "mark"))
+        assert not any(reply.has_error() for reply in replies)
+        assert [reply.content["metrics"]["partition"] for reply in replies] == nodes
+        np.testing.assert_array_equal(total, np.full(6, sum(nodes)))
+        assert (tmp_path / "mark").exists()
+        total, replies = reduced(grid, nodes, die=13)
+        assert [reply.has_error() for reply in replies] == [node == 13 for node in nodes]
+        np.testing.assert_array_equal(total, np.full(6, sum(nodes) - 13))
+    finally:
+        executor.close()
+
+
+def test_a_large_state_does_not_block_the_pipe() -> None:
+    """Megabytes of state both ways: more than a pipe's buffer holds."""
+    executor = make("pool-2")
+    grid = LocalGrid(executor, 100)
+    try:
+        for calls in (1, 2, 3):
+            replies = list(grid.send_and_receive(messages(list(range(8)), remember=1_000_000)))
+            assert [reply.content["metrics"]["calls"] for reply in replies] == [calls] * 8
     finally:
         executor.close()
 

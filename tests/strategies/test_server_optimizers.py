@@ -19,7 +19,7 @@ def step(name: str, times: int = 1, **settings: float) -> np.ndarray:
     optimizer = make_optimizer(StrategyConfig(name=name, **settings), LAYOUT)
     weights = WEIGHTS
     for round in range(1, times + 1):
-        weights = optimizer.step(weights, UPDATE, round)
+        weights = optimizer.step(weights, UPDATE, round, optimizer.config.learning_rate)
     return weights
 
 
@@ -66,9 +66,9 @@ def test_without_decay_terms_fedadam_matches_torch_adam_without_bias_correction(
 def test_state_restored_is_state_continued(name: str) -> None:
     config = StrategyConfig(name=name)
     first, second = make_optimizer(config, LAYOUT), make_optimizer(config, LAYOUT)
-    weights = first.step(first.step(WEIGHTS, UPDATE, 1), -UPDATE, 2)
-    again = second.step(WEIGHTS, UPDATE, 1)
+    weights = first.step(first.step(WEIGHTS, UPDATE, 1, 1.0), -UPDATE, 2, 0.5)
+    again = second.step(WEIGHTS, UPDATE, 1, 1.0)
     third = make_optimizer(config, LAYOUT)
     third.state = {k: v.copy() for k, v in second.state.items()}
-    np.testing.assert_array_equal(third.step(again, -UPDATE, 2), weights)
+    np.testing.assert_array_equal(third.step(again, -UPDATE, 2, 0.5), weights)
     assert weights.dtype == np.float32

@@ -1,6 +1,6 @@
 """Executors: how the local grid runs its clients."""
 
-from fedasr.runtime.executors.base import BAD_INPUT, ClientError, Executor, Outcome, Task
+from fedasr.runtime.executors.base import BAD_INPUT, ClientError, Executor, Fold, Outcome, Reduction, Task
 from fedasr.runtime.executors.pool import PoolExecutor
 from fedasr.runtime.executors.serial import DebugExecutor, SerialExecutor
 
@@ -9,8 +9,10 @@ __all__ = [
     "ClientError",
     "DebugExecutor",
     "Executor",
+    "Fold",
     "Outcome",
     "PoolExecutor",
+    "Reduction",
     "SerialExecutor",
     "Task",
 ]

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
@@ -29,6 +31,37 @@ class Task:
 
     message: Message
     context: Context
+    cost: float = 1.0
+    """about how long it will take, in any unit: seconds of audio, say"""
+
+
+class Fold(Protocol):
+    """Adds up replies where they are made, for a server that needs their sum alone.
+
+    It travels to the workers, so it must pickle, and its sums must commute exactly, or the bits of a run would depend
+    on which worker trained which client.
+    """
+
+    size: int
+    """length of a sum"""
+
+    def absorb(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> Message:
+        """Add a reply to ``total``, shape ``(size,)``, and return the reply without what was added.
+
+        Args:
+            total: changed in place, as a whole or not at all.
+            sent: the content that the client was sent.
+            reply: the client's, without an error.
+        """
+        ...
+
+
+@dataclass
+class Reduction:
+    """A fold, and where the server keeps the sum of all."""
+
+    fold: Fold
+    total: npt.NDArray[np.float64]
 
 
 @dataclass
@@ -52,12 +85,15 @@ class Executor(Protocol):
 
     workers: int
 
-    def run(self, tasks: Iterable[Task], timeout: float | None = None) -> Iterator[Outcome]:
+    def run(
+        self, tasks: Iterable[Task], timeout: float | None = None, reduction: Reduction | None = None
+    ) -> Iterator[Outcome]:
         """Yield one outcome a task, in the order of ``tasks``, each as soon as its turn has come.
 
         Args:
             tasks: in the order in which they should start.
             timeout: seconds after which the clients that have not answered count as failed.
+            reduction: add the replies up and yield what is left of them; the total is complete with the last outcome.
         """
         ...
 

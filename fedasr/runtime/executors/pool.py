@@ -12,26 +12,33 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import numpy as np
 from flwr.app import Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedasr.runtime.executors import memory
-from fedasr.runtime.executors.base import TIMED_OUT, WORKER_DIED, Outcome, Task
-from fedasr.runtime.executors.worker import serve
+from fedasr.runtime.executors.base import TIMED_OUT, WORKER_DIED, Outcome, Reduction, Task
+from fedasr.runtime.executors.worker import Answer, serve
 from fedasr.runtime.flower_compat import message_with
 from fedasr.runtime.threads import one_thread
 
 AHEAD = 2
-"""Tasks a worker is given at a time: one runs, one waits, so that a worker never idles while the server aggregates."""
+"""Batches a worker is given at a time: one runs, one waits, so that a worker never idles while the server works."""
+SHARE = 0.5
+"""Where replies are added up in the workers, every worker gets this part of its share of what is left, then the same of
+the rest, down to single clients (factoring, Hummel et al. 1992): few messages, and no worker waits at the end."""
+LONGEST_BATCH = 16
+"""Clients. What is sent ahead must fit a pipe's buffer: a server that blocks on a worker which itself blocks on its
+answer would wait for ever."""
 
 
 @dataclass
 class Worker:
-    """A worker process and the tasks it has been given, oldest first."""
+    """A worker process and the batches of tasks it has been given, oldest first."""
 
     process: Any
     connection: Connection
-    given: deque[int] = field(default_factory=deque)
+    given: deque[list[int]] = field(default_factory=deque)
     knows: set[int] = field(default_factory=set)
 
 
@@ -72,9 +79,15 @@ class PoolExecutor:
         theirs.close()
         return Worker(process, ours)
 
-    def run(self, tasks: Iterable[Task], timeout: float | None = None) -> Iterator[Outcome]:
-        """Yield the outcomes in the order of the tasks."""
-        return Round(self, list(tasks), timeout).outcomes()
+    def run(
+        self, tasks: Iterable[Task], timeout: float | None = None, reduction: Reduction | None = None
+    ) -> Iterator[Outcome]:
+        """Yield the outcomes in the order of the tasks.
+
+        A client whose worker dies runs once more, alone: the death of a worker changes no result. Where it dies again,
+        the client has failed.
+        """
+        return Round(self, list(tasks), timeout, reduction).outcomes()
 
     def close(self) -> None:
         """End the workers and remove the shared memory."""
@@ -92,15 +105,27 @@ class PoolExecutor:
 class Round:
     """The tasks of one call of ``run``."""
 
-    def __init__(self, executor: PoolExecutor, tasks: list[Task], timeout: float | None) -> None:
+    def __init__(
+        self, executor: PoolExecutor, tasks: list[Task], timeout: float | None, reduction: Reduction | None
+    ) -> None:
         self.executor = executor
         self.tasks = tasks
         self.timeout = timeout
+        self.reduction = reduction
         self.waiting = deque(range(len(tasks)))
+        self.left = sum(task.cost for task in tasks)
+        """cost of the waiting tasks"""
+        self.enough = 0.0
+        """cost of a batch"""
+        self.equal = 0
+        """how many more batches are to be of that cost"""
+        self.suspects: set[int] = set()
+        """tasks whose worker has died"""
         self.ready: dict[int, Outcome] = {}
         self.sent: dict[int, tuple[int, int, str, memory.Packed]] = {}
-        # Replies that wait for an earlier one hold memory: the window bounds them to a few models a worker.
-        self.window = 4 * executor.workers + 4
+        # Replies that wait for an earlier one hold memory, unless they are added up where they are made: the window
+        # bounds them to a few models a worker.
+        self.window = len(tasks) if reduction is not None else 4 * executor.workers + 4
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the outcomes in order."""
@@ -128,23 +153,46 @@ class Round:
         """Give waiting tasks to workers that have room, within the window."""
         while self.waiting and self.waiting[0] - following < self.window:
             worker = min(self.executor.pool, key=lambda w: len(w.given))
-            if len(worker.given) >= AHEAD:
+            # A client's state may be large, and then only a worker that waits for it will read it.
+            ahead = 1 if len(self.tasks[self.waiting[0]].context.state) else AHEAD
+            if len(worker.given) >= ahead:
                 return
-            self.send(worker, self.waiting.popleft())
+            self.send(worker, self.batch())
 
-    def send(self, worker: Worker, number: int) -> None:
-        """Send a task to a worker, and its content where the worker has not seen it."""
-        task = self.tasks[number]
-        key, size, region, packed = self.publish(task.message.content)
+    def batch(self) -> list[int]:
+        """Take the tasks that one worker gets next."""
+        first = self.waiting.popleft()
+        batch, cost = [first], self.tasks[first].cost
+        if self.reduction is not None and self.timeout is None and first not in self.suspects:
+            if not self.equal:
+                self.enough, self.equal = SHARE * self.left / self.executor.workers, self.executor.workers
+            self.equal -= 1
+            content = self.tasks[first].message.content
+            while self.waiting and self.waiting[0] not in self.suspects:
+                following = self.tasks[self.waiting[0]]
+                if cost + following.cost > self.enough or len(batch) == LONGEST_BATCH or len(following.context.state):
+                    break
+                if following.message.content is not content:
+                    break
+                batch.append(self.waiting.popleft())
+                cost += following.cost
+        self.left -= cost
+        return batch
+
+    def send(self, worker: Worker, batch: list[int]) -> None:
+        """Send tasks to a worker, and their content where the worker has not seen it."""
+        tasks = [self.tasks[number] for number in batch]
+        key, size, region, packed = self.publish(tasks[0].message.content)
         reply_region = self.executor.regions.take(size)
-        worker.given.append(number)
+        worker.given.append(batch)
+        fold = None if self.reduction is None else self.reduction.fold
         try:
             if key not in worker.knows:
-                worker.connection.send(("content", (key, region, packed)))
+                worker.connection.send(("order", (key, region, packed, fold)))
                 worker.knows.add(key)
-            metadata = task.message.metadata
-            worker.connection.send(("task", (number, key, metadata, task.context, reply_region, size)))
-        except OSError:  # the worker died while it was idle: its pipe tells, and the task goes to another
+            jobs = [(number, task.message.metadata, task.context) for number, task in zip(batch, tasks, strict=True)]
+            worker.connection.send(("batch", (key, reply_region, size, jobs)))
+        except OSError:  # the worker has died: its pipe tells, and the tasks go to another
             self.executor.regions.give(reply_region)
 
     def publish(self, content: RecordDict) -> tuple[int, int, str, memory.Packed]:
@@ -156,7 +204,8 @@ class Round:
         region = self.executor.regions.take(packed.size)
         memory.write(self.executor.regions.memory[region].bytes(), packed, arrays)
         self.executor.next_key += 1
-        self.sent[id(content)] = (self.executor.next_key, packed.size, region, packed)
+        size = packed.size if self.reduction is None else 8 * self.reduction.fold.size
+        self.sent[id(content)] = (self.executor.next_key, size, region, packed)
         return self.sent[id(content)]
 
     def collect(self, seconds: float | None) -> None:
@@ -166,44 +215,55 @@ class Round:
         for connection in wait(list(by_connection), timeout=seconds):
             worker = by_connection[connection]  # type: ignore[index]
             try:
-                self.receive(worker, worker.connection.recv())
+                self.receive(worker, *worker.connection.recv())
             except (EOFError, OSError):
                 self.bury(worker)
 
-    def receive(self, worker: Worker, answer: tuple[Any, ...]) -> None:
-        """Turn a worker's answer into an outcome."""
-        number, region, metadata, packed, error, content, state = answer
-        worker.given.remove(number)
-        task = self.tasks[number]
-        if packed is not None:
-            reply = message_with(metadata, memory.unpack(self.executor.regions.view(region), packed))
-        else:
-            self.executor.regions.give(region)
-            if error is not None:
-                reply = Message(error, reply_to=task.message)
+    def receive(self, worker: Worker, region: str, answers: list[Answer]) -> None:
+        """Turn a worker's answers into outcomes."""
+        worker.given.popleft()
+        regions, kept = self.executor.regions, False
+        for answer in answers:
+            task = self.tasks[answer.number]
+            if answer.packed is not None:
+                reply, kept = message_with(answer.metadata, memory.unpack(regions.view(region), answer.packed)), True
+            elif answer.error is not None:
+                reply = Message(answer.error, reply_to=task.message)
             else:
-                reply = message_with(metadata, content)
-        self.ready[number] = Outcome(reply, state)
+                assert answer.content is not None
+                reply = message_with(answer.metadata, answer.content)
+            self.ready[answer.number] = Outcome(reply, answer.state)
+        if self.reduction is not None:
+            size = 8 * self.reduction.fold.size
+            self.reduction.total += regions.memory[region].bytes()[:size].view(np.float64)
+        if not kept:
+            regions.give(region)
 
     def bury(self, worker: Worker) -> None:
-        """Replace a dead worker: the task it ran has failed, those that waited behind it go to others."""
+        """Replace a dead worker: its tasks run once more, one at a time; one that ran alone has failed."""
         worker.process.join()
         code = worker.process.exitcode
         given = list(worker.given)
-        failed, rest = given[:1], given[1:]
-        for number in failed:
-            task = self.tasks[number]
-            how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
-            reason = f"client {task.context.node_id}: its worker process died ({how})"
-            self.ready[number] = Outcome(Message(Error(WORKER_DIED, reason), reply_to=task.message))
-        self.waiting.extendleft(reversed(rest))
         self.replace(worker)
+        again: list[int] = []
+        for position, batch in enumerate(given):
+            if position == 0 and batch[0] in self.suspects:
+                task = self.tasks[batch[0]]
+                how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+                reason = f"client {task.context.node_id}: its worker process died twice ({how})"
+                self.ready[batch[0]] = Outcome(Message(Error(WORKER_DIED, reason), reply_to=task.message))
+            else:
+                again += batch
+                if position == 0:
+                    self.suspects.update(batch)
+        self.waiting.extendleft(reversed(again))
+        self.left += sum(self.tasks[number].cost for number in again)
 
     def give_up(self) -> None:
         """Stop the clients that have not answered: they count as failed."""
         late = set(self.waiting)
         for worker in list(self.executor.pool):
-            late.update(worker.given)
+            late.update(number for batch in worker.given for number in batch)
             if worker.given:
                 worker.process.kill()
                 worker.process.join()

@@ -9,7 +9,7 @@ from flwr.app import Array, Error, Message
 from flwr.clientapp import ClientApp
 
 from fedasr.errors import InputError
-from fedasr.runtime.executors.base import TIMED_OUT, ClientError, Outcome, Task, call_client
+from fedasr.runtime.executors.base import TIMED_OUT, ClientError, Outcome, Reduction, Task, call_client
 
 
 class SerialExecutor:
@@ -20,7 +20,9 @@ class SerialExecutor:
     def __init__(self, app: ClientApp) -> None:
         self.app = app
 
-    def run(self, tasks: Iterable[Task], timeout: float | None = None) -> Iterator[Outcome]:
+    def run(
+        self, tasks: Iterable[Task], timeout: float | None = None, reduction: Reduction | None = None
+    ) -> Iterator[Outcome]:
         """Yield the outcomes in order; a client that would start after the deadline counts as failed."""
         end = None if timeout is None else time.monotonic() + timeout
         for task in tasks:
@@ -28,7 +30,11 @@ class SerialExecutor:
                 reason = f"client {task.context.node_id}: no reply within {timeout:g} s"
                 yield Outcome(Message(Error(TIMED_OUT, reason), reply_to=task.message))
             else:
-                yield call_client(self.app, task)
+                sent = task.message.content
+                outcome = call_client(self.app, task)
+                if reduction is not None and not outcome.reply.has_error():
+                    outcome.reply = reduction.fold.absorb(reduction.total, sent, outcome.reply)
+                yield outcome
 
     def close(self) -> None:
         """Do nothing: there are no workers."""
@@ -37,7 +43,9 @@ class SerialExecutor:
 class DebugExecutor(SerialExecutor):
     """Like serial, but a failing client raises where it failed, with its inputs attached and shown."""
 
-    def run(self, tasks: Iterable[Task], timeout: float | None = None) -> Iterator[Outcome]:
+    def run(
+        self, tasks: Iterable[Task], timeout: float | None = None, reduction: Reduction | None = None
+    ) -> Iterator[Outcome]:
         """Yield the outcomes in order.
 
         Raises:
@@ -51,6 +59,8 @@ class DebugExecutor(SerialExecutor):
                 raise
             except Exception as error:
                 raise ClientError(describe(task, error), task) from error
+            if reduction is not None:
+                reply = reduction.fold.absorb(reduction.total, task.message.content, reply)
             yield Outcome(reply, task.context.state if len(task.context.state) else None)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from flwr.app import Context, RecordDict
+import numpy as np
+from flwr.app import Context, Error, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedasr.references import load_reference
-from fedasr.runtime.executors.base import Task, call_client
+from fedasr.runtime.executors.base import Fold, Task, call_client
 from fedasr.runtime.executors.memory import Attachments, Packed, plan, unpack, write
 from fedasr.runtime.flower_compat import message_with
 from fedasr.runtime.threads import one_thread
@@ -38,7 +40,7 @@ def serve(
     one_thread()
     client_app: ClientApp = load_reference(app) if isinstance(app, str) else app
     attached = Attachments()
-    contents: dict[int, RecordDict] = {}
+    orders: dict[int, Order] = {}
     while True:
         if not connection.poll(1.0):
             if os.getppid() != parent:
@@ -48,36 +50,77 @@ def serve(
             kind, payload = connection.recv()
         except EOFError:
             return
-        if kind == "content":
-            key, region, packed = payload
-            contents = {k: v for k, v in contents.items() if k > key - 4}
-            contents[key] = unpack(attached.view(region), packed)
+        if kind == "order":
+            key, region, packed, fold = payload
+            orders = {k: v for k, v in orders.items() if k > key - 4}
+            orders[key] = Order(unpack(attached.view(region), packed), fold)
         else:
-            connection.send(answer(client_app, contents, attached, *payload))
+            key, region, size, jobs = payload
+            if orders[key].fold is None:
+                answers = [answer(client_app, orders[key], attached, region, size, *job) for job in jobs]
+            else:
+                answers = fold_up(client_app, orders[key], attached, region, jobs)
+            connection.send((region, answers))
+
+
+@dataclass
+class Order:
+    """What all the tasks of a round share: their content, and how their replies are added up, if they are."""
+
+    content: RecordDict
+    fold: Fold | None
+
+
+@dataclass
+class Answer:
+    """A client's reply in parts, and its state. ``packed`` says where in the region the arrays lie."""
+
+    number: int
+    metadata: Any
+    state: RecordDict | None
+    packed: Packed | None = None
+    content: RecordDict | None = None
+    error: Error | None = None
 
 
 def answer(
     app: ClientApp,
-    contents: dict[int, RecordDict],
+    order: Order,
     attached: Attachments,
-    number: int,
-    key: int,
-    metadata: Any,
-    context: Context,
     region: str,
     size: int,
-) -> tuple[Any, ...]:
-    """Run one task; return its number, the reply's parts and the client's state.
+    number: int,
+    metadata: Any,
+    context: Context,
+) -> Answer:
+    """Run one task; arrays of the reply are written into ``region`` when they fit its ``size``.
 
-    Arrays of the reply are written into ``region`` when they fit its ``size``; larger replies travel in the pipe.
+    Larger replies travel in the pipe.
     """
-    outcome = call_client(app, Task(message_with(metadata, contents[key]), context))
+    outcome = call_client(app, Task(message_with(metadata, order.content), context))
     reply = outcome.reply
     if reply.has_error():
-        return number, region, reply.metadata, None, reply.error, None, outcome.state
-    packed: Packed
+        return Answer(number, reply.metadata, outcome.state, error=reply.error)
     packed, arrays = plan(reply.content)
     if packed.size > size:
-        return number, region, reply.metadata, None, None, reply.content, outcome.state
+        return Answer(number, reply.metadata, outcome.state, content=reply.content)
     write(attached.view(region), packed, arrays)
-    return number, region, reply.metadata, packed, None, None, outcome.state
+    return Answer(number, reply.metadata, outcome.state, packed)
+
+
+def fold_up(app: ClientApp, order: Order, attached: Attachments, region: str, jobs: list[Any]) -> list[Answer]:
+    """Run several tasks and leave the sum of their replies in ``region``."""
+    fold = order.fold
+    assert fold is not None
+    total = attached.view(region)[: 8 * fold.size].view(np.float64)
+    total[:] = 0
+    answers = []
+    for number, metadata, context in jobs:
+        outcome = call_client(app, Task(message_with(metadata, order.content), context))
+        reply = outcome.reply
+        if reply.has_error():
+            answers.append(Answer(number, reply.metadata, outcome.state, error=reply.error))
+        else:
+            rest = fold.absorb(total, order.content, reply)
+            answers.append(Answer(number, rest.metadata, outcome.state, content=rest.content))
+    return answers

@@ -156,7 +156,7 @@ def test_a_comparison_as_page_table_and_image(tmp_path):
     groups = group_runs(two_strategies(tmp_path / "runs", seeds=2))
     page = write_comparison(groups, tmp_path / "c.html").read_text(encoding="utf-8")
     assert_self_contained(page)
-    assert page.count("selection.name=activity") == 3  # its row in the table, its two runs
+    assert page.count("selection.name=activity") == 4  # its rows in two tables, its two runs
     table = pd.read_csv(write_comparison(groups, tmp_path / "c.csv", x="bytes"))
     assert list(table.columns) == ["label", "bytes", "mean", "low", "high", "n"]
     assert set(table["label"]) == {group.label for group in groups}

@@ -1,0 +1,312 @@
+"""Read a sweep file strictly: which runs it asks for, each with its checked config.
+
+A sweep is a base config, what all runs change in it, named variants, a grid of values, and seeds. Its runs are the
+product ``variants × grid × seeds``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from fedasr.config import Config, load, to_dict
+from fedasr.config.loading import as_tree, check_tree, dotlist, find, finished, leaves, merge, read, shown
+from fedasr.errors import InputError, nearest
+from fedasr.paths import is_file
+
+KEYS = ("config", "overrides", "grid", "variants", "seeds")
+OURS = {"seed": "list the seeds under 'seeds'", "name": "a sweep names its runs by what they vary"}
+"""Keys that no run of a sweep may set, and what to do instead."""
+LABEL = re.compile(r"[\w.,=+-]+")
+MOST_RUNS = 10_000
+
+Changes = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run that a sweep asks for. ``label`` names what it varies, ``changes`` are the dotted keys that it varies."""
+
+    label: str
+    seed: int
+    changes: Changes
+    config: Config
+
+    @property
+    def folder(self) -> str:
+        """The name of the run folder."""
+        return f"{self.label}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a sweep file, all checked against the schema; variant by variant, seed by seed."""
+
+    path: Path
+    runs: tuple[Planned, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels, in the order of the file."""
+        return list(dict.fromkeys(run.label for run in self.runs))
+
+    def only(self, patterns: Sequence[str]) -> Plan:
+        """Return the plan of the runs whose label or folder matches one of the patterns (``*`` and ``?``).
+
+        Raises:
+            InputError: a pattern matches nothing.
+        """
+        if not patterns:
+            return self
+        for pattern in patterns:
+            if not any(matches(run, pattern) for run in self.runs):
+                known = ", ".join(self.labels)
+                guess = nearest(pattern, [name for run in self.runs for name in (run.label, run.folder)])
+                raise InputError(f"matches no run of {self.path}{guess}; it has: {known}", where=f"--only {pattern}")
+        return Plan(self.path, tuple(r for r in self.runs if any(matches(r, pattern) for pattern in patterns)))
+
+
+def matches(run: Planned, pattern: str) -> bool:
+    """Say whether a pattern names a run, by its label or its folder."""
+    return fnmatchcase(run.label, pattern) or fnmatchcase(run.folder, pattern)
+
+
+def read_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
+    """Return the plan in a sweep file.
+
+    Args:
+        path: a YAML file with ``config``, and any of ``overrides``, ``variants``, ``grid`` and ``seeds``.
+        overrides: an OmegaConf dot-list that every run gets, after the file's own ``overrides``.
+
+    Raises:
+        InputError: the file or a config that follows from it is wrong; the message names the file and the variant.
+    """
+    file = Path(path)
+    if not is_file(file):
+        raise InputError("no such file; expected a sweep, a YAML file with 'config' and 'variants' or 'grid'",
+                         where=str(path) or "''")  # fmt: skip
+    where = str(file)
+    tree = read(file)
+    for name in tree:
+        if name not in KEYS:
+            known = ", ".join(KEYS)
+            raise InputError(f"unknown key '{name}'{nearest(str(name), KEYS)}; a sweep has: {known}", where=where)
+    base = base_config(tree, file)
+    fixed = changes_of(tree.get("overrides"), "overrides", where)
+    variants = read_variants(tree.get("variants"), where)
+    grid = read_grid(tree.get("grid"), where)
+    base = changed(base, fixed, f"{where}, overrides", file.parent)
+    arguments, places = dotlist(overrides)
+    check_overlap(fixed, dict(leaves(arguments, Config)), variants, grid, where, places)
+    merged = OmegaConf.structured(base)
+    base = finished(merge(arguments, where, merged, places), where, places)
+    varied = [(label(name, point, grid), {**changes, **point}) for name, changes in variants for point in points(grid)]
+    check_labels([found for found, _ in varied], where)
+    seeds = read_seeds(tree.get("seeds"), base.seed, where)
+    if len(varied) * len(seeds) > MOST_RUNS:
+        raise InputError(f"asks for {len(varied) * len(seeds):,} runs; expected at most {MOST_RUNS:,}", where=where)
+    runs = []
+    for found, changes in varied:
+        config = changed(base, changes, f"{where}, variant '{found}'", file.parent)
+        for seed in seeds:
+            own = {"name": found, "seed": seed}
+            runs.append(Planned(found, seed, changes, changed(config, own, f"{where}, variant '{found}'", file.parent)))
+    check_distinct(runs[:: len(seeds)], where)
+    return Plan(file, tuple(runs))
+
+
+def base_config(tree: Mapping[str, Any], file: Path) -> Config:
+    """Return the config that all runs start from; its path is relative to the sweep file, or to the working folder."""
+    source = tree.get("config")
+    if not isinstance(source, str) or not source:
+        said = "has no 'config'" if source is None else f"'config' is {shown(source)}"
+        raise InputError(f"{said}; expected a YAML config or a name from simulations/", where=str(file))
+    beside = file.parent / source
+    try:
+        return load(beside if is_file(beside) else find(source))
+    except InputError as error:
+        if str(error).startswith(f"{source}: "):
+            raise InputError(f"'config': {error}", where=str(file)) from None
+        raise
+
+
+def changes_of(found: Any, name: str, where: str) -> Changes:
+    """Return a mapping of keys, dotted or nested, as dotted keys and values.
+
+    Raises:
+        InputError: it is no mapping, a key is unknown, or the sweep sets it itself.
+    """
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise InputError(f"'{name}' is {shown(found)}; expected keys such as 'selection.name: activity'", where=where)
+    flat: Changes = {}
+    for key, value in found.items():
+        for leaf, leaf_value in leaves(nested(str(key), value, f"{where}, {name}"), Config):
+            if leaf in OURS:
+                raise InputError(f"'{name}' sets '{leaf}'; {OURS[leaf]}", where=where)
+            if leaf in flat:
+                raise InputError(f"'{name}' sets '{leaf}' twice", where=where)
+            flat[leaf] = leaf_value
+    return flat
+
+
+def nested(key: str, value: Any, where: str) -> Mapping[str, Any]:
+    """Return the checked tree of one dotted key."""
+    tree: Any = value
+    for step in reversed(key.split(".")):
+        tree = {step: tree}
+    tree = as_tree(tree, where)
+    check_tree(tree, Config, where)
+    return tree  # type: ignore[no-any-return]
+
+
+def read_variants(found: Any, where: str) -> list[tuple[str, Changes]]:
+    """Return the named variants; a nameless one without changes where there are none."""
+    if found is None:
+        return [("", {})]
+    if not isinstance(found, Mapping) or not found:
+        raise InputError(
+            f"'variants' is {shown(found)}; expected names with their keys, such as"
+            " 'heavy: {selection.name: top-activity}'", where=where,
+        )  # fmt: skip
+    for name in found:
+        if not isinstance(name, str) or not LABEL.fullmatch(name) or name.startswith("."):
+            raise InputError(
+                f"the variant {shown(name)} cannot be part of a folder's name; use letters, digits and ._,=+-",
+                where=where,
+            )
+    return [(str(name), changes_of(changes, f"variants.{name}", where)) for name, changes in found.items()]
+
+
+def read_grid(found: Any, where: str) -> dict[str, list[Any]]:
+    """Return the values of each key of the grid."""
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping) or not found:
+        raise InputError(
+            f"'grid' is {shown(found)}; expected keys with lists, such as 'selection.name: [uniform, activity]'",
+            where=where,
+        )
+    grid: dict[str, list[Any]] = {}
+    for name, values in found.items():
+        if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+            raise InputError(f"'grid.{name}' is {shown(values)}; expected a list of values", where=where)
+        if any(values[i] == values[j] for i in range(len(values)) for j in range(i)):
+            raise InputError(f"'grid.{name}' has a value twice", where=where)
+        for value in values:
+            tree = nested(str(name), value, f"{where}, grid")
+            if name in OURS:
+                raise InputError(f"'grid' sets '{name}'; {OURS[str(name)]}", where=where)
+            if [key for key, _ in leaves(tree, Config)] != [str(name)]:
+                raise InputError(f"'grid.{name}' is a section; expected a dotted key such as '{name}.name'"
+                                 , where=where)  # fmt: skip
+        grid[str(name)] = list(values)
+    return grid
+
+
+def read_seeds(found: Any, default: int, where: str) -> list[int]:
+    """Return the seeds; the config's own where the sweep lists none."""
+    if found is None:
+        return [default]
+    good = isinstance(found, Sequence) and not isinstance(found, str) and len(found) > 0
+    if not good or any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in found):
+        raise InputError(f"'seeds' is {shown(found)}; expected a list of integers, such as [0, 1, 2]", where=where)
+    if len(set(found)) < len(found):
+        raise InputError(f"'seeds' is {shown(found)}; a seed is there twice, which repeats a run", where=where)
+    return list(found)
+
+
+def check_overlap(
+    fixed: Changes,
+    arguments: Changes,
+    variants: Sequence[tuple[str, Changes]],
+    grid: Mapping[str, Any],
+    where: str,
+    places: Mapping[str, str],
+) -> None:
+    """Raise when a key is set in two places of which one would never be read.
+
+    A variant may change what ``overrides`` fixes for all others; everything else that is set twice is a mistake.
+    """
+    for name in arguments:
+        if name in OURS:
+            raise InputError(f"'{name}' is not for a sweep; {OURS[name]}", where=places[name])
+        if name in grid or any(name in changes for _, changes in variants):
+            raise InputError(f"'{name}' is what {where} varies; change it there", where=places[name])
+    for name in grid:
+        if name in fixed:
+            raise InputError(f"'{name}' is in 'overrides' and in 'grid'; keep one", where=where)
+        for variant, changes in variants:
+            if name in changes:
+                raise InputError(f"'{name}' is in 'grid' and in the variant '{variant}'; keep one", where=where)
+
+
+def points(grid: Mapping[str, Sequence[Any]]) -> list[Changes]:
+    """Return every combination of the grid's values; one empty combination where there is no grid."""
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+def label(variant: str, point: Changes, grid: Mapping[str, Sequence[Any]]) -> str:
+    """Return the name of a combination: texts as they are, other values as ``key=value``, joined by commas."""
+    parts = [variant] if variant else []
+    texts = [value for values in grid.values() for value in values if isinstance(value, str)]
+    for key, value in point.items():
+        alone = isinstance(value, str) and texts.count(value) == 1
+        parts.append(safe(value) if alone else f"{key.rpartition('.')[2]}={safe(value)}")
+    return ",".join(parts) or "run"
+
+
+def safe(value: Any) -> str:
+    """Return a value as part of a folder's name."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return re.sub(r"[^\w.+-]+", "_", text).strip("._") or "_"
+
+
+def check_labels(labels: Sequence[str], where: str) -> None:
+    """Raise when two combinations would share a folder."""
+    for found in labels:
+        if labels.count(found) > 1:
+            raise InputError(
+                f"two combinations of the grid are called '{found}'; name them under 'variants'", where=where
+            )
+        if len(found) > 80:
+            raise InputError(f"'{found}' is too long for a folder's name; name it under 'variants'", where=where)
+
+
+def check_distinct(runs: Sequence[Planned], where: str) -> None:
+    """Raise when two variants are the same config: the second would repeat the first bit by bit."""
+    seen: dict[str, str] = {}
+    for run in runs:
+        content = repr({**to_dict(run.config), "name": None})
+        if content in seen:
+            raise InputError(f"the variants '{seen[content]}' and '{run.label}' are the same config", where=where)
+        seen[content] = run.label
+
+
+def changed(config: Config, changes: Changes, where: str, folder: Path) -> Config:
+    """Return a checked copy with dotted keys changed; relative paths among them are relative to ``folder``."""
+    merged: DictConfig = OmegaConf.structured(config)
+    whole: dict[str, Any] = {}
+    for name, value in changes.items():
+        tree = nested(name, value, where)
+        merged = merge(tree, where, merged)
+        whole = join(whole, tree)
+    return finished(merged, where, {}, whole, folder)
+
+
+def join(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the union of two trees that share no leaf."""
+    both = dict(one)
+    for name, value in other.items():
+        before = both.get(name)
+        both[name] = join(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+    return both

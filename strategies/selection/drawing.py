@@ -1,0 +1,71 @@
+"""Draws whose probabilities are known exactly, over a million rows at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from strategies.selection.base import Floats, Ids
+
+
+def inclusion(sizes: Floats, k: int) -> Floats:
+    """Return πᵢ = min(1, c·sizeᵢ) with c such that Σπᵢ = min(k, clients).
+
+    Devices so large that c·size exceeds one are certain; the rest share what remains. Size zero is probability zero,
+    unless fewer than ``k`` devices are larger: those are certain then, and the zeros share what remains alike.
+
+    Args:
+        sizes: at least zero, finite, shape ``(clients,)``.
+        k: how many are drawn.
+    """
+    n = len(sizes)
+    if k >= n:
+        return np.ones(n)
+    if k == 0:
+        return np.zeros(n)
+    larger = int(np.count_nonzero(sizes))
+    if larger <= k:
+        return np.where(sizes > 0, 1.0, (k - larger) / (n - larger))
+    parted = np.partition(sizes, n - k)
+    top = np.sort(parted[n - k :])[::-1]
+    # tail[m]: what is left of the total when the m largest are certain
+    tail = np.cumsum(top[::-1])[::-1] + parted[: n - k].sum()
+    certain = int(np.argmax(top * (k - np.arange(k)) <= tail))
+    found: Floats = np.minimum(1.0, sizes * ((k - certain) / tail[certain]))
+    return found
+
+
+def draw(sizes: Floats, k: int, rng: np.random.Generator) -> tuple[Ids, Floats]:
+    """Draw without replacement with probabilities in proportion to the sizes, exactly.
+
+    Systematic sampling over a random order (Madow 1949): the sum of the probabilities is laid out as a line of length
+    k, and k points one apart are put on it.
+
+    Args:
+        sizes: at least zero, finite, shape ``(clients,)``.
+        k: how many to draw.
+        rng: of the draw.
+
+    Returns:
+        The places of those drawn, in random order, shape ``(min(k, clients),)``, and the inclusion probabilities of
+        all, shape ``(clients,)``.
+    """
+    k = min(k, len(sizes))
+    probabilities = inclusion(sizes, k)
+    certain = np.flatnonzero(probabilities >= 1.0)
+    rest = np.flatnonzero((probabilities > 0.0) & (probabilities < 1.0))
+    left = k - len(certain)
+    if left:
+        order = rest[rng.permutation(len(rest))]
+        edges = np.cumsum(probabilities[order])
+        steps = np.arange(left)
+        points = (rng.random() + steps) * (edges[-1] / left)
+        found = np.searchsorted(edges, points, side="right")
+        # Distinct in exact arithmetic, since no probability reaches one; rounding must not break that.
+        found = np.minimum(np.maximum.accumulate(found - steps), len(rest) - left) + steps
+        certain = np.concatenate([certain, order[found]])
+    return certain[rng.permutation(k)].astype(np.int64), probabilities
+
+
+def draw_uniformly(n: int, k: int, rng: np.random.Generator) -> Ids:
+    """Return ``min(k, n)`` of the places 0 … n−1 without replacement, in random order."""
+    return rng.choice(n, size=min(k, n), replace=False).astype(np.int64) if n else np.zeros(0, np.int64)

@@ -1,0 +1,47 @@
+"""One selection at first, another afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fedasr.data.roster import Roster
+from strategies.selection.base import Feedback, Selection, Selector
+
+
+class Mixed:
+    """One selector for the first rounds, another from then on; both learn from every round.
+
+    With the active devices first the model gets to see much speech early, and with all devices afterwards it is not
+    left to the speech of the active.
+
+    Args:
+        first: for rounds 1 … ``rounds``.
+        then: for the rounds after.
+        rounds: how many rounds ``first`` selects.
+    """
+
+    def __init__(self, first: Selector, then: Selector, rounds: int) -> None:
+        self.first = first
+        self.then = then
+        self.rounds = rounds
+
+    def select(self, round: int, roster: Roster, k: int, rng: np.random.Generator) -> Selection:
+        """Return what the selector of the round chooses."""
+        return (self.first if round <= self.rounds else self.then).select(round, roster, k, rng)
+
+    def observe(self, feedback: Feedback) -> None:
+        """Let both learn."""
+        self.first.observe(feedback)
+        self.then.observe(feedback)
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return the memory of both."""
+        return {"first": dict(self.first.state_dict()), "then": dict(self.then.state_dict())}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the memory of both."""
+        self.first.load_state_dict(state["first"])
+        self.then.load_state_dict(state["then"])

@@ -1,0 +1,51 @@
+"""Uniform selection among the devices that are active enough."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedasr.data.roster import Roster
+from fedasr.errors import InputError
+from strategies.selection.base import Selection, Stateless
+from strategies.selection.counts import activity, known_count
+from strategies.selection.drawing import draw_uniformly
+
+
+class Threshold(Stateless):
+    """Every selectable device whose count is at least ``minimum`` is equally likely; the others are never chosen.
+
+    Where fewer than k qualify, all of them take part. Where some qualify but none of them is there, nobody does.
+
+    Args:
+        minimum: the smallest count that qualifies, in utterances or seconds.
+        count: what is counted: ``utterances``, ``seconds``, ``recent-utterances`` or ``recent-seconds``.
+
+    Raises:
+        InputError: there is no such count.
+    """
+
+    def __init__(self, minimum: float = 1.0, count: str = "utterances") -> None:
+        self.minimum = minimum
+        self.count = known_count(count)
+
+    def select(self, round: int, roster: Roster, k: int, rng: np.random.Generator) -> Selection:
+        """Return ``k`` of the clients that qualify, without replacement.
+
+        Raises:
+            InputError: no device of the population qualifies, there or not.
+        """
+        qualified = roster.selectable[activity(roster, self.count) >= self.minimum]
+        if not len(qualified):
+            self.check_somebody_qualifies(roster, round)
+        chosen = qualified[draw_uniformly(len(qualified), k, rng)]
+        return Selection(chosen, np.full(len(chosen), len(chosen) / max(len(qualified), 1)))
+
+    def check_somebody_qualifies(self, roster: Roster, round: int) -> None:
+        """Raise where the threshold is above everybody's count: a mistake in the config, not an idle hour."""
+        column = getattr(roster, self.count.replace("-", "_"))
+        most = float(np.max(column, initial=0))
+        if most < self.minimum:
+            raise InputError(
+                f"'selection.min_activity' is {self.minimum:g}, but in round {round} no device has so many"
+                f" {self.count.replace('-', ' ')}: the most is {most:g}; lower it"
+            )
