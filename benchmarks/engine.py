@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--workloads", nargs="+", default=["W", "O"], choices=["W", "O"])
+    parser.add_argument("--flower-repeats", type=int, default=2)
     parser.add_argument("--no-flower", action="store_true")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -46,8 +47,8 @@ def main() -> None:
             found: dict[str, list[Measurement]] = {name: [] for name in systems}
             for repeat in range(arguments.repeats):
                 for name in systems:
-                    if name == "flower" and repeat:
-                        continue  # one run: it takes minutes, and the gap is not close
+                    if name == "flower" and repeat >= arguments.flower_repeats:
+                        continue  # it takes long, and the gap is not close
                     options = ["--clients", str(clients), "--rounds", str(arguments.rounds)]
                     options += ["--workers", str(arguments.workers)] + (["--echo"] if workload == "O" else [])
                     found[name].append(measure(SYSTEMS[name], *options))

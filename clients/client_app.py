@@ -8,9 +8,9 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from clients.speech import find_device
-from clients.trainer import evaluate_globally, train
+from clients.trainer import evaluate_globally, global_loss, train
 from fedasr.runtime.answering import AnsweringApp
-from fedasr.runtime.flower_compat import array_record, arrays_of
+from fedasr.runtime.flower_compat import array_record, arrays_of, values_of
 
 app = ClientApp()
 flower_app = AnsweringApp(app)
@@ -22,7 +22,7 @@ def train_action(message: Message, context: Context) -> Message:
     """Train on the device's speech; reply with the new weights and what was done."""
     started = time.perf_counter()
     device = find_device(message, context)
-    arrays, result = train(device, arrays_of(message))
+    arrays, result, skipped = train(device, arrays_of(message))
     metrics = MetricRecord(
         {
             "num-examples": len(device.rows),
@@ -31,6 +31,7 @@ def train_action(message: Message, context: Context) -> Message:
             "loss-square": float(result.loss_square),
             "steps": result.steps,
             "utterances": result.utterances,
+            "skipped": skipped,
             "seconds": time.perf_counter() - started,
         }
     )
@@ -53,6 +54,14 @@ def evaluate_action(message: Message, context: Context) -> Message:
         }
     )
     return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+
+@app.query("loss")
+def loss_action(message: Message, context: Context) -> Message:
+    """Say how large the loss of the global model is on the device's speech: all of it, or one batch."""
+    device = find_device(message, context)
+    loss = global_loss(device, arrays_of(message), bool(values_of(message, "config")["batch"]))
+    return Message(RecordDict({"metrics": MetricRecord({"loss": loss})}), reply_to=message)
 
 
 @app.query("describe")

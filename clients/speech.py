@@ -39,4 +39,5 @@ def find_device(message: Message, context: Context) -> Device:
     config_json = str(order["experiment"])
     run = experiment(config_json)
     client = int(context.node_config["partition-id"])
-    return Device(client, int(order["round"]), config_json, run, run.partition.indices(client))
+    round = int(order["round"])
+    return Device(client, round, config_json, run, run.stored(client, round))

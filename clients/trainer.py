@@ -29,8 +29,8 @@ def resident(config_json: str) -> local.Resident:
     return local.Resident(run.model().to(torch.device("cuda" if use_cuda else "cpu")))
 
 
-def train(device: Device, arrays: Arrays) -> tuple[dict[str, npt.NDArray[Any]], local.LocalResult]:
-    """Train the global weights on the device's speech.
+def train(device: Device, arrays: Arrays) -> tuple[dict[str, npt.NDArray[Any]], local.LocalResult, int]:
+    """Train the global weights on the device's speech; also return how many of its utterances could not be decoded.
 
     Every draw (batches, augmentation, dropout) is a function of the seed, the round and the client.
 
@@ -44,10 +44,14 @@ def train(device: Device, arrays: Arrays) -> tuple[dict[str, npt.NDArray[Any]], 
     where = (config.seed, "local-training", device.round, device.client)
     rng = seeds.generator(*where)
     target = model.parameters.device
+    skipped: set[int] = set()
     with seeds.torch_scope(*where):
         for rows in batches(device, rng):
-            local.step(state, speech.batch(rows, rng).to(target))
-    return local.final(state)
+            batch = speech.batch(rows, rng)
+            if len(batch) < len(rows):
+                skipped.update(set(map(int, rows)).difference(batch.indices))
+            local.step(state, batch.to(target))
+    return *local.final(state), len(skipped)
 
 
 def batches(device: Device, rng: np.random.Generator) -> Iterator[npt.NDArray[np.integer]]:
@@ -71,3 +75,27 @@ def evaluate_globally(device: Device, arrays: Arrays) -> Evaluation:
     model.load(arrays)
     vocabulary = run.vocabulary if run.config.evaluate.decoder == "vocabulary" else ()
     return evaluate(model.model, run.speech, run.tokenizer, np.asarray(device.rows), run.config.evaluate, vocabulary)
+
+
+def global_loss(device: Device, arrays: Arrays, one_batch: bool) -> float:
+    """Return the mean loss of the global weights over the device's utterances in nats a token; NaN without any.
+
+    Args:
+        device: at work on a message.
+        arrays: the global weights.
+        one_batch: on one batch, drawn for this round, instead of on everything.
+    """
+    config, speech = device.experiment.config.client, device.experiment.speech
+    model = resident(device.config_json)
+    model.load(arrays)
+    model.model.eval()
+    rng = seeds.generator(device.experiment.config.seed, "loss-query", device.round, device.client)
+    plan = plan_batches(device.rows, device.seconds, config, rng)
+    total, utterances = 0.0, 0
+    with torch.inference_mode():
+        for rows in plan[:1] if one_batch else plan:
+            batch = speech.batch(rows).to(model.parameters.device)
+            if len(batch):
+                total += float(local.normalised_loss(model.model, batch).sum())
+                utterances += len(batch)
+    return total / utterances if utterances else float("nan")

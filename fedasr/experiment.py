@@ -17,11 +17,13 @@ import numpy.typing as npt
 from fedasr import seeds
 from fedasr.config import Config, load, to_dict
 from fedasr.data.corpus import Corpus
+from fedasr.data.held_out import decile_sample, split_held_out
 from fedasr.data.partition import Partition, make_partition, utterance_embeddings
 from fedasr.data.quality import usable_rows
 from fedasr.data.roster import Roster
 from fedasr.data.sources import open_corpus
 from fedasr.data.speech import Speech
+from fedasr.data.stream import Stream, make_stream
 from fedasr.errors import InputError, nearest
 from fedasr.models.base import SpeechModel
 from fedasr.models.factory import build_model
@@ -108,12 +110,35 @@ class Experiment:
         return found
 
     @cached_property
-    def partition(self) -> Partition:
-        """Which client holds which training utterances."""
-        data = self.config.data
-        return make_partition(
+    def _split(self) -> tuple[Partition, Partition | None]:
+        data, share = self.config.data, self.config.evaluate.held_out
+        whole = make_partition(
             data.partition, self.corpus.columns, self.rows(data.train_split), data.clients, self.config.seed, self.embed
         )
+        return split_held_out(whole, share, self.config.seed) if share else (whole, None)
+
+    @property
+    def partition(self) -> Partition:
+        """Which client trains on which utterances, over its whole life."""
+        return self._split[0]
+
+    @cached_property
+    def stream(self) -> Stream:
+        """What each client stores in each round."""
+        return make_stream(
+            self.config.stream, self.config.rounds, self.partition, self.corpus, self.speech.durations, self.config.seed
+        )
+
+    def stored(self, client: int, round: int) -> npt.NDArray[np.integer]:
+        """Return the corpus rows that a client stores in a round."""
+        return self.stream.rows(client, self.stream.period_of_round(round))
+
+    @cached_property
+    def decile_rows(self) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Held-out rows of the clients, with the decile of activity and the client of each, shape ``(rows,)``."""
+        train, held = self._split
+        assert held is not None, "evaluate.deciles needs evaluate.held_out"
+        return decile_sample(train, held, self.config.evaluate.deciles, self.config.seed)
 
     def embed(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
         """Return an embedding of utterances, mean and deviation of each mel band over time, ``(n, 2·mel)``."""
@@ -121,7 +146,10 @@ class Experiment:
 
     def roster(self) -> Roster:
         """Return a fresh roster of the simulated population."""
-        return Roster.of(self.partition, self.speech.durations)
+        stored = self.stream.counts(0)
+        roster = Roster.from_counts(stored.utterances, stored.seconds)
+        roster.store(*stored)
+        return roster
 
     @cached_property
     def test_rows(self) -> Rows:

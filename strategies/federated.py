@@ -10,18 +10,21 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
-from fedasr import seeds
-from fedasr.evaluation.evaluator import Evaluation, evaluate
+from fedasr.evaluation.evaluator import Evaluation
 from fedasr.experiment import Experiment, as_json
-from fedasr.models.weights import Layout, load_arrays, save_weights, sha256
+from fedasr.models.weights import Layout, save_weights, sha256
 from fedasr.runtime import checkpoint, client_states
+from fedasr.runtime.flower_compat import content_bytes
 from fedasr.runtime.run_folder import RunFolder, write_json
 from fedasr.runtime.session import current
 from fedasr.training.schedules import learning_rate
 from strategies.aggregation.server_optimizers import make_optimizer
+from strategies.evaluations import Evaluations
 from strategies.nodes import node_ids
+from strategies.population import Population
 from strategies.rounds import RoundResult, Rounds
-from strategies.selection import Feedback, make_selector
+from strategies.selection import Feedback
+from strategies.selection.base import Floats, Ids
 
 TABLES_EVERY_SECONDS = 20.0
 """How often the Parquet tables are brought up to date, so that a notebook can follow a run."""
@@ -42,24 +45,26 @@ class Federation:
         self.config = experiment.config
         self.grid = grid
         self.folder = folder
-        self.roster = experiment.roster()
         arrays = experiment.first_weights()
         self.layout = Layout.of(arrays)
         self.weights = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
-        self.selector = make_selector(self.config.selection)
         self.optimizer = make_optimizer(self.config.strategy, self.layout)
-        self.model = experiment.model()
+        self.evaluations = Evaluations(experiment, self.layout, folder)
+        self.rounds = Rounds(grid, self.config, as_json(self.config), experiment.partition, self.layout)
+        message_bytes = content_bytes(self.rounds.content(0, self.weights))
+        self.population = Population(experiment, message_bytes, self.ask)
+        self.rounds.nodes = node_ids(grid, len(self.population))
+        self.asked_bytes = 0
         self.round = 0
         self.totals: dict[str, float] = {"updates": 0, "bytes_up": 0, "bytes_down": 0, "wall_seconds": 0.0}
         self.last: dict[str, Any] = {}
+        self.skipped: dict[int, int] = {}
+        """client → its utterances that could not be decoded when it last trained"""
         self.started = time.perf_counter()
         self.tables_written = time.perf_counter()
         found = checkpoint.load(folder.checkpoint) if resume else None
         if found is not None:
             self.restore(found)
-        self.rounds = Rounds(
-            grid, self.config, as_json(self.config), experiment.partition, node_ids(grid, len(self.roster)), self.layout
-        )
 
     def run(self) -> str:
         """Run to the end, or until somebody asks to stop; return ``done`` or ``interrupted``."""
@@ -73,7 +78,7 @@ class Federation:
                 if config.rounds == 0:
                     self.last.update(wer=start.errors.wer, cer=start.errors.cer, loss=start.loss)
             self.save()
-        session.watcher.begin(config.name, config.rounds, self.round, len(self.roster))
+        session.watcher.begin(config.name, config.rounds, self.round, len(self.population))
         try:
             while self.round < config.rounds and not session.stop.is_set():
                 self.one_round(self.round + 1)
@@ -86,19 +91,21 @@ class Federation:
         """Run a round, from the selection to the checkpoint."""
         started = time.perf_counter()
         config = self.config
-        rng = seeds.generator(config.seed, "selection", round)
-        selection = self.selector.select(round, self.roster, config.selection.clients_per_round, rng)
-        result = self.rounds.train(round, self.weights, selection, self.roster)
-        rate = learning_rate(config.strategy, round, config.rounds)
-        self.weights = self.optimizer.step(self.weights, result.mean.mean(), round, rate)
+        self.asked_bytes = 0
+        cohort = self.population.choose(round)
+        result = self.rounds.train(round, self.weights, cohort, self.population.roster)
+        if result.mean.updates:
+            rate = learning_rate(config.strategy, round, config.rounds)
+            self.weights = self.optimizer.step(self.weights, result.mean.mean(), round, rate)
         self.observe(round, result)
         row = self.row(round, result)
+        row["simulated_seconds"] = cohort.seconds
+        row["bytes_down"] += self.asked_bytes
         if config.evaluate.client_side and round % config.evaluate.client_side == 0:
-            clients = [int(client) for client in selection.clients]
+            clients = [int(client) for client in cohort.selection.clients]
             row["client_wer"], extra = self.rounds.evaluate(round, self.weights, clients)
             row["bytes_down"] += extra
-        due = config.evaluate.every and round % config.evaluate.every == 0
-        if due or round == config.rounds:
+        if self.evaluations.due(round):
             found = self.evaluate(round)
             row.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
             self.last.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
@@ -118,6 +125,12 @@ class Federation:
             self.folder.write_tables()
             self.tables_written = time.perf_counter()
 
+    def ask(self, round: int, clients: Ids) -> Floats:
+        """Ask clients for the loss of the global model, for the selector."""
+        batch = self.config.selection.probe == "batch"
+        losses, self.asked_bytes = self.rounds.losses(round, self.weights, clients, batch)
+        return losses
+
     def observe(self, round: int, result: RoundResult) -> None:
         """Note who took part, for the selector."""
         good = [row for row in result.rows if row["status"] == "ok"]
@@ -129,8 +142,8 @@ class Federation:
         missing = np.array([row["id"] for row in result.rows if row["status"] != "ok"], np.int64)
         examples = column("examples").astype(np.int64)
         loss, square, duration = column("train_loss"), column("loss_square"), column("duration_s")
-        self.roster.note(round, ids, loss, duration)
-        self.selector.observe(Feedback(round, ids, loss, square, examples, duration, missing))
+        self.skipped.update((row["id"], row["skipped"]) for row in good if row["skipped"])
+        self.population.observe(Feedback(round, ids, loss, square, examples, duration, missing))
 
     def row(self, round: int, result: RoundResult) -> dict[str, Any]:
         """Return the row of a round without its evaluation."""
@@ -145,37 +158,12 @@ class Federation:
             "bytes_up": result.bytes_up,
             "bytes_down": result.bytes_down,
             "update_norm": result.norm,
+            "period": self.population.period + 1,
         }
 
     def evaluate(self, round: int) -> Evaluation:
-        """Evaluate the global model on held-out speakers, and write the WER of the groups asked for."""
-        run = self.experiment
-        load_arrays(self.model, self.layout.views(self.weights))
-        vocabulary = run.vocabulary if self.config.evaluate.decoder == "vocabulary" else ()
-        found = evaluate(
-            self.model,
-            run.speech,
-            run.tokenizer,
-            run.test_rows,
-            self.config.evaluate,
-            vocabulary,
-            self.config.evaluate.by,
-        )
-        for column, values in found.groups.items():
-            self.folder.append(
-                "groups",
-                [
-                    {
-                        "round": round,
-                        "column": column,
-                        "value": value,
-                        "wer": counts.wer,
-                        "utterances": counts.utterances,
-                    }
-                    for value, counts in values.items()
-                ],
-            )
-        return found
+        """Evaluate the global model on held-out speakers, and whatever else is due."""
+        return self.evaluations.evaluate(round, self.weights)
 
     def save(self) -> None:
         """Write the checkpoint of the current round."""
@@ -190,7 +178,7 @@ class Federation:
                 {
                     "totals": spent,
                     "last": self.last,
-                    "selector": dict(self.selector.state_dict()),
+                    "population": self.population.state_dict(),
                     "journals": self.folder.positions(),
                 },
             ),
@@ -203,14 +191,16 @@ class Federation:
         self.optimizer.state = dict(found.optimizer)
         self.totals = dict(found.facts["totals"])
         self.last = dict(found.facts["last"])
-        self.selector.load_state_dict(found.facts["selector"])
+        self.population.load_state_dict(found.facts["population"], found.round)
         client_states.load(self.grid, found.states)
         self.folder.rewind(found.facts["journals"])
         # The roster's memory of who took part is what the journal says.
         for row in self.folder.rows("clients"):
             if row["status"] == "ok":
                 loss, duration = (np.nan if row[name] is None else row[name] for name in ("train_loss", "duration_s"))
-                self.roster.note(row["round"], np.array([row["id"]]), [loss], [duration])
+                self.population.roster.note(row["round"], np.array([row["id"]]), [loss], [duration])
+                if row["skipped"]:
+                    self.skipped[row["id"]] = row["skipped"]
 
     def finish(self, status: str) -> str:
         """Write the final model and the summary."""
@@ -241,7 +231,7 @@ class Federation:
             "model_sha256": sha256(arrays),
             "epsilon": None,
             "delta": None,
-            "clients": len(self.roster),
-            "utterances_skipped": self.experiment.skipped,
+            "clients": len(self.population),
+            "utterances_skipped": self.experiment.skipped + sum(self.skipped.values()),
             **{key: value for key, value in self.last.items() if key.startswith("initial_")},
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -20,7 +20,8 @@ from fedasr.runtime.flower_compat import array_record, content_bytes, values_of
 from strategies.aggregation.exact_mean import ExactMean
 from strategies.aggregation.folding import UpdateFold
 from strategies.aggregation.weighting import weighting_of
-from strategies.selection import Selection
+from strategies.population import Cohort
+from strategies.selection.base import Floats, Ids
 
 
 class TooManyFailures(RunFailed):
@@ -58,9 +59,11 @@ class Rounds:
         config: of the run.
         config_json: the same, as the clients get it.
         partition: who the clients are.
-        nodes: client → node id, or None where they are the same.
         layout: of the model.
     """
+
+    nodes: Mapping[int, int] | None = None
+    """client → node id, or None where they are the same"""
 
     def __init__(
         self,
@@ -68,14 +71,12 @@ class Rounds:
         config: Config,
         config_json: str,
         partition: Partition,
-        nodes: Mapping[int, int] | None,
         layout: Layout,
     ) -> None:
         self.grid = grid
         self.config = config
         self.config_json = config_json
         self.partition = partition
-        self.nodes = nodes
         self.layout = layout
 
     def content(self, round: int, weights: Vector) -> RecordDict:
@@ -88,47 +89,55 @@ class Rounds:
         ids = clients if self.nodes is None else [self.nodes[client] for client in clients]
         return [Message(content, node, kind, group_id=str(round)) for node in ids]
 
-    def client_of(self, reply: Message, by_node: Mapping[int, int]) -> int:
-        """Return which client a reply comes from."""
-        return by_node[reply.metadata.src_node_id]
-
-    def start_order(self, selection: Selection, roster: Roster) -> list[int]:
-        """Return the selected clients, those with the most audio first, so that no worker waits at the end."""
-        chosen = selection.clients
+    def start_order(self, clients: Ids, roster: Roster) -> list[int]:
+        """Return clients, those with the most audio first, so that no worker waits at the end."""
         if self.config.runtime.longest_first:
-            chosen = chosen[np.lexsort((chosen, -roster.seconds[chosen]))]
-        return [int(client) for client in chosen]
+            clients = clients[np.lexsort((clients, -roster.seconds[clients]))]
+        return [int(client) for client in clients]
 
-    def train(self, round: int, weights: Vector, selection: Selection, roster: Roster) -> RoundResult:
+    def train(self, round: int, weights: Vector, cohort: Cohort, roster: Roster) -> RoundResult:
         """Train a round and return the aggregate and the tables' rows.
+
+        Who is late or drops out by the virtual clock is sent the weights and trains for nothing: it is not simulated.
 
         Raises:
             InputError: a client met wrong input, such as an audio file that cannot be decoded.
             TooManyFailures: more clients failed than allowed.
         """
+        selection, closing = cohort.selection, cohort.closing
         weighting = weighting_of(self.config.strategy.weighting, selection, roster)
         result = RoundResult(ExactMean(self.layout, weights, weighting.expected, weighting.denominator))
-        clients = self.start_order(selection, roster)
-        probability = dict(zip(selection.clients.tolist(), selection.probabilities.tolist(), strict=True))
+        clients = self.start_order(selection.clients if closing is None else closing.accepted, roster)
         content = self.content(round, weights)
-        result.bytes_down = content_bytes(content) * len(clients)
+        result.bytes_down = content_bytes(content) * len(selection.clients)
         messages = self.messages("train", round, content, clients)
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients, strict=True)}
         rows: dict[int, dict[str, Any]] = {}
         fold = UpdateFold(result.mean.rule, weighting, None if self.nodes is None else by_node)
         costs = roster.seconds[clients].tolist()
         for reply in self.added_up(messages, Reduction(fold, result.mean.sum), costs):
-            client = self.client_of(reply, by_node)
+            client = by_node[reply.metadata.src_node_id]
             rows[client] = self.accept(reply, client, result)
+        duration = cohort.duration()
         for client in clients:
-            row = rows.get(client)
-            if row is None:
-                row = failed_row("no reply")
+            if client not in rows:
+                rows[client] = failed_row("no reply")
                 result.failures.append(f"client {self.partition.names[client]}: no reply")
-            name = str(self.partition.names[client])
-            result.rows.append(
-                {"round": round, "client": name, "probability": probability[client], **row, "id": client}
-            )
+            rows[client]["duration_s"] = duration.get(client, float("nan"))
+        if closing is not None:
+            rows |= {client: failed_row(None, "late") for client in closing.late.tolist()}
+            rows |= {client: failed_row(None, "dropped") for client in closing.dropped.tolist()}
+        probability = dict(zip(selection.clients.tolist(), selection.probabilities.tolist(), strict=True))
+        result.rows = [
+            {
+                "round": round,
+                "client": str(self.partition.names[client]),
+                "probability": probability[client],
+                **row,
+                "id": client,
+            }
+            for client, row in rows.items()
+        ]
         share = len(result.failures) / max(1, len(clients))
         if clients and (share > self.config.strategy.max_failed_share or len(result.failures) == len(clients)):
             raise TooManyFailures(
@@ -175,6 +184,7 @@ class Rounds:
             "loss_square": float(metrics["loss-square"]),
             "bytes_up": folded["bytes"],
             "status": "ok",
+            "skipped": int(metrics["skipped"]),
             "seconds": float(metrics["seconds"]),
             "duration_s": float("nan"),
             "reason": None,
@@ -191,16 +201,42 @@ class Rounds:
                 errors += counts["word-errors"]
         return (errors / words if words else float("nan")), content_bytes(content) * len(clients)
 
+    def losses(self, round: int, weights: Vector, clients: Ids, batch: bool) -> tuple[Floats, int]:
+        """Ask clients for the loss of the weights on what they store; return the losses and the bytes sent.
 
-def failed_row(reason: str) -> dict[str, Any]:
-    """Return the row of a client that failed."""
+        Args:
+            round: counted from 1.
+            weights: the global weights.
+            clients: whom to ask, shape ``(n,)``.
+            batch: on one batch instead of on everything.
+
+        Returns:
+            The mean loss over utterances in nats a token, NaN where a client did not answer, shape ``(n,)``.
+        """
+        content = self.content(round, weights)
+        cast("ConfigRecord", content["config"])["batch"] = batch
+        ids = [int(client) for client in clients]
+        messages = self.messages("query.loss", round, content, ids)
+        place = {message.metadata.dst_node_id: index for index, message in enumerate(messages)}
+        losses = np.full(len(ids), np.nan)
+        for reply in self.grid.send_and_receive(messages):
+            if not reply.has_error():
+                losses[place[reply.metadata.src_node_id]] = values_of(reply, "metrics")["loss"]
+            elif reply.error.code == BAD_INPUT:
+                raise InputError(str(reply.error.reason), where="")
+        return losses, content_bytes(content) * len(ids)
+
+
+def failed_row(reason: str | None, status: str = "failed") -> dict[str, Any]:
+    """Return the row of a client whose work does not count."""
     return {
         "examples": 0,
         "audio_seconds": 0.0,
         "train_loss": float("nan"),
         "loss_square": float("nan"),
         "bytes_up": 0,
-        "status": "failed",
+        "status": status,
+        "skipped": 0,
         "seconds": float("nan"),
         "duration_s": float("nan"),
         "reason": reason,

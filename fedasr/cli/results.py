@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 COMPARE_EXAMPLE = "Example: fedasr compare runs/uniform-* runs/activity-* --x bytes --target 0.10 --out selection.png"
 SPENT = ("rounds", "updates", "bytes_up", "bytes_down", "audio_seconds", "simulated_seconds", "wall_seconds")
+LONGEST_NAME = 48
 REPORT_EXAMPLE = "Example: fedasr report runs/quickstart --out quickstart.html"
 
 
@@ -139,14 +140,10 @@ def show(groups: list[Group], metric: str = "wer", target: float | None = None) 
     from fedasr.results.deciles import decile_table
     from fedasr.results.differences import difference_table
     from fedasr.results.forgetting import average_table
-    from fedasr.results.groups import differing
     from fedasr.results.units import data_size, duration, metric_text, number
 
     name = short_name(metric)
     rows = table(groups, metric)
-    by_keys = any(group.short != group.label for group in groups)
-    first = ", ".join(differing(groups)) if by_keys else "Group"
-    short = {group.label: group.short for group in groups}
     clock = bool(rows["simulated_seconds"].notna().any())
     body = [
         [
@@ -157,18 +154,18 @@ def show(groups: list[Group], metric: str = "wer", target: float | None = None) 
         ]
         for row in rows.to_dict("records")
     ]  # fmt: skip
-    head = [first, "Seeds", name, "95 % interval", "Best", "Rounds", "Sent", "Gini", *["Simulated"] * clock, "Time"]
-    print_table(head, body, short)
+    head = ["Group", "Seeds", name, "95 % interval", "Best", "Rounds", "Sent", "Gini", *["Simulated"] * clock, "Time"]
+    print_table(groups, (head, body))
     if len(found := difference_table(groups, metric)):
-        title = f"{name} less that of '{groups[0].short}', seed by seed"
-        print_table(*difference_rows(found, metric), short, title)
+        heading = f"{name} less that of '{groups[0].short}', seed by seed"
+        print_table(groups, difference_rows(found, metric), heading)
     if target is not None:
-        title = f"Until {name} ≤ {metric_text(metric, target)}"
-        print_table(*price_rows(price_table(groups, target, metric)), short, title)
+        heading = f"Until {name} ≤ {metric_text(metric, target)}: mean ± 95 % interval"
+        print_table(groups, price_rows(price_table(groups, target, metric)), heading)
     if len(found := decile_table(groups)):
-        print_table(*decile_rows(found), short, "By tenths of activity, 1 the lightest users")
+        print_table(groups, decile_rows(found), "WER (%) by tenths of activity, 1 the lightest users")
     if len(found := average_table(groups)):
-        print_table(*forgetting_rows(found), short, "Mean over the past periods")
+        print_table(groups, forgetting_rows(found), "Mean over the past periods")
     for group in groups:
         for run in group.repeats:
             text = f"note: {run.path} repeats seed {run.seed} of '{group.label}' and is not counted"
@@ -180,21 +177,28 @@ def show(groups: list[Group], metric: str = "wer", target: float | None = None) 
         console.print("note: one seed a group has no interval; run more seeds to tell a difference from luck")
 
 
-def print_table(head: list[str], body: list[list[str]], short: dict[str, str], title: str = "") -> None:
-    """Print a table whose first column names groups, by their short names."""
+def print_table(groups: list[Group], content: tuple[list[str], list[list[str]]], heading: str = "") -> None:
+    """Print the head and rows of a table whose first column names groups, by their short names."""
     from rich import box
+    from rich.console import Console
     from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
-    if title:
-        console.print(title, markup=False)
+    from fedasr.results.groups import title
+
+    head, body = content
+    short = {group.label: group.short for group in groups}
+    if heading:
+        console.print(heading, markup=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1))
-    table.add_column(Text(head[0]), overflow="fold", min_width=12)
+    first = title(groups)
+    longest = min(max(map(len, (first, *short.values()))), LONGEST_NAME)
+    table.add_column(Text(first), overflow="fold", min_width=longest, max_width=LONGEST_NAME)
     for name in head[1:]:
         table.add_column(Text(name), justify="right", no_wrap=True)
     for label, *cells in body:
         table.add_row(*map(Text, (short[label], *cells)))
-    # Rich would drop columns that do not fit a narrow terminal or, without one, 80 characters; a wrapped line says more.
-    needed = Measurement.get(console, console.options.update(max_width=1000), table).minimum
-    console.print(table, soft_wrap=False, crop=False, width=max(console.width, needed))
+    # Rich would drop columns that do not fit a narrow terminal or, without one, 80 characters; better a wrapped line.
+    needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    Console(file=console.file, width=max(console.width, needed)).print(table)

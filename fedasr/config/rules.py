@@ -52,6 +52,8 @@ def check_combinations(config: Config, where: str) -> None:
         refuse("'model.kernel' and 'model.conformer.kernel' must be odd, so that frames stay aligned")
     if model.name == "ctc-conformer" and model.hidden % model.conformer.heads:
         refuse(f"'model.conformer.heads' is {model.conformer.heads}; it must divide 'model.hidden' ({model.hidden})")
+    if config.evaluate.deciles and not config.evaluate.held_out:
+        refuse("'evaluate.deciles' needs speech that no client trains on: set 'evaluate.held_out', for example to 0.1")
     if config.strategy.name == "fedprox" and config.client.proximal == 0:
         refuse("'strategy.name' is 'fedprox' but 'client.proximal' is 0; set mu, for example client.proximal=0.01")
     if config.data.features.hop_ms > config.data.features.window_ms:
@@ -71,7 +73,7 @@ def check_selection(config: Config, where: str) -> None:
     if selection.name == "power-of-choice" and 0 < selection.candidates < selection.clients_per_round:
         refuse(
             f"'selection.candidates' is {selection.candidates} but 'selection.clients_per_round'"
-            f" {selection.clients_per_round}; compare at least as many devices as are chosen, or set 0 for twice as many"
+            f" {selection.clients_per_round}; compare at least as many devices as are chosen, or set 0"
         )
     if selection.name == "oort" and selection.oort.exploration_floor > selection.oort.exploration:
         refuse(

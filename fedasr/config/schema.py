@@ -248,7 +248,9 @@ class OortConfig:
     cutoff: float = key(0.95, "devices are drawn among those above this share of the k-th best score", low=0, high=1)
     clip: float = key(0.95, "statistical utilities above this quantile are clipped", above=0, high=1)
     staleness: float = key(0.1, "c of the staleness bonus √(c·ln t / last round)", low=0)
-    straggler_penalty: float = key(2.0, "exponent of T/duration for devices slower than the preferred T; 0: none", low=0)
+    straggler_penalty: float = key(
+        2.0, "exponent of T/duration for devices slower than the preferred T; 0: none", low=0
+    )
     pacer_rounds: int = key(20, "rounds between two decisions of the pacer", low=1)
     pacer_step: float = key(5.0, "how far the pacer raises the percentile of the durations that T is", low=0, high=100)
     start_percentile: float = key(50.0, "percentile of the durations that T is at first", above=0, high=100)
@@ -334,7 +336,9 @@ class StreamConfig:
         " the run; trace: at their `timestamp`",
         choices=("static", "poisson", "trace"),
     )
-    periods: int = key(5, "periods the run is divided into, with equally many rounds each (within one); `static` has one", low=1)
+    periods: int = key(
+        5, "periods the run is divided into, with equally many rounds each (within one); `static` has one", low=1
+    )
     drift: float = key(
         0.0,
         "`poisson`: probability that an utterance comes in its text's own period, not at any time of the run",
@@ -399,6 +403,15 @@ class EvaluateConfig:
     limit: int | None = key(None, "evaluate on so many utterances, drawn once with the seed; absent: all", low=1)
     batch_size: int = key(32, "utterances a batch", low=1)
     by: list[str] = key(list, "columns whose values get a WER of their own")
+    held_out: float = key(
+        0.0, "share of each client's utterances that it never trains on, for `deciles`", low=0, high=0.9
+    )
+    deciles: int = key(
+        0,
+        "WER of light and heavy users, after the last round and after each period: on so many held-out utterances of"
+        " each tenth of the clients by activity; 0: none",
+        low=0,
+    )
     client_side: int = key(
         0, "every so many rounds the selected clients evaluate the global model on their own speech; 0: never", low=0
     )

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from fedasr.data.partition import Partition
-
 Floats = npt.NDArray[np.float64]
 
 
@@ -78,11 +76,6 @@ class Roster:
         self.last_round[clients] = round
         self.last_loss[clients] = np.asarray(loss, np.float32)
         self.last_duration[clients] = np.asarray(duration, np.float32)
-
-    @classmethod
-    def of(cls, partition: Partition, durations: npt.NDArray[np.float32]) -> Roster:
-        """Return the roster of a simulated population; ``durations`` in seconds, a value an utterance."""
-        return cls.from_counts(np.asarray(partition.counts), partition.seconds(durations))
 
     @classmethod
     def from_counts(cls, utterances: npt.NDArray[np.int64], seconds: Floats) -> Roster:

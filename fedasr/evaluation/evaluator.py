@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +36,19 @@ def evaluate(
     config: EvaluateConfig,
     vocabulary: Sequence[str] = (),
     by: Sequence[str] = (),
+    labels: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> Evaluation:
     """Return the loss, WER and CER of ``model`` on the utterances ``rows``.
+
+    Args:
+        model: any.
+        speech: where the utterances are.
+        tokenizer: the model's.
+        rows: of the corpus, distinct, shape ``(utterances,)``.
+        config: section ``evaluate``.
+        vocabulary: the phrases of decoder ``vocabulary``.
+        by: columns of the corpus whose values get a WER of their own.
+        labels: further groups: name → the value of each row, shape ``(utterances,)``.
 
     Raises:
         InputError: the audio of an utterance cannot be used, and ``data.on_bad_audio`` is ``stop``.
@@ -56,13 +68,15 @@ def evaluate(
             texts = model.hypotheses(batch, tokenizer, config.decoder, beam=config.beam, vocabulary=vocabulary)
             found.update(zip(batch.indices, texts, strict=True))
     # Utterances whose audio turned out to be bad were skipped.
-    rows = np.array([row for row in rows.tolist() if row in found], np.int64)
+    kept = np.array([place for place, row in enumerate(rows.tolist()) if row in found], np.int64)
+    rows = rows[kept]
     hypotheses = [found[row] for row in rows.tolist()]
     transcripts = speech.corpus.columns["text"]
     references = [tokenizer.normalise(str(transcripts[row])) for row in rows]
+    values = {column: speech.corpus.columns[column][rows] for column in by}
+    values.update({name: label[kept] for name, label in (labels or {}).items()})
     groups = {
-        column: by_group(references, hypotheses, [str(value) for value in speech.corpus.columns[column][rows]])
-        for column in by
+        name: by_group(references, hypotheses, [str(value) for value in column]) for name, column in values.items()
     }
     mean = loss / len(rows) if len(rows) else float("nan")
     return Evaluation(mean, error_counts(references, hypotheses), groups, tuple(hypotheses))

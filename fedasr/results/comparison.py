@@ -15,7 +15,7 @@ from fedasr.results.compare import curve_table, price_table, recorded, table
 from fedasr.results.deciles import decile_table
 from fedasr.results.differences import difference_table
 from fedasr.results.forgetting import average_table, forgetting_table
-from fedasr.results.groups import Group
+from fedasr.results.groups import Group, title
 from fedasr.results.html import Html, element, figure, page, write
 from fedasr.results.html import table as html_table
 from fedasr.results.units import (
@@ -23,7 +23,6 @@ from fedasr.results.units import (
     PERCENT,
     SECONDS,
     Scale,
-    axis_label,
     data_size,
     duration,
     metric_label,
@@ -35,6 +34,13 @@ from fedasr.results.units import (
 )
 
 IMAGES = (".png", ".pdf", ".svg")
+SPENT = {
+    "round": "Rounds",
+    "bytes": "Data sent",
+    "audio_seconds": "Audio trained on",
+    "simulated_seconds": "Simulated time",
+    "updates": "Client updates",
+}
 SUFFIXES = (".png", ".html", ".csv", ".pdf", ".svg")
 
 
@@ -83,7 +89,7 @@ def comparison_page(groups: Sequence[Group], metric: str, x: str, target: float 
     """Return the page: figures, tables, and which runs are in them."""
     rows = table(groups, metric)
     configs = f"{len(groups)} {'config' if len(groups) == 1 else 'configs'}"
-    title = f"{metric_label(metric).removesuffix(' (%)')} of {configs}"
+    heading = f"{metric_label(metric).removesuffix(' (%)')} of {configs}"
     about = (
         "Runs that differ only in their seed are one row and one line. Intervals are 95 % t intervals of the mean over"
         " seeds; one seed has none."
@@ -95,11 +101,11 @@ def comparison_page(groups: Sequence[Group], metric: str, x: str, target: float 
         for run in found
     ]
     return page(
-        title,
-        element("h1", title),
+        heading,
+        element("h1", heading),
         element("p", about, class_="muted"),
         element("section", element("div", *page_figures(groups, metric, x), class_="figures")),
-        element("section", element("h2", "After the last round"), html_table(*summary_rows(rows, metric))),
+        element("section", element("h2", "After the last round"), group_table(groups, *summary_rows(rows, metric))),
         *page_tables(groups, metric, target),
         element("section", element("h2", "Runs"), html_table(("Group", "Seed", "Status", "Folder", ""), members, 5)),
     )
@@ -108,7 +114,7 @@ def comparison_page(groups: Sequence[Group], metric: str, x: str, target: float 
 def page_figures(groups: Sequence[Group], metric: str, x: str) -> list[Html]:
     """Return the figures that the runs have something for."""
     curve = group_figures.learning_curves(groups, metric, x)
-    found = [figure(curve, f"{metric_label(metric)} over {x}", "After what was spent so far, on held-out speech.")]
+    found = [figure(curve, f"{metric_label(metric)} over {x}", "On held-out speech.")]
     if all(recorded(run, "simulated_seconds") for group in groups for run in group.runs) and x != "simulated_seconds":
         clock = group_figures.learning_curves(groups, metric, "simulated_seconds")
         found.append(figure(clock, f"{metric_label(metric)} over simulated time", "By the clock of simulated devices."))
@@ -132,16 +138,27 @@ def page_tables(groups: Sequence[Group], metric: str, target: float | None) -> l
     sections = []
     name = short_name(metric)
     if len(differences := difference_table(groups, metric)):
-        title = f"{name} less that of '{groups[0].label}', seed by seed"
-        sections.append((title, html_table(*difference_rows(differences, metric))))
+        heading = f"{name} less that of '{groups[0].short}', seed by seed"
+        sections.append((heading, group_table(groups, *difference_rows(differences, metric))))
     if target is not None:
-        title = f"Until the {name} was {metric_text(metric, target)} or less"
-        sections.append((title, html_table(*price_rows(price_table(groups, target, metric)))))
+        heading = f"Until the {name} was {metric_text(metric, target)} or less: mean ± 95 % interval"
+        sections.append((heading, group_table(groups, *price_rows(price_table(groups, target, metric)))))
     if len(rates := decile_table(groups)):
-        sections.append(("Word error rate by activity, 1 the lightest users", html_table(*decile_rows(rates))))
+        sections.append(
+            (
+                "Word error rate (%) by tenths of activity, 1 the lightest users",
+                group_table(groups, *decile_rows(rates)),
+            )
+        )
     if len(means := average_table(groups)):
-        sections.append(("Forgetting, mean over the past periods", html_table(*forgetting_rows(means))))
-    return [element("section", element("h2", title), body) for title, body in sections]
+        sections.append(("Forgetting, mean over the past periods", group_table(groups, *forgetting_rows(means))))
+    return [element("section", element("h2", heading), body) for heading, body in sections]
+
+
+def group_table(groups: Sequence[Group], head: list[str], body: list[list[str]]) -> Html:
+    """Return a table whose rows are groups, by their short names."""
+    short = {group.label: group.short for group in groups}
+    return html_table([title(groups), *head[1:]], [[short[label], *cells] for label, *cells in body])
 
 
 def summary_rows(rows: pd.DataFrame, metric: str) -> tuple[list[str], list[list[str]]]:
@@ -181,8 +198,9 @@ def price_rows(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Return the head and the rows of ``price_table``: a column an axis."""
     axes = list(dict.fromkeys(rows["x"]))
     cells = {(row["label"], row["x"]): target_text(row, row["x"]) for row in rows.to_dict("records")}
-    body = [[label, *(cells[label, x] for x in axes)] for label in dict.fromkeys(rows["label"])]
-    return ["Group", *(axis_label(x, 0)[0].removesuffix(" (B)").removesuffix(" (s)") for x in axes)], body
+    bare = [[label, *(cells[label, x] for x in axes)] for label in dict.fromkeys(rows["label"])]
+    body = [[cell.removesuffix(" rounds").removesuffix(" updates") for cell in row] for row in bare]
+    return ["Group", *(SPENT[x] for x in axes)], body
 
 
 def decile_rows(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
@@ -193,7 +211,7 @@ def decile_rows(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
         rates = of_group.set_index("decile")["wer"].reindex(known)
         gap = percentage_points(rates.iloc[0] - rates.iloc[-1]).removesuffix(" points")
         body.append([str(label), *(percent(rate).removesuffix(" %") for rate in rates), gap])
-    return ["WER (%)", *map(str, known), f"{known[0]} less {known[-1]}"], body
+    return ["Group", *map(str, known), f"{known[0]} less {known[-1]}"], body
 
 
 def forgetting_rows(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

@@ -14,7 +14,7 @@ from fedasr.results import style
 from fedasr.results.compare import average, curve_table
 from fedasr.results.deciles import DECILES, decile_table
 from fedasr.results.forgetting import forgetting_table
-from fedasr.results.groups import Group, differing
+from fedasr.results.groups import Group, title
 from fedasr.results.participation import profile
 from fedasr.results.units import axis_label, metric_factor, metric_label
 
@@ -52,7 +52,7 @@ def deciles(groups: Sequence[Group]) -> Figure:
     table = decile_table(groups)
     fig = style.figure()
     ax = style.axes(fig)
-    style.name_axes(ax, "Clients by activity, in tenths (1: lightest, 10: heaviest users)", "Word error rate (%)")
+    style.name_axes(ax, "Tenths of the clients by activity (10: heaviest users)", "Word error rate (%)")
     if not len(table):
         style.nothing(ax, "no run evaluated its clients by activity")
         return fig
@@ -82,7 +82,7 @@ def participation(groups: Sequence[Group]) -> Figure:
         style.nothing(ax, "no client has been selected yet")
         return fig
     ax.set_xlim(0, 100)
-    draw(ax, groups, lines, names=names, steps=True)
+    draw(ax, groups, lines, names=names, inside=True, steps=True)
     return fig
 
 
@@ -91,7 +91,7 @@ def forgetting(groups: Sequence[Group]) -> Figure:
     table = forgetting_table(groups)
     fig = style.figure()
     ax = style.axes(fig)
-    style.name_axes(ax, "Speech of period", "Forgetting (percentage points of WER)")
+    style.name_axes(ax, "Speech of period", "Forgetting (percentage points)")
     if not len(table):
         style.nothing(ax, "no period has been left behind yet")
         return fig
@@ -112,6 +112,7 @@ def draw(
     *,
     names: Sequence[str] = (),
     whole: bool = False,
+    inside: bool = False,
     steps: bool = False,
 ) -> None:
     """Draw a line a group where it has one, its interval, its name, and over how many seeds it is.
@@ -122,6 +123,7 @@ def draw(
         lines: as many as groups, in the units of the axes.
         names: what to call the lines; by default the groups' short labels.
         whole: the x axis counts.
+        inside: write the names into the upper right corner, for lines that fall and meet.
         steps: join the points by steps, without markers.
     """
     counted = {len(group.runs) for group in groups}
@@ -143,10 +145,13 @@ def draw(
     style.from_zero(ax)
     style.whole_numbers(ax, x=whole)
     if len(ends) > 1:
-        by_keys = any(group.short != group.label for group in groups)
-        style.name_lines(ax, ends, ", ".join(differing(groups)) if by_keys else "")
+        heading = title(groups).removesuffix("Group")
+        if inside:
+            style.names_inside(ax, heading)
+        else:
+            style.name_lines(ax, ends, heading)
     if max(counted) > 1:
         seeds = f"{counted.pop()} seeds" if len(counted) == 1 else "(n) seeds"
         banded = any(line is not None and np.isfinite(line.low).any() for line in lines)
         text = f"mean of {seeds}{', 95 % interval' if banded else ''}"
-        ax.set_title(text, loc="right", color=style.MUTED, fontsize=7.5, pad=8)
+        style.remark(ax, text)

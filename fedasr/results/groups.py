@@ -117,6 +117,12 @@ def differing(groups: Sequence[Group]) -> list[str]:
     return [key for key in ordered if len({repr(group.settings.get(key, ABSENT)) for group in groups}) > 1]
 
 
+def title(groups: Sequence[Group]) -> str:
+    """Return what the short labels of the groups are values of: config keys; ``Group`` where they are names."""
+    by_keys = any(group.short != group.label for group in groups)
+    return ", ".join(differing(groups)) if by_keys else "Group"
+
+
 def shorten(value: Any) -> str:
     """Return a config value as text, a path as its last part."""
     text = str(value)

@@ -116,16 +116,19 @@ p { margin: .5rem 0; max-width: 46rem; }
 .tiles dt { font-size: .82rem; color: var(--muted); }
 .tiles dd { margin: 0; font-size: 1.3rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .tiles small { display: block; font-size: .8rem; font-weight: 400; color: var(--muted); }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: .75rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: .75rem;
+  margin-top: .75rem; }
 figure { margin: 0; padding: .85rem; }
 figure svg { display: block; width: 100%; height: auto; margin: 0 auto; }
 figcaption { font-size: .88rem; margin-top: .5rem; }
 .scroll { overflow-x: auto; border: 1px solid var(--grid); border-radius: .5rem; background: var(--card); }
+.figures .scroll { align-self: start; }
 .narrow { max-width: 44rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { padding: .4rem .75rem; text-align: left; white-space: nowrap; }
 td.text { overflow-wrap: anywhere; white-space: normal; min-width: 5rem; }
-th { color: var(--muted); font-weight: 600; border-bottom: 1px solid var(--grid); }
+th { color: var(--muted); font-weight: 600; white-space: normal; vertical-align: bottom;
+  border-bottom: 1px solid var(--grid); }
 tr + tr td { border-top: 1px solid var(--grid); }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 code, pre { font: .88rem/1.45 ui-monospace, "Cascadia Mono", "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }

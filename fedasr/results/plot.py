@@ -76,7 +76,7 @@ def participation(runs: Runs) -> Figure:
 
 
 def periods(run: Run | str | Path) -> Figure:
-    """Draw the WER on the speech of each period as training goes on: dots mark a period's own model, rings later ones.
+    """Draw the WER on the speech of each period as training goes on; a large dot marks a period's own model.
 
     Raises:
         InputError: the folder is no run folder.
@@ -169,9 +169,9 @@ def draw_periods(ax: Axes, run: Run) -> None:
         at, values = rows["period"].to_numpy(np.float64), 100 * rows["wer"].to_numpy(np.float64)
         look = style.look(index)
         label = f"of period {tested}"
-        ax.plot(at, values, label=label, linewidth=1.6, marker="o", markersize=3.6, markerfacecolor="white", **look)
+        ax.plot(at, values, label=label, linewidth=1.6, marker="o", markersize=2.8, **look)
         own = at == tested
-        ax.plot(at[own], values[own], "o", markersize=5.2, color=look["color"])
+        ax.plot(at[own], values[own], "o", markersize=6.0, color=look["color"])
         ends.append((float(at[-1]), float(values[-1]), label, str(look["color"])))
     style.from_zero(ax)
     style.whole_numbers(ax)

@@ -191,24 +191,29 @@ def over_periods(run: Run) -> Html:
         return Html()
     past = forgetting.of_run(run)
     rows = [
-        (number(row["period"]), percent(row["learned"]), percent(row["final"]), percentage_points(row["forgetting"]))
+        (
+            f"period {row['period']:.0f}",
+            percent(row["learned"]),
+            percent(row["final"]),
+            percentage_points(row["forgetting"]),
+        )
         for row in past.to_dict("records")
     ]
     if rows:
         mean = past.mean()
         rows.append(("mean", percent(mean["learned"]), percent(mean["final"]), percentage_points(mean["forgetting"])))
-    head = ("Speech of period", "WER right after it", "WER at the end", "Forgetting")
+    head = ("Speech of", "Right after it", "At the end", "Forgetting")
     return section(
         "Over the periods",
         element(
             "p",
-            "Forgetting is how much worse the model of the last period is on the speech of a past one than the model"
-            " of that period was; below zero, it went on to improve.",
+            "Word error rates. Forgetting is how much worse the model of the last period is on the speech of a past one"
+            " than the model of that period was; below zero, it went on to improve.",
         ),
         element(
             "div",
             figure(
-                plot.periods(run), "Word error rate on the speech of each period", "Full dots: a period's own model."
+                plot.periods(run), "Word error rate on the speech of each period", "Large dots: a period's own model."
             ),
             table(head, rows) if rows else element("p", "No period has been left behind yet."),
             class_="figures",

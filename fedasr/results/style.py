@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 INK = "#1f2329"
@@ -129,6 +130,27 @@ def name_lines(ax: Axes, ends: Sequence[tuple[float, float, str, str]], title: s
             title, (right, max(heights) + step * 1.15), xytext=(6, 0), textcoords="offset points", va="center",
             ha="left", color=MUTED, fontsize=LABEL_POINTS, annotation_clip=False,
         )  # fmt: skip
+
+
+def names_inside(ax: Axes, title: str = "") -> None:
+    """Write the lines' names into the upper right corner of the axes."""
+    legend = ax.legend(
+        loc="upper right", frameon=False, fontsize=LABEL_POINTS, labelcolor=INK, title=title or None,
+        title_fontproperties={"size": LABEL_POINTS}, alignment="left",
+    )  # fmt: skip
+    legend.get_title().set_color(MUTED)
+
+
+def remark(ax: Axes, text: str) -> None:
+    """Write a remark above the axes on the right, and lift the title over it where both do not fit on one line."""
+    right = ax.set_title(text, loc="right", color=MUTED, fontsize=7.5, pad=8)
+    fig = ax.figure
+    assert isinstance(fig, Figure)
+    fig.draw_without_rendering()
+    left = ax.get_title(loc="left")
+    shown = next(child for child in ax.get_children() if isinstance(child, Text) and child.get_text() == left)
+    if left and shown.get_window_extent().x1 > right.get_window_extent().x0 - LABEL_POINTS:
+        shown.set_text(f"{left}\n")
 
 
 def spread(wanted: Sequence[float], step: float, low: float, high: float) -> list[float]:

@@ -23,6 +23,7 @@ from fedasr.models.weights import Layout
 from fedasr.paths import is_file
 from fedasr.references import load_reference
 from fedasr.runtime import checkpoint
+from fedasr.runtime.clock import Clock
 from fedasr.runtime.executors import DebugExecutor, Executor, PoolExecutor, SerialExecutor
 from fedasr.runtime.flower_compat import RUN_ID
 from fedasr.runtime.grid import LocalGrid
@@ -128,7 +129,10 @@ def prepare(run: Experiment) -> None:
     run.check_columns()
     if not len(run.partition):
         raise InputError("the partition has no clients; lower 'data.partition.min_utterances'")
-    _ = run.test_rows
+    run.stream.check()
+    run.stream.test_periods(run.test_rows)
+    if run.config.devices.clock:
+        Clock(run.config.devices, run.config.seed, run.partition.names)
     run.first_weights()
     if run.config.evaluate.decoder == "vocabulary":
         for phrase in run.vocabulary:
@@ -198,7 +202,7 @@ def check_checkpoint(found: checkpoint.Checkpoint, run: Experiment, folder: RunF
         layout.flatten(found.weights, np.empty(layout.size, np.float32))
     except ValueError as error:
         raise InputError(f"does not fit the model: {error}; {advice}", where=str(file)) from None
-    for name in ("totals", "last", "selector", "journals"):
+    for name in ("totals", "last", "population", "journals"):
         if not isinstance(found.facts.get(name), dict):
             raise InputError(f"is a damaged checkpoint (it has no '{name}'); {advice}", where=str(file))
     if not 0 <= found.round <= run.config.rounds:

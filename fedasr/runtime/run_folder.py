@@ -32,6 +32,7 @@ ROUND_COLUMNS = {
     "simulated_seconds": "float64",
     "client_wer": "float64",
     "update_norm": "float64",
+    "period": "int64",
 }
 CLIENT_COLUMNS = {
     "round": "int64",
@@ -42,13 +43,39 @@ CLIENT_COLUMNS = {
     "train_loss": "float64",
     "bytes_up": "int64",
     "status": "string",
+    "skipped": "int64",
     "loss_square": "float64",
     "seconds": "float64",
     "duration_s": "float64",
     "reason": "string",
 }
 GROUP_COLUMNS = {"round": "int64", "column": "string", "value": "string", "wer": "float64", "utterances": "int64"}
-TABLES = {"rounds": ROUND_COLUMNS, "clients": CLIENT_COLUMNS, "groups": GROUP_COLUMNS}
+PERIOD_COLUMNS = {
+    "round": "int64",
+    "period": "int64",
+    "test_period": "int64",
+    "wer": "float64",
+    "cer": "float64",
+    "words": "int64",
+    "utterances": "int64",
+}
+ACTIVITY_COLUMNS = {
+    "round": "int64",
+    "period": "int64",
+    "decile": "int64",
+    "wer": "float64",
+    "words": "int64",
+    "errors": "int64",
+    "clients": "int64",
+    "utterances": "int64",
+}
+TABLES = {
+    "rounds": ROUND_COLUMNS,
+    "clients": CLIENT_COLUMNS,
+    "groups": GROUP_COLUMNS,
+    "periods": PERIOD_COLUMNS,
+    "activity": ACTIVITY_COLUMNS,
+}
 
 
 def write_text(path: Path, text: str) -> None:
@@ -180,12 +207,12 @@ class RunFolder:
             self.write_table(table)
 
     def write_table(self, table: str) -> None:
-        """Write one Parquet table; the optional one only where it has rows."""
+        """Write one Parquet table; an optional one only where it has rows."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         rows = list(self.rows(table))
-        if table == "groups" and not rows:
+        if table not in ("rounds", "clients") and not rows:
             return
         schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in TABLES[table].items()])
         columns = {name: [row.get(name) for row in rows] for name in TABLES[table]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fedasr.config import Config, load, to_dict
-from fedasr.config.loading import as_tree, check_tree, dotlist, find, finished, leaves, merge, read, shown
+from fedasr.config.loading import LARGEST, as_tree, check_tree, dotlist, find, finished, leaves, merge, read, shown
 from fedasr.errors import InputError, nearest
 from fedasr.paths import is_file
 
@@ -116,9 +116,7 @@ def read_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
     runs = []
     for found, changes in varied:
         config = changed(base, changes, f"{where}, variant '{found}'", file.parent)
-        for seed in seeds:
-            own = {"name": found, "seed": seed}
-            runs.append(Planned(found, seed, changes, changed(config, own, f"{where}, variant '{found}'", file.parent)))
+        runs += [Planned(found, seed, changes, replace(config, name=found, seed=seed)) for seed in seeds]
     check_distinct(runs[:: len(seeds)], where)
     return Plan(file, tuple(runs))
 
@@ -218,7 +216,9 @@ def read_seeds(found: Any, default: int, where: str) -> list[int]:
     if found is None:
         return [default]
     good = isinstance(found, Sequence) and not isinstance(found, str) and len(found) > 0
-    if not good or any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in found):
+    if not good or any(
+        isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST for seed in found
+    ):
         raise InputError(f"'seeds' is {shown(found)}; expected a list of integers, such as [0, 1, 2]", where=where)
     if len(set(found)) < len(found):
         raise InputError(f"'seeds' is {shown(found)}; a seed is there twice, which repeats a run", where=where)

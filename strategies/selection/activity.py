@@ -6,8 +6,8 @@ import numpy as np
 
 from fedasr.data.roster import Roster
 from strategies.selection.base import Floats, Selection, Stateless
-from strategies.selection.counts import activity, known_count, powers
-from strategies.selection.drawing import draw
+from strategies.selection.counts import activity, known_count
+from strategies.selection.drawing import draw, powers
 
 
 class Activity(Stateless):
@@ -35,10 +35,10 @@ class Activity(Stateless):
 
     def select(self, round: int, roster: Roster, k: int, rng: np.random.Generator) -> Selection:
         """Return ``k`` distinct clients, or the distinct ones of ``k`` draws."""
-        sizes = powers(activity(roster, self.count), self.exponent)
+        counts = activity(roster, self.count)
         if self.replacement:
-            return with_replacement(roster, sizes, k, rng)
-        chosen, probabilities = draw(sizes, k, rng)
+            return with_replacement(roster, powers(counts, self.exponent, 1), k, rng)
+        chosen, probabilities = draw(powers(counts, self.exponent, k), k, rng)
         return Selection(roster.selectable[chosen], probabilities[chosen])
 
 
@@ -50,8 +50,6 @@ def with_replacement(roster: Roster, sizes: Floats, k: int, rng: np.random.Gener
     there = roster.selectable
     if not len(there) or not k:
         return Selection(there[:0], np.zeros(0), np.zeros(0, np.int64), np.zeros(0))
-    if not sizes.any():
-        sizes = np.ones(len(there))
     drawable = np.flatnonzero(sizes)
     edges = np.cumsum(sizes[drawable])
     places = np.searchsorted(edges, rng.random(k) * edges[-1], side="right")

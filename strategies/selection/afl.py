@@ -8,8 +8,8 @@ import numpy as np
 
 from fedasr.config.schema import AflConfig
 from fedasr.data.roster import Roster
-from strategies.selection.base import Floats, Selection, Stateless
-from strategies.selection.drawing import draw, draw_uniformly
+from strategies.selection.base import Floats, Ids, Selection, Stateless
+from strategies.selection.drawing import draw, draw_uniformly, exponentials, kth_largest
 
 
 class ActiveFederatedLearning(Stateless):
@@ -43,8 +43,7 @@ class ActiveFederatedLearning(Stateless):
         by_value = k - at_random
         value = valuation(roster)
         kept = self.kept(value, by_value)
-        sizes = np.exp(self.config.temperature * (value[kept] - value[kept].max()))
-        found, among_kept = draw(sizes, by_value, rng)
+        found, among_kept = draw(exponentials(self.config.temperature * value[kept], by_value), by_value, rng)
         probabilities = np.zeros(n)
         probabilities[kept] = among_kept
         valued = kept[found]
@@ -58,12 +57,10 @@ class ActiveFederatedLearning(Stateless):
         chosen = valued[rng.permutation(k)]
         return Selection(there[chosen], probabilities[chosen])
 
-    def kept(self, value: Floats, by_value: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def kept(self, value: Floats, by_value: int) -> Ids:
         """Return the places of the devices that may be drawn by value, at least as many as are drawn."""
-        n = len(value)
-        keep = max(n - int(self.config.drop_share * n), by_value, 1)
-        edge = np.partition(value, n - keep)[n - keep]
-        return np.flatnonzero(value >= edge)
+        keep = max(len(value) - int(self.config.drop_share * len(value)), by_value, 1)
+        return np.flatnonzero(value >= kth_largest(value, keep))
 
 
 def valuation(roster: Roster) -> Floats:

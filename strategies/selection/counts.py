@@ -28,10 +28,3 @@ def activity(roster: Roster, count: str) -> Floats:
     """Return a count of the selectable clients, shape ``(selectable,)``: utterances, or audio in seconds."""
     column = getattr(roster, count.replace("-", "_"))
     return np.asarray(column[roster.selectable], np.float64)
-
-
-def powers(counts: Floats, exponent: float) -> Floats:
-    """Return countsᵝ up to a common factor; the largest is 1, so that no exponent overflows."""
-    largest = counts.max(initial=0.0)
-    scaled: Floats = (counts / largest if largest > 0 else counts) ** exponent
-    return scaled

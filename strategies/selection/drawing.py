@@ -6,6 +6,9 @@ import numpy as np
 
 from strategies.selection.base import Floats, Ids
 
+LARGEST = 1e130
+"""Sizes relative to the k-th largest are capped here: such a device is certain anyway, and sums stay finite."""
+
 
 def inclusion(sizes: Floats, k: int) -> Floats:
     """Return πᵢ = min(1, c·sizeᵢ) with c such that Σπᵢ = min(k, clients).
@@ -69,3 +72,36 @@ def draw(sizes: Floats, k: int, rng: np.random.Generator) -> tuple[Ids, Floats]:
 def draw_uniformly(n: int, k: int, rng: np.random.Generator) -> Ids:
     """Return ``min(k, n)`` of the places 0 … n−1 without replacement, in random order."""
     return rng.choice(n, size=min(k, n), replace=False).astype(np.int64) if n else np.zeros(0, np.int64)
+
+
+def kth_largest(values: Floats, k: int) -> float:
+    """Return the k-th largest value, or the smallest where there are fewer; k at least 1, values not empty."""
+    place = max(len(values) - k, 0)
+    return float(np.partition(values, place)[place])
+
+
+def powers(counts: Floats, exponent: float, k: int) -> Floats:
+    """Return countsᵝ up to a common factor, such that no exponent loses the order of the ``k`` largest.
+
+    Args:
+        counts: at least zero, shape ``(clients,)``.
+        exponent: β.
+        k: how many are to be drawn in proportion to the result.
+    """
+    if exponent == 0 or not counts.any():
+        return np.ones(len(counts))
+    if exponent == 1:
+        return counts
+    positive = counts[counts > 0]
+    with np.errstate(over="ignore", under="ignore"):
+        sizes: Floats = np.minimum((counts / kth_largest(positive, max(k, 1))) ** exponent, LARGEST)
+    return sizes
+
+
+def exponentials(values: Floats, k: int) -> Floats:
+    """Return e^values up to a common factor, such that none overflows and the ``k`` largest keep their order."""
+    if not len(values):
+        return values
+    with np.errstate(under="ignore"):
+        sizes: Floats = np.exp(np.minimum(values - kth_largest(values, max(k, 1)), np.log(LARGEST)))
+    return sizes

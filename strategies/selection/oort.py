@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fedasr.config.schema import OortConfig
 from fedasr.data.roster import Roster
 from strategies.selection.base import Feedback, Floats, Ids, Selection
-from strategies.selection.drawing import draw, draw_uniformly
+from strategies.selection.drawing import draw, draw_uniformly, kth_largest
 from strategies.selection.packing import fitted, pack, unpack
 
 MISSED = 0.5
@@ -104,8 +104,7 @@ class Oort:
         if not k:
             return usable[:0]
         score = self.scores(round, usable, preferred)
-        edge = np.partition(score, len(score) - k)[len(score) - k]
-        admitted = np.flatnonzero(score >= self.config.cutoff * edge)
+        admitted = np.flatnonzero(score >= self.config.cutoff * kth_largest(score, k))
         return usable[admitted[draw(score[admitted], k, rng)[0]]]
 
     def scores(self, round: int, clients: Ids, preferred: float) -> Floats:
@@ -118,7 +117,8 @@ class Oort:
             # A thousandth below the lowest, so that the lowest can be drawn too, as the authors' code has it.
             low = 0.999 * clipped.min()
             spread = clipped.max() - low
-            score[known] = (clipped - low) / spread if spread > 0 else 1.0
+            if spread > 0:
+                score[known] = (clipped - low) / spread
         score += np.sqrt(self.config.staleness * np.log(max(round, 1)) / self.last[clients])
         return score * self.penalty(self.duration[clients].astype(np.float64), preferred)
 

@@ -54,10 +54,12 @@ class RoundRobin:
         rested = there[(self.last[there] == 0) | (round - self.last[there] >= separation)]
         waiting = self.turn[rested] < self.cycle
         chosen = self.take(round, rested[waiting], k, rng)
-        # Whoever still waits for a turn of this cycle and must rest keeps it: the next cycle begins when all had one.
-        if len(chosen) < k and not (self.turn[there] < self.cycle).any():
+        again = rested[~waiting]
+        # Whoever still waits for a turn of this cycle and must rest keeps it: the next cycle begins when all had one,
+        # and somebody is there to begin it.
+        if len(chosen) < k and len(again) and not (self.turn[there] < self.cycle).any():
             self.cycle += 1
-            chosen = np.concatenate([chosen, self.take(round, rested[~waiting], k - len(chosen), rng)])
+            chosen = np.concatenate([chosen, self.take(round, again, k - len(chosen), rng)])
         share = len(chosen) / max(len(there), 1) if self.population else np.nan
         return Selection(chosen, np.full(len(chosen), share))
 

@@ -14,7 +14,8 @@ from strategies.selection.drawing import draw_uniformly
 class Threshold(Stateless):
     """Every selectable device whose count is at least ``minimum`` is equally likely; the others are never chosen.
 
-    Where fewer than k qualify, all of them take part. Where some qualify but none of them is there, nobody does.
+    Where fewer than k qualify, all of them take part. Where nobody qualifies who is there, or nobody has anything at
+    all, nobody takes part.
 
     Args:
         minimum: the smallest count that qualifies, in utterances or seconds.
@@ -32,7 +33,7 @@ class Threshold(Stateless):
         """Return ``k`` of the clients that qualify, without replacement.
 
         Raises:
-            InputError: no device of the population qualifies, there or not.
+            InputError: devices have something, but none of the population has enough, there or not.
         """
         qualified = roster.selectable[activity(roster, self.count) >= self.minimum]
         if not len(qualified):
@@ -44,7 +45,7 @@ class Threshold(Stateless):
         """Raise where the threshold is above everybody's count: a mistake in the config, not an idle hour."""
         column = getattr(roster, self.count.replace("-", "_"))
         most = float(np.max(column, initial=0))
-        if most < self.minimum:
+        if 0 < most < self.minimum:
             raise InputError(
                 f"'selection.min_activity' is {self.minimum:g}, but in round {round} no device has so many"
                 f" {self.count.replace('-', ' ')}: the most is {most:g}; lower it"

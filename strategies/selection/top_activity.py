@@ -7,7 +7,7 @@ import numpy as np
 from fedasr.data.roster import Roster
 from strategies.selection.base import Selection, Stateless
 from strategies.selection.counts import activity, known_count
-from strategies.selection.drawing import draw_uniformly
+from strategies.selection.drawing import draw_uniformly, kth_largest
 
 
 class TopActivity(Stateless):
@@ -33,7 +33,7 @@ class TopActivity(Stateless):
         if k == 0:
             return Selection(there[:0], np.zeros(0))
         counts = activity(roster, self.count)
-        last = np.partition(counts, len(counts) - k)[len(counts) - k]
+        last = kth_largest(counts, k)
         above, tied = np.flatnonzero(counts > last), np.flatnonzero(counts == last)
         places = k - len(above)
         chosen = np.concatenate([above, tied[draw_uniformly(len(tied), places, rng)]])

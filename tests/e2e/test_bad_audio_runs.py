@@ -73,6 +73,8 @@ def test_damage_that_only_decoding_shows_is_skipped_too(executor: str, manifest:
     assert run.rounds["clients_failed"].tolist() == [0]
     assert run.rounds["train_loss"].notna().all()
     assert run.clients.loc[run.clients["train_loss"].isna(), "client"].tolist() == ["s2"]
+    assert run.clients.set_index("client")["skipped"].to_dict() == {"s0": 0, "s1": 1, "s2": 3, "s3": 0, "s4": 0}
+    assert run.summary["utterances_skipped"] == 4
 
 
 def test_a_test_utterance_that_cannot_be_decoded_is_skipped_too(manifest: Path, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ import typer
 from typer.testing import CliRunner
 
 from fedasr.cli import results
+from fedasr.cli.common import console
 from fedasr.errors import InputError
-from tests.fedasr.results.run_folders import make_run, two_strategies
+from tests.fedasr.results.run_folders import add_activity, add_periods, make_run, simulate_clock, two_strategies
 
 app = typer.Typer()
 results.register(app)
@@ -33,6 +34,34 @@ def test_compare_prints_one_json_object(tmp_path):
     assert activity["low"] < activity["mean"] < activity["high"]
     assert activity["target"]["reached"] == 2
     assert len(uniform["curve"]["x"]) == len(uniform["curve"]["mean"]) > 10
+
+
+def test_compare_says_in_json_what_a_target_took_and_who_was_served(tmp_path):
+    runs = [
+        simulate_clock(add_periods(add_activity(run, [0.3] * 10), [[0.5], [0.4, 0.3]]), 30.0)
+        for run in two_strategies(tmp_path, seeds=2)
+    ]
+    uniform, activity = json.loads(call("compare", *runs, "--target", "0.3", "--json").stdout)["groups"]
+    assert set(uniform["targets"]) == {"round", "bytes", "audio_seconds", "simulated_seconds", "updates"}
+    assert uniform["targets"]["round"] == uniform["target"]
+    rounds = uniform["targets"]["round"]["mean"]
+    assert uniform["targets"]["simulated_seconds"]["mean"] == pytest.approx(30 * rounds)
+    assert uniform["simulated_seconds"] == 600
+    assert 0 < uniform["gini"] < 1
+    assert 0 < uniform["jain"] < 1
+    assert [row["decile"] for row in uniform["deciles"]] == list(range(1, 11))
+    assert uniform["forgetting"]["forgetting"] == pytest.approx(-0.1)
+    assert uniform["forgetting"]["periods"][0]["period"] == 1
+    assert uniform["difference"] is None
+    assert activity["difference"]["mean"] == pytest.approx(activity["mean"] - uniform["mean"])
+
+
+def test_tables_keep_their_columns_in_a_narrow_terminal(tmp_path, monkeypatch):
+    monkeypatch.setattr(console, "width", 60)
+    runs = [add_activity(run, [0.31] * 10) for run in two_strategies(tmp_path, seeds=2)]
+    said = call("compare", *runs, "--target", "0.3").stderr
+    for wanted in ("selection.name", "Gini", "Time", "Client updates", "1 less 10", "31.0"):
+        assert wanted in said
 
 
 def test_one_seed_has_null_for_an_interval(tmp_path):

@@ -85,6 +85,43 @@ def make_run(
     return folder
 
 
+def add_activity(folder: Path, rates: list[float | None], at: int = 20) -> Path:
+    """Add the WER of each decile of activity after a round, None where nobody is in the decile."""
+    rows = [
+        {"round": at, "period": 1, "decile": index + 1, "wer": rate, "words": 1000, "errors": round(1000 * rate),
+         "clients": 5, "utterances": 20 * (index + 1)}
+        for index, rate in enumerate(rates)
+        if rate is not None
+    ]  # fmt: skip
+    extend(folder / "activity.parquet", rows)
+    return folder
+
+
+def add_periods(folder: Path, rates: list[list[float]], rounds_each: int = 4) -> Path:
+    """Add the WER at the end of each period (a row) on the speech of each period so far (its entries)."""
+    rows = [
+        {"round": rounds_each * (period + 1), "period": period + 1, "test_period": tested + 1, "wer": rate,
+         "cer": 0.4 * rate, "words": 500, "utterances": 100}
+        for period, row in enumerate(rates)
+        for tested, rate in enumerate(row)
+    ]  # fmt: skip
+    extend(folder / "periods.parquet", rows)
+    return folder
+
+
+def extend(file: Path, rows: list[dict[str, Any]]) -> None:
+    """Append rows to a table."""
+    before = [pd.read_parquet(file)] if file.exists() else []
+    pd.concat([*before, pd.DataFrame(rows)]).to_parquet(file)
+
+
+def simulate_clock(folder: Path, seconds: float) -> Path:
+    """Give every round a simulated duration."""
+    table = pd.read_parquet(folder / "rounds.parquet")
+    table.assign(simulated_seconds=seconds).to_parquet(folder / "rounds.parquet")
+    return folder
+
+
 def two_strategies(folder: Path, seeds: int = 3, **options: Any) -> list[Path]:
     """Write ``seeds`` runs each of two selection strategies."""
     return [

@@ -5,10 +5,10 @@ import pytest
 
 import fedasr
 from fedasr.errors import InputError
-from fedasr.results.compare import align, curves, rounds_to_target
+from fedasr.results.compare import align, curves, price_table, rounds_to_target
 from fedasr.results.groups import group_runs
 from fedasr.results.statistics import t_quantile
-from tests.fedasr.results.run_folders import MODEL_BYTES, make_run, two_strategies
+from tests.fedasr.results.run_folders import MODEL_BYTES, make_run, simulate_clock, two_strategies
 
 
 def test_runs_that_differ_only_in_their_seed_are_one_row(tmp_path):
@@ -138,6 +138,34 @@ def test_a_lucky_seed_does_not_stand_for_the_others(tmp_path):
     table = rounds_to_target(runs, 0.3)
     assert table["reached"][0] == 1
     assert math.isnan(table["mean"][0])
+
+
+def test_the_price_of_a_target_in_every_unit_that_was_recorded(tmp_path):
+    runs = [
+        make_run(tmp_path / str(seed), seed=seed, rounds=3, wer=[0.8, 0.3, 0.2], audio_seconds=[10, 20, 40],
+                 failures=False)
+        for seed in (0, 1)
+    ]  # fmt: skip
+    table = price_table(group_runs(runs), 0.3)
+    assert list(table["x"]) == ["round", "bytes", "audio_seconds", "updates"]  # no clock ran
+    assert list(table["mean"]) == [2, 40 * MODEL_BYTES, 30, 20]
+    assert list(table["reached"]) == [2] * 4
+    for run in runs:
+        simulate_clock(run, 60.0)
+    table = price_table(group_runs(runs), 0.3).set_index("x")
+    assert table["mean"]["simulated_seconds"] == 120
+    assert price_table(group_runs(runs), 0.1)["mean"].isna().all()
+
+
+@pytest.mark.parametrize("nothing", [0.0, np.nan])
+def test_a_clock_that_did_not_run_has_no_time(tmp_path, nothing):
+    run = simulate_clock(make_run(tmp_path / "a"), nothing)
+    assert math.isnan(fedasr.compare(run)["simulated_seconds"][0])
+    with pytest.raises(InputError, match="recorded no 'simulated_seconds'"):
+        curves(run, x="simulated_seconds")
+    other = simulate_clock(make_run(tmp_path / "b", selection="activity"), 30.0)
+    assert fedasr.compare(other)["simulated_seconds"][0] == 600
+    assert "simulated_seconds" not in set(price_table(group_runs([run, other]), 0.5)["x"])
 
 
 def test_an_unfinished_run_counts_with_what_it_has(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from fedasr.errors import InputError
 from fedasr.results.load import load_run
 from fedasr.runtime.run_folder import RunFolder
-from tests.fedasr.results.run_folders import make_run
+from tests.fedasr.results.run_folders import add_activity, add_periods, make_run
 
 
 def test_a_run_is_read_back(tmp_path):
@@ -66,9 +66,9 @@ def test_no_run_folder(tmp_path):
             load_run(tmp_path / path)
 
 
-@pytest.mark.parametrize("file", ["rounds.parquet", "clients.parquet"])
+@pytest.mark.parametrize("file", ["rounds.parquet", "clients.parquet", "activity.parquet", "periods.parquet"])
 def test_a_damaged_table_is_named(tmp_path, file):
-    folder = make_run(tmp_path / "a")
+    folder = add_periods(add_activity(make_run(tmp_path / "a"), [0.1] * 10), [[0.5], [0.4, 0.3]])
     data = (folder / file).read_bytes()
     for damaged in (b"", b"PAR1 and no more", data[: len(data) // 2]):
         (folder / file).write_bytes(damaged)

@@ -1,5 +1,6 @@
 import io
 import itertools
+import re
 import sys
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 import fedasr
 from fedasr.results import plot
 from fedasr.results.style import spread
-from tests.fedasr.results.run_folders import make_run, two_strategies
+from tests.fedasr.results.run_folders import add_activity, add_periods, make_run, two_strategies
 
 
 def png(figure) -> bytes:
@@ -76,6 +77,63 @@ def test_participation_counts_updates_that_arrived(tmp_path):
     heights = [bar.get_height() for bar in plot.participation(run).axes[0].patches]
     assert sum(heights) == 60
     assert sum(times * height for times, height in enumerate(heights)) == run.rounds["clients_replied"].sum()
+
+
+def test_participation_of_several_groups_names_their_gini(tmp_path):
+    figure = plot.participation(two_strategies(tmp_path))
+    (ax,) = figure.axes
+    assert len(ax.get_lines()) == 2
+    assert [text.get_text().split(" 0.")[0] for text in ax.get_legend().get_texts()] == [
+        "uniform, Gini",
+        "activity, Gini",
+    ]
+    assert "Clients, most frequent first (%)" in texts(figure)
+    assert png(figure)
+
+
+def test_deciles_are_drawn_in_percent_with_their_interval(tmp_path):
+    rates = [0.5 - index / 50 for index in range(10)]
+    runs = [add_activity(run, rates) for run in two_strategies(tmp_path)]
+    figure = plot.deciles(runs)
+    (ax,) = figure.axes
+    line = ax.get_lines()[0]
+    np.testing.assert_allclose(line.get_xdata(), range(1, 11))
+    np.testing.assert_allclose(line.get_ydata(), [100 * rate for rate in rates])
+    assert len(ax.collections) == 2
+    assert "mean of 3 seeds, 95 % interval" in texts(figure)
+    assert png(figure)
+    assert png(plot.deciles(runs[0]))
+
+
+def test_periods_draw_a_line_a_test_period(tmp_path):
+    run = add_periods(make_run(tmp_path / "a"), [[0.5], [0.4, 0.3], [0.45, 0.28, 0.2]])
+    figure = plot.periods(run)
+    lines = [line for line in figure.axes[0].get_lines() if str(line.get_label()).startswith("of period")]
+    assert [list(np.asarray(line.get_xdata())) for line in lines] == [[1, 2, 3], [2, 3], [3]]
+    np.testing.assert_allclose(lines[1].get_ydata(), [30, 28])
+    assert png(figure)
+
+
+def test_forgetting_is_drawn_around_zero(tmp_path):
+    runs = [add_periods(run, [[0.5], [0.4, 0.3], [0.55, 0.28, 0.2]]) for run in two_strategies(tmp_path)]
+    figure = plot.forgetting(runs)
+    zero, *lines = figure.axes[0].get_lines()
+    assert list(np.asarray(zero.get_ydata())) == [0, 0]
+    np.testing.assert_allclose(lines[0].get_ydata(), [5, -2])
+    assert png(figure)
+
+
+def test_a_long_title_gives_way_to_the_remark(tmp_path):
+    figure = plot.forgetting([add_periods(run, [[0.5], [0.4, 0.3]]) for run in two_strategies(tmp_path)])
+    assert figure.axes[0].get_title(loc="left") == "Forgetting (percentage points)\n"  # a line above the remark
+    assert plot.compare(two_strategies(tmp_path / "b")).axes[0].get_title(loc="left") == "Word error rate (%)"
+
+
+@pytest.mark.parametrize("draw", [plot.deciles, plot.forgetting, plot.periods, plot.participation])
+def test_nothing_to_draw_is_said(tmp_path, draw):
+    figure = draw(make_run(tmp_path / "a", rounds=0, status="running"))
+    assert png(figure)
+    assert re.search("no run evaluated|no period|no client", texts(figure))
 
 
 def test_no_global_state_is_touched(tmp_path):

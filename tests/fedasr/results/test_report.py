@@ -10,7 +10,7 @@ from fedasr.results.comparison import write_comparison
 from fedasr.results.groups import group_runs
 from fedasr.results.html import element
 from fedasr.results.report import write_report
-from tests.fedasr.results.run_folders import make_run, two_strategies
+from tests.fedasr.results.run_folders import add_activity, add_periods, make_run, simulate_clock, two_strategies
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
@@ -124,6 +124,18 @@ def test_groups_failures_and_privacy_are_shown(tmp_path):
     assert "of 200" in text
 
 
+def test_activity_and_periods_are_shown(tmp_path):
+    folder = simulate_clock(make_run(tmp_path / "a"), 30.0)
+    assert "by activity" not in write_report(folder).read_text(encoding="utf-8")
+    add_activity(folder, [0.31, 0.28, 0.25, 0.2, 0.2, 0.2, 0.18, 0.17, 0.15, 0.11])
+    add_periods(folder, [[0.5], [0.4, 0.3], [0.45, 0.28, 0.2]])
+    text = write_report(folder).read_text(encoding="utf-8")
+    page = assert_self_contained(text)
+    assert page.tags.count("svg") == 6
+    for wanted in ("31.0 %", "Lightest less heaviest: +20.0 points", "−5.0 points", "−3.5 points", "10 min"):
+        assert wanted in text
+
+
 def test_an_epsilon_without_its_delta_is_not_shown(tmp_path):
     text = write_report(make_run(tmp_path / "a", summary={"epsilon": 4.2})).read_text(encoding="utf-8")
     assert "4.2" not in text[text.index("<h1>") : text.index("Over the rounds")]
@@ -156,7 +168,7 @@ def test_a_comparison_as_page_table_and_image(tmp_path):
     groups = group_runs(two_strategies(tmp_path / "runs", seeds=2))
     page = write_comparison(groups, tmp_path / "c.html").read_text(encoding="utf-8")
     assert_self_contained(page)
-    assert page.count("selection.name=activity") == 4  # its rows in two tables, its two runs
+    assert page.count("selection.name=activity") == 2  # the label of its two runs; tables and figures name the key once
     table = pd.read_csv(write_comparison(groups, tmp_path / "c.csv", x="bytes"))
     assert list(table.columns) == ["label", "bytes", "mean", "low", "high", "n"]
     assert set(table["label"]) == {group.label for group in groups}
@@ -164,6 +176,22 @@ def test_a_comparison_as_page_table_and_image(tmp_path):
         assert write_comparison(groups, tmp_path / f"c{suffix}").read_bytes().startswith(start)
     with pytest.raises(InputError, match=r"did you mean '\.png'"):
         write_comparison(groups, tmp_path / "c.pgn")
+
+
+def test_a_comparison_page_has_a_section_for_what_there_is(tmp_path):
+    runs = two_strategies(tmp_path / "runs", seeds=2)
+    page = write_comparison(group_runs(runs), tmp_path / "c.html", target=0.2).read_text(encoding="utf-8")
+    assert page.count("<svg") == 2
+    assert "Until the WER was 20.0 % or less" in page
+    assert "WER less that of &#x27;uniform&#x27;, seed by seed" in page
+    assert "Forgetting" not in page
+    for run in runs:
+        simulate_clock(add_periods(add_activity(run, [0.3] * 10), [[0.5], [0.4, 0.3]]), 30.0)
+    page = write_comparison(group_runs(runs), tmp_path / "c.html", target=0.2).read_text(encoding="utf-8")
+    assert_self_contained(page)
+    assert page.count("<svg") == 5
+    for wanted in ("Simulated time", "by tenths of activity", "Forgetting", "−10.0 points"):
+        assert wanted in page
 
 
 def test_elements_escape_text_and_keep_markup():

@@ -13,7 +13,7 @@ from fedasr.errors import InputError
 from tests.fedasr.data.stream.tables import stream_of, table
 
 HOURS = ["00:00", "01:00", "05:00", "08:00", "03:00", "03:00", "03:00"]
-"""Of eight hours in four periods: client 0 records in periods 0, 0, 2, 3, client 1 thrice at once in 1, client 2 never."""
+"""Eight hours in four periods: client 0 records in periods 0, 0, 2, 3, client 1 thrice at once in 1, client 2 never."""
 
 
 def by_hand(**keys):
@@ -123,7 +123,7 @@ def test_static_costs_nothing_at_a_million_clients():
     clients = 1_000_000
     partition = Partition(np.full(clients, "c", object), np.arange(clients + 1), np.arange(clients, dtype=np.int32))
     durations = np.ones(clients, np.float32)
-    stream = Stream(StreamConfig(), 10, partition, durations, None)
+    stream = Stream(StreamConfig(), 1000, partition, durations, None)
     stream.counts(0)
     started = time.perf_counter()
     for round in range(1, 1001):

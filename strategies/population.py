@@ -1,0 +1,139 @@
+"""The population of a run: what the devices store, who is there, who is selected, and how long they take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fedasr import seeds
+from fedasr.experiment import Experiment
+from fedasr.runtime.clock import Clock, Closing, audio_to_train
+from strategies.selection import Feedback, Selection, make_selector
+from strategies.selection.base import Floats, Ids, LossProbe, Probing
+
+FORWARD_SHARE = 1 / 3
+"""A loss without a gradient costs about a third of a training step."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The devices of a round."""
+
+    selection: Selection
+    """all that were selected"""
+    closing: Closing | None
+    """whose answers count, where there is a virtual clock; None: everybody's"""
+    waited_s: float = 0.0
+    """simulated seconds before the round: until somebody was there, and until the selector had its answers"""
+
+    @property
+    def seconds(self) -> float:
+        """Simulated seconds of the whole round; NaN without a virtual clock."""
+        return float("nan") if self.closing is None else self.waited_s + self.closing.seconds
+
+    def duration(self) -> dict[int, float]:
+        """Return the simulated seconds of every device whose answer counts."""
+        if self.closing is None:
+            return {}
+        return dict(zip(self.closing.accepted.tolist(), self.closing.durations.tolist(), strict=True))
+
+
+class Population:
+    """Follows the devices through a run.
+
+    Args:
+        experiment: what is trained on what.
+        message_bytes: what a device is sent, and about what it sends back.
+        probe: asks devices for the loss of the current global model.
+    """
+
+    def __init__(self, experiment: Experiment, message_bytes: int, probe: LossProbe) -> None:
+        config = experiment.config
+        self.experiment = experiment
+        self.config = config
+        self.message_bytes = message_bytes
+        self.roster = experiment.roster()
+        self.stream = experiment.stream
+        self.period = 0
+        self.clock = Clock(config.devices, config.seed, experiment.partition.names) if config.devices.clock else None
+        if self.clock is not None:
+            self.roster.tier = self.clock.devices.tier
+        self.selector = make_selector(config.selection)
+        self.probe = probe
+        self.asked_s = 0.0
+        if isinstance(self.selector, Probing):
+            self.selector.probe = self.ask
+
+    def __len__(self) -> int:
+        """Return the number of devices."""
+        return len(self.roster)
+
+    def begin(self, round: int) -> float:
+        """Bring what is stored and who is there up to a round; return the simulated seconds until somebody was there.
+
+        Raises:
+            RunFailed: nobody ever is.
+        """
+        period = self.stream.period_of_round(round)
+        if period != self.period:
+            self.roster.store(*self.stream.counts(period))
+            self.period = period
+        if self.clock is None:
+            return 0.0
+        waited = 0.0
+        self.roster.attend(self.clock.available())
+        if not len(self.roster.selectable):
+            waited = self.clock.wait(self.roster.utterances > 0)
+            self.roster.attend(self.clock.available())
+        return waited
+
+    def choose(self, round: int) -> Cohort:
+        """Return the devices of a round; simulated time stands at its end."""
+        waited = self.begin(round)
+        k = self.config.selection.clients_per_round
+        rng = seeds.generator(self.config.seed, "selection", round)
+        self.asked_s = 0.0
+        selection = self.selector.select(round, self.roster, k if self.clock is None else self.clock.selected(k), rng)
+        if self.clock is None:
+            return Cohort(selection, None)
+        self.clock.advance(self.asked_s)
+        clients = selection.clients
+        audio = audio_to_train(self.config.client, self.roster.utterances[clients], self.roster.seconds[clients])
+        closing = self.clock.plan(round, clients, k, audio, self.message_bytes, self.message_bytes)
+        self.clock.advance(closing.seconds)
+        return Cohort(selection, closing, waited + self.asked_s)
+
+    def ask(self, round: int, clients: Ids) -> Floats:
+        """Answer the selector's question and note how long the slowest device takes for it."""
+        losses = self.probe(round, clients)
+        if self.clock is not None and len(clients):
+            seconds, utterances = self.roster.seconds[clients], self.roster.utterances[clients]
+            if self.config.selection.probe == "batch":
+                seconds = seconds * np.minimum(1.0, self.config.client.batch_size / np.maximum(utterances, 1))
+            audio = FORWARD_SHARE * seconds
+            spent = self.clock.devices.durations(round, clients, audio, self.message_bytes, 0)
+            self.asked_s += float(spent.max())
+        return losses
+
+    def observe(self, feedback: Feedback) -> None:
+        """Note who took part, in the roster and for the selector."""
+        self.roster.note(feedback.round, feedback.clients, feedback.train_loss, feedback.duration)
+        self.selector.observe(feedback)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold, as JSON values; the roster's memory is in the journals."""
+        return {
+            "selector": dict(self.selector.state_dict()),
+            "clock": {} if self.clock is None else self.clock.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], round: int) -> None:
+        """Go on after a round."""
+        self.selector.load_state_dict(state["selector"])
+        if self.clock is not None:
+            self.clock.load_state_dict(state["clock"])
+        self.period = self.stream.period_of_round(round)
+        self.roster.store(*self.stream.counts(self.period))
