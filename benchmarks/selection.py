@@ -1,9 +1,9 @@
-"""Seconds and memory that a selection takes, for each selector, among a million devices.
+"""Time and memory that a selection takes, for each selector, among a million devices.
 
 python -m benchmarks.selection [--clients 1000000] [--cohort 100] [--rounds 7]
 
 Each selector runs in a process of its own. A tenth of the devices have taken part before, in rounds of the cohort's
-size each; every reply of a measured round is fed back. Seconds are the median of the rounds after the first, which
+size each; every reply of a measured round is fed back. Times are the median of the rounds after the first, which
 finds who is selectable. They stand beside two plain ways: a list of the devices that store something, and
 `random.sample` of it; and NumPy's `choice` without replacement with probabilities, which does not give the devices the
 inclusion probabilities asked for. Memory is the peak of the resident set above what it is after the imports, with the
@@ -126,9 +126,9 @@ def main() -> None:
         print(json.dumps(one(given.one, given.clients, given.cohort, given.rounds)))
         return
     uniform, proportional = plain_ways(given.clients, given.cohort, given.rounds)
-    print(f"{given.clients} devices, {given.cohort} a round; list and random.sample {uniform:.3f} s,", end=" ")
-    print(f"numpy choice by activity {proportional:.3f} s\n")
-    print("| selector | s a selection | s the first | MB with the roster | MB of state | s to save it |")
+    print(f"{given.clients} devices, {given.cohort} a round; list and random.sample {1000 * uniform:.0f} ms,", end=" ")
+    print(f"numpy choice by activity {1000 * proportional:.0f} ms\n")
+    print("| selector | ms a selection | ms the first | MB with the roster | MB of state | ms to save it |")
     print("|---|---|---|---|---|---|")
     numbers = ["--clients", str(given.clients), "--cohort", str(given.cohort), "--rounds", str(given.rounds)]
     for name in VARIANTS:
@@ -136,11 +136,11 @@ def main() -> None:
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
         found = json.loads(done.stdout)
         cells = (
-            f"{found['seconds']:.3f}",
-            f"{found['first']:.3f}",
+            f"{1000 * found['seconds']:.1f}",
+            f"{1000 * found['first']:.0f}",
             f"{found['memory_mb']:.0f}",
             f"{found['state_mb']:.2f}",
-            f"{found['state_seconds']:.3f}",
+            f"{1000 * found['state_seconds']:.0f}",
         )
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     print(f"\nThe roster alone: {found['roster_mb']:.0f} MB.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,16 +22,28 @@ DASHES = ("-", "--", ":", "-.")
 FAILED = "#d55e00"
 
 DPI = 160
+SHOWN_DPI = 100
+"""How large a notebook shows an inch, in pixels; it has ``DPI`` to sharpen it with."""
 TEXT_POINTS = 9.0
 LABEL_POINTS = 8.5
 DIRECT_LABELS = 6
 LONGEST_LABEL = 30
 
 
+class NotebookFigure(Figure):
+    """A figure that a notebook shows as it is, whether or not ``%matplotlib inline`` was called."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        image = io.BytesIO()
+        self.savefig(image, format="png")
+        width, height = self.get_size_inches()
+        return image.getvalue(), {"width": int(width * SHOWN_DPI), "height": int(height * SHOWN_DPI)}
+
+
 def figure(width: float = 4.8, height: float = 3.1, pad: float = 0.05) -> Figure:
     """Return an empty figure, in inches; it belongs to no window and no global state."""
     layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad)
-    return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
+    return NotebookFigure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
 
 
 def axes(fig: Figure) -> Axes:

@@ -115,7 +115,7 @@ def check(plan: Plan, out: Path) -> dict[str, str]:
     for run in plan.runs:
         if states[run.folder] == FINISHED or run.label in prepared:
             continue
-        prepared.add(run.label)  # the first seed stands for the others: a seed makes no key wrong
+        prepared.add(run.label)  # the first seed stands for the others: few configs are right for one only
         try:
             prepare(Experiment(settle(run.config)))
         except InputError as error:
@@ -151,9 +151,16 @@ def execute(plan: Plan, out: Path, states: Mapping[str, str], observer: Observer
         out: the folder of their folders.
         states: from ``check``.
         observer: sees the runs go by.
+
+    Raises:
+        InputError: ``out`` cannot be made.
     """
     from fedasr.runtime.launch import read_summary
 
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be made: {error.strerror or error}", where=str(out)) from None
     seen = observer or Silent()
     outcome = Outcome(out)
     todo = [run for run in plan.runs if states[run.folder] != FINISHED]

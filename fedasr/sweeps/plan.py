@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fedasr.config import Config, load, to_dict
+from fedasr.config import Config, load
 from fedasr.config.loading import LARGEST, as_tree, check_tree, dotlist, find, finished, leaves, merge, read, shown
 from fedasr.errors import InputError, nearest
 from fedasr.paths import is_file
@@ -103,19 +105,20 @@ def read_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
     fixed = changes_of(tree.get("overrides"), "overrides", where)
     variants = read_variants(tree.get("variants"), where)
     grid = read_grid(tree.get("grid"), where)
-    base = changed(base, fixed, f"{where}, overrides", file.parent)
+    base = changed(OmegaConf.structured(base), fixed, f"{where}, overrides", file.parent)
     arguments, places = dotlist(overrides)
     check_overlap(fixed, dict(leaves(arguments, Config)), variants, grid, where, places)
-    merged = OmegaConf.structured(base)
-    base = finished(merge(arguments, where, merged, places), where, places)
+    base = finished(merge(arguments, where, OmegaConf.structured(base), places), where, places)
+    seeds = read_seeds(tree.get("seeds"), base.seed, where)
+    asked = len(variants) * prod(map(len, grid.values())) * len(seeds)
+    if asked > MOST_RUNS:
+        raise InputError(f"asks for {asked:,} runs; expected at most {MOST_RUNS:,}", where=where)
     varied = [(label(name, point, grid), {**changes, **point}) for name, changes in variants for point in points(grid)]
     check_labels([found for found, _ in varied], where)
-    seeds = read_seeds(tree.get("seeds"), base.seed, where)
-    if len(varied) * len(seeds) > MOST_RUNS:
-        raise InputError(f"asks for {len(varied) * len(seeds):,} runs; expected at most {MOST_RUNS:,}", where=where)
-    runs = []
+    runs: list[Planned] = []
+    start = OmegaConf.structured(base)
     for found, changes in varied:
-        config = changed(base, changes, f"{where}, variant '{found}'", file.parent)
+        config = changed(start, changes, f"{where}, variant '{found}'", file.parent)
         runs += [Planned(found, seed, changes, replace(config, name=found, seed=seed)) for seed in seeds]
     check_distinct(runs[:: len(seeds)], where)
     return Plan(file, tuple(runs))
@@ -273,8 +276,9 @@ def safe(value: Any) -> str:
 
 def check_labels(labels: Sequence[str], where: str) -> None:
     """Raise when two combinations would share a folder."""
-    for found in labels:
-        if labels.count(found) > 1:
+    counts = Counter(labels)
+    for found, count in counts.items():
+        if count > 1:
             raise InputError(
                 f"two combinations of the grid are called '{found}'; name them under 'variants'", where=where
             )
@@ -286,21 +290,18 @@ def check_distinct(runs: Sequence[Planned], where: str) -> None:
     """Raise when two variants are the same config: the second would repeat the first bit by bit."""
     seen: dict[str, str] = {}
     for run in runs:
-        content = repr({**to_dict(run.config), "name": None})
+        content = repr({**asdict(run.config), "name": None})
         if content in seen:
             raise InputError(f"the variants '{seen[content]}' and '{run.label}' are the same config", where=where)
         seen[content] = run.label
 
 
-def changed(config: Config, changes: Changes, where: str, folder: Path) -> Config:
-    """Return a checked copy with dotted keys changed; relative paths among them are relative to ``folder``."""
-    merged: DictConfig = OmegaConf.structured(config)
+def changed(config: DictConfig, changes: Changes, where: str, folder: Path) -> Config:
+    """Return the checked config with dotted keys changed; relative paths among them are relative to ``folder``."""
     whole: dict[str, Any] = {}
     for name, value in changes.items():
-        tree = nested(name, value, where)
-        merged = merge(tree, where, merged)
-        whole = join(whole, tree)
-    return finished(merged, where, {}, whole, folder)
+        whole = join(whole, nested(name, value, where))
+    return finished(merge(whole, where, config), where, {}, whole, folder)
 
 
 def join(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

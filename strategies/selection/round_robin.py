@@ -55,9 +55,9 @@ class RoundRobin:
         waiting = self.turn[rested] < self.cycle
         chosen = self.take(round, rested[waiting], k, rng)
         again = rested[~waiting]
-        # Whoever still waits for a turn of this cycle and must rest keeps it: the next cycle begins when all had one,
-        # and somebody is there to begin it.
-        if len(chosen) < k and len(again) and not (self.turn[there] < self.cycle).any():
+        # If somebody who had a turn of this cycle is rested, all who wait for theirs are too: their last turn is older.
+        # With places left they are all chosen by now, nobody who is there still waits, and the next cycle begins.
+        if len(chosen) < k and len(again):
             self.cycle += 1
             chosen = np.concatenate([chosen, self.take(round, again, k - len(chosen), rng)])
         share = len(chosen) / max(len(there), 1) if self.population else np.nan

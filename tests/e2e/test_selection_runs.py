@@ -74,7 +74,7 @@ def test_inverse_probability_weights_give_the_population_mean_when_everybody_is_
     np.testing.assert_allclose(inverse.rounds["loss"], examples.rounds["loss"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["oort", "afl", "power-of-choice"])
+@pytest.mark.parametrize("name", ["oort", "round-robin", "power-of-choice", "top-activity"])
 def test_inverse_probability_needs_probabilities(name: str, tmp_path: Path) -> None:
     changes = {"selection__name": name, "strategy__weighting": "inverse-probability"}
     with pytest.raises(InputError, match=r"'strategy\.weighting'"):

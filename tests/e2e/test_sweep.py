@@ -103,6 +103,9 @@ BROKEN = """
 from strategies.selection.uniform import Uniform
 
 class Broken(Uniform):
+    def __init__(self, config):
+        super().__init__()
+
     def select(self, round, *arguments):
         if round == 2:
             raise KeyError("no such device")
@@ -157,7 +160,7 @@ def test_ctrl_c_stops_after_a_checkpoint_and_the_same_command_goes_on(tmp_path):
     assert library.load_run(out / "activity-seed0").status == "done"
 
 
-def test_a_run_that_cannot_begin_is_named_in_python(tmp_path):
+def test_a_file_in_the_way_is_refused(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     path = write(tmp_path)
@@ -167,9 +170,20 @@ def test_a_run_that_cannot_begin_is_named_in_python(tmp_path):
     assert [file.name for file in out.iterdir()] == ["activity-seed0"]
 
 
-def test_too_many_failed_clients_are_a_failed_run(tmp_path):
-    config = tiny(rounds=2, strategy__max_failed_share=0.0)
-    path = write(tmp_path, config, grid={"selection.clients_per_round": [3, 5]})
-    runs = library.sweep(path, tmp_path / "out")
-    assert [run.status for run in runs] == ["done", "done"]
-    assert RunFailed is not None
+def test_a_run_that_cannot_begin_is_named_and_the_others_run(tmp_path):
+    # With seed 1 no synthetic speaker says enough.
+    config = tiny(rounds=1, data__synthetic__speakers=2, data__partition__min_utterances=4)
+    config["selection"]["clients_per_round"] = 1
+    path = write(tmp_path, config, grid={"client.epochs": [1]}, seeds=[1, 0])
+    with pytest.raises(InputError, match=r"sweep\.yaml, variant 'epochs=1': none of the 2 clients has 4 utterances"):
+        library.sweep(path, tmp_path / "out")
+    path = write(tmp_path, config, grid={"client.epochs": [1]}, seeds=[0, 1, 2])
+    with pytest.raises(RunFailed, match="epochs=1-seed1: none of the 2 clients has 4 utterances"):
+        library.sweep(path, tmp_path / "out")
+    assert sorted(folder.name for folder in (tmp_path / "out").glob("*-seed*")) == ["epochs=1-seed0", "epochs=1-seed2"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be made"):
+        library.sweep(write(tmp_path), tmp_path / "file" / "out")

@@ -25,5 +25,5 @@ def test_rows_say_default_values_and_meaning() -> None:
     assert "| `rounds` | `10` | integer ≥ 0 | rounds of federated training |" in lines
     assert "| `client.clip_norm` | `5.0` | number > 0, or `null` |" in "\n".join(lines)
     assert "| `client.optimizer` | `sgd` | `sgd`, `adamw` | the local optimiser |" in lines
-    assert "| `selection.name` | `uniform` | `uniform`, `activity`, *own part* |" in "\n".join(lines)
+    assert "| `selection.name` | `uniform` | `uniform`, `poisson`, `activity`," in "\n".join(lines)
     assert "| `data.manifest` | `null` | text, or `null` |" in "\n".join(lines)

@@ -121,7 +121,7 @@ def test_values_that_are_lists_or_paths_make_names(tmp_path):
         ({"seeds": [True]}, "'seeds' is [True]"),
         ({"seeds": [2**63]}, "'seeds' is [9223372036854775808]"),
         ({"seeds": [1, 1]}, "a seed is there twice"),
-        ({"seeds": list(range(10_001))}, "asks for 10,001 runs; expected at most 10,000"),
+        ({"grid": {"client.epochs": list(range(101))}, "seeds": list(range(100))}, "asks for 10,100 runs; expected at"),
     ],
 )
 def test_a_wrong_sweep_is_one_line_that_names_the_place(tmp_path, content, message):
@@ -158,9 +158,9 @@ def test_no_such_file(tmp_path):
 names = st.sampled_from(["client.epochs", "client.batch_size", "selection.clients_per_round", "evaluate.beam"])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=15)
 @given(
-    grid=st.dictionaries(names, st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True), min_size=1),
+    grid=st.dictionaries(names, st.lists(st.integers(1, 9), min_size=1, max_size=2, unique=True), min_size=1),
     seeds=st.lists(st.integers(0, 99), min_size=1, max_size=3, unique=True),
 )
 def test_every_combination_is_there_once_in_a_folder_of_its_own(tmp_path_factory, grid, seeds):

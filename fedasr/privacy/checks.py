@@ -1,0 +1,73 @@
+"""Checks of numbers, with one line that says what was expected."""
+
+from __future__ import annotations
+
+import math
+
+from fedasr.errors import InputError
+
+
+def positive(name: str, value: float) -> float:
+    """Return the value if it is a finite number above zero.
+
+    Raises:
+        InputError: it is not.
+    """
+    return within(name, value, 0.0, math.inf, "a number above 0")
+
+
+def fraction(name: str, value: float) -> float:
+    """Return the value if it is a probability above zero, at most one.
+
+    Raises:
+        InputError: it is not.
+    """
+    if value == 1:
+        return 1.0
+    return within(name, value, 0.0, 1.0, "a probability above 0, at most 1")
+
+
+def strict_fraction(name: str, value: float) -> float:
+    """Return the value if it lies strictly between zero and one, as every δ must.
+
+    Raises:
+        InputError: it does not.
+    """
+    return within(name, value, 0.0, 1.0, "a number between 0 and 1, both excluded")
+
+
+def within(name: str, value: float, low: float, high: float, wanted: str) -> float:
+    """Return the value if it lies strictly between the bounds; NaN and infinities never do.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not low < value < high:
+        raise InputError(f"is {value:g}; expected {wanted}", where=f"'{name}'")
+    return float(value)
+
+
+def count(name: str, value: int, low: int = 1) -> int:
+    """Return the value if it is a whole number of at least ``low``.
+
+    Raises:
+        InputError: it is not.
+    """
+    if value != int(value) or value < low:
+        raise InputError(f"is {value}; expected a whole number of at least {low}", where=f"'{name}'")
+    return int(value)
+
+
+def one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """Return the value if it is one of the choices.
+
+    Raises:
+        InputError: it is not.
+    """
+    from fedasr.errors import nearest
+
+    if value not in choices:
+        raise InputError(
+            f"is '{value}'{nearest(value, choices)}; expected one of: {', '.join(choices)}", where=f"'{name}'"
+        )
+    return value

@@ -1,0 +1,72 @@
+"""The notebooks run from start to end in an empty folder, and show their figures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from matplotlib.image import imread
+from nbclient import NotebookClient
+
+from tests.e2e.tiny import environment
+
+NOTEBOOKS = Path(str(files("simulations") / "notebooks"))
+FIGURES = {"compare_selection": 3, "explore_a_partition": 3, "read_a_run": 2}
+
+
+def run(name: str, folder: Path) -> nbformat.NotebookNode:
+    """Execute a notebook in a folder by the Python that runs the tests, and return it with its outputs."""
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager())
+    assert kernel.kernel_spec is not None
+    kernel.kernel_spec.argv[0] = sys.executable
+    client = NotebookClient(notebook, km=kernel, timeout=300, resources={"metadata": {"path": str(folder)}})
+    before = dict(os.environ)
+    os.environ.update(environment())
+    try:
+        client.execute()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return notebook
+
+
+def pictures(notebook: nbformat.NotebookNode) -> list[bytes]:
+    """Return the figures in the outputs of a notebook, as PNG."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    found = [output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    return [base64.b64decode(text) for text in found]
+
+
+def test_every_notebook_is_tested():
+    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == set(FIGURES)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_notebook_is_committed_without_outputs(name):
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert code
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_notebook_runs_and_ends_with_figures(tmp_path, name):
+    found = pictures(run(name, tmp_path))
+    assert len(found) == FIGURES[name]
+    for picture in found:
+        image = imread(io.BytesIO(picture))
+        assert min(image.shape[:2]) > 300
+        assert image[..., :3].std() > 0.05  # something is drawn
+    if os.environ.get("FEDASR_KEEP_FIGURES"):
+        for index, picture in enumerate(found):
+            (Path(os.environ["FEDASR_KEEP_FIGURES"]) / f"{name}-{index}.png").write_bytes(picture)
