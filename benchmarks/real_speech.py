@@ -84,7 +84,7 @@ def subset_manifest(data: Path, recipe: Recipe, folder: Path) -> Path:
     return target
 
 
-def measure(name: str, data: Path, runs: Path, seeds: Sequence[int], mini: bool) -> str:
+def measure(name: str, data: Path, runs: Path, seeds: Sequence[int], mini: bool, scratch: int | None = None) -> str:
     """Run a recipe and return its table."""
     recipe = RECIPES[name]
     runs.mkdir(parents=True, exist_ok=True)
@@ -115,8 +115,10 @@ def measure(name: str, data: Path, runs: Path, seeds: Sequence[int], mini: bool)
             "central, from the seed model": train(
                 name, runs / f"{name}-central-{seed}", {**base, "init_from": str(pretrained), **one}
             ).path,
-            "federated, from scratch": train(name, runs / f"{name}-scratch-{seed}", {**base, "init_from": None}).path,
         }
+        if seed in seeds[:scratch]:
+            folder = runs / f"{name}-scratch-{seed}"
+            cases["federated, from scratch"] = train(name, folder, {**base, "init_from": None}).path
         for label, folder in cases.items():
             rows = [evaluate_manifest(folder, manifest, "test", decoder) for decoder in ("greedy", "beam")]
             phrases = evaluate_manifest(folder, manifest, "test", "vocabulary", vocabulary=vocabulary)
@@ -131,6 +133,7 @@ def measure(name: str, data: Path, runs: Path, seeds: Sequence[int], mini: bool)
     ]
     for label, values in found.items():
         cells = [spread([value[column] for value in values]) for column in range(3)]
+        label += "" if len(values) == len(seeds) else f" ({len(values)} seed)"
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -147,11 +150,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("FEDASR_DATA", "../shared/data")))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--scratch", type=int, help="how many of the seeds also train from scratch; all, if absent")
     parser.add_argument("--mini", action="store_true", help="two rounds of a small model: does it run?")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     tables = [
-        measure(name, arguments.data, arguments.runs, arguments.seeds, arguments.mini) for name in arguments.recipes
+        measure(name, arguments.data, arguments.runs, arguments.seeds, arguments.mini, arguments.scratch)
+        for name in arguments.recipes
     ]
     text = "\n".join(tables)
     print(text)

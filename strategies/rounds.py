@@ -17,9 +17,10 @@ from fedasr.errors import InputError, RunFailed
 from fedasr.models.weights import Layout, Vector
 from fedasr.runtime.executors import BAD_INPUT, Reduction
 from fedasr.runtime.flower_compat import array_record, content_bytes, values_of
+from strategies.aggregation.clipping import Clip
 from strategies.aggregation.exact_mean import ExactMean
 from strategies.aggregation.folding import UpdateFold
-from strategies.aggregation.weighting import weighting_of
+from strategies.aggregation.weighting import Weighting, weighting_of
 from strategies.population import Cohort
 from strategies.selection.base import Floats, Ids
 
@@ -95,8 +96,12 @@ class Rounds:
             clients = clients[np.lexsort((clients, -roster.seconds[clients]))]
         return [int(client) for client in clients]
 
-    def train(self, round: int, weights: Vector, cohort: Cohort, roster: Roster) -> RoundResult:
+    def train(
+        self, round: int, weights: Vector, cohort: Cohort, roster: Roster, clip: Clip | None = None
+    ) -> RoundResult:
         """Train a round and return the aggregate and the tables' rows.
+
+        With ``clip`` the aggregate is what user-level privacy needs: clipped, unweighted, over the expected cohort.
 
         Who is late or drops out by the virtual clock is sent the weights and trains for nothing: it is not simulated.
 
@@ -105,8 +110,12 @@ class Rounds:
             TooManyFailures: more clients failed than allowed.
         """
         selection, closing = cohort.selection, cohort.closing
-        weighting = weighting_of(self.config.strategy.weighting, selection, roster)
-        result = RoundResult(ExactMean(self.layout, weights, weighting.expected, weighting.denominator))
+        if clip is None:
+            weighting = weighting_of(self.config.strategy.weighting, selection, roster)
+        else:
+            expected = float(min(self.config.selection.clients_per_round, len(roster.selectable)))
+            weighting = Weighting("uniform", {}, expected, expected)
+        result = RoundResult(ExactMean(self.layout, weights, weighting.expected, weighting.denominator, clip))
         clients = self.start_order(selection.clients if closing is None else closing.accepted, roster)
         content = self.content(round, weights)
         result.bytes_down = content_bytes(content) * len(selection.clients)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 
-from fedasr.config.schema import Config, DevicesConfig, StreamConfig
+from fedasr.config.schema import Config, DevicesConfig, PrivacyConfig, StreamConfig
 from fedasr.errors import InputError
 
 LONGEST_NAME = 100
@@ -61,6 +61,46 @@ def check_combinations(config: Config, where: str) -> None:
     check_stream(config, where)
     check_devices(config, where)
     check_selection(config, where)
+    check_privacy(config, where)
+
+
+def check_privacy(config: Config, where: str) -> None:
+    """Raise where a private run would not be what its accountant assumes.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+
+    def refuse(message: str) -> None:
+        raise InputError(message, where=where)
+
+    privacy = config.privacy
+    if privacy.unit == "none":
+        for item in fields(PrivacyConfig):
+            if getattr(privacy, item.name) != getattr(PrivacyConfig(), item.name):
+                refuse(f"'privacy.{item.name}' is set but 'privacy.unit' is 'none'; set privacy.unit=user")
+        return
+    if privacy.noise_multiplier is None and privacy.epsilon is None:
+        refuse(f"'privacy.unit' is '{privacy.unit}': set 'privacy.noise_multiplier', or 'privacy.epsilon' to find it")
+    if config.selection.name != "poisson":
+        refuse(
+            f"'privacy.unit' is 'user' but 'selection.name' is '{config.selection.name}'; its ε would be wrong: the"
+            " accountant assumes that each user takes part independently; set selection.name=poisson"
+        )
+    if config.strategy.weighting != "uniform":
+        refuse(
+            f"'privacy.unit' is 'user' but 'strategy.weighting' is '{config.strategy.weighting}'; a user's weight"
+            " would multiply the noise that is needed; set strategy.weighting=uniform"
+        )
+    if privacy.clipping != "adaptive":
+        for name in ("quantile", "quantile_rate"):
+            if getattr(privacy, name) != getattr(PrivacyConfig(), name):
+                refuse(f"'privacy.{name}' is set but 'privacy.clipping' is '{privacy.clipping}'; it reads none")
+    elif privacy.noise_multiplier is not None and privacy.noise_multiplier >= config.selection.clients_per_round / 10:
+        refuse(
+            f"'privacy.noise_multiplier' is {privacy.noise_multiplier}, too much for 'privacy.clipping: adaptive' with"
+            f" {config.selection.clients_per_round} clients per round; it must be below a tenth of the cohort"
+        )
 
 
 def check_selection(config: Config, where: str) -> None:

@@ -389,6 +389,43 @@ class DevicesConfig:
 
 
 @dataclass
+class PrivacyConfig:
+    """Differential privacy; see `docs/private-training.md`."""
+
+    unit: str = key(
+        "none",
+        "whose presence is hidden: none; user: all that a device holds, by clipping whole updates and noise on the"
+        " server (central DP: the server sees each update)",
+        choices=("none", "user"),
+    )
+    noise_multiplier: float | None = key(
+        None, "standard deviation of the noise in clip norms; absent: found from `epsilon`, for the whole run", above=0
+    )
+    epsilon: float | None = key(
+        None, "what the run may spend; it ends before a round that would exceed it; absent: no bound", above=0
+    )
+    delta: float = key(1e-5, "the δ of every ε", above=0, high=0.1)
+    clip_norm: float = key(1.0, "largest L2 norm of what a unit contributes; `adaptive`: where it starts", above=0)
+    clipping: str = key(
+        "flat",
+        "flat: the whole update; per-layer: each tensor to clip_norm/√tensors; per-layer-dim: in proportion to the root"
+        " of its size; adaptive: flat, the norm follows a quantile of the updates (Andrew et al. 2021)",
+        choices=("flat", "per-layer", "per-layer-dim", "adaptive"),
+    )
+    quantile: float = key(0.5, "`adaptive`: share of the updates that is to stay unclipped", above=0, high=0.99)
+    quantile_rate: float = key(0.2, "`adaptive`: learning rate of the clip norm", above=0, high=2)
+    accountant: str = key("pld", "who computes ε", choices=("pld", "rdp", "prv"))
+    population: int | None = key(
+        None, "say, beside the ε of this simulation, what it would be in a population of so many users", low=1
+    )
+    secret_noise: bool = key(
+        False,
+        "draw the noise from the operating system instead of from the seed: needed for a real guarantee, and then no"
+        " two runs are alike",
+    )
+
+
+@dataclass
 class EvaluateConfig:
     """Evaluation."""
 
@@ -449,6 +486,7 @@ class Config:
     selection: SelectionConfig = part(SelectionConfig, "which devices take part in a round")
     stream: StreamConfig = part(StreamConfig, "the continual setting: speech that comes over time")
     devices: DevicesConfig = part(DevicesConfig, "real devices, simulated")
+    privacy: PrivacyConfig = part(PrivacyConfig, "differential privacy")
     evaluate: EvaluateConfig = part(EvaluateConfig, "evaluation")
     runtime: RuntimeConfig = part(RuntimeConfig, "where the clients run")
 

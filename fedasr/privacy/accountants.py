@@ -32,7 +32,8 @@ class Answer:
 def epsilon_of(events: Sequence[Event], delta: float, accountant: str = "pld") -> Answer:
     """Return ε at δ of all events together.
 
-    Where δ is too small for the privacy loss distribution, the answer comes from rdp, and says so.
+    Both pld and rdp are upper bounds. Where rdp is the lower, as for a δ too small or steps too many for the
+    discretised distribution, the answer to pld comes from rdp, and says so.
 
     Raises:
         InputError: δ is not between 0 and 1, the accountant is unknown or cannot account for one of the events, or
@@ -42,14 +43,12 @@ def epsilon_of(events: Sequence[Event], delta: float, accountant: str = "pld") -
     one_of("accountant", accountant, ACCOUNTANTS)
     check_alike(events)
     refuse(events, accountant)
-    if accountant == "pld":
-        found = pld_epsilon(events, delta)
-        if math.isfinite(found):
-            return Answer(found, delta, "pld")
     if accountant == "prv":
         return Answer(prv_epsilon(events, delta), delta, "prv")
-    found, order = rdp_epsilon(events, delta)
-    return Answer(found, delta, "rdp", order)
+    bound, order = rdp_epsilon(events, delta)
+    if accountant == "pld" and (found := pld_epsilon(events, delta)) <= bound:
+        return Answer(found, delta, "pld")
+    return Answer(bound, delta, "rdp", order)
 
 
 def delta_of(events: Sequence[Event], epsilon: float, accountant: str = "pld") -> float:
@@ -63,7 +62,8 @@ def delta_of(events: Sequence[Event], epsilon: float, accountant: str = "pld") -
     one_of("accountant", accountant, ("pld", "rdp"))
     check_alike(events)
     refuse(events, accountant)
-    return pld_delta(events, epsilon) if accountant == "pld" else rdp_delta(events, epsilon)
+    bound = rdp_delta(events, epsilon)
+    return min(bound, pld_delta(events, epsilon)) if accountant == "pld" else bound
 
 
 def best_accountant(events: Sequence[Event], wanted: str = "pld") -> str:
@@ -113,48 +113,42 @@ def calibrate(
         tolerance: how much more noise than needed may be returned, relatively.
 
     Raises:
-        InputError: a number is out of range, or no noise up to ``LARGEST_NOISE`` suffices.
+        InputError: a number is out of range, or no noise between ``SMALLEST_NOISE`` and ``LARGEST_NOISE`` is right.
     """
     positive("epsilon", epsilon)
     strict_fraction("delta", delta)
 
-    def fits(noise: float, asked: str = accountant) -> bool:
-        return epsilon_of(make(noise), delta, asked).epsilon <= epsilon
+    def cost(noise: float, asked: str = accountant) -> float:
+        return epsilon_of(make(noise), delta, asked).epsilon
 
-    # rdp is quick and overstates: what it calls enough is enough for the others too.
-    start = enough(lambda noise: fits(noise, "rdp"), 1.0)
-    high = start if accountant == "rdp" or fits(start) else enough(fits, start)
-    low = high / 2
-    while low > SMALLEST_NOISE and fits(low):
-        high, low = low, low / 2
-    while high > low * (1 + tolerance):
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    rounded = round_up(high, 6)
+    # rdp is quick and overstates a little, so its answer is a good place to start for the others.
+    rough = noise_for(lambda noise: cost(noise, "rdp"), epsilon, 1.0, 2.0, 1e-2)
+    rounded = round_up(noise_for(cost, epsilon, rough, 1.05, tolerance), 6)
     # Rounding inside an accountant may wobble by more than the last digit.
-    while not fits(rounded):
+    while cost(rounded) > epsilon:
         rounded = round_up(rounded * (1 + tolerance), 6)
     return rounded
 
 
-def enough(fits: Callable[[float], bool], noise: float) -> float:
-    """Return a noise that fits, at or above the given one, doubling.
+def noise_for(cost: Callable[[float], float], target: float, start: float, factor: float, tolerance: float) -> float:
+    """Return a noise that costs at most the target, and hardly more noise than needed.
 
     Raises:
-        InputError: none does.
+        InputError: there is none in the range.
     """
-    while not fits(noise):
-        noise *= 2
-        if noise > LARGEST_NOISE:
+    fits, found = start, cost(start)
+    if found <= target:
+        while (cheaper := cost(costly := fits / factor)) <= target:
+            fits, found, factor = costly, cheaper, factor**2
+            if fits < SMALLEST_NOISE:
+                raise InputError(f"so large an ε needs a noise multiplier below {SMALLEST_NOISE:g}: lower ε or δ")
+        return narrowed(cost, (fits, found), (costly, cheaper), target, lambda a, b: a <= b * (1 + tolerance))
+    costly, dear = start, found
+    while (found := cost(fits := costly * factor)) > target:
+        costly, dear, factor = fits, found, factor**2
+        if costly > LARGEST_NOISE:
             raise InputError(f"no noise multiplier up to {LARGEST_NOISE:g} gives so small an ε; raise ε or δ")
-    return noise
-
-
-def round_up(value: float, digits: int) -> float:
-    """Return the value with so many significant digits, not below it."""
-    place = digits - 1 - math.floor(math.log10(value))
-    found = round(value, place)
-    return found if found >= value else round(found + 10.0**-place, place)
+    return narrowed(cost, (fits, found), (costly, dear), target, lambda a, b: a <= b * (1 + tolerance))
 
 
 def steps_within(
@@ -172,21 +166,60 @@ def steps_within(
     """
     positive("epsilon", epsilon)
 
-    def fits(count: int) -> bool:
-        return epsilon_of([*spent, event.times(count)], delta, accountant).epsilon <= epsilon
+    def cost(count: float) -> float:
+        return epsilon_of([*spent, event.times(int(count))], delta, accountant).epsilon
 
-    return largest(fits, most)
-
-
-def largest(fits: Callable[[int], bool], most: int) -> int:
-    """Return the largest count up to ``most`` that fits, where fewer always fit if more do; 0 where one does not."""
-    if not fits(1):
+    fits, found = 1, cost(1)
+    if found > epsilon:
         return 0
-    low, high = 1, 2
-    while high <= most and fits(high):
-        low, high = high, high * 2
-    high = min(high, most + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+    while fits < most:
+        costly = min(4 * fits, most)
+        if (dear := cost(costly)) > epsilon:
+            ends = (float(fits), found), (float(costly), dear)
+            return int(narrowed(cost, *ends, epsilon, lambda a, b: b - a <= 1, round))
+        fits, found = costly, dear
+    return most
+
+
+Point = tuple[float, float]
+"""where, and what it costs there"""
+
+
+def narrowed(
+    cost: Callable[[float], float],
+    fits: Point,
+    costly: Point,
+    target: float,
+    close: Callable[[float, float], bool],
+    grid: Callable[[float], float] = float,
+) -> float:
+    """Return a place that fits, close to one that is too costly; both ends are above zero.
+
+    Cost is nearly a power of the place, so the next guess lies on the line between the ends on logarithmic axes, a
+    third of the way to the farther end where the guess leaves it far behind; every third guess halves the interval.
+    """
+    turn = 0
+    while not close(fits[0], costly[0]):
+        turn += 1
+        low, high = sorted((math.log(fits[0]), math.log(costly[0])))
+        guess = (low + high) / 2
+        if turn % 3 and 0 < fits[1] < costly[1] < math.inf:
+            share = math.log(target / fits[1]) / math.log(costly[1] / fits[1])
+            guess = math.log(fits[0]) + share * math.log(costly[0] / fits[0])
+            # Past the guess towards the farther end, so that this end comes near as well.
+            guess += 0.02 * ((high - guess) if high - guess > guess - low else (low - guess))
+        place = grid(math.exp(guess))
+        if not min(fits[0], costly[0]) < place < max(fits[0], costly[0]):
+            place = grid(math.sqrt(fits[0] * costly[0]))
+        if not min(fits[0], costly[0]) < place < max(fits[0], costly[0]):
+            place = min(fits[0], costly[0]) + 1  # whole numbers: the middle of two small ones was rounded to an end
+        found = cost(place)
+        fits, costly = ((place, found), costly) if found <= target else (fits, (place, found))
+    return fits[0]
+
+
+def round_up(value: float, digits: int) -> float:
+    """Return the value with so many significant digits, not below it."""
+    place = digits - 1 - math.floor(math.log10(value))
+    found = round(value, place)
+    return found if found >= value else round(found + 10.0**-place, place)

@@ -13,8 +13,11 @@ from fedasr.privacy.rdp import rdp_epsilon
 
 INTERVAL = 1e-4
 """Width of the steps into which losses are rounded, in nats."""
-FINENESS = 1e-5
-"""Of a large ε, this part is the width instead: memory is bounded by the range of the losses over the width."""
+COARSEST, FINEST = 1e-5, 1e-3
+"""The width as a part of ε is at least and at most this: memory grows with ε over the width, rounding falls with it."""
+NARROWEST = 1e-6
+MOST_STEPS = 1_000_000
+"""Beyond it dp-accounting's composition takes minutes."""
 SMALLEST_DELTA = 1e-12
 """Below it the mass that the convolutions truncate would show in ε."""
 
@@ -30,7 +33,7 @@ def is_gaussian(event: Event) -> bool:
 
 
 def pld_epsilon(events: Sequence[Event], delta: float) -> float:
-    """Return ε at δ; infinite where δ is smaller than the truncation of the distribution.
+    """Return ε at δ; infinite where δ is smaller than the truncation of the distribution, or the steps are too many.
 
     Args:
         events: with ``has_pld``.
@@ -38,14 +41,23 @@ def pld_epsilon(events: Sequence[Event], delta: float) -> float:
     """
     if all(map(is_gaussian, events)):
         return gaussian_epsilon(total_mu(events), delta)
+    if too_long(events):
+        return math.inf
     return float(composed(events, delta).get_epsilon(delta))
 
 
 def pld_delta(events: Sequence[Event], epsilon: float) -> float:
-    """Return δ at ε, for events with ``has_pld``."""
+    """Return δ at ε, for events with ``has_pld``; 1 where the steps are too many."""
     if all(map(is_gaussian, events)):
         return gaussian_delta(total_mu(events), epsilon)
+    if too_long(events):
+        return 1.0
     return float(composed(events, SMALLEST_DELTA).get_delta(epsilon))
+
+
+def too_long(events: Sequence[Event]) -> bool:
+    """Say whether there are more steps than can be composed in reasonable time."""
+    return any(event.steps > MOST_STEPS for event in events if not is_gaussian(event))
 
 
 def composed(events: Sequence[Event], delta: float) -> Any:
@@ -54,7 +66,9 @@ def composed(events: Sequence[Event], delta: float) -> Any:
     from dp_accounting.pld import PLDAccountant
 
     rough = rdp_epsilon(events, max(delta, SMALLEST_DELTA))[0]
-    width = max(INTERVAL, FINENESS * rough) if math.isfinite(rough) else INTERVAL
+    width = INTERVAL
+    if math.isfinite(rough):
+        width = max(min(INTERVAL, max(FINEST * rough, NARROWEST)), COARSEST * rough)
     # Adjacency has been turned into the effective noise by the events; a shift by one sensitivity is left.
     accountant = PLDAccountant(value_discretization_interval=width)
     mu = total_mu([event for event in events if is_gaussian(event)])

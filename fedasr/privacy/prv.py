@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -11,9 +12,11 @@ from fedasr.errors import InputError
 from fedasr.privacy.events import Event, Gaussian, PoissonGaussian
 from fedasr.privacy.rdp import rdp_epsilon
 
-ERROR = 0.01
-"""How far the returned ε may be above the truth, of ε; at most and at least as much as below, in nats."""
+ERROR = 0.002
+"""How far the returned ε may be above the truth, as a part of it; within these bounds, in nats."""
 LEAST_ERROR, MOST_ERROR = 1e-3, 0.1
+LARGEST_MESH = 2**22
+"""Points of a discretised variable; more would take minutes and gigabytes."""
 
 
 def has_prv(event: Event) -> bool:
@@ -41,6 +44,11 @@ def prv_epsilon(events: Sequence[Event], delta: float) -> float:
     accountant.history = history
     rough = rdp_epsilon(events, delta)[0]
     error = float(np.clip(ERROR * rough, LEAST_ERROR, MOST_ERROR))
+    # As Opacus will choose them: the range by the ε at a thousandth of δ, the width by the error over the steps.
+    widest = 2 * (rdp_epsilon(events, delta / 8000)[0] + 3)
+    steps = sum(count for _, _, count in history)
+    if not widest / error * math.sqrt(steps * math.log(12_000 / delta) / 2) < LARGEST_MESH:
+        raise InputError(f"the accountant prv cannot resolve an ε of about {rough:.3g} over {steps} steps; use pld")
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")

@@ -122,7 +122,9 @@ def page_figures(groups: Sequence[Group], metric: str, x: str) -> list[Html]:
     found.append(figure(shared, "Who took part how often", "Gini: 0 when all clients take part alike."))
     if len(decile_table(groups)):
         light_to_heavy = group_figures.deciles(groups)
-        found.append(figure(light_to_heavy, "Word error rate by decile of activity", "On the clients' own speech."))
+        found.append(
+            figure(light_to_heavy, "Word error rate by decile of activity", "On held-out speech of the clients.")
+        )
     if len(forgetting_table(groups)):
         found.append(
             figure(

@@ -19,25 +19,6 @@ from fedasr.results.participation import Participation, participation
 from fedasr.runtime.run_folder import TABLES
 
 UNFINISHED = ("running", "interrupted", "failed", "unfinished")
-ACTIVITY_COLUMNS = {
-    "round": "int64",
-    "period": "int64",
-    "decile": "int64",
-    "wer": "float64",
-    "words": "int64",
-    "errors": "int64",
-    "clients": "int64",
-    "utterances": "int64",
-}
-PERIOD_COLUMNS = {
-    "round": "int64",
-    "period": "int64",
-    "test_period": "int64",
-    "wer": "float64",
-    "cer": "float64",
-    "words": "int64",
-    "utterances": "int64",
-}
 
 
 class Run:
@@ -87,7 +68,7 @@ class Run:
 
         A row a round and decile: ``round, period, decile, wer, words, errors, clients, utterances``.
         """
-        return read_table(self.path / "activity.parquet", ACTIVITY_COLUMNS)
+        return read_table(self.path / "activity.parquet", TABLES["activity"])
 
     @cached_property
     def periods(self) -> pd.DataFrame:
@@ -95,7 +76,7 @@ class Run:
 
         A row a period and test period: ``round, period, test_period, wer, cer, words, utterances``.
         """
-        return read_table(self.path / "periods.parquet", PERIOD_COLUMNS)
+        return read_table(self.path / "periods.parquet", TABLES["periods"])
 
     @cached_property
     def participation(self) -> Participation:

@@ -172,9 +172,9 @@ def by_activity(run: Run) -> Html:
         "Word error rate by activity",
         element(
             "p",
-            f"On the clients' own speech after round {int(last['round'].iloc[0])}. Tenth 1 are the clients that store"
-            f" the least, tenth {totals.index[-1]} those that store the most. Lightest less heaviest:"
-            f" {percentage_points(gap)}.",
+            f"After round {int(last['round'].iloc[0])}, on speech of the clients that none of them trained on. Tenth 1"
+            f" are the clients that store the least, tenth {totals.index[-1]} those that store the most. Lightest less"
+            f" heaviest: {percentage_points(gap)}.",
         ),
         element(
             "div",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fedasr.errors import RunFailed
 from fedasr.models.weights import Arrays, Layout, Vector
+from strategies.aggregation.clipping import Clip
 
 FRACTION_BITS = 42
 LIMIT = 2.0 ** (52 - FRACTION_BITS)
@@ -35,10 +36,12 @@ class ExactSum:
         layout: the model's layout.
         expected_weight: about Σ wᵢ (what the roster says of the selected clients); fixes the scale of the sums, so it
             must be known before the replies and be the same whatever their order.
+        clip: scales an update down before it is weighted; None: no clipping.
     """
 
-    def __init__(self, layout: Layout, expected_weight: float) -> None:
+    def __init__(self, layout: Layout, expected_weight: float, clip: Clip | None = None) -> None:
         self.layout = layout
+        self.clip = clip
         self.unit = 2.0 ** math.ceil(math.log2(max(expected_weight, 1.0)))
         self.scratch: tuple[Vector, Sum] | None = None
 
@@ -47,7 +50,7 @@ class ExactSum:
         return {**self.__dict__, "scratch": None}
 
     def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> float:
-        """Add a client's weights and return the L2 norm of its update.
+        """Add a client's weights and return the L2 norm that its update had before clipping.
 
         Args:
             total: changed in place, shape ``(parameters,)``.
@@ -71,7 +74,9 @@ class ExactSum:
         norm = math.sqrt(float(np.dot(flat, flat)))
         if not math.isfinite(norm):
             raise UpdateRefused("the update holds values that are not finite")
-        if norm > LIMIT or weight / self.unit * norm > LIMIT:
+        if self.clip is not None:
+            self.clip.apply(flat)
+        elif norm > LIMIT or weight / self.unit * norm > LIMIT:
             raise UpdateRefused(f"the update is too large to be meant (L2 norm {norm:.3g})")
         np.copyto(scaled, flat)
         scaled *= weight / self.unit * 2.0**FRACTION_BITS
@@ -88,15 +93,25 @@ class ExactMean:
         start: the global weights θ that the clients started from, shape ``(parameters,)``.
         expected_weight: as in ``ExactSum``.
         denominator: divide by this instead of by Σ wᵢ.
+        clip: as in ``ExactSum``.
     """
 
-    def __init__(self, layout: Layout, start: Vector, expected_weight: float, denominator: float | None = None) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        start: Vector,
+        expected_weight: float,
+        denominator: float | None = None,
+        clip: Clip | None = None,
+    ) -> None:
         self.start = start
-        self.rule = ExactSum(layout, expected_weight)
+        self.rule = ExactSum(layout, expected_weight, clip)
         self.sum: Sum = np.zeros(layout.size, np.float64)
         self.denominator = denominator
         self.weight = 0
         self.updates = 0
+        self.unclipped = 0
+        """updates within the clip norm"""
         self.bound = 0.0
 
     def add(self, arrays: Arrays, weight: int) -> float:
@@ -109,7 +124,9 @@ class ExactMean:
         """Note a contribution that is in the sum."""
         self.weight += weight
         self.updates += 1
-        self.bound += weight / self.rule.unit * norm
+        clip = self.rule.clip
+        self.unclipped += clip is None or norm <= clip.bound
+        self.bound += weight / self.rule.unit * (norm if clip is None else min(norm, clip.bound))
 
     def mean(self) -> Vector:
         """Return the weighted mean update, shape ``(parameters,)``; zeros where nobody replied.

@@ -187,3 +187,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be made"):
         library.sweep(write(tmp_path), tmp_path / "file" / "out")
+
+
+def test_help_has_an_example():
+    assert "Example: fedasr sweep" in fedasr("sweep", "--help").stdout

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from torch.autograd.function import FunctionCtx
 
 from fedasr.errors import InputError
 from fedasr.privacy.gradients.compiled import Kernels, kernels
@@ -75,7 +74,7 @@ def run(
     n = width // 4
     hidden, cells = gates.new_empty(batch, time, n), gates.new_empty(batch, time, n)
     across = weight.t()
-    inputs, forgets, candidates, outputs = (part.unbind(1) for part in gates.split(n, dim=2))
+    inputs, forgets, candidates, outputs = (part.unbind(1) for part in gates.view(batch, time, 4, n).unbind(2))
     both, frames = gates[..., : 2 * n].unbind(1), gates.unbind(1)
     h, c = h0, c0
     for frame, pair, i, f, g, o, h_now, c_now in zip(
@@ -197,6 +196,7 @@ def unrolled(
         compiled: the compiled recurrence, or None.
     """
     fixed = weight.detach()
-    states = run(pre.detach(), fixed, h0.detach(), c0.detach(), compiled)
+    # `data`, not `detach`: a graph that saw the values go would take `pre` for another tensor, without its hooks.
+    states = run(pre.data, fixed, h0.detach(), c0.detach(), compiled)
     hidden, cells = Unrolled.apply(pre, h0, c0, fixed, states, compiled)  # type: ignore[no-untyped-call]
     return hidden, cells

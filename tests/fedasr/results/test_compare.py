@@ -194,3 +194,9 @@ def test_nothing_to_compare(tmp_path):
     with pytest.raises(InputError, match="no round of these runs has 'wer' yet"):
         curves([folder])
     assert math.isnan(fedasr.compare([folder])["wer"][0])
+
+
+def test_seeds_that_meet_nowhere_get_an_even_grid(tmp_path):
+    runs = [make_run(tmp_path / str(seed), seed=seed, rounds=5, audio_seconds=[10.0 + seed] * 5) for seed in range(3)]
+    at = curves(runs, x="audio_seconds")["audio_seconds"]
+    np.testing.assert_allclose(at, np.linspace(12, 50, 5))

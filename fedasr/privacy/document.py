@@ -1,0 +1,186 @@
+"""``privacy.json``: the ledger for people and programs, at the simulated population and, apart, extrapolated."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedasr.errors import InputError
+from fedasr.privacy.accountants import best_accountant, epsilon_of
+from fedasr.privacy.checks import count, positive
+from fedasr.privacy.events import Event, FixedSizeGaussian, PoissonGaussian
+from fedasr.privacy.ledger import Budget, Ledger, Spending
+
+PRIVACY_JSON = "privacy.json"
+ONE_UNIT = {"example": "one utterance", "user": "one user", "teacher": "one teacher's data"}
+CHANGE = {"add-remove": "added or removed", "replace-one": "exchanged for another", "zero-out": "left out of all sums"}
+SAMPLED = {"poisson": "Poisson sampling", "fixed-size": "samples of fixed size", "none": "no sampling assumed"}
+QUANTILES = {"least": 0.0, "median": 0.5, "mean": None, "p90": 0.9, "most": 1.0}
+
+
+@dataclass(frozen=True)
+class Target:
+    """The population that a deployment would have.
+
+    Raises:
+        InputError: a number is not positive.
+    """
+
+    population: int
+    cohort_factor: float = 1.0
+    """how much larger its cohorts would be. Noise on the mean stays what it was, so the noise on the sum, and with it
+    the noise multiplier, grows by the same factor"""
+
+    def __post_init__(self) -> None:
+        count("population", self.population)
+        positive("cohort_factor", self.cohort_factor)
+
+
+def extrapolated(event: Event, population: int, target: Target) -> Event:
+    """Return the event as it would be at the target population.
+
+    Raises:
+        InputError: the event's cost does not follow from a sampling probability and a noise multiplier.
+    """
+    if not isinstance(event, (PoissonGaussian, FixedSizeGaussian)):
+        raise InputError(f"cannot be extrapolated to another population: {event.describe()}")
+    q = event.sampling_probability * population / target.population * target.cohort_factor
+    return replace(
+        event, sampling_probability=min(1.0, q), noise_multiplier=event.noise_multiplier * target.cohort_factor
+    )
+
+
+def privacy_document(
+    ledger: Ledger,
+    delta: float,
+    *,
+    budget: Budget | None = None,
+    target: Target | None = None,
+    clients: Iterable[float] | None = None,
+) -> dict[str, Any]:
+    """Return what ``privacy.json`` holds.
+
+    With one group of releases, ``epsilon, delta, unit, adjacency, sampling, population, accountant`` stand on top;
+    with several, each has its own under ``spent`` and there is no ε on top, for none covers them all.
+
+    Args:
+        ledger: of the run.
+        delta: at which ε is given.
+        budget: what the run was to keep to.
+        target: also say ε as it would be there.
+        clients: ε of each client that keeps its own account (unit: example), at the same δ.
+
+    Raises:
+        InputError: δ is not between 0 and 1.
+    """
+    spent = ledger.spent(delta)
+    found: dict[str, Any] = {}
+    for spending in spent:
+        name = "guarantee" if len(spent) == 1 else f"guarantee, {spending.unit}, seen by {spending.seen_by}"
+        found[name] = sentence(spending)
+    if len(spent) == 1:
+        found |= {k: v for k, v in as_json(spent[0]).items() if k != "population"}
+        found["population"] = spent[0].populations[0] if len(spent[0].populations) == 1 else None
+    if budget is not None:
+        found |= {"budget_epsilon": budget.epsilon, "budget_delta": budget.delta, "budget_unit": budget.unit}
+    if clients is not None and len(values := np.fromiter(clients, float)):
+        found["clients"] = distribution(values, delta)
+    if target is not None:
+        found["extrapolated"] = extrapolation(ledger, spent, delta, target)
+    found["spent"] = [as_json(spending) for spending in spent]
+    found["ledger"] = ledger.state_dict()
+    return found
+
+
+def write_privacy(path: str | Path, document: Mapping[str, Any]) -> None:
+    """Write ``privacy.json`` whole or not at all; an infinite ε becomes null. ``path`` is the file or its folder."""
+    place = Path(path)
+    if place.is_dir():
+        place = place / PRIVACY_JSON
+    temporary = place.with_name(f".{place.name}.part")
+    temporary.write_text(json.dumps(finite(document), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(place)
+
+
+def sentence(spending: Spending) -> str:
+    """Return a guarantee with all that it depends on, in one sentence."""
+    at = f"at δ = {spending.delta:g}, {ONE_UNIT[spending.unit]} {CHANGE[spending.adjacency]}"
+    sampled = " and ".join(SAMPLED[name] for name in spending.sampling)
+    whom = "" if spending.seen_by == "everyone" else f", against the {spending.seen_by}"
+    many = " or ".join(f"{population:,}" for population in spending.populations)
+    text = f"{epsilon_text(spending.epsilon)} {at}{whom}; {sampled}; population {many}; {spending.accountant}"
+    if spending.epsilon_data_independent is not None:
+        text += (
+            "; computed from the votes and so itself sensitive, not to be published as it is"
+            f" ({epsilon_text(spending.epsilon_data_independent)} whatever the votes were)"
+        )
+    return text
+
+
+def epsilon_text(epsilon: float) -> str:
+    """Return ε rounded up to four digits."""
+    if not math.isfinite(epsilon):
+        return "no finite ε"
+    return f"ε = {math.ceil(epsilon * 1e4) / 1e4:.4g}" if epsilon < 10 else f"ε = {math.ceil(epsilon * 100) / 100:g}"
+
+
+def as_json(spending: Spending) -> dict[str, Any]:
+    """Return the spending as JSON values."""
+    values: dict[str, Any] = {
+        "epsilon": spending.epsilon,
+        "delta": spending.delta,
+        "unit": spending.unit,
+        "adjacency": spending.adjacency,
+        "sampling": ", ".join(spending.sampling),
+        "population": list(spending.populations),
+        "seen_by": spending.seen_by,
+        "accountant": spending.accountant,
+    }
+    if spending.epsilon_data_independent is not None:
+        values["epsilon_data_independent"] = spending.epsilon_data_independent
+        values["data_dependent"] = True
+    return values
+
+
+def distribution(values: np.ndarray[Any, np.dtype[np.float64]], delta: float) -> dict[str, Any]:
+    """Return how ε is spread over clients that keep their own account; examples of different clients do not add."""
+    spread = {name: float(values.mean() if q is None else np.quantile(values, q)) for name, q in QUANTILES.items()}
+    return {"unit": "example", "delta": delta, "clients": len(values), "epsilon": spread}
+
+
+def extrapolation(ledger: Ledger, spent: list[Spending], delta: float, target: Target) -> dict[str, Any]:
+    """Return ε as it would be at the target population, were everything else the same."""
+    found = []
+    for spending in spent:
+        group = spending.unit, spending.seen_by
+        said: dict[str, Any] = {"unit": spending.unit, "seen_by": spending.seen_by, "delta": delta}
+        try:
+            events = [extrapolated(e.event, e.population, target) for e in ledger.entries if e.group == group]
+        except InputError as error:
+            said |= {"epsilon": None, "why": str(error)}
+        else:
+            said["epsilon"] = epsilon_of(events, delta, best_accountant(events, ledger.accountant)).epsilon
+        found.append(said)
+    return {
+        "note": "not what was simulated: ε of a larger deployment, if its error rate were the same",
+        "population": target.population,
+        "cohort_factor": target.cohort_factor,
+        "spent": found,
+    }
+
+
+def finite(value: Any) -> Any:
+    """Return ``value`` with floats that JSON cannot say as None."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

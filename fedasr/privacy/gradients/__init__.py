@@ -1,0 +1,1 @@
+"""Per-sample gradient norms and clipped sums, fast: from one backward pass, for recurrent layers too."""

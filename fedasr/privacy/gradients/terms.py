@@ -1,0 +1,200 @@
+"""What one parameter's per-sample gradients are made of: norms and weighted sums without, or with, writing them out.
+
+Book-keeping (Bu et al. 2023, arXiv 2210.00038): the backward pass leaves activations and output gradients; each
+parameter's norms come from them the cheaper way, and one more product gives the clipped sum.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+
+GHOST_BELOW, GHOST_BELOW_LARGE = 5.0, 12.0
+"""Where a ghost norm pays: frames² × (rows + columns) below so many times rows × columns, measured on CPUs; the second
+where the gradients written out leave the cache. (The published rule, 2 frames² < rows × columns, counts memory alone.)
+"""
+
+LARGE = 1 << 21
+"""Entries of per-sample gradients that leave the cache: 8 MiB of float32."""
+
+
+class Term(ABC):
+    """The per-sample gradients of one parameter."""
+
+    @abstractmethod
+    def measured(self, room: torch.Tensor | None) -> tuple[torch.Tensor, Term]:
+        """Return the squared norm of each sample's gradient, ``(batch,)``, and what to keep for ``add``.
+
+        Args:
+            room: where the gradients may be written and stay, ``(batch, entries)``; None: they may not stay.
+        """
+
+    @abstractmethod
+    def add(self, factors: torch.Tensor, out: torch.Tensor) -> None:
+        """Add the sum of the samples' gradients, each times its factor, to ``out``.
+
+        Args:
+            factors: ``(batch,)``.
+            out: the parameter's place in the flat gradient, ``(entries,)``.
+        """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    @abstractmethod
+    def samples(self) -> torch.Tensor:
+        """Return the gradients themselves, ``(batch, entries)``."""
+
+    @abstractmethod
+    def only(self, rows: torch.Tensor) -> Term:
+        """Return the gradients of some samples; ``rows`` is bool ``(batch,)``."""
+
+
+class Direct(Term):
+    """Gradients written out.
+
+    Args:
+        values: ``(batch, entries)``.
+    """
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.values)
+
+    def measured(self, room: torch.Tensor | None) -> tuple[torch.Tensor, Term]:
+        """Return the squared norms, ``(batch,)``, and itself."""
+        return torch.linalg.vector_norm(self.values, dim=1).square_(), self
+
+    def add(self, factors: torch.Tensor, out: torch.Tensor) -> None:
+        """Add the weighted sum to ``out``."""
+        out.addmv_(self.values.t(), factors)
+
+    def samples(self) -> torch.Tensor:
+        """Return the gradients, ``(batch, entries)``."""
+        return self.values
+
+    def only(self, rows: torch.Tensor) -> Term:
+        """Return the gradients of some samples."""
+        return Direct(self.values[rows])
+
+
+class Product(Term):
+    """A matrix that multiplies every frame: its gradient is a sum over the frames of outer products.
+
+    Args:
+        outputs: gradients of the outputs, ``(batch, frames, rows)``, or ``(batch, groups, frames, rows)`` where each
+            group of channels has a matrix of its own.
+        inputs: ``(batch, frames, columns)``, or with groups as above.
+    """
+
+    def __init__(self, outputs: torch.Tensor, inputs: torch.Tensor) -> None:
+        self.outputs = outputs
+        self.inputs = inputs
+
+    def ghost_is_cheaper(self) -> bool:
+        """Say whether the norm comes cheaper from the two Gram matrices over the frames than from the gradient.
+
+        The ghost norm needs a product more, for the sum; the gradient, once written out, is the sum's only operand.
+        """
+        frames, rows, columns = self.outputs.shape[-2], self.outputs.shape[-1], self.inputs.shape[-1]
+        entries = self.outputs.shape[:-2].numel() * rows * columns
+        limit = GHOST_BELOW if entries <= LARGE else GHOST_BELOW_LARGE
+        return frames * frames * (rows + columns) < limit * rows * columns
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.outputs)
+
+    def measured(self, room: torch.Tensor | None) -> tuple[torch.Tensor, Term]:
+        """Return the squared norms, ``(batch,)``, and the gradients, or what makes them where that is less."""
+        if self.ghost_is_cheaper():
+            grams = (self.outputs @ self.outputs.mT).flatten(1), (self.inputs @ self.inputs.mT).flatten(1)
+            return torch.linalg.vecdot(*grams).clamp_(min=0), self  # rounding may leave a tiny negative
+        rows, columns = self.outputs.shape[-1], self.inputs.shape[-1]
+        outputs, inputs = self.outputs.flatten(0, -3), self.inputs.flatten(0, -3)  # groups, if any, beside the samples
+        shape = (len(outputs), rows, columns)
+        written = outputs.new_empty(shape) if room is None else room.view(shape)
+        torch.bmm(outputs.mT, inputs, out=written)
+        # By rows first: one float32 sum over a million squares would lose three digits.
+        squares = torch.linalg.vector_norm(written, dim=2).view(len(self), -1).square_().sum(1)
+        return squares, self if room is None else Direct(room)
+
+    def add(self, factors: torch.Tensor, out: torch.Tensor) -> None:
+        """Add the weighted sum to ``out``."""
+        weighted = self.outputs * factors.view(-1, *[1] * (self.outputs.dim() - 1))
+        if self.outputs.dim() == 3:
+            rows, columns = self.outputs.shape[-1], self.inputs.shape[-1]
+            out.view(rows, columns).addmm_(weighted.flatten(0, 1).t(), self.inputs.flatten(0, 1))
+        else:
+            out.add_(torch.einsum("bgtp,bgtd->gpd", weighted, self.inputs).flatten())
+
+    def samples(self) -> torch.Tensor:
+        """Return the gradients, ``(batch, entries)``."""
+        return (self.outputs.mT @ self.inputs).flatten(1)
+
+    def only(self, rows: torch.Tensor) -> Term:
+        """Return the gradients of some samples."""
+        return Product(self.outputs[rows], self.inputs[rows])
+
+
+class Lookup(Term):
+    """A table whose rows are looked up.
+
+    Args:
+        outputs: gradients of the rows that were read, ``(batch, tokens, width)``.
+        indices: which ones, int64 ``(batch, tokens)``.
+        entries: rows of the table.
+    """
+
+    def __init__(self, outputs: torch.Tensor, indices: torch.Tensor, entries: int) -> None:
+        self.outputs = outputs
+        self.indices = indices
+        self.entries = entries
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.outputs)
+
+    def measured(self, room: torch.Tensor | None) -> tuple[torch.Tensor, Term]:
+        """Return the squared norms, ``(batch,)``, and the table's gradients, or what makes them where that is less."""
+        if room is not None and self.indices.shape[1] ** 2 > self.entries:
+            return Direct(self.samples()).measured(room)
+        same = self.indices.unsqueeze(1) == self.indices.unsqueeze(2)
+        return ((self.outputs @ self.outputs.mT) * same).sum((1, 2)).clamp_(min=0), self
+
+    def add(self, factors: torch.Tensor, out: torch.Tensor) -> None:
+        """Add the weighted sum to ``out``."""
+        weighted = self.outputs * factors.view(-1, 1, 1)
+        out.view(self.entries, -1).index_add_(0, self.indices.flatten(), weighted.flatten(0, 1))
+
+    def samples(self) -> torch.Tensor:
+        """Return the gradients, ``(batch, entries)``."""
+        batch, _, width = self.outputs.shape
+        table = self.outputs.new_zeros(batch * self.entries, width)
+        first = torch.arange(batch, device=table.device).unsqueeze(1) * self.entries
+        table.index_add_(0, (self.indices + first).flatten(), self.outputs.flatten(0, 1))
+        return table.view(batch, -1)
+
+    def only(self, rows: torch.Tensor) -> Term:
+        """Return the gradients of some samples."""
+        return Lookup(self.outputs[rows], self.indices[rows], self.entries)
+
+
+def merged(terms: list[Term]) -> Term:
+    """Return the sum of what several uses of the same parameter give each sample.
+
+    Gradients add before their norm is taken: the norm of a sum is not the sum of the norms.
+    """
+    if len(terms) == 1:
+        return terms[0]
+    products = [term for term in terms if isinstance(term, Product)]
+    if len(products) == len(terms):
+        return Product(
+            torch.cat([term.outputs for term in products], dim=-2), torch.cat([term.inputs for term in products], -2)
+        )
+    return Direct(torch.stack([term.samples() for term in terms]).sum(0))
