@@ -25,6 +25,7 @@ from strategies.population import Population
 from strategies.rounds import RoundResult, Rounds
 from strategies.selection import Feedback
 from strategies.selection.base import Floats, Ids
+from strategies.user_level import UserLevel
 
 TABLES_EVERY_SECONDS = 20.0
 """How often the Parquet tables are brought up to date, so that a notebook can follow a run."""
@@ -55,6 +56,7 @@ class Federation:
         self.population = Population(experiment, message_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, len(self.population))
         self.asked_bytes = 0
+        self.privacy = UserLevel(self.config, self.layout) if self.config.privacy.unit == "user" else None
         self.round = 0
         self.totals: dict[str, float] = {"updates": 0, "bytes_up": 0, "bytes_down": 0, "wall_seconds": 0.0}
         self.last: dict[str, Any] = {}
@@ -81,21 +83,37 @@ class Federation:
         session.watcher.begin(config.name, config.rounds, self.round, len(self.population))
         try:
             while self.round < config.rounds and not session.stop.is_set():
-                self.one_round(self.round + 1)
+                if not self.one_round(self.round + 1):
+                    break
         finally:
             session.watcher.end()
             self.folder.write_tables()
-        return self.finish("done" if self.round >= config.rounds else "interrupted")
+        stopped = self.last.get("stopped")
+        if stopped is not None:
+            session.watcher.note(f"the run ends here: {stopped}")
+        return self.finish("done" if stopped is not None or self.round >= config.rounds else "interrupted")
 
-    def one_round(self, round: int) -> None:
-        """Run a round, from the selection to the checkpoint."""
+    def one_round(self, round: int) -> bool:
+        """Run a round, from the selection to the checkpoint; return False where its privacy cannot be afforded."""
         started = time.perf_counter()
         config = self.config
         self.asked_bytes = 0
-        cohort = self.population.choose(round)
-        result = self.rounds.train(round, self.weights, cohort, self.population.roster)
-        if result.mean.updates:
-            rate = learning_rate(config.strategy, round, config.rounds)
+        waited = self.population.begin(round)
+        roster, privacy = self.population.roster, self.privacy
+        selectable = len(roster.selectable)
+        if privacy is not None and not privacy.affords(round, selectable):
+            self.last["stopped"] = (
+                f"the privacy budget, ε = {config.privacy.epsilon:g}, is spent after {self.round} rounds"
+            )
+            return False
+        cohort = self.population.choose(round, waited)
+        result = self.rounds.train(round, self.weights, cohort, roster, None if privacy is None else privacy.clip())
+        rate = learning_rate(config.strategy, round, config.rounds)
+        if privacy is not None:
+            privacy.charge(round, selectable)
+            update = privacy.release(result.mean, round, selectable)
+            self.weights = self.optimizer.step(self.weights, update, round, rate)
+        elif result.mean.updates:
             self.weights = self.optimizer.step(self.weights, result.mean.mean(), round, rate)
         self.observe(round, result)
         row = self.row(round, result)
@@ -108,6 +126,8 @@ class Federation:
         if self.evaluations.due(round):
             found = self.evaluate(round)
             row.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
+            if privacy is not None:
+                row["epsilon"] = privacy.epsilon()
             self.last.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
         row["wall_seconds"] = time.perf_counter() - started
         self.folder.append("rounds", [row])
@@ -124,6 +144,7 @@ class Federation:
         if time.perf_counter() - self.tables_written > TABLES_EVERY_SECONDS:
             self.folder.write_tables()
             self.tables_written = time.perf_counter()
+        return True
 
     def ask(self, round: int, clients: Ids) -> Floats:
         """Ask clients for the loss of the global model, for the selector."""
@@ -179,6 +200,7 @@ class Federation:
                     "totals": spent,
                     "last": self.last,
                     "population": self.population.state_dict(),
+                    "privacy": {} if self.privacy is None else self.privacy.state_dict(),
                     "journals": self.folder.positions(),
                 },
             ),
@@ -192,6 +214,8 @@ class Federation:
         self.totals = dict(found.facts["totals"])
         self.last = dict(found.facts["last"])
         self.population.load_state_dict(found.facts["population"], found.round)
+        if self.privacy is not None:
+            self.privacy.load_state_dict(found.facts["privacy"])
         client_states.load(self.grid, found.states)
         self.folder.rewind(found.facts["journals"])
         # The roster's memory of who took part is what the journal says.
@@ -208,6 +232,8 @@ class Federation:
         wall = self.totals["wall_seconds"] + time.perf_counter() - self.started
         save_weights(self.folder.path / "model.safetensors", arrays)
         self.experiment.tokenizer.save(self.folder.path / "tokenizer.json")
+        if self.privacy is not None:
+            write_json(self.folder.path / "privacy.json", self.privacy.document())
         write_json(self.folder.path / "summary.json", self.summary(status, arrays, wall))
         return status
 
@@ -229,9 +255,9 @@ class Federation:
             "bytes_down": int(self.totals["bytes_down"]),
             "parameters": self.layout.size,
             "model_sha256": sha256(arrays),
-            "epsilon": None,
-            "delta": None,
+            "epsilon": None if self.privacy is None else self.privacy.epsilon(),
+            "delta": None if self.privacy is None else self.config.privacy.delta,
             "clients": len(self.population),
             "utterances_skipped": self.experiment.skipped + sum(self.skipped.values()),
-            **{key: value for key, value in self.last.items() if key.startswith("initial_")},
+            **{key: value for key, value in self.last.items() if key.startswith("initial_") or key == "stopped"},
         }

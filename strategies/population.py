@@ -90,9 +90,8 @@ class Population:
             self.roster.attend(self.clock.available())
         return waited
 
-    def choose(self, round: int) -> Cohort:
-        """Return the devices of a round; simulated time stands at its end."""
-        waited = self.begin(round)
+    def choose(self, round: int, waited: float) -> Cohort:
+        """Return the devices of a round that has begun; simulated time stands at its end."""
         k = self.config.selection.clients_per_round
         rng = seeds.generator(self.config.seed, "selection", round)
         self.asked_s = 0.0

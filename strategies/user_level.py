@@ -1,8 +1,8 @@
 """User-level central differential privacy: clip every update, add noise to the sum, divide by a fixed number.
 
 McMahan et al. 2018 (arXiv 1710.06963), with per-layer clipping (arXiv 2310.00098) and adaptive clipping (Andrew et
-al. 2021, arXiv 1905.03871). The cohort is Poisson-sampled, so its size is random and may be zero: the denominator is
-its expectation, never the count, and a round in which nobody answers releases noise all the same.
+al. 2021, arXiv 1905.03871). The denominator is the expected cohort, never the count of those who answered, and a round
+in which nobody answers releases noise all the same: failures cost no privacy and skip no round.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import numpy as np
 from fedasr import seeds
 from fedasr.config import Config
 from fedasr.models.weights import Layout, Vector
-from fedasr.privacy.events import PoissonGaussian
+from fedasr.privacy.accountants import calibrate
+from fedasr.privacy.document import Target, privacy_document
+from fedasr.privacy.ledger import Budget, Ledger
+from fedasr.privacy.sampling import Sampling, sampling_assumption
 from strategies.aggregation.clipping import Clip
 from strategies.aggregation.exact_mean import ExactMean
 
@@ -25,8 +28,39 @@ BITS_SHARE = 20
 """Andrew et al.: the noise on the count of unclipped updates is a twentieth of the cohort."""
 
 
+def sampling_of(config: Config, population: int) -> Sampling:
+    """Return what the accountant may assume of the cohorts of a run.
+
+    Raises:
+        InputError: nothing.
+    """
+    chosen = config.selection
+    return sampling_assumption(
+        chosen.name,
+        population=population,
+        cohort=chosen.clients_per_round,
+        public_activity=config.privacy.public_activity,
+        separation=chosen.separation,
+        replacement=chosen.replacement,
+    )
+
+
+def noise_for_budget(config: Config, population: int) -> float:
+    """Return the noise multiplier with which the whole run costs ``privacy.epsilon``.
+
+    Raises:
+        InputError: nothing may be assumed of the selection, or no noise is right.
+    """
+    privacy, sampling = config.privacy, sampling_of(config, population)
+    assert privacy.epsilon is not None
+    turns = max(1, sampling.turns(config.rounds))
+    return calibrate(
+        lambda noise: [sampling.gaussian(noise).times(turns)], privacy.epsilon, privacy.delta, privacy.accountant
+    )
+
+
 class UserLevel:
-    """The mechanism of a run; its state is the adaptive clip norm.
+    """The mechanism of a run and its ledger; the state is the ledger and the adaptive clip norm.
 
     Args:
         config: with ``privacy.unit: user`` and a noise multiplier.
@@ -35,12 +69,16 @@ class UserLevel:
 
     def __init__(self, config: Config, layout: Layout) -> None:
         assert config.privacy.noise_multiplier is not None
+        self.run = config
         self.config = config.privacy
         self.seed = config.seed
         self.layout = layout
         self.cohort = float(config.selection.clients_per_round)
         self.noise_multiplier = config.privacy.noise_multiplier
         self.bound = config.privacy.clip_norm
+        self.ledger = Ledger(config.privacy.accountant)
+        epsilon = self.config.epsilon
+        self.budget = None if epsilon is None else Budget(epsilon, self.config.delta, "user")
 
     @property
     def adaptive(self) -> bool:
@@ -66,10 +104,31 @@ class UserLevel:
         """Return how an update is clipped in this round."""
         return Clip(self.layout, self.bound, "flat" if self.adaptive else self.config.clipping)
 
-    def event(self, population: int) -> PoissonGaussian:
-        """Return what a round costs, in a population of so many selectable users."""
-        q = min(1.0, self.cohort / max(1, population))
-        return PoissonGaussian(unit="user", noise_multiplier=self.noise_multiplier, sampling_probability=q)
+    def affords(self, round: int, population: int) -> bool:
+        """Say whether a round among so many selectable users stays within the budget."""
+        sampling = sampling_of(self.run, population)
+        if self.budget is None or not sampling.is_charged(round):
+            return True
+        return not self.ledger.would_exceed(self.budget, sampling.gaussian(self.noise_multiplier))
+
+    def charge(self, round: int, population: int) -> None:
+        """Enter a round among so many selectable users into the ledger, before anything of it is released."""
+        sampling = sampling_of(self.run, population)
+        if sampling.is_charged(round):
+            event = sampling.gaussian(self.noise_multiplier)
+            self.ledger.charge(event, released="global model", population=population, round=round)
+
+    def epsilon(self) -> float:
+        """Return what was spent so far, at ``privacy.delta``."""
+        return self.ledger.epsilon(self.config.delta, "user")
+
+    def document(self) -> dict[str, Any]:
+        """Return the content of ``privacy.json``."""
+        target = None
+        if self.config.population is not None:
+            factor = 1.0 if self.config.cohort is None else self.config.cohort / self.cohort
+            target = Target(self.config.population, factor)
+        return privacy_document(self.ledger, self.config.delta, budget=self.budget, target=target)
 
     def release(self, mean: ExactMean, round: int, population: int) -> Vector:
         """Return the noisy mean update, shape ``(parameters,)``, and move the clip norm.
@@ -98,8 +157,9 @@ class UserLevel:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold, as JSON values."""
-        return {"bound": self.bound}
+        return {"bound": self.bound, "ledger": self.ledger.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state_dict``."""
         self.bound = float(state["bound"])
+        self.ledger.load_state_dict(state["ledger"])

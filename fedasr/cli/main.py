@@ -9,7 +9,7 @@ from typing import Any
 import click
 import typer
 
-from fedasr.cli import data, evaluate, results, run, sweep
+from fedasr.cli import data, evaluate, privacy, results, run, sweep
 from fedasr.cli.common import console
 from fedasr.errors import InputError, RunFailed, one_line
 
@@ -27,6 +27,7 @@ sweep.register(app)
 evaluate.register(app)
 results.register(app)
 app.add_typer(data.app, name="data")
+app.add_typer(privacy.app, name="privacy")
 
 
 def main(arguments: list[str] | None = None) -> None:

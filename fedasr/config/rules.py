@@ -82,11 +82,8 @@ def check_privacy(config: Config, where: str) -> None:
         return
     if privacy.noise_multiplier is None and privacy.epsilon is None:
         refuse(f"'privacy.unit' is '{privacy.unit}': set 'privacy.noise_multiplier', or 'privacy.epsilon' to find it")
-    if config.selection.name != "poisson":
-        refuse(
-            f"'privacy.unit' is 'user' but 'selection.name' is '{config.selection.name}'; its ε would be wrong: the"
-            " accountant assumes that each user takes part independently; set selection.name=poisson"
-        )
+    if privacy.cohort is not None and privacy.population is None:
+        refuse("'privacy.cohort' is set but 'privacy.population' is not; say how large the population would be")
     if config.strategy.weighting != "uniform":
         refuse(
             f"'privacy.unit' is 'user' but 'strategy.weighting' is '{config.strategy.weighting}'; a user's weight"

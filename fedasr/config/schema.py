@@ -414,9 +414,17 @@ class PrivacyConfig:
     )
     quantile: float = key(0.5, "`adaptive`: share of the updates that is to stay unclipped", above=0, high=0.99)
     quantile_rate: float = key(0.2, "`adaptive`: learning rate of the clip norm", above=0, high=2)
-    accountant: str = key("pld", "who computes ε", choices=("pld", "rdp", "prv"))
+    accountant: str = key("pld", "who computes ε", choices=("pld", "rdp"))
+    public_activity: bool = key(
+        False,
+        "how much each device stores is no secret: activity-based selection is then accounted for without amplification"
+        " by sampling, instead of refused",
+    )
     population: int | None = key(
         None, "say, beside the ε of this simulation, what it would be in a population of so many users", low=1
+    )
+    cohort: int | None = key(
+        None, "with `population`: and with so many of them a round, the noise on their mean being the same", low=1
     )
     secret_noise: bool = key(
         False,

@@ -1,1 +1,1 @@
-"""Private training: per-example gradients, accountants, the ledger, and PATE analysis. Import the modules themselves."""
+"""Private training: per-example gradients, accountants, the ledger and PATE analysis; import the modules themselves."""

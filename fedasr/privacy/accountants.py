@@ -15,7 +15,7 @@ from fedasr.privacy.rdp import rdp_delta, rdp_epsilon
 
 ACCOUNTANTS = ("pld", "rdp", "prv")
 MOST_STEPS = 10_000_000
-SMALLEST_NOISE, LARGEST_NOISE = 1e-3, 1e6
+SMALLEST_NOISE, LARGEST_NOISE = 1e-6, 1e6
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def delta_of(events: Sequence[Event], epsilon: float, accountant: str = "pld") -
         InputError: as ``epsilon_of``; prv answers only the other question.
     """
     if not epsilon >= 0:
-        raise InputError(f"is {epsilon:g}; expected a number of at least 0", where="'epsilon'")
+        raise InputError(f"'epsilon' is {epsilon:g}; expected a number of at least 0")
     one_of("accountant", accountant, ("pld", "rdp"))
     check_alike(events)
     refuse(events, accountant)
@@ -70,6 +70,20 @@ def best_accountant(events: Sequence[Event], wanted: str = "pld") -> str:
     """Return the wanted accountant where it can account for all events, else rdp, which always can."""
     knows = {"pld": has_pld, "prv": has_prv}.get(wanted)
     return wanted if knows and all(map(knows, events)) else "rdp"
+
+
+def settled(events: Sequence[Event], delta: float, wanted: str = "pld") -> Answer:
+    """Return ε by the wanted accountant where it can account for all events, else by one that can; the answer says who.
+
+    Raises:
+        InputError: δ is not between 0 and 1, or units or adjacencies are mixed.
+    """
+    if best_accountant(events, wanted) == "prv":
+        try:
+            return epsilon_of(events, delta, "prv")
+        except InputError:  # beyond its numerics, which is no reason to end a run
+            wanted = "pld"
+    return epsilon_of(events, delta, best_accountant(events, wanted))
 
 
 def refuse(events: Sequence[Event], accountant: str) -> None:
@@ -138,10 +152,10 @@ def noise_for(cost: Callable[[float], float], target: float, start: float, facto
     """
     fits, found = start, cost(start)
     if found <= target:
-        while (cheaper := cost(costly := fits / factor)) <= target:
+        while (cheaper := cost(costly := max(fits / factor, SMALLEST_NOISE))) <= target:
+            if costly == SMALLEST_NOISE:
+                raise InputError(f"so large an ε needs no noise multiplier above {SMALLEST_NOISE:g}; lower ε")
             fits, found, factor = costly, cheaper, factor**2
-            if fits < SMALLEST_NOISE:
-                raise InputError(f"so large an ε needs a noise multiplier below {SMALLEST_NOISE:g}: lower ε or δ")
         return narrowed(cost, (fits, found), (costly, cheaper), target, lambda a, b: a <= b * (1 + tolerance))
     costly, dear = start, found
     while (found := cost(fits := costly * factor)) > target:

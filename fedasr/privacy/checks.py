@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fedasr.errors import InputError
+from fedasr.errors import InputError, nearest
 
 
 def positive(name: str, value: float) -> float:
@@ -43,7 +43,7 @@ def within(name: str, value: float, low: float, high: float, wanted: str) -> flo
         InputError: it does not.
     """
     if not low < value < high:
-        raise InputError(f"is {value:g}; expected {wanted}", where=f"'{name}'")
+        raise InputError(f"'{name}' is {value:g}; expected {wanted}")
     return float(value)
 
 
@@ -54,7 +54,7 @@ def count(name: str, value: int, low: int = 1) -> int:
         InputError: it is not.
     """
     if value != int(value) or value < low:
-        raise InputError(f"is {value}; expected a whole number of at least {low}", where=f"'{name}'")
+        raise InputError(f"'{name}' is {value}; expected a whole number of at least {low}")
     return int(value)
 
 
@@ -64,10 +64,6 @@ def one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
     Raises:
         InputError: it is not.
     """
-    from fedasr.errors import nearest
-
     if value not in choices:
-        raise InputError(
-            f"is '{value}'{nearest(value, choices)}; expected one of: {', '.join(choices)}", where=f"'{name}'"
-        )
+        raise InputError(f"'{name}' is '{value}'{nearest(value, choices)}; expected one of: {', '.join(choices)}")
     return value

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fedasr.errors import InputError
-from fedasr.privacy.accountants import best_accountant, epsilon_of
+from fedasr.privacy.accountants import round_up, settled
 from fedasr.privacy.checks import count, positive
 from fedasr.privacy.events import Event, FixedSizeGaussian, PoissonGaussian
 from fedasr.privacy.ledger import Budget, Ledger, Spending
@@ -127,7 +127,7 @@ def epsilon_text(epsilon: float) -> str:
     """Return ε rounded up to four digits."""
     if not math.isfinite(epsilon):
         return "no finite ε"
-    return f"ε = {math.ceil(epsilon * 1e4) / 1e4:.4g}" if epsilon < 10 else f"ε = {math.ceil(epsilon * 100) / 100:g}"
+    return f"ε = {round_up(epsilon, 4):g}" if epsilon else "ε = 0"
 
 
 def as_json(spending: Spending) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def extrapolation(ledger: Ledger, spent: list[Spending], delta: float, target: T
         except InputError as error:
             said |= {"epsilon": None, "why": str(error)}
         else:
-            said["epsilon"] = epsilon_of(events, delta, best_accountant(events, ledger.accountant)).epsilon
+            said["epsilon"] = settled(events, delta, ledger.accountant).epsilon
         found.append(said)
     return {
         "note": "not what was simulated: ε of a larger deployment, if its error rate were the same",

@@ -13,7 +13,7 @@ from fedasr.privacy.checks import count, fraction, one_of, positive
 UNITS = ("example", "user", "teacher")
 """Whose presence is hidden: one utterance, all that one user holds, or all that one teacher of PATE was trained on."""
 ADJACENCIES = ("add-remove", "replace-one", "zero-out")
-"""What a neighbouring data set is: one unit more or less, one unit exchanged, or one unit's contribution set to zero."""
+"""How a neighbour differs: by one unit more or less, one exchanged, or one whose contribution is set to zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,7 +328,8 @@ def event_from_json(values: Mapping[str, Any]) -> Event:
     given = {name: value for name, value in values.items() if name != "kind"}
     if unknown := sorted(given.keys() - known):
         raise InputError(f"a privacy event of kind '{kind.kind}' has no '{unknown[0]}'")
+    arguments: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
     try:
-        return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
+        return kind(**arguments)
     except TypeError as error:
         raise InputError(f"a privacy event of kind '{kind.kind}' is incomplete: {error}") from None

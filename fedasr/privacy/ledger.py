@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fedasr.errors import InputError
-from fedasr.privacy.accountants import best_accountant, epsilon_of
+from fedasr.privacy.accountants import ACCOUNTANTS, MOST_STEPS, best_accountant, settled, steps_within
 from fedasr.privacy.checks import count, one_of, positive, strict_fraction
 from fedasr.privacy.events import UNITS, Event, PateVotes, event_from_json
 
 VERSION = 1
+MOST_LIMITS = 64
 ONLOOKERS = ("everyone", "server")
 """Against whom a guarantee holds: whoever sees the released model or labels, or also the server that sees messages."""
 
@@ -75,12 +76,10 @@ class Budget:
     delta: float
     unit: str | None = None
     """whose; None: of every unit, each on its own"""
-    accountant: str = "pld"
 
     def __post_init__(self) -> None:
         positive("epsilon", self.epsilon)
         strict_fraction("delta", self.delta)
-        one_of("accountant", self.accountant, ("pld", "rdp"))
         if self.unit is not None:
             one_of("unit", self.unit, UNITS)
 
@@ -119,6 +118,9 @@ class Ledger:
     limits: dict[Any, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
     """how many steps of an event are known to fit beside the rest, and how many not; no part of the state"""
 
+    def __post_init__(self) -> None:
+        one_of("accountant", self.accountant, ACCOUNTANTS)
+
     def charge(
         self, event: Event, *, released: str, population: int, round: int = 0, seen_by: str = "everyone"
     ) -> None:
@@ -155,9 +157,9 @@ class Ledger:
         self.check_adjacency(entry)
         if budget.unit not in (None, event.unit):
             return False
-        events = composed_events(self.events(entry.group))
-        if isinstance(event, PateVotes):
-            return self.cost([*events, event], budget) > budget.epsilon
+        events = self.events(entry.group)
+        if isinstance(event, PateVotes):  # its queries are not alike
+            return settled([*events, event], budget.delta, self.accountant).epsilon > budget.epsilon
         alike, others = 0, []
         for known in events:
             if known.merged(event) is None:
@@ -171,14 +173,15 @@ class Ledger:
             return False
         if exceeds and wanted >= exceeds:
             return True
-        # Twice as far as asked: the next rounds are then known to fit as well.
-        for steps in (2 * wanted, wanted) if event.steps else (wanted,):
-            if exceeds and steps >= exceeds:
-                continue
-            if self.cost([*others, replace(event, steps=steps)], budget) <= budget.epsilon:
+        # Farther than asked: the next rounds are then known to fit as well.
+        ahead = (wanted + exceeds) // 2 if exceeds else 2 * wanted
+        for steps in sorted({ahead, wanted}, reverse=True):
+            if self.cost(others, event, steps, budget.delta) <= budget.epsilon:
                 fits = steps
                 break
             exceeds = steps
+        if len(self.limits) >= MOST_LIMITS:
+            self.limits.clear()
         self.limits[key] = fits, exceeds
         return wanted > fits
 
@@ -188,14 +191,12 @@ class Ledger:
         Raises:
             InputError: as ``would_exceed``.
         """
-        from fedasr.privacy.accountants import MOST_STEPS, steps_within
-
         entry = self.entry(event, "", 1, 0, seen_by)
         self.check_adjacency(entry)
         if budget.unit not in (None, event.unit):
             return MOST_STEPS
         spent = self.events(entry.group)
-        accountant = best_accountant([*spent, event], budget.accountant)
+        accountant = best_accountant([*spent, event], self.accountant)
         return steps_within(event, budget.epsilon, budget.delta, accountant, spent)
 
     def spent(self, delta: float) -> list[Spending]:
@@ -215,12 +216,12 @@ class Ledger:
     def spending(self, group: tuple[str, str], delta: float) -> Spending:
         """Return what one group cost, at δ."""
         entries = [entry for entry in self.entries if entry.group == group]
-        events = [entry.event for entry in entries]
-        answer = epsilon_of(events, delta, best_accountant(events, self.accountant))
+        events = self.events(group)
+        answer = settled(events, delta, self.accountant)
         whatever = None
         if any(isinstance(event, PateVotes) and event.data_dependent for event in events):
             plain = [event.data_independent() if isinstance(event, PateVotes) else event for event in events]
-            whatever = epsilon_of(plain, delta, "rdp").epsilon
+            whatever = settled(plain, delta, self.accountant).epsilon
         return Spending(
             unit=group[0],
             seen_by=group[1],
@@ -238,8 +239,18 @@ class Ledger:
         return list(dict.fromkeys(entry.group for entry in self.entries))
 
     def events(self, group: tuple[str, str]) -> list[Event]:
-        """Return the events of a group."""
-        return [entry.event for entry in self.entries if entry.group == group]
+        """Return the events of a group, merged where they differ only in what was released."""
+        found: list[Event] = []
+        for entry in self.entries:
+            if entry.group != group:
+                continue
+            for index, known in enumerate(found):
+                if (merged := known.merged(entry.event)) is not None:
+                    found[index] = merged
+                    break
+            else:
+                found.append(entry.event)
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Return JSON values from which ``load_state_dict`` makes the same ledger."""
@@ -265,7 +276,7 @@ class Ledger:
             last = [count("last_round", e["last_round"], low=0) for e in state["entries"]]
         except (KeyError, TypeError) as error:
             raise InputError(f"is damaged: {error!r}", where="privacy ledger") from None
-        self.accountant = str(state.get("accountant", "pld"))
+        self.accountant = one_of("accountant", str(state.get("accountant")), ACCOUNTANTS)
         self.entries = [replace(entry, last_round=at) for entry, at in zip(entries, last, strict=True)]
         self.limits.clear()
 
@@ -290,19 +301,6 @@ class Ledger:
                     " mechanisms of one adjacency in a run"
                 )
 
-    def cost(self, events: list[Event], budget: Budget) -> float:
-        """Return ε at the budget's δ."""
-        return epsilon_of(events, budget.delta, best_accountant(events, budget.accountant)).epsilon
-
-
-def composed_events(events: list[Event]) -> list[Event]:
-    """Return the events with those merged that differ only in what they released, in a fixed order of first charges."""
-    found: list[Event] = []
-    for event in events:
-        for index, known in enumerate(found):
-            if (merged := known.merged(event)) is not None:
-                found[index] = merged
-                break
-        else:
-            found.append(event)
-    return found
+    def cost(self, others: list[Event], event: Event, steps: int, delta: float) -> float:
+        """Return ε of so many steps of the event beside the others."""
+        return settled([*others, replace(event, steps=steps)], delta, self.accountant).epsilon

@@ -13,7 +13,7 @@ from fedasr.privacy.rdp import rdp_epsilon
 
 INTERVAL = 1e-4
 """Width of the steps into which losses are rounded, in nats."""
-COARSEST, FINEST = 1e-5, 1e-3
+COARSEST, FINEST = 3e-5, 1e-3
 """The width as a part of ε is at least and at most this: memory grows with ε over the width, rounding falls with it."""
 NARROWEST = 1e-6
 MOST_STEPS = 1_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -25,7 +26,9 @@ Orders = tuple[float, ...]
 
 def as_orders(*parts: npt.ArrayLike) -> Orders:
     """Return the orders rising, each once, free of rounding that would keep 2.0 from being whole."""
-    return tuple(float(order) for order in np.unique(np.round(np.concatenate([np.asarray(p, float) for p in parts]), 9)))
+    return tuple(
+        float(order) for order in np.unique(np.round(np.concatenate([np.asarray(p, float) for p in parts]), 9))
+    )
 
 
 # A large ε has its best order just above one, a small one at hundreds: without both ends an accountant overstates
@@ -121,11 +124,10 @@ def resampled(event: PateVotes, orders: Orders) -> Floats:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence the library's remarks on orders that it leaves out, which costs tightness and never correctness."""
-    from absl import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        logger.setLevel(before)

@@ -21,7 +21,6 @@ ADAPTIVE = ("oort", "afl", "power-of-choice")
 BY_ACTIVITY = ("activity", "top-activity", "mixed")
 """They choose by how much devices hold."""
 SELECTIONS = ("uniform", "poisson", "threshold", "round-robin", *BY_ACTIVITY, *ADAPTIVE)
-WHERE = "'selection.name'"
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,7 @@ class Sampling:
             unit: whose updates are clipped.
         """
         if self.name == "poisson":
-            return PoissonGaussian(
-                unit=unit, noise_multiplier=noise_multiplier, sampling_probability=self.probability
-            )
+            return PoissonGaussian(unit=unit, noise_multiplier=noise_multiplier, sampling_probability=self.probability)
         if self.name == "fixed-size":
             return FixedSizeGaussian(
                 unit=unit, noise_multiplier=noise_multiplier, sampling_probability=self.probability
@@ -104,8 +101,8 @@ def sampling_assumption(
     if selection == "round-robin":
         if separation < 1:
             raise InputError(
-                "round-robin without a promised separation gives the accountant nothing; set 'selection.separation'",
-                where=WHERE,
+                "'selection.name' is 'round-robin' without a promised separation, which gives the accountant nothing;"
+                " set 'selection.separation'"
             )
         text = f"no sampling assumed; a device has at most one turn in any {separation} rounds"
         return Sampling("none", "zero-out", 1.0, population, separation, text)
@@ -121,7 +118,7 @@ def sampling_assumption(
     if ":" in selection:
         refuse(selection, "is not one whose sampling is known")
     raise InputError(
-        f"is '{selection}'{nearest(selection, SELECTIONS)}; expected one of: {', '.join(SELECTIONS)}", where=WHERE
+        f"'selection.name' is '{selection}'{nearest(selection, SELECTIONS)}; expected one of: {', '.join(SELECTIONS)}"
     )
 
 
@@ -132,6 +129,6 @@ def refuse(selection: str, why: str) -> None:
         InputError: always.
     """
     raise InputError(
-        f"'{selection}' {why}: no accountant covers it; select by 'poisson' (or 'uniform') for private training",
-        where=WHERE,
+        f"'selection.name' is '{selection}', which {why}: no accountant covers it; for private training select by"
+        " 'poisson' or 'uniform'"
     )

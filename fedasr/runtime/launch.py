@@ -34,6 +34,8 @@ from fedasr.runtime.threads import one_thread
 SERVER_APP = "strategies.server_app:app"
 CLIENT_APP = "clients.client_app:app"
 SELECTORS = "strategies.selection:make_selector"
+NOISE = "strategies.user_level:noise_for_budget"
+SAMPLING = "strategies.user_level:sampling_of"
 
 
 def launch(config: Config, out: Path | None = None, resume: bool = False, watcher: Watcher | None = None) -> Path:
@@ -108,11 +110,12 @@ def open_run(config: Config, path: Path, resume: bool) -> Experiment | None:
 
 def settle(config: Config) -> Config:
     """Return the config with what depends on the data made explicit, so that every client resolves it alike."""
-    if config.model.alphabet != "auto":
-        return config
-    tokenizer = Experiment(config).tokenizer
     tree = to_dict(config)
-    tree["model"]["alphabet"] = "chars:" + "".join(tokenizer.characters)
+    if config.model.alphabet == "auto":
+        tree["model"]["alphabet"] = "chars:" + "".join(Experiment(config).tokenizer.characters)
+    if config.privacy.unit == "user" and config.privacy.noise_multiplier is None:
+        run = experiment(as_json(load(tree)))
+        tree["privacy"]["noise_multiplier"] = load_reference(NOISE)(config, len(run.partition))
     return load(tree)
 
 
@@ -129,6 +132,8 @@ def prepare(run: Experiment) -> None:
     run.check_columns()
     if not len(run.partition):
         raise InputError("the partition has no clients; lower 'data.partition.min_utterances'")
+    if run.config.privacy.unit == "user":
+        load_reference(SAMPLING)(run.config, len(run.partition))
     run.stream.check()
     run.stream.test_periods(run.test_rows)
     if run.config.devices.clock:

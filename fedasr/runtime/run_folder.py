@@ -33,6 +33,7 @@ ROUND_COLUMNS = {
     "client_wer": "float64",
     "update_norm": "float64",
     "period": "int64",
+    "epsilon": "float64",
 }
 CLIENT_COLUMNS = {
     "round": "int64",

@@ -9,7 +9,7 @@ from scipy import stats
 from fedasr.config import Config, load
 from fedasr.models.weights import Layout
 from strategies.aggregation.exact_mean import ExactMean
-from strategies.user_level import UserLevel
+from strategies.user_level import UserLevel, noise_for_budget, sampling_of
 
 SIZE = 20_000
 LAYOUT = Layout.of({"w": np.zeros(SIZE, np.float32)})
@@ -60,9 +60,8 @@ def test_secret_noise_comes_from_elsewhere() -> None:
 
 def test_a_small_population_is_everybody() -> None:
     mechanism = UserLevel(config(), LAYOUT)
-    event = mechanism.event(5)
-    assert event.sampling_probability == 1.0
-    assert mechanism.event(1000).sampling_probability == 0.02
+    assert sampling_of(config(), 5).probability == 1.0
+    assert sampling_of(config(), 1000).probability == 0.02
     noise = mechanism.release(mean_of(mechanism, [], 5.0), 1, 5)
     assert noise.std() == pytest.approx(1.0 / 5, rel=0.05)
 
@@ -98,3 +97,21 @@ def test_the_count_of_unclipped_updates_is_paid_for() -> None:
     mechanism.release(mean_of(mechanism, [1.0]), 1, 1000)
     restored.load_state_dict(mechanism.state_dict())
     assert restored.bound == mechanism.bound
+
+
+def test_the_noise_of_a_budget_spends_it_and_no_more() -> None:
+    asked = config(noise_multiplier=None, epsilon=4.0)
+    asked.privacy.noise_multiplier = noise_for_budget(asked, 200)
+    mechanism = UserLevel(asked, LAYOUT)
+    for round in range(1, asked.rounds + 1):
+        assert mechanism.affords(round, 200)
+        mechanism.charge(round, 200)
+    assert 3.9 < mechanism.epsilon() <= 4.0
+    assert not mechanism.affords(asked.rounds + 1, 200)
+
+
+def test_a_smaller_population_costs_more() -> None:
+    large, small = UserLevel(config(), LAYOUT), UserLevel(config(), LAYOUT)
+    large.charge(1, 1000)
+    small.charge(1, 40)
+    assert small.epsilon() > 2 * large.epsilon()

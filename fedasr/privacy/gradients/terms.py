@@ -10,13 +10,10 @@ from abc import ABC, abstractmethod
 
 import torch
 
-GHOST_BELOW, GHOST_BELOW_LARGE = 5.0, 12.0
-"""Where a ghost norm pays: frames² × (rows + columns) below so many times rows × columns, measured on CPUs; the second
-where the gradients written out leave the cache. (The published rule, 2 frames² < rows × columns, counts memory alone.)
-"""
-
-LARGE = 1 << 21
-"""Entries of per-sample gradients that leave the cache: 8 MiB of float32."""
+GHOST_BELOW = 12.0
+"""A ghost norm pays where frames² × (rows + columns) is below so many times rows × columns, as measured on CPUs, where
+writing gradients out costs more than the published rule (2 frames² < rows × columns, Bu et al.) says at few frames, and
+the second product that a ghost norm needs costs more than it says at many."""
 
 
 class Term(ABC):
@@ -102,9 +99,7 @@ class Product(Term):
         The ghost norm needs a product more, for the sum; the gradient, once written out, is the sum's only operand.
         """
         frames, rows, columns = self.outputs.shape[-2], self.outputs.shape[-1], self.inputs.shape[-1]
-        entries = self.outputs.shape[:-2].numel() * rows * columns
-        limit = GHOST_BELOW if entries <= LARGE else GHOST_BELOW_LARGE
-        return frames * frames * (rows + columns) < limit * rows * columns
+        return frames * frames * (rows + columns) < GHOST_BELOW * rows * columns
 
     def __len__(self) -> int:
         """Return the number of samples."""

@@ -1,0 +1,159 @@
+"""User-level private runs: the ledger is that of what ran, the budget holds, what no accountant covers is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fedasr
+from fedasr.cli.main import status
+from fedasr.config import load
+from fedasr.errors import InputError
+from fedasr.models.weights import read_weights
+from fedasr.privacy.accountants import epsilon_of
+from fedasr.privacy.events import PoissonGaussian
+from fedasr.runtime.launch import launch
+
+from .test_continual import StopAfter
+from .tiny import tiny
+
+PRIVATE: dict[str, Any] = {
+    "rounds": 4,
+    "selection__name": "poisson",
+    "selection__clients_per_round": 4,
+    "strategy__name": "fedavg",
+    "strategy__weighting": "uniform",
+    "privacy__unit": "user",
+    "privacy__noise_multiplier": 1.5,
+    "privacy__clip_norm": 0.5,
+}
+
+
+def private(**changes: Any) -> dict[str, Any]:
+    return tiny(**{**PRIVATE, **changes})
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> fedasr.Run:
+    return fedasr.run(private(), out=tmp_path_factory.mktemp("runs") / "private")
+
+
+def test_the_ledger_says_what_ran(reference: fedasr.Run) -> None:
+    event = PoissonGaussian(unit="user", noise_multiplier=1.5, sampling_probability=4 / 12, steps=4)
+    expected = epsilon_of([event], 1e-5).epsilon
+    assert reference.summary["epsilon"] == pytest.approx(expected)
+    assert reference.summary["delta"] == 1e-5
+    found = reference.privacy
+    assert found is not None
+    assert found["epsilon"] == pytest.approx(expected)
+    for name, value in {"unit": "user", "adjacency": "add-remove", "sampling": "poisson", "population": 12}.items():
+        assert found[name] == value
+    assert "Poisson sampling" in (reference.path / "report.html").read_text(encoding="utf-8")
+    epsilons = reference.rounds["epsilon"]
+    assert epsilons.is_monotonic_increasing
+    assert epsilons.iloc[-1] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("clipping", ["flat", "per-layer", "per-layer-dim", "adaptive"])
+def test_the_same_bits_in_workers(clipping: str, tmp_path: Path) -> None:
+    changes = {"privacy__clipping": clipping, "privacy__noise_multiplier": 0.3}
+    serial = fedasr.run(private(**changes), out=tmp_path / "serial")
+    pool = {"runtime.executor": "pool", "runtime.workers": 3}
+    pooled = fedasr.run(private(**changes), out=tmp_path / "pool", overrides=pool)
+    assert serial.summary["model_sha256"] == pooled.summary["model_sha256"]
+
+
+@pytest.mark.parametrize("clipping", ["flat", "adaptive"])
+def test_a_run_resumed_after_every_round_has_the_ledger_of_an_uninterrupted_one(clipping: str, tmp_path: Path) -> None:
+    config = load(private(privacy__clipping=clipping, privacy__noise_multiplier=0.3))
+    whole = fedasr.run(config, out=tmp_path / "whole")
+    for last in (1, 2, 3, 4):
+        launch(config, tmp_path / "parts", resume=True, watcher=StopAfter(last))
+    parts = fedasr.load_run(tmp_path / "parts")
+    assert parts.summary["status"] == "done"
+    assert parts.summary["model_sha256"] == whole.summary["model_sha256"]
+    assert parts.privacy == whole.privacy
+
+
+def test_one_round_adds_exactly_the_noise_that_was_asked_for(tmp_path: Path) -> None:
+    """What the server saw: the difference of a run with noise and one with next to none, standardised."""
+    quiet = fedasr.run(private(rounds=1, privacy__noise_multiplier=1e-3), out=tmp_path / "quiet")
+    noisy = fedasr.run(private(rounds=1), out=tmp_path / "noisy")
+    assert quiet.clients["client"].tolist() == noisy.clients["client"].tolist()
+    before, after = (read_weights(run.path)[0] for run in (quiet, noisy))
+    noise = np.concatenate([(after[name] - before[name]).astype(np.float64).reshape(-1) for name in before])
+    noise /= 1.5 * 0.5 / 4
+    assert noise.std() == pytest.approx(1.0, abs=4 / np.sqrt(2 * len(noise)))
+    assert abs(noise.mean()) < 4 / np.sqrt(len(noise))
+
+
+def test_a_run_that_reaches_its_budget_ends_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unbounded = fedasr.run(private(rounds=2), out=tmp_path / "two")
+    enough_for_two = unbounded.summary["epsilon"] * 1.01
+    out = tmp_path / "budget"
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(private(rounds=6, privacy__epsilon=enough_for_two)))
+    assert status(["run", str(config), "--out", str(out)]) == 0
+    assert "the privacy budget" in capsys.readouterr().err
+    run = fedasr.load_run(out)
+    assert run.summary["status"] == "done"
+    assert run.summary["rounds"] == len(run.rounds) == 2
+    assert "is spent after 2 rounds" in run.summary["stopped"]
+    assert run.summary["epsilon"] <= enough_for_two
+    assert status(["run", str(config), "--out", str(out), "--resume"]) == 0
+    assert fedasr.load_run(out).summary == run.summary
+
+
+def test_noise_is_found_for_a_budget(tmp_path: Path) -> None:
+    run = fedasr.run(private(privacy__noise_multiplier=None, privacy__epsilon=8.0), out=tmp_path / "run")
+    assert run.summary["rounds"] == 4
+    assert 7.9 < run.summary["epsilon"] <= 8.0
+    assert run.config.privacy.noise_multiplier > 0.3
+
+
+def test_epsilon_at_a_stated_population_stands_apart(tmp_path: Path) -> None:
+    changes = {"rounds": 1, "privacy__population": 1_000_000, "privacy__cohort": 400}
+    run = fedasr.run(private(**changes), out=tmp_path / "run")
+    assert run.privacy is not None
+    assert run.privacy["population"] == 12
+    assert run.privacy["extrapolated"]["population"] == 1_000_000
+    assert run.privacy["extrapolated"]["spent"][0]["epsilon"] < run.privacy["epsilon"] / 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"selection__name": "oort"}, "'oort' chooses by the losses of devices"),
+        ({"selection__name": "activity"}, "'activity' chooses by how much devices hold"),
+        ({"strategy__weighting": "examples"}, "'strategy.weighting' is 'examples'"),
+        ({"privacy__noise_multiplier": None}, "set 'privacy.noise_multiplier', or 'privacy.epsilon'"),
+        ({"privacy__unit": "none"}, "'privacy.unit' is 'none'"),
+        ({"privacy__quantile": 0.9}, "'privacy.clipping' is 'flat'"),
+        ({"privacy__cohort": 50}, "'privacy.population' is not"),
+    ],
+)
+def test_what_no_accountant_covers_is_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message.replace(".", r"\.")):
+        fedasr.run(private(**changes), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sampling", "adjacency"),
+    [
+        ({"selection__name": "uniform"}, "fixed-size", "replace-one"),
+        ({"selection__name": "round-robin", "selection__separation": 2}, "none", "zero-out"),
+        ({"selection__name": "activity", "privacy__public_activity": True}, "none", "zero-out"),
+    ],
+)
+def test_other_selections_are_accounted_for_as_what_they_are(
+    changes: dict[str, Any], sampling: str, adjacency: str, reference: fedasr.Run, tmp_path: Path
+) -> None:
+    run = fedasr.run(private(**changes), out=tmp_path / "run")
+    assert run.privacy is not None
+    assert (run.privacy["sampling"], run.privacy["adjacency"]) == (sampling, adjacency)
+    assert run.summary["epsilon"] > reference.summary["epsilon"]

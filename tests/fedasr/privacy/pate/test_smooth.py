@@ -1,0 +1,146 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from fedasr.errors import InputError
+from fedasr.privacy.pate import smooth
+from fedasr.privacy.pate.analysis import Mechanism, analyse, query_costs
+from fedasr.seeds import generator
+from tests.fedasr.privacy.vectors import vectors
+
+
+@pytest.mark.parametrize("vector", vectors("pate/smooth/check"), ids=lambda v: v["id"])
+def test_the_conditions(vector):
+    given, wanted = vector["inputs"], vector["expected"]
+    found = smooth.check_conditions(given["sigma"], given["num_classes"], given["order"])
+    assert found == (wanted["c5"], wanted["c6"])
+
+
+@pytest.mark.parametrize("vector", vectors("pate/smooth/ls"), ids=lambda v: v["id"])
+def test_local_sensitivity_at_every_distance(vector):
+    given, wanted, tolerance = vector["inputs"], vector["expected"], vector["tolerance"]
+    found = smooth.local_sensitivity_gnmax(given["votes"], given["num_teachers"], given["sigma"], given["order"])
+    assert found == pytest.approx(wanted["local_sensitivity"], rel=tolerance["rel"], abs=tolerance["abs"])
+
+
+@pytest.mark.parametrize(
+    ("sigma", "turning"),
+    [(1.5, [2.95, 2.78, 427.4]), (15, [4.87, 4.05, 4.76, 275.6]), (1500, [9.74, 8.88, 6.17, 4.06]),
+     (15000, [12.16, 11.30, 8.62, 6.43])],
+)  # fmt: skip
+def test_turning_points(sigma, turning):
+    found = [-smooth.log_q0(sigma, order) for order in (1.1, 2.5, 32, 250)[: len(turning)]]
+    assert found == pytest.approx(turning, abs=0.05)
+
+
+def neighbours(votes):
+    """All votes that differ by one teacher."""
+    for loser in range(len(votes)):
+        for winner in range(len(votes)):
+            if loser != winner and votes[loser] > 0:
+                other = list(votes)
+                other[loser] -= 1
+                other[winner] += 1
+                yield other
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 40), min_size=2, max_size=4).filter(any),
+    st.sampled_from([5.0, 10.0, 20.0]),
+    st.sampled_from([2.0, 5.0]),
+)
+def test_no_neighbour_changes_more_than_the_bound(votes, sigma, order):
+    assume(all(smooth.check_conditions(sigma, len(votes), order)))
+    teachers = sum(votes)
+    bound = smooth.local_sensitivity_gnmax(votes, teachers, sigma, order)
+    q = Mechanism("gnmax", sigma).log_q
+    here = smooth.rdp_at(q(np.array([votes], float)), sigma, order)[0]
+    for other in neighbours(votes):
+        there = smooth.rdp_at(q(np.array([other], float)), sigma, order)[0]
+        assert abs(there - here) <= bound[0] * (1 + 1e-6) + 1e-15
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 15), min_size=2, max_size=3).filter(any), st.sampled_from([5.0, 10.0]))
+def test_the_maximum_is_smooth(votes, sigma):
+    order, beta, teachers = 2.0, 0.2, sum(votes)
+    assume(all(smooth.check_conditions(sigma, len(votes), order)))
+    here = smooth.smooth_maximum(smooth.local_sensitivity_gnmax(votes, teachers, sigma, order), beta)
+    for other in neighbours(votes):
+        there = smooth.smooth_maximum(smooth.local_sensitivity_gnmax(other, teachers, sigma, order), beta)
+        assert here <= math.exp(beta) * there * (1 + 1e-6) + 1e-15
+
+
+@pytest.mark.parametrize("threshold", [2.0, 16.0, 50.0])
+def test_no_neighbour_changes_the_check_more_than_its_bound(threshold):
+    votes, teachers, scale, order = [20, 10, 0], 30, 2.0, 10.0
+    check = Mechanism("threshold", None, threshold, scale)
+    bound = smooth.local_sensitivity_threshold(votes, teachers, threshold, scale, order)
+    assert bound.shape == (teachers,)
+    here = query_costs([votes], check, (order,))[0, 0]
+    largest = max(abs(query_costs([other], check, (order,))[0, 0] - here) for other in neighbours(votes))
+    assert bound[0] == pytest.approx(largest)
+    far = [query_costs([[v, 0, 0]], check, (order,))[0, 0] for v in range(teachers + 1)]
+    assert max(bound) == pytest.approx(np.abs(np.diff(far)).max())
+
+
+def test_smoothing_discounts_what_is_far():
+    assert smooth.smooth_maximum([1.0, 2.0, 8.0], math.log(2)) == 2.0
+    assert smooth.smooth_maximum([1.0, 2.0, 8.0], math.log(4)) == 1.0
+
+
+def test_the_cost_of_a_release():
+    alpha, beta, sigma = 10.0, 0.04, 7.0
+    wanted = alpha * math.exp(0.08) / 49 + (-0.5 * math.log(1 - 0.8) + 0.4) / 9
+    assert smooth.release_cost(beta, sigma, alpha) == pytest.approx(wanted)
+    with pytest.raises(InputError, match=r"'beta' is 0\.05; at order 10 expected a number below 0\.05"):
+        smooth.release_cost(0.05, sigma, alpha)
+
+
+def test_a_release_is_noise_around_the_truth_and_repeats_by_its_seed():
+    votes, kind, order = np.array([[200, 30, 20]] * 30, float), Mechanism("gnmax", 40.0), 8.0
+    local = smooth.total_local_sensitivity(votes, kind, 250, order)
+    assert local == pytest.approx(30 * smooth.local_sensitivity_gnmax(votes[0], 250, 40.0, order))
+    rdp = float(query_costs(votes, kind, (order,)).sum())
+    found = [smooth.release(rdp, local, order, 1e-5, generator(seed, "test")) for seed in range(400)]
+    assert smooth.release(rdp, local, order, 1e-5, generator(7, "test")) == found[7]
+    first = found[0]
+    expected = rdp + first.cost + math.log(1e5) / (order - 1)
+    noise = (np.array([release.epsilon for release in found]) - expected) / first.standard_deviation
+    assert abs(noise.mean()) < 4 / math.sqrt(400)
+    assert noise.std() == pytest.approx(1, abs=0.15)
+    assert 0.3 / order <= first.beta <= 0.495 / order
+    fixed = smooth.release(rdp, local, order, 1e-5, generator(7, "test"), beta=0.04, sigma=9.0)
+    assert (fixed.beta, fixed.sigma, fixed.smooth_sensitivity) == (0.04, 9.0, smooth.smooth_maximum(local, 0.04))
+
+
+def test_confident_votes_release_what_was_answered():
+    votes, kind = np.array([[200, 30, 20], [100, 90, 60]], float), Mechanism("confident-gnmax", 40.0, 150.0, 50.0)
+    with pytest.raises(InputError, match="which queries were answered"):
+        smooth.total_local_sensitivity(votes, kind, 250, 8.0)
+    found = smooth.total_local_sensitivity(votes, kind, 250, 8.0, [1, 0])
+    checks = sum(smooth.local_sensitivity_threshold(row, 250, 150.0, 50.0, 8.0) for row in votes)
+    assert found == pytest.approx(checks + smooth.local_sensitivity_gnmax(votes[0], 250, 40.0, 8.0))
+    assert analyse(votes, kind, 1e-5, answered=[1, 0]).answered == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: smooth.total_local_sensitivity([[1, 2]], Mechanism("lnmax", 1.0), 3, 2.0), "lnmax is not known"),
+        (lambda: smooth.total_local_sensitivity([[1, 2]], Mechanism("gnmax", 9.0), 2, 2.0), "a query has more votes"),
+        (
+            lambda: smooth.total_local_sensitivity([[9] * 10], Mechanism("gnmax", 20.0), 90, 25.0),
+            "C5 and C6 do not hold",
+        ),
+        (lambda: smooth.local_sensitivity_gnmax([3], 3, 9.0, 2.0), "at least two classes"),
+        (lambda: smooth.local_sensitivity_threshold([9, 0], 3, 2.0, 1.0, 2.0), "'teachers' is 3, but a class has 9"),
+    ],
+)
+def test_what_cannot_be_released_is_named(make, says):
+    with pytest.raises(InputError, match=says):
+        make()
