@@ -30,8 +30,6 @@ def prv_epsilon(events: Sequence[Event], delta: float) -> float:
     Raises:
         InputError: the numbers are outside what the method resolves.
     """
-    from opacus.accountants import PRVAccountant
-
     history = []
     for event in events:
         if isinstance(event, PoissonGaussian) and event.steps:
@@ -40,8 +38,6 @@ def prv_epsilon(events: Sequence[Event], delta: float) -> float:
             history.append((event.effective_noise, 1.0, event.steps))
     if not history:
         return 0.0
-    accountant = PRVAccountant()
-    accountant.history = history
     rough = rdp_epsilon(events, delta)[0]
     error = float(np.clip(ERROR * rough, LEAST_ERROR, MOST_ERROR))
     # As Opacus will choose them: the range by the ε at a thousandth of δ, the width by the error over the steps.
@@ -49,6 +45,10 @@ def prv_epsilon(events: Sequence[Event], delta: float) -> float:
     steps = sum(count for _, _, count in history)
     if not widest / error * math.sqrt(steps * math.log(12_000 / delta) / 2) < LARGEST_MESH:
         raise InputError(f"the accountant prv cannot resolve an ε of about {rough:.3g} over {steps} steps; use pld")
+    from opacus.accountants import PRVAccountant
+
+    accountant = PRVAccountant()
+    accountant.history = history
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")

@@ -19,6 +19,7 @@ from fedasr.privacy.events import (
     PoissonGaussian,
     ZeroConcentrated,
 )
+from fedasr.privacy.sampled_gaussian import poisson_gaussian_rdp
 
 Floats = npt.NDArray[np.float64]
 Orders = tuple[float, ...]
@@ -80,14 +81,13 @@ def rdp_delta(events: Sequence[Event], epsilon: float, orders: Orders | None = N
 @lru_cache(maxsize=4096)
 def one_step(event: Event, orders: Orders) -> tuple[float, ...]:
     """Return the RDP of one step; the event is asked with ``steps`` zero, so that one answer serves any number."""
+    if isinstance(event, PoissonGaussian):
+        return tuple(poisson_gaussian_rdp(event.effective_noise, event.sampling_probability, orders).tolist())
     import dp_accounting
     from dp_accounting.rdp import RdpAccountant
 
     relation = dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
-    if isinstance(event, PoissonGaussian):
-        noise = dp_accounting.GaussianDpEvent(event.effective_noise)
-        described = dp_accounting.PoissonSampledDpEvent(event.sampling_probability, noise)
-    elif isinstance(event, FixedSizeGaussian):
+    if isinstance(event, FixedSizeGaussian):
         relation = dp_accounting.NeighboringRelation.REPLACE_ONE
         size, population = event.share
         noise = dp_accounting.GaussianDpEvent(event.effective_noise)

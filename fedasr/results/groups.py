@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,10 +94,20 @@ def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def name_groups(groups: Sequence[Group]) -> None:
-    """Label each group by the keys that differ, or by its runs' name where those are many and the names tell more."""
+    """Label each group by the keys that differ.
+
+    A sweep's folders carry better names; and so do the runs' own names where many keys differ.
+    """
     names = [{run.name for run in group.runs} for group in groups]
     named = [next(iter(found)) if len(found) == 1 else "" for found in names]
     keys = differing(groups)
+    variants = [{swept(run.path.name) for run in group.runs} for group in groups]
+    if len(groups) > 1 and all(len(found) == 1 and "" not in found for found in variants):
+        folders = [next(iter(found)) for found in variants]
+        if len(set(folders)) == len(groups):
+            for group, folder in zip(groups, folders, strict=True):
+                group.label = group.short = folder
+            return
     if len(groups) == 1:
         groups[0].label = groups[0].short = named[0] or "all runs"
     elif len(keys) > MOST_KEYS and all(named) and len(set(named)) == len(groups):
@@ -109,6 +120,12 @@ def name_groups(groups: Sequence[Group]) -> None:
         for group, row in zip(groups, values, strict=True):
             group.label = ", ".join(f"{key}={value}" for key, value in zip(keys, row, strict=True))
             group.short = ", ".join(row)
+
+
+def swept(folder: str) -> str:
+    """Return the label that a sweep gave to a run folder, empty where the name is none of a sweep's."""
+    found = re.fullmatch(r"(.+)-seed\d+", folder)
+    return found[1] if found else ""
 
 
 def differing(groups: Sequence[Group]) -> list[str]:

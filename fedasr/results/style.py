@@ -117,7 +117,7 @@ def name_lines(ax: Axes, ends: Sequence[tuple[float, float, str, str]], title: s
     """
     fig = ax.figure
     assert isinstance(fig, Figure)
-    longest = max((len(label) for _, _, label, _ in ends), default=0)
+    longest = max([len(title), *(len(label) for _, _, label, _ in ends)])
     if len(ends) > DIRECT_LABELS or longest > LONGEST_LABEL:
         columns = 1 if longest > LONGEST_LABEL else 2 if longest > LONGEST_LABEL // 2 else 4
         fig.set_figheight(fig.get_figheight() + 0.2 * (-(-len(ends) // columns) + bool(title)))

@@ -3,8 +3,9 @@
 Neighbours differ in one teacher, whose vote may go from any class to any other: two counts change by one. Every
 function takes many queries at once: ``votes`` of shape ``(queries, classes)``, and returns ``(queries, orders)``.
 
-The data-dependent bounds hold for these votes only. They say something about the data, and an ε computed from them
-must not be published before it is sanitised (``fedasr.privacy.pate.smooth``).
+The data-dependent bounds hold for these votes against any neighbour of theirs, in this direction. They say something
+about the data, and an ε computed from them must not be published before it is sanitised
+(``fedasr.privacy.pate.smooth``).
 """
 
 from __future__ import annotations

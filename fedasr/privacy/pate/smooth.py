@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtri_exp
 
 from fedasr.errors import InputError
-from fedasr.privacy.checks import count, positive
+from fedasr.privacy.checks import count, positive, within
 from fedasr.privacy.pate.analysis import Mechanism, answer_chances
 from fedasr.privacy.pate.mechanisms import Floats, gaussian_bound, log_q_gnmax, threshold_rdp
 
@@ -233,6 +233,7 @@ def total_local_sensitivity(
         InputError: the mechanism has no such analysis, its conditions do not hold, or ``answered`` is missing.
     """
     counts = np.atleast_2d(np.asarray(votes, float))
+    within("order", order, 1.0, np.inf, "a number above 1")
     if mechanism.name == "lnmax":
         raise InputError("the smooth sensitivity of lnmax is not known; use gnmax or confident-gnmax")
     if mechanism.has_threshold and mechanism.votes_on_labels and answered is None:

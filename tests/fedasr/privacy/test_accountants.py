@@ -247,14 +247,22 @@ def test_the_order_of_events_does_not_matter_to_the_loss_distribution():
     assert epsilon_of(events[::-1], 1e-6).epsilon == pytest.approx(epsilon_of(events, 1e-6).epsilon, rel=1e-9)
 
 
-@settings(max_examples=5, deadline=None)
-@given(st.floats(0.2, 10.0), st.floats(1e-3, 0.1), st.integers(1, 300), st.sampled_from([1e-8, 1e-5]), st.booleans())
-def test_calibrated_noise_never_exceeds_what_was_asked(epsilon, q, steps, delta, quick):
-    accountant = "rdp" if quick else "pld"
+def check_calibrated(epsilon, q, steps, delta, accountant):
     z = calibrate(lambda noise: [poisson(noise, q, steps)], epsilon, delta, accountant)
     assert epsilon_of([poisson(z, q, steps)], delta, accountant).epsilon <= epsilon
     # and is not wasteful: a thousandth less noise is too little
     assert epsilon_of([poisson(z * 0.999, q, steps)], delta, accountant).epsilon > epsilon
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.floats(0.2, 20.0), st.floats(1e-3, 0.2), st.integers(1, 1000), st.sampled_from([1e-8, 1e-5]))
+def test_calibrated_noise_never_exceeds_what_was_asked(epsilon, q, steps, delta):
+    check_calibrated(epsilon, q, steps, delta, "rdp")
+
+
+@pytest.mark.parametrize(("epsilon", "q", "steps"), [(0.3, 0.01, 200), (1.0, 0.05, 50), (3.0, 1.0, 10)])
+def test_nor_does_it_by_the_loss_distribution(epsilon, q, steps):
+    check_calibrated(epsilon, q, steps, 1e-6, "pld")
 
 
 def test_noise_is_calibrated_beside_what_was_spent():

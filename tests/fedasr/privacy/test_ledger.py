@@ -140,14 +140,14 @@ def run(ledger, budget, rounds, start=1):
 
 
 def test_the_budget_stops_in_time_and_not_before():
-    for accountant in ("pld", "rdp"):
+    for accountant, epsilon in (("pld", 1.5), ("rdp", 8.0)):
         ledger = Ledger(accountant)
-        budget = Budget(2.0, 1e-5)
+        budget = Budget(epsilon, 1e-5)
         room = ledger.room(budget, ROUND)
         ran = run(ledger, budget, 10_000)
-        assert ran == room
-        assert ledger.epsilon(1e-5, "user") <= 2.0
-        assert epsilon_of([ROUND.times(ran + 1)], 1e-5, accountant).epsilon > 2.0
+        assert ran == room > 10
+        assert ledger.epsilon(1e-5, "user") <= epsilon
+        assert epsilon_of([ROUND.times(ran + 1)], 1e-5, accountant).epsilon > epsilon
         assert ledger.room(budget, ROUND) == 0
 
 

@@ -200,3 +200,17 @@ def test_seeds_that_meet_nowhere_get_an_even_grid(tmp_path):
     runs = [make_run(tmp_path / str(seed), seed=seed, rounds=5, audio_seconds=[10.0 + seed] * 5) for seed in range(3)]
     at = curves(runs, x="audio_seconds")["audio_seconds"]
     np.testing.assert_allclose(at, np.linspace(12, 50, 5))
+
+
+def test_a_sweep_has_named_its_groups_already(tmp_path):
+    for label, selection in (("plain", "uniform"), ("busy", "activity")):
+        for seed in (0, 1):
+            make_run(tmp_path / f"{label}-seed{seed}", seed=seed, selection=selection)
+    folders = sorted(tmp_path.iterdir())
+    assert [group.label for group in group_runs(folders)] == ["busy", "plain"]
+    # One folder that no sweep named, and the config says what differs.
+    other = make_run(tmp_path / "another", seed=2, selection="uniform")
+    assert {group.label for group in group_runs([*folders, other])} == {
+        "selection.name=uniform",
+        "selection.name=activity",
+    }
