@@ -16,7 +16,7 @@ CHUNK = 64
 MOST_TERMS = 1024
 NEGLIGIBLE = 30.0
 """A term that is e^−30 of the sum, and falling, ends the series."""
-ROUNDING = 1e-13
+ROUNDING = 1e-12
 """What ln A may be short of by rounding: near A = 1 it is the logarithm of a sum of many terms that is almost one."""
 
 

@@ -128,10 +128,20 @@ def scaled(
 
 def layer_norm(layer: nn.LayerNorm, watch: Watch, x: torch.Tensor) -> torch.Tensor:
     """Run layer normalisation over the last dimensions."""
-    normal = F.layer_norm(x, layer.normalized_shape, None, None, layer.eps)
-    entries = layer.weight.numel()
     bias = cast("torch.Tensor | None", layer.bias)
-    return scaled(normal, layer.weight, bias, watch, lambda g: g.reshape(g.shape[0], -1, entries).sum(1))
+    y, mean, scale = torch.native_layer_norm(x, layer.normalized_shape, layer.weight, bias, layer.eps)
+    inputs, mean, scale = x.detach(), mean.detach(), scale.detach()
+    entries = layer.weight.numel()
+
+    def terms(gradient: torch.Tensor) -> dict[str, Term]:
+        # The normalised values once more: cheaper than keeping them, since autograd keeps what they come from anyway.
+        weighted = (inputs - mean).mul_(scale).mul_(gradient)
+        found: dict[str, Term] = {"weight": Direct(weighted.view(len(x), -1, entries).sum(1))}
+        if bias is not None:
+            found["bias"] = Direct(gradient.reshape(len(x), -1, entries).sum(1))
+        return found
+
+    return watch(y, terms)
 
 
 def frame_group_norm(layer: FrameGroupNorm, watch: Watch, x: torch.Tensor) -> torch.Tensor:

@@ -136,6 +136,9 @@ def local_sensitivity_gnmax(votes: npt.ArrayLike, teachers: int, sigma: float, o
     found = np.full(teachers, float(local_sensitivity_at(q1, sigma, len(counts), order)))
     if not q1 <= path[0] <= q0:
         found[: len(path)] = local_sensitivity_at(np.array(path), sigma, len(counts), order)
+    if q > q0 and path[0] > q0 and counts[1] == 0:
+        # All teachers agree, and still do not reach q₀: no change of votes leads any nearer to it.
+        found[len(path) :] = found[len(path) - 1]
     return found
 
 

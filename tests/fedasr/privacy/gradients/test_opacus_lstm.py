@@ -10,6 +10,7 @@ from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from tests.fedasr.privacy.gradients.references import one_by_one, relative
 
 pytest.importorskip("opacus")
+pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook")
 
 
 class Net(nn.Module):
