@@ -213,13 +213,16 @@ class Books:
         for name in names or layer.indices:
             self._expected[layer.indices[name]] += 1
 
+        waiting = [make]  # it holds the layer's inputs: once used it goes, as what autograd kept goes
+
         def arrived(gradient: torch.Tensor) -> None:
-            for name, term in make(gradient).items():
+            for name, term in waiting.pop()(gradient).items():
                 index = layer.indices[name]
                 self._parts[index].append(term)
                 if len(self._parts[index]) == self._expected[index]:
                     self._measure(index)  # now, so that what is no longer needed goes
 
+        del make
         output.register_hook(arrived)  # type: ignore[no-untyped-call]
         return output
 
