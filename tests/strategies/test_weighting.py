@@ -56,7 +56,9 @@ def test_unknown_probabilities_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "selector", [Uniform(), Activity(), Activity(exponent=0.5), Activity(replacement=True)], ids=str
+    "selector",
+    [Uniform(), Activity(), Activity(exponent=0.5), Activity(replacement=True)],
+    ids=["uniform", "activity", "tempered", "with replacement"],
 )
 def test_inverse_probability_is_unbiased_through_the_aggregate(selector: Selector) -> None:
     """Horvitz and Thompson 1952: over many rounds the mean update is the population's, whoever is selected."""

@@ -73,22 +73,26 @@ def run(
     batch, time, width = gates.shape
     n = width // 4
     hidden, cells = gates.new_empty(batch, time, n), gates.new_empty(batch, time, n)
-    across = weight.t()
-    inputs, forgets, candidates, outputs = (part.unbind(1) for part in gates.view(batch, time, 4, n).unbind(2))
-    both, frames = gates[..., : 2 * n].unbind(1), gates.unbind(1)
-    h, c = h0, c0
-    for frame, pair, i, f, g, o, h_now, c_now in zip(
-        frames, both, inputs, forgets, candidates, outputs, hidden.unbind(1), cells.unbind(1), strict=True
+    # Every operation in the loop costs more to call than to compute, so there are as few as can be. One sigmoid does for
+    # all gates, since tanh(x) = 2 sigmoid(2x) - 1 and the candidates' share can be doubled beforehand; and with -h and -c
+    # in place of h and c the cell takes two operations: -c = f (-c') + i - 2 i s, where s is the candidate's sigmoid.
+    across = weight.clone()
+    across[2 * n : 3 * n].mul_(2)
+    across = across.t()
+    all_inputs, all_forgets, all_candidates, all_outputs = gates.view(batch, time, 4, n).unbind(2)
+    all_candidates.mul_(2)
+    h, c = -h0, -c0
+    for frame, i, f, s, o, h_now, c_now in zip(
+        *(x.unbind(1) for x in (gates, all_inputs, all_forgets, all_candidates, all_outputs, hidden, cells)),
+        strict=True,
     ):
-        frame.addmm_(h, across)
-        pair.sigmoid_()
-        g.tanh_()
-        o.sigmoid_()
-        torch.mul(i, g, out=c_now)
-        c_now.addcmul_(f, c)
-        torch.tanh(c_now, out=h_now)
-        h_now.mul_(o)
+        frame.addmm_(h, across, alpha=-1).sigmoid_()
+        torch.addcmul(i, i, s, value=-2, out=c_now).addcmul_(f, c)
+        torch.tanh(c_now, out=h_now).mul_(o)
         h, c = h_now, c_now
+    hidden.neg_()
+    cells.neg_()
+    all_candidates.mul_(2).sub_(1)
     return States(gates, hidden, cells, c0)
 
 
@@ -116,16 +120,15 @@ def run_back(
     batch, time, n = cells.shape
     i, f, g, o = gates.view(batch, time, 4, n).unbind(2)
     squashed = cells.tanh()
-    into_cell = o * (1 - squashed * squashed)
+    into_cell = torch.addcmul(o, o * squashed, squashed, value=-1)
     # What turns the cell's gradient into those of the three gates that feed it, and the hidden state's into the fourth.
-    slopes = torch.empty_like(gates)
+    slopes = torch.addcmul(gates, gates, gates, value=-1)
     of_input, of_forget, of_candidate, of_output = slopes.view(batch, time, 4, n).unbind(2)
-    torch.mul(i - i * i, g, out=of_input)
-    torch.mul((f - f * f)[:, 1:], cells[:, :-1], out=of_forget[:, 1:])
-    if time:
-        torch.mul((f - f * f)[:, 0], c0, out=of_forget[:, 0])
-    torch.addcmul(i, i, g * g, value=-1, out=of_candidate)
-    torch.mul(o - o * o, squashed, out=of_output)
+    of_input.mul_(g)
+    of_forget[:, 1:].mul_(cells[:, :-1])
+    of_forget[:, :1].mul_(c0.unsqueeze(1))
+    torch.addcmul(i, i * g, g, value=-1, out=of_candidate)
+    of_output.mul_(squashed)
     deltas = slopes.unbind(1)
     three, last = slopes.view(batch, time, 4, n)[:, :, :3].unbind(1), of_output.unbind(1)
     grad_h, grad_c = grad_hidden.new_zeros(batch, n), grad_hidden.new_zeros(batch, n)
