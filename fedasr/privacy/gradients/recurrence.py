@@ -73,8 +73,8 @@ def run(
     batch, time, width = gates.shape
     n = width // 4
     hidden, cells = gates.new_empty(batch, time, n), gates.new_empty(batch, time, n)
-    # Every operation in the loop costs more to call than to compute, so there are as few as can be. One sigmoid does for
-    # all gates, since tanh(x) = 2 sigmoid(2x) - 1 and the candidates' share can be doubled beforehand; and with -h and -c
+    # An operation in the loop costs more to call than to compute, so there are as few as can be. One sigmoid does for
+    # all gates, since tanh(x) = 2 sigmoid(2x) - 1 and the candidates' share can be doubled beforehand. With -h and -c
     # in place of h and c the cell takes two operations: -c = f (-c') + i - 2 i s, where s is the candidate's sigmoid.
     across = weight.clone()
     across[2 * n : 3 * n].mul_(2)
