@@ -121,16 +121,17 @@ class Rounds:
         result.bytes_down = content_bytes(content) * len(selection.clients)
         messages = self.messages("train", round, content, clients)
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients, strict=True)}
-        rows: dict[int, dict[str, Any]] = {}
+        replied: dict[int, dict[str, Any]] = {}
         fold = UpdateFold(result.mean.rule, weighting, None if self.nodes is None else by_node)
         costs = roster.seconds[clients].tolist()
         for reply in self.added_up(messages, Reduction(fold, result.mean.sum), costs):
             client = by_node[reply.metadata.src_node_id]
-            rows[client] = self.accept(reply, client, result)
+            replied[client] = self.accept(reply, client, result)
         duration = cohort.duration()
+        rows: dict[int, dict[str, Any]] = {}  # in the order of the messages: replies may come in any
         for client in clients:
-            if client not in rows:
-                rows[client] = failed_row("no reply")
+            rows[client] = replied.get(client) or failed_row("no reply")
+            if client not in replied:
                 result.failures.append(f"client {self.partition.names[client]}: no reply")
             rows[client]["duration_s"] = duration.get(client, float("nan"))
         if closing is not None:

@@ -207,7 +207,7 @@ def check_checkpoint(found: checkpoint.Checkpoint, run: Experiment, folder: RunF
         layout.flatten(found.weights, np.empty(layout.size, np.float32))
     except ValueError as error:
         raise InputError(f"does not fit the model: {error}; {advice}", where=str(file)) from None
-    for name in ("totals", "last", "population", "journals"):
+    for name in ("totals", "last", "population", "privacy", "journals"):
         if not isinstance(found.facts.get(name), dict):
             raise InputError(f"is a damaged checkpoint (it has no '{name}'); {advice}", where=str(file))
     if not 0 <= found.round <= run.config.rounds:

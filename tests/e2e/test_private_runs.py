@@ -127,8 +127,8 @@ def test_epsilon_at_a_stated_population_stands_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"selection__name": "oort"}, "'oort' chooses by the losses of devices"),
-        ({"selection__name": "activity"}, "'activity' chooses by how much devices hold"),
+        ({"selection__name": "oort"}, "'selection.name' is 'oort', which chooses by the losses of devices"),
+        ({"selection__name": "activity"}, "'selection.name' is 'activity', which chooses by how much devices hold"),
         ({"strategy__weighting": "examples"}, "'strategy.weighting' is 'examples'"),
         ({"privacy__noise_multiplier": None}, "set 'privacy.noise_multiplier', or 'privacy.epsilon'"),
         ({"privacy__unit": "none"}, "'privacy.unit' is 'none'"),

@@ -58,7 +58,7 @@ def test_wide_windows_and_large_counts_keep_all():
 
 def test_counts_go_into_the_roster():
     stream = by_hand(keep="window", window=2)
-    roster = Roster.of(stream.partition, stream.durations)
+    roster = Roster.from_counts(stream.partition.counts, stream.partition.seconds(stream.durations))
     assert roster.selectable.tolist() == [0, 1]
     roster.store(*stream.counts(2))
     assert roster.seconds.tolist() == [4, 16 + 32 + 64, 0]
