@@ -7,12 +7,15 @@ import time
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients.speech import find_device
+from clients.account import RECORD
+from clients.mods.device_noise import device_noise
+from clients.private_training import train_privately
+from clients.speech import Device, find_device
 from clients.trainer import evaluate_globally, global_loss, train
 from fedasr.runtime.answering import AnsweringApp
 from fedasr.runtime.flower_compat import array_record, arrays_of, values_of
 
-app = ClientApp()
+app = ClientApp(mods=[device_noise])
 flower_app = AnsweringApp(app)
 """The same for Flower's own runtimes: a failure is answered, not raised."""
 
@@ -22,6 +25,8 @@ def train_action(message: Message, context: Context) -> Message:
     """Train on the device's speech; reply with the new weights and what was done."""
     started = time.perf_counter()
     device = find_device(message, context)
+    if device.experiment.config.privacy.unit == "example":
+        return private_reply(device, message, context, started)
     arrays, result, skipped = train(device, arrays_of(message))
     metrics = MetricRecord(
         {
@@ -36,6 +41,23 @@ def train_action(message: Message, context: Context) -> Message:
         }
     )
     return Message(RecordDict({"arrays": array_record(arrays), "metrics": metrics}), reply_to=message)
+
+
+def private_reply(device: Device, message: Message, context: Context, started: float) -> Message:
+    """Train with DP-SGD and reply with nothing but what it protects, or that the device's budget is spent."""
+    done = train_privately(device, arrays_of(message), context)
+    metrics = MetricRecord(
+        {
+            "num-examples": len(device.rows),
+            "audio-milliseconds": round(1000 * float(device.seconds.sum(dtype="float64"))),
+            "steps": done.steps,
+            "seconds": time.perf_counter() - started,
+        }
+    )
+    content = RecordDict({"metrics": metrics, RECORD: done.statement})
+    if done.arrays is not None:
+        content["arrays"] = array_record(done.arrays)
+    return Message(content, reply_to=message)
 
 
 @app.evaluate()

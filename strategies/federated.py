@@ -11,6 +11,7 @@ import numpy.typing as npt
 from flwr.serverapp import Grid
 
 from fedasr.evaluation.evaluator import Evaluation
+from fedasr.errors import InputError
 from fedasr.experiment import Experiment, as_json
 from fedasr.models.weights import Layout, save_weights, sha256
 from fedasr.runtime import checkpoint, client_states
@@ -22,10 +23,10 @@ from strategies.aggregation.server_optimizers import make_optimizer
 from strategies.evaluations import Evaluations
 from strategies.nodes import node_ids
 from strategies.population import Population
+from strategies.privacy.factory import make_mechanism
 from strategies.rounds import RoundResult, Rounds
 from strategies.selection import Feedback
 from strategies.selection.base import Floats, Ids
-from strategies.user_level import UserLevel
 
 TABLES_EVERY_SECONDS = 20.0
 """How often the Parquet tables are brought up to date, so that a notebook can follow a run."""
@@ -56,7 +57,7 @@ class Federation:
         self.population = Population(experiment, message_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, len(self.population))
         self.asked_bytes = 0
-        self.privacy = UserLevel(self.config, self.layout) if self.config.privacy.unit == "user" else None
+        self.privacy = make_mechanism(self.config, self.layout, len(self.population))
         self.round = 0
         self.totals: dict[str, float] = {"updates": 0, "bytes_up": 0, "bytes_down": 0, "wall_seconds": 0.0}
         self.last: dict[str, Any] = {}
@@ -101,20 +102,17 @@ class Federation:
         waited = self.population.begin(round)
         roster, privacy = self.population.roster, self.privacy
         selectable = len(roster.selectable)
-        if privacy is not None and not privacy.affords(round, selectable):
-            self.last["stopped"] = (
-                f"the privacy budget, ε = {config.privacy.epsilon:g}, is spent after {self.round} rounds"
-            )
+        stopped = privacy.stop(round, roster)
+        if stopped is not None:
+            self.last["stopped"] = stopped
             return False
         cohort = self.population.choose(round, waited)
-        result = self.rounds.train(round, self.weights, cohort, roster, None if privacy is None else privacy.clip())
-        rate = learning_rate(config.strategy, round, config.rounds)
-        if privacy is not None:
-            privacy.charge(round, selectable)
-            update = privacy.release(result.mean, round, selectable)
+        result = self.rounds.train(round, self.weights, cohort, roster, privacy.clip())
+        update = privacy.release(result, round, selectable)
+        if update is not None:
+            rate = learning_rate(config.strategy, round, config.rounds)
             self.weights = self.optimizer.step(self.weights, update, round, rate)
-        elif result.mean.updates:
-            self.weights = self.optimizer.step(self.weights, result.mean.mean(), round, rate)
+        roster.retire(privacy.retired)
         self.observe(round, result)
         row = self.row(round, result)
         row["simulated_seconds"] = cohort.seconds
@@ -126,8 +124,7 @@ class Federation:
         if self.evaluations.due(round):
             found = self.evaluate(round)
             row.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
-            if privacy is not None:
-                row["epsilon"] = privacy.epsilon()
+            row["epsilon"] = privacy.epsilon()
             self.last.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
         row["wall_seconds"] = time.perf_counter() - started
         self.folder.append("rounds", [row])
@@ -200,22 +197,34 @@ class Federation:
                     "totals": spent,
                     "last": self.last,
                     "population": self.population.state_dict(),
-                    "privacy": {} if self.privacy is None else self.privacy.state_dict(),
+                    "privacy": self.privacy.state_dict(),
                     "journals": self.folder.positions(),
                 },
+                self.privacy.arrays(),
             ),
         )
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint.
+
+        Raises:
+            InputError: the clients keep privacy accounts that are not in it.
+        """
+        if self.config.privacy.unit == "example" and found.round and not client_states.kept_by(self.grid):
+            raise InputError(
+                "cannot be resumed in this runtime: the devices' privacy accounts are not in its checkpoint, and what"
+                " they have spent would be forgotten; start anew in another folder, or use runtime.name=local",
+                where=str(self.folder.path),
+            )
         self.round = found.round
         self.weights = self.layout.flatten(found.weights, np.empty(self.layout.size, np.float32))
         self.optimizer.state = dict(found.optimizer)
         self.totals = dict(found.facts["totals"])
         self.last = dict(found.facts["last"])
         self.population.load_state_dict(found.facts["population"], found.round)
-        if self.privacy is not None:
-            self.privacy.load_state_dict(found.facts["privacy"])
+        self.privacy.load_state_dict(found.facts["privacy"])
+        self.privacy.load_arrays(found.columns)
+        self.population.roster.retire(self.privacy.retired)
         client_states.load(self.grid, found.states)
         self.folder.rewind(found.facts["journals"])
         # The roster's memory of who took part is what the journal says.
@@ -232,8 +241,9 @@ class Federation:
         wall = self.totals["wall_seconds"] + time.perf_counter() - self.started
         save_weights(self.folder.path / "model.safetensors", arrays)
         self.experiment.tokenizer.save(self.folder.path / "tokenizer.json")
-        if self.privacy is not None:
-            write_json(self.folder.path / "privacy.json", self.privacy.document())
+        document = self.privacy.document()
+        if document is not None:
+            write_json(self.folder.path / "privacy.json", document)
         write_json(self.folder.path / "summary.json", self.summary(status, arrays, wall))
         return status
 
@@ -255,8 +265,8 @@ class Federation:
             "bytes_down": int(self.totals["bytes_down"]),
             "parameters": self.layout.size,
             "model_sha256": sha256(arrays),
-            "epsilon": None if self.privacy is None else self.privacy.epsilon(),
-            "delta": None if self.privacy is None else self.config.privacy.delta,
+            "epsilon": self.privacy.epsilon(),
+            "delta": None if self.config.privacy.unit == "none" else self.config.privacy.delta,
             "clients": len(self.population),
             "utterances_skipped": self.experiment.skipped + sum(self.skipped.values()),
             **{key: value for key, value in self.last.items() if key.startswith("initial_") or key == "stopped"},

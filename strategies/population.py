@@ -74,6 +74,8 @@ class Population:
     def begin(self, round: int) -> float:
         """Bring what is stored and who is there up to a round; return the simulated seconds until somebody was there.
 
+        Where all have retired nobody is waited for.
+
         Raises:
             RunFailed: nobody ever is.
         """
@@ -85,8 +87,9 @@ class Population:
             return 0.0
         waited = 0.0
         self.roster.attend(self.clock.available())
-        if not len(self.roster.selectable):
-            waited = self.clock.wait(self.roster.utterances > 0)
+        wanted = (self.roster.utterances > 0) & ~self.roster.retired
+        if not len(self.roster.selectable) and wanted.any():
+            waited = self.clock.wait(wanted)
             self.roster.attend(self.clock.available())
         return waited
 

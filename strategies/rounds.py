@@ -15,9 +15,9 @@ from fedasr.data.partition import Partition
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError, RunFailed
 from fedasr.models.weights import Layout, Vector
+from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.executors import BAD_INPUT, Reduction
 from fedasr.runtime.flower_compat import array_record, content_bytes, values_of
-from strategies.aggregation.clipping import Clip
 from strategies.aggregation.exact_mean import ExactMean
 from strategies.aggregation.folding import UpdateFold
 from strategies.aggregation.weighting import Weighting, weighting_of
@@ -43,6 +43,8 @@ class RoundResult:
     bytes_down: int = 0
     norm: float = 0.0
     """largest L2 norm of an update"""
+    statements: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """client → what it says of its own privacy account, where it keeps one"""
 
     @property
     def train_loss(self) -> float:
@@ -178,6 +180,10 @@ class Rounds:
             return failed_row(first)
         metrics, folded = values_of(reply, "metrics"), values_of(reply, "folded")
         result.bytes_up += folded["bytes"]
+        if "privacy" in reply.content:
+            result.statements[client] = values_of(reply, "privacy")
+        if "absent" in folded:
+            return {**failed_row("its privacy budget is spent", "spent"), "bytes_up": folded["bytes"]}
         if "refused" in folded:
             reason = f"client {client}: {folded['refused']}"
             result.failures.append(f"{reason} ({self.partition.names[client]})")
@@ -190,14 +196,15 @@ class Rounds:
         return {
             "examples": examples,
             "audio_seconds": seconds,
-            "train_loss": float(metrics["train-loss"]),
-            "loss_square": float(metrics["loss-square"]),
+            "train_loss": float(metrics.get("train-loss", "nan")),
+            "loss_square": float(metrics.get("loss-square", "nan")),
             "bytes_up": folded["bytes"],
             "status": "ok",
-            "skipped": int(metrics["skipped"]),
+            "skipped": int(metrics.get("skipped", 0)),
             "seconds": float(metrics["seconds"]),
             "duration_s": float("nan"),
             "reason": None,
+            "epsilon": result.statements.get(client, {}).get("epsilon"),
         }
 
     def evaluate(self, round: int, weights: Vector, clients: list[int]) -> tuple[float, int]:

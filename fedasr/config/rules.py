@@ -50,8 +50,14 @@ def check_combinations(config: Config, where: str) -> None:
         refuse("'model.channels' and 'model.strides' must be lists of integers of at least 1")
     if model.kernel % 2 == 0 or model.conformer.kernel % 2 == 0:
         refuse("'model.kernel' and 'model.conformer.kernel' must be odd, so that frames stay aligned")
-    if model.name == "ctc-conformer" and model.hidden % model.conformer.heads:
+    conformer = model.name == "ctc-conformer" or (model.encoder == "conformer" and model.name != "las")
+    if conformer and model.hidden % model.conformer.heads:
         refuse(f"'model.conformer.heads' is {model.conformer.heads}; it must divide 'model.hidden' ({model.hidden})")
+    speller = model.speller
+    if model.name in ("las", "hybrid") and speller.hidden % speller.heads:
+        refuse(f"'model.speller.heads' is {speller.heads}; it must divide 'model.speller.hidden' ({speller.hidden})")
+    if model.name == "las" and model.encoder != "blstm":
+        refuse(f"'model.encoder' is '{model.encoder}', but the listener of 'las' is a pyramid of BLSTM; leave it out")
     if config.evaluate.deciles and not config.evaluate.held_out:
         refuse("'evaluate.deciles' needs speech that no client trains on: set 'evaluate.held_out', for example to 0.1")
     if config.strategy.name == "fedprox" and config.client.proximal == 0:
@@ -78,10 +84,82 @@ def check_privacy(config: Config, where: str) -> None:
     if privacy.unit == "none":
         for item in fields(PrivacyConfig):
             if getattr(privacy, item.name) != getattr(PrivacyConfig(), item.name):
-                refuse(f"'privacy.{item.name}' is set but 'privacy.unit' is 'none'; set privacy.unit=user")
+                refuse(f"'privacy.{item.name}' is set but 'privacy.unit' is 'none'; set privacy.unit=user or example")
         return
     if privacy.noise_multiplier is None and privacy.epsilon is None:
         refuse(f"'privacy.unit' is '{privacy.unit}': set 'privacy.noise_multiplier', or 'privacy.epsilon' to find it")
+    if config.model.alphabet == "auto" and config.init_from is None:
+        refuse(
+            f"'privacy.unit' is '{privacy.unit}' but 'model.alphabet' is 'auto', which tells what characters occur in"
+            " the transcripts; list them after 'chars:', or choose latin or arabic"
+        )
+    if privacy.unit == "example":
+        check_example_level(config, where)
+        return
+    check_user_level(config, where)
+
+
+def check_example_level(config: Config, where: str) -> None:
+    """Raise where something else than what DP-SGD protects would leave the devices, or a key would not be read.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+
+    def refuse(message: str) -> None:
+        raise InputError(message, where=where)
+
+    privacy = config.privacy
+    if config.selection.name in ("oort", "afl", "power-of-choice"):
+        refuse(
+            f"'privacy.unit' is 'example' but 'selection.name' is '{config.selection.name}', for which devices would"
+            " have to tell their losses; choose another selection"
+        )
+    if config.evaluate.client_side:
+        refuse(
+            f"'privacy.unit' is 'example' but 'evaluate.client_side' is {config.evaluate.client_side}, for which"
+            " devices would have to tell their error rates; set evaluate.client_side=0"
+        )
+    if config.client.batch_seconds is not None:
+        refuse(
+            "'privacy.unit' is 'example' and draws utterances, not seconds; set 'client.batch_size' instead of"
+            " 'client.batch_seconds'"
+        )
+    if privacy.clipping == "adaptive":
+        refuse("'privacy.clipping' is 'adaptive' but 'privacy.unit' is 'example'; choose flat, per-layer or automatic")
+    unread(privacy, ("quantile", "quantile_rate", "public_activity", "population", "cohort", "noise_at"), where)
+
+
+def check_user_level(config: Config, where: str) -> None:
+    """Raise where a user's weight in a round is not bounded, or a key would not be read.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+
+    def refuse(message: str) -> None:
+        raise InputError(message, where=where)
+
+    privacy = config.privacy
+    unread(privacy, ("micro_batches", "noise_decay", "physical_batch"), where)
+    if privacy.clipping == "automatic":
+        refuse("'privacy.clipping' is 'automatic' but 'privacy.unit' is 'user'; choose flat, per-layer or adaptive")
+    if privacy.noise_at == "server":
+        unread(privacy, ("participations",), where)
+    else:
+        unread(privacy, ("public_activity", "population", "cohort"), where)
+        if privacy.clipping == "adaptive":
+            refuse("'privacy.clipping' is 'adaptive' but 'privacy.noise_at' is 'device'; choose flat or per-layer")
+        if config.selection.name in ("oort", "afl", "power-of-choice"):
+            refuse(
+                f"'privacy.noise_at' is 'device' but 'selection.name' is '{config.selection.name}', for which devices"
+                " would have to tell their losses; choose another selection"
+            )
+        if config.evaluate.client_side:
+            refuse(
+                f"'privacy.noise_at' is 'device' but 'evaluate.client_side' is {config.evaluate.client_side}, for which"
+                " devices would have to tell their error rates; set evaluate.client_side=0"
+            )
     if privacy.cohort is not None and privacy.population is None:
         refuse("'privacy.cohort' is set but 'privacy.population' is not; say how large the population would be")
     if config.strategy.weighting != "uniform":
@@ -98,6 +176,20 @@ def check_privacy(config: Config, where: str) -> None:
             f"'privacy.noise_multiplier' is {privacy.noise_multiplier}, too much for 'privacy.clipping: adaptive' with"
             f" {config.selection.clients_per_round} clients per round; it must be below a tenth of the cohort"
         )
+
+
+def unread(privacy: PrivacyConfig, names: tuple[str, ...], where: str) -> None:
+    """Raise where a key is set that a private run of this kind does not read.
+
+    Raises:
+        InputError: naming the key.
+    """
+    for name in names:
+        if getattr(privacy, name) != getattr(PrivacyConfig(), name):
+            kind = f"'privacy.unit' is '{privacy.unit}'"
+            if privacy.unit == "user":
+                kind += f" and 'privacy.noise_at' is '{privacy.noise_at}'"
+            raise InputError(f"'privacy.{name}' is set but {kind}, which reads none; leave it out", where=where)
 
 
 def check_selection(config: Config, where: str) -> None:

@@ -151,7 +151,7 @@ class DataConfig:
 
 @dataclass
 class ConformerConfig:
-    """What only `ctc-conformer` reads."""
+    """What only `ctc-conformer` and encoder `conformer` read."""
 
     heads: int = key(4, "attention heads; must divide `model.hidden`", low=1)
     feedforward: int = key(4, "width of the feed-forward modules as a multiple of `model.hidden`", low=1)
@@ -159,23 +159,49 @@ class ConformerConfig:
 
 
 @dataclass
-class ModelConfig:
-    """The recogniser."""
+class SpellerConfig:
+    """The attention decoder of `las` and `hybrid`."""
 
-    name: str = key("ctc", "the model family", choices=("ctc", "ctc-conformer"))
+    hidden: int = key(128, "width of the token embedding, the LSTM and the attention", low=1)
+    heads: int = key(4, "attention heads; must divide `model.speller.hidden`", low=1)
+    label_smoothing: float = key(
+        0.1, "share of each target that is spread over all characters in training", low=0, high=0.9
+    )
+
+
+@dataclass
+class TransducerConfig:
+    """The prediction and joint networks of `rnnt`."""
+
+    prediction: int = key(128, "width of the token embedding and of the prediction LSTM", low=1)
+    joint: int = key(128, "width of the joint network", low=1)
+
+
+@dataclass
+class ModelConfig:
+    """The recogniser; see `docs/models.md`."""
+
+    name: str = key(
+        "ctc",
+        "the model family: ctc; ctc-conformer; las: a pyramid of BLSTM layers that listens, and an attention speller;"
+        " hybrid: CTC and a speller on one encoder; rnnt: RNN transducer",
+        choices=("ctc", "ctc-conformer", "las", "hybrid", "rnnt"),
+    )
     encoder: str = key(
         "blstm",
-        "encoder of `ctc`: recurrent, or dilated depth-wise convolutions",
-        choices=("lstm", "blstm", "dsconv"),
+        "encoder of `ctc`, `hybrid` and `rnnt`: recurrent, dilated depth-wise convolutions, or Conformer",
+        choices=("lstm", "blstm", "dsconv", "conformer"),
     )
     channels: list[int] = key(
         lambda: [64, 96], "channels of the subsampling convolutions, one per layer; each halves the frame rate"
     )
     strides: list[int] = key(lambda: [2, 2], "stride of each subsampling convolution (1 keeps the frame rate)")
     hidden: int = key(128, "width of the encoder (per direction for blstm)", low=1)
-    layers: int = key(1, "encoder layers", low=1)
+    layers: int = key(1, "encoder layers; each of `las` halves the frame rate", low=1)
     kernel: int = key(9, "kernel of the dsconv encoder in frames; odd", low=3)
-    dropout: float = key(0.0, "dropout in the encoder", low=0, high=0.95)
+    dropout: float = key(
+        0.0, "dropout in the encoder and of what the decoders of las, hybrid, rnnt read", low=0, high=0.95
+    )
     norm: str = key("layer", "normalisation after each block (never BatchNorm)", choices=("layer", "group", "none"))
     alphabet: str = key(
         "latin",
@@ -183,7 +209,12 @@ class ModelConfig:
         " devices that would reveal which characters occur), or the characters themselves after `chars:`",
     )
     lowercase: bool = key(True, "lower-case transcripts before they are encoded")
-    conformer: ConformerConfig = part(ConformerConfig, "what only ctc-conformer reads")
+    ctc_weight: float = key(
+        0.3, "`hybrid`: share of CTC in the loss and in joint decoding; the rest is attention's", low=0, high=1
+    )
+    conformer: ConformerConfig = part(ConformerConfig, "what only ctc-conformer and encoder conformer read")
+    speller: SpellerConfig = part(SpellerConfig, "the attention decoder of las and hybrid")
+    transducer: TransducerConfig = part(TransducerConfig, "the prediction and joint networks of rnnt")
 
 
 @dataclass
@@ -394,27 +425,59 @@ class PrivacyConfig:
 
     unit: str = key(
         "none",
-        "whose presence is hidden: none; user: all that a device holds, by clipping whole updates and noise on the"
-        " server (central DP: the server sees each update)",
-        choices=("none", "user"),
+        "whose presence is hidden: none; example: one utterance, by DP-SGD on each device, also from the server; user:"
+        " all that a device holds, by clipping whole updates and noise where `noise_at` says",
+        choices=("none", "example", "user"),
+    )
+    noise_at: str = key(
+        "server",
+        "`user`: server: on the sum, by a server that is trusted with each update (central DP); device: on each update"
+        " before it is sent, which protects from the server too (local DP)",
+        choices=("server", "device"),
     )
     noise_multiplier: float | None = key(
         None, "standard deviation of the noise in clip norms; absent: found from `epsilon`, for the whole run", above=0
     )
     epsilon: float | None = key(
-        None, "what the run may spend; it ends before a round that would exceed it; absent: no bound", above=0
+        None,
+        "what may be spent, by the run or, with noise on the devices, by each of them; the run ends, and no device is"
+        " selected, before a round that would exceed it; absent: no bound",
+        above=0,
+    )
+    participations: int | None = key(
+        None,
+        "noise on the devices: rounds that a device takes part in at most, and for which noise is found from `epsilon`;"
+        " absent: no limit, or where noise is to be found, the mean (`example`) or all rounds (`user`)",
+        low=1,
     )
     delta: float = key(1e-5, "the δ of every ε", above=0, high=0.1)
     clip_norm: float = key(1.0, "largest L2 norm of what a unit contributes; `adaptive`: where it starts", above=0)
     clipping: str = key(
         "flat",
-        "flat: the whole update; per-layer: each tensor to clip_norm/√tensors; per-layer-dim: in proportion to the root"
-        " of its size; adaptive: flat, the norm follows a quantile of the updates (Andrew et al. 2021)",
-        choices=("flat", "per-layer", "per-layer-dim", "adaptive"),
+        "flat: the whole update or gradient; per-layer: each tensor to clip_norm/√tensors; per-layer-dim: in proportion"
+        " to the root of its size; adaptive (`user`): flat, the norm follows a quantile of the updates (Andrew et al."
+        " 2021); automatic (`example`): every gradient to the norm, without a threshold (Bu et al. 2022)",
+        choices=("flat", "per-layer", "per-layer-dim", "adaptive", "automatic"),
+    )
+    micro_batches: int | None = key(
+        None,
+        "`example`: clip the mean gradients of so many micro-batches a step instead of each utterance's (eDP-SGD);"
+        " quicker, and accounted for with their sensitivity of twice the clip norm",
+        low=1,
+    )
+    noise_decay: float = key(
+        1.0, "`example`: the noise multiplier after each local pass, as a share of the one before", above=0, high=1
+    )
+    physical_batch: int | None = key(
+        None, "`example`: utterances computed at a time, which bounds the memory; absent: all of a step", low=1
     )
     quantile: float = key(0.5, "`adaptive`: share of the updates that is to stay unclipped", above=0, high=0.99)
     quantile_rate: float = key(0.2, "`adaptive`: learning rate of the clip norm", above=0, high=2)
-    accountant: str = key("pld", "who computes ε", choices=("pld", "rdp"))
+    accountant: str | None = key(
+        None,
+        "who computes ε; absent: pld on the server, rdp (quick, and a little above) on devices",
+        choices=("pld", "rdp"),
+    )
     public_activity: bool = key(
         False,
         "how much each device stores is no secret: activity-based selection is then accounted for without amplification"

@@ -35,6 +35,8 @@ class Roster:
     """seconds it last took for a round; NaN: unknown"""
     tier: npt.NDArray[np.int8]
     """class of the device, an index into ``devices.tiers``; 0 where no devices are simulated"""
+    retired: npt.NDArray[np.bool_]
+    """who must not be selected any more, because its privacy budget is spent"""
     available: npt.NDArray[np.bool_] | None = None
     """who is there now; None: everybody"""
     _selectable: npt.NDArray[np.int64] | None = field(default=None, repr=False)
@@ -45,9 +47,12 @@ class Roster:
 
     @property
     def selectable(self) -> npt.NDArray[np.int64]:
-        """The clients that store something and are there, in ascending order, shape ``(selectable,)``; do not write."""
+        """The clients that may be selected, in ascending order, shape ``(selectable,)``; do not write.
+
+        They store something, are there, and have not retired.
+        """
         if self._selectable is None:
-            there = self.utterances > 0
+            there = (self.utterances > 0) & ~self.retired
             self._selectable = np.flatnonzero(there if self.available is None else there & self.available)
         return self._selectable
 
@@ -67,6 +72,12 @@ class Roster:
         """Set who is there now; None: everybody."""
         if available is not self.available:
             self.available = available
+            self._selectable = None
+
+    def retire(self, clients: npt.NDArray[np.int64]) -> None:
+        """Select these clients no more."""
+        if not self.retired[clients].all():
+            self.retired[clients] = True
             self._selectable = None
 
     def note(
@@ -91,4 +102,5 @@ class Roster:
             np.full(n, np.nan, np.float32),
             np.full(n, np.nan, np.float32),
             np.zeros(n, np.int8),
+            np.zeros(n, np.bool_),
         )

@@ -34,8 +34,8 @@ from fedasr.runtime.threads import one_thread
 SERVER_APP = "strategies.server_app:app"
 CLIENT_APP = "clients.client_app:app"
 SELECTORS = "strategies.selection:make_selector"
-NOISE = "strategies.user_level:noise_for_budget"
-SAMPLING = "strategies.user_level:sampling_of"
+PRIVACY = "strategies.privacy.settling:settled_privacy"
+PRIVACY_CHECK = "strategies.privacy.settling:check_privacy_of"
 
 
 def launch(config: Config, out: Path | None = None, resume: bool = False, watcher: Watcher | None = None) -> Path:
@@ -113,9 +113,9 @@ def settle(config: Config) -> Config:
     tree = to_dict(config)
     if config.model.alphabet == "auto":
         tree["model"]["alphabet"] = "chars:" + "".join(Experiment(config).tokenizer.characters)
-    if config.privacy.unit == "user" and config.privacy.noise_multiplier is None:
+    if config.privacy.unit != "none" and config.privacy.noise_multiplier is None:
         run = experiment(as_json(load(tree)))
-        tree["privacy"]["noise_multiplier"] = load_reference(NOISE)(config, len(run.partition))
+        tree["privacy"] |= load_reference(PRIVACY)(config, len(run.partition))
     return load(tree)
 
 
@@ -132,8 +132,7 @@ def prepare(run: Experiment) -> None:
     run.check_columns()
     if not len(run.partition):
         raise InputError("the partition has no clients; lower 'data.partition.min_utterances'")
-    if run.config.privacy.unit == "user":
-        load_reference(SAMPLING)(run.config, len(run.partition))
+    load_reference(PRIVACY_CHECK)(run.config, len(run.partition))
     run.stream.check()
     run.stream.test_periods(run.test_rows)
     if run.config.devices.clock:

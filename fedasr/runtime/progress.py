@@ -49,7 +49,9 @@ class ProgressWatcher:
         speed = self.replied / max(1e-9, time.monotonic() - self.first)
         wer = "—" if math.isnan(self.wer) else f"{self.wer:.3f}"
         failed = f" · {row['clients_failed']} failed" if row["clients_failed"] else ""
-        return f"WER {wer} · train loss {row['train_loss']:.3f} · {speed:.1f} clients/s{failed}"
+        loss = "" if math.isnan(row["train_loss"]) else f" · train loss {row['train_loss']:.3f}"
+        epsilon = "" if row.get("epsilon") is None else f" · ε {row['epsilon']:.2f}"
+        return f"WER {wer}{loss}{epsilon} · {speed:.1f} clients/s{failed}"
 
     def round(self, row: Mapping[str, Any]) -> None:
         """Show a round."""

@@ -49,6 +49,7 @@ CLIENT_COLUMNS = {
     "seconds": "float64",
     "duration_s": "float64",
     "reason": "string",
+    "epsilon": "float64",
 }
 GROUP_COLUMNS = {"round": "int64", "column": "string", "value": "string", "wer": "float64", "utterances": "int64"}
 PERIOD_COLUMNS = {

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fedasr.errors import RunFailed
 from fedasr.models.weights import Arrays, Layout, Vector
-from strategies.aggregation.clipping import Clip
+from fedasr.privacy.update_clipping import Clip
 
 FRACTION_BITS = 42
 LIMIT = 2.0 ** (52 - FRACTION_BITS)

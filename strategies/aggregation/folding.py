@@ -36,15 +36,22 @@ class UpdateFold:
         return {**self.__dict__, "start": None}
 
     def absorb(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> Message:
-        """Add the reply's arrays to ``total`` and replace them by the record ``folded``."""
+        """Add the reply's arrays to ``total`` and replace them by the record ``folded``.
+
+        A client that keeps a privacy account answers without arrays when its budget is spent.
+        """
         metrics = values_of(reply, "metrics")
         node = reply.metadata.src_node_id
         size = content_bytes(reply.content)
         record = reply.content.pop("arrays", None)
         arrays = numpy_arrays(record) if isinstance(record, ArrayRecord) else {}
         folded: dict[str, Any] = {"bytes": size}
+        if record is None and values_of(reply, "privacy").get("spent"):
+            reply.content["folded"] = ConfigRecord({"bytes": size, "absent": True})
+            return reply
         try:
-            if not np.isfinite(metrics["train-loss"]) and metrics["steps"]:
+            # Private clients report no loss.
+            if not np.isfinite(metrics.get("train-loss", 0.0)) and metrics["steps"]:
                 raise UpdateRefused("its training loss is not finite")
             weight = self.weighting.weight(node if self.clients is None else self.clients[node], metrics)
             folded["norm"] = self.rule.add(total, self.global_weights(sent), arrays, weight)

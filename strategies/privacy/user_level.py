@@ -16,13 +16,16 @@ import numpy as np
 
 from fedasr import seeds
 from fedasr.config import Config
+from fedasr.data.roster import Roster
 from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.accountants import calibrate
 from fedasr.privacy.document import Target, privacy_document
 from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.sampling import Sampling, sampling_assumption
-from strategies.aggregation.clipping import Clip
+from fedasr.privacy.update_clipping import Clip
 from strategies.aggregation.exact_mean import ExactMean
+from strategies.privacy.base import Public
+from strategies.rounds import RoundResult
 
 BITS_SHARE = 20
 """Andrew et al.: the noise on the count of unclipped updates is a twentieth of the cohort."""
@@ -45,6 +48,11 @@ def sampling_of(config: Config, population: int) -> Sampling:
     )
 
 
+def accountant_of(config: Config) -> str:
+    """Return who computes ε on a server: the exact one where nothing else is asked for."""
+    return config.privacy.accountant or "pld"
+
+
 def noise_for_budget(config: Config, population: int) -> float:
     """Return the noise multiplier with which the whole run costs ``privacy.epsilon``.
 
@@ -55,11 +63,11 @@ def noise_for_budget(config: Config, population: int) -> float:
     assert privacy.epsilon is not None
     turns = max(1, sampling.turns(config.rounds))
     return calibrate(
-        lambda noise: [sampling.gaussian(noise).times(turns)], privacy.epsilon, privacy.delta, privacy.accountant
+        lambda noise: [sampling.gaussian(noise).times(turns)], privacy.epsilon, privacy.delta, accountant_of(config)
     )
 
 
-class UserLevel:
+class UserLevel(Public):
     """The mechanism of a run and its ledger; the state is the ledger and the adaptive clip norm.
 
     Args:
@@ -76,7 +84,7 @@ class UserLevel:
         self.cohort = float(config.selection.clients_per_round)
         self.noise_multiplier = config.privacy.noise_multiplier
         self.bound = config.privacy.clip_norm
-        self.ledger = Ledger(config.privacy.accountant)
+        self.ledger = Ledger(accountant_of(config))
         epsilon = self.config.epsilon
         self.budget = None if epsilon is None else Budget(epsilon, self.config.delta, "user")
 
@@ -104,6 +112,12 @@ class UserLevel:
         """Return how an update is clipped in this round."""
         return Clip(self.layout, self.bound, "flat" if self.adaptive else self.config.clipping)
 
+    def stop(self, round: int, roster: Roster) -> str | None:
+        """Stop before the round that would exceed the budget."""
+        if self.affords(round, len(roster.selectable)):
+            return None
+        return f"the privacy budget, ε = {self.config.epsilon:g}, is spent after {round - 1} rounds"
+
     def affords(self, round: int, population: int) -> bool:
         """Say whether a round among so many selectable users stays within the budget."""
         sampling = sampling_of(self.run, population)
@@ -130,7 +144,12 @@ class UserLevel:
             target = Target(self.config.population, factor)
         return privacy_document(self.ledger, self.config.delta, budget=self.budget, target=target)
 
-    def release(self, mean: ExactMean, round: int, population: int) -> Vector:
+    def release(self, result: RoundResult, round: int, selectable: int) -> Vector:
+        """Charge the round, then return its noisy mean update, shape ``(parameters,)``."""
+        self.charge(round, selectable)
+        return self.noisy(result.mean, round, selectable)
+
+    def noisy(self, mean: ExactMean, round: int, population: int) -> Vector:
         """Return the noisy mean update, shape ``(parameters,)``, and move the clip norm.
 
         Args:

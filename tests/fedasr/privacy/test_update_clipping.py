@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedasr.models.weights import Layout
-from strategies.aggregation.clipping import Clip
+from fedasr.privacy.update_clipping import Clip
 from strategies.aggregation.exact_mean import ExactMean, UpdateRefused
 
 LAYOUT = Layout.of({"a": np.zeros(3, np.float32), "b": np.zeros(1, np.float32)})

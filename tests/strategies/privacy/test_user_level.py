@@ -9,7 +9,7 @@ from scipy import stats
 from fedasr.config import Config, load
 from fedasr.models.weights import Layout
 from strategies.aggregation.exact_mean import ExactMean
-from strategies.user_level import UserLevel, noise_for_budget, sampling_of
+from strategies.privacy.user_level import UserLevel, noise_for_budget, sampling_of
 
 SIZE = 20_000
 LAYOUT = Layout.of({"w": np.zeros(SIZE, np.float32)})
@@ -44,17 +44,17 @@ def test_the_denominator_is_the_expected_cohort_whoever_took_part() -> None:
 def test_the_noise_has_the_standard_deviation_that_was_asked_for() -> None:
     """z·C over the expected cohort, Gaussian, and there even if nobody answered."""
     mechanism = UserLevel(config(clip_norm=0.5, noise_multiplier=3.0), LAYOUT)
-    noise = mechanism.release(mean_of(mechanism, []), 1, 1000).astype(np.float64)
+    noise = mechanism.noisy(mean_of(mechanism, []), 1, 1000).astype(np.float64)
     assert stats.kstest(noise / (3.0 * 0.5 / 20), "norm").pvalue > 0.01
     again = UserLevel(config(clip_norm=0.5, noise_multiplier=3.0), LAYOUT)
-    np.testing.assert_array_equal(again.release(mean_of(again, []), 1, 1000), noise.astype(np.float32))
-    assert np.corrcoef(again.release(mean_of(again, []), 2, 1000), noise)[0, 1] < 0.05
+    np.testing.assert_array_equal(again.noisy(mean_of(again, []), 1, 1000), noise.astype(np.float32))
+    assert np.corrcoef(again.noisy(mean_of(again, []), 2, 1000), noise)[0, 1] < 0.05
 
 
 def test_secret_noise_comes_from_elsewhere() -> None:
     mechanism = UserLevel(config(secret_noise=True), LAYOUT)
-    first = mechanism.release(mean_of(mechanism, []), 1, 1000)
-    second = mechanism.release(mean_of(mechanism, []), 1, 1000)
+    first = mechanism.noisy(mean_of(mechanism, []), 1, 1000)
+    second = mechanism.noisy(mean_of(mechanism, []), 1, 1000)
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.05
 
 
@@ -62,7 +62,7 @@ def test_a_small_population_is_everybody() -> None:
     mechanism = UserLevel(config(), LAYOUT)
     assert sampling_of(config(), 5).probability == 1.0
     assert sampling_of(config(), 1000).probability == 0.02
-    noise = mechanism.release(mean_of(mechanism, [], 5.0), 1, 5)
+    noise = mechanism.noisy(mean_of(mechanism, [], 5.0), 1, 5)
     assert noise.std() == pytest.approx(1.0 / 5, rel=0.05)
 
 
@@ -72,7 +72,7 @@ def test_adaptive_clipping_moves_towards_the_quantile() -> None:
         mechanism = UserLevel(config(clipping="adaptive", noise_multiplier=0.5), LAYOUT)
         before = mechanism.bound
         for round in range(1, 4):
-            mechanism.release(mean_of(mechanism, norms), round, 1000)
+            mechanism.noisy(mean_of(mechanism, norms), round, 1000)
         assert (mechanism.bound - before) * direction > 0
 
 
@@ -81,7 +81,7 @@ def test_adaptive_clipping_settles_at_the_quantile() -> None:
     norms = np.linspace(0.1, 2.0, 20).tolist()
     seen = []
     for round in range(1, 200):
-        mechanism.release(mean_of(mechanism, norms), round, 1000)
+        mechanism.noisy(mean_of(mechanism, norms), round, 1000)
         seen.append(mechanism.bound)
     assert np.mean(seen[100:]) == pytest.approx(1.05, rel=0.15)
 
@@ -94,7 +94,7 @@ def test_the_count_of_unclipped_updates_is_paid_for() -> None:
     assert combined == pytest.approx(0.5)
     assert mechanism.update_noise_multiplier > 0.5
     restored = UserLevel(config(clipping="adaptive", noise_multiplier=0.5), LAYOUT)
-    mechanism.release(mean_of(mechanism, [1.0]), 1, 1000)
+    mechanism.noisy(mean_of(mechanism, [1.0]), 1, 1000)
     restored.load_state_dict(mechanism.state_dict())
     assert restored.bound == mechanism.bound
 

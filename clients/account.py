@@ -1,0 +1,80 @@
+"""A device's own privacy account: what its utterances have cost in all the rounds that it joined.
+
+It lives in the state that Flower keeps for a client, so it outlasts messages, checkpoints and restarts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from flwr.app import ConfigRecord, Context
+
+from fedasr.config.schema import PrivacyConfig
+from fedasr.privacy.events import Event
+from fedasr.privacy.ledger import Ledger
+
+RECORD = "privacy"
+"""of the client's state, and of what it replies"""
+SEEN_BY = "server"
+"""Noise that the device adds protects from the server as well."""
+
+
+class Account:
+    """Opens the account that a context holds, or a new one.
+
+    Args:
+        context: of the client.
+        privacy: with ``unit: example``.
+
+    Raises:
+        InputError: the account is damaged.
+    """
+
+    def __init__(self, context: Context, privacy: PrivacyConfig) -> None:
+        self.context = context
+        self.privacy = privacy
+        self.ledger = Ledger(privacy.accountant or "rdp")
+        self.rounds = 0
+        """rounds that were charged"""
+        self.steps = 0
+        """steps that were charged"""
+        kept = context.state.get(RECORD)
+        if isinstance(kept, ConfigRecord):
+            self.ledger.load_state_dict(json.loads(str(kept["ledger"])))
+            self.rounds, self.steps = int(str(kept["rounds"])), int(str(kept["steps"]))
+
+    @property
+    def epsilon(self) -> float:
+        """What was spent so far, at ``privacy.delta``."""
+        return self.ledger.epsilon(self.privacy.delta, "example", SEEN_BY)
+
+    def affords(self, events: Sequence[Event]) -> bool:
+        """Say whether one more round of these events stays within the budget and the number of rounds."""
+        if self.privacy.participations is not None and self.rounds >= self.privacy.participations:
+            return False
+        if self.privacy.epsilon is None:
+            return True
+        after = Ledger(self.ledger.accountant, list(self.ledger.entries))
+        for event in events:
+            after.charge(event, released="update", population=1, seen_by=SEEN_BY)
+        return after.epsilon(self.privacy.delta, "example", SEEN_BY) <= self.privacy.epsilon
+
+    def charge(self, events: Sequence[Event], utterances: int, round: int) -> None:
+        """Enter a round, and keep the account; before anything of the round leaves the device."""
+        for event in events:
+            self.ledger.charge(event, released="update", population=utterances, round=round, seen_by=SEEN_BY)
+        self.rounds += 1
+        self.steps += sum(event.steps for event in events)
+        self.context.state[RECORD] = ConfigRecord(
+            {"ledger": json.dumps(self.ledger.state_dict()), "rounds": self.rounds, "steps": self.steps}
+        )
+
+    def statement(self, spent: bool) -> ConfigRecord:
+        """Return what the device tells of its account; none of it depends on what was said.
+
+        Args:
+            spent: whether the device cannot afford another round like the last.
+        """
+        ledger = json.dumps(self.ledger.state_dict())
+        return ConfigRecord({"epsilon": self.epsilon, "spent": spent, "rounds": self.rounds, "ledger": ledger})

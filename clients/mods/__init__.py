@@ -1,0 +1,1 @@
+"""Flower mods of the client app: what happens to an update between the device and the server."""

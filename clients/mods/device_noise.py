@@ -1,0 +1,65 @@
+"""Noise on the device: what protects a user from the server, which sees each update.
+
+The update is clipped as the server would clip it, and Gaussian noise is added before it leaves the device. The noise
+of all devices adds up in the mean, so that equal privacy costs far more accuracy than with noise on the sum.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import numpy as np
+from flwr.app import Context, Message, MessageType
+from flwr.clientapp.typing import ClientAppCallable
+
+from fedasr import seeds
+from fedasr.config import Config
+from fedasr.experiment import experiment
+from fedasr.models.weights import Layout
+from fedasr.privacy.update_clipping import Clip
+from fedasr.runtime.flower_compat import array_record, arrays_of, values_of
+
+UNPROTECTED = ("train-loss", "loss-square", "utterances", "skipped")
+"""What a reply says of the speech beside the update."""
+
+
+def device_noise(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Clip the update of a training reply and add noise to it, where ``privacy.noise_at`` is ``device``."""
+    reply = call_next(message, context)
+    if message.metadata.message_type.split(".")[0] != MessageType.TRAIN or reply.has_error():
+        return reply
+    order = values_of(message, "config")
+    config = experiment(str(order["experiment"])).config
+    if config.privacy.unit != "user" or config.privacy.noise_at != "device":
+        return reply
+    round, client = int(order["round"]), int(context.node_config["partition-id"])
+    protect(message, reply, config, round, client)
+    return reply
+
+
+def protect(message: Message, reply: Message, config: Config, round: int, client: int) -> None:
+    """Replace the weights of a reply by the global ones plus the clipped update and noise; leave out the losses.
+
+    Weights that are not finite count as no update: that there was none must not show either.
+
+    Raises:
+        ValueError: the weights are not those of the model.
+    """
+    sent, trained = arrays_of(message), arrays_of(reply)
+    layout = Layout.of(sent)
+    start = layout.flatten(sent, np.empty(layout.size, np.float32))
+    update = layout.flatten(trained, np.empty(layout.size, np.float32)) - start
+    if not np.isfinite(update).all():
+        update[:] = 0
+    privacy = config.privacy
+    Clip(layout, privacy.clip_norm, privacy.clipping).apply(update)
+    assert privacy.noise_multiplier is not None
+    if privacy.secret_noise:
+        rng = np.random.Generator(np.random.PCG64(secrets.randbits(256)))
+    else:
+        rng = seeds.generator(config.seed, "device-noise", round, client)
+    noisy = update + rng.normal(0.0, privacy.noise_multiplier * privacy.clip_norm, layout.size)
+    reply.content["arrays"] = array_record(layout.views((start + noisy).astype(np.float32)))
+    metrics = reply.content["metrics"]
+    for name in UNPROTECTED:
+        metrics.pop(name, None)

@@ -1,0 +1,83 @@
+"""Local training with DP-SGD: the device's utterances are protected from everybody, the server included.
+
+Only what the mechanism protects leaves the device, and numbers that are public: how much it stores, how many steps it
+made, what they cost. Its losses stay at home, and so does the number of utterances that its steps have drawn.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import ConfigRecord, Context
+
+from clients.account import Account
+from clients.speech import Device
+from clients.trainer import resident
+from fedasr import seeds
+from fedasr.data.batches import Batch
+from fedasr.models.weights import Arrays
+from fedasr.privacy import dpsgd
+from fedasr.privacy.example_level import Plan, events, events_of, noise_multipliers, training_of
+from fedasr.privacy.gradients.bookkeeping import BookKeeper
+from fedasr.training.schedules import learning_rate
+
+
+@lru_cache(maxsize=2)
+def keeper(config_json: str) -> BookKeeper:
+    """Return the book-keeper of this process's model, made once like the model."""
+    return BookKeeper(resident(config_json).model)
+
+
+@dataclass(frozen=True)
+class PrivateRound:
+    """What a device has to show for a round."""
+
+    arrays: dict[str, npt.NDArray[np.float32]] | None
+    """the trained weights; None where the budget did not allow a round"""
+    steps: int
+    statement: ConfigRecord
+    """of the account"""
+
+
+def train_privately(device: Device, arrays: Arrays, context: Context) -> PrivateRound:
+    """Train on the device's speech within its budget; the account in the context is charged before this returns.
+
+    Raises:
+        InputError: an utterance cannot be decoded, and ``data.on_bad_audio`` is ``stop``; or no noise is right.
+    """
+    config = device.experiment.config
+    account = Account(context, config.privacy)
+    plan = Plan.of(config, len(device.rows))
+    micro_batches = config.privacy.micro_batches is not None
+    noise = noise_multipliers(config, plan, account.steps)
+    if not account.affords(events(noise, plan.sampling_probability, micro_batches)):
+        return PrivateRound(None, 0, account.statement(spent=True))
+    model = resident(device.config_json)
+    settings = training_of(config, model.layout, plan, noise)
+    seed = secrets.randbits(64) if config.privacy.secret_noise else config.seed
+    where = dpsgd.Where(seed, device.round, device.client)
+    rate = learning_rate(config.client, device.round, config.rounds)
+    state = dpsgd.init(keeper(device.config_json), model, arrays, config.client, rate, settings, where)
+    place = (config.seed, "local-training", device.round, device.client)
+    rng = seeds.generator(*place)
+    with seeds.torch_scope(*place):
+        for step in range(plan.steps):
+            dpsgd.step(state, drawn(device, dpsgd.draw(settings, where, step), rng))
+    trained, result, releases = dpsgd.final(state)
+    account.charge(events_of(releases), plan.utterances, device.round)
+    following = noise_multipliers(config, plan, account.steps)
+    spent = not account.affords(events(following, plan.sampling_probability, micro_batches))
+    return PrivateRound(trained, result.steps, account.statement(spent))
+
+
+def drawn(device: Device, groups: list[npt.NDArray[np.int64]], rng: np.random.Generator) -> Iterator[Batch]:
+    """Yield the batches of a step, those that nobody was drawn into left out: they add nothing."""
+    target = resident(device.config_json).parameters.device
+    for positions in groups:
+        if len(positions):
+            yield device.experiment.speech.batch(device.rows[positions], rng).to(target)

@@ -1,0 +1,1 @@
+"""What differential privacy asks of the server: one mechanism a module."""

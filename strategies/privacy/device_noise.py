@@ -1,0 +1,115 @@
+"""User-level privacy by noise on the devices: the server is not trusted, and adds nothing.
+
+The server sees who takes part and gets each update by itself, so nothing is amplified by sampling or by the sum: a user
+pays for each of its own turns. ε is that of the user with the most turns.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedasr.config import Config
+from fedasr.config.schema import PrivacyConfig
+from fedasr.data.roster import Roster
+from fedasr.models.weights import Vector
+from fedasr.privacy.accountants import calibrate
+from fedasr.privacy.document import privacy_document
+from fedasr.privacy.events import Gaussian
+from fedasr.privacy.ledger import Budget, Ledger
+from strategies.privacy.base import Public
+from strategies.rounds import RoundResult
+
+NOTE = (
+    "noise is added on the devices; ε holds for the user with the most turns; who takes part in a round and how much a"
+    " device stores is taken to be public"
+)
+
+
+def event(noise_multiplier: float) -> Gaussian:
+    """Return what one turn of a user is."""
+    return Gaussian(unit="user", adjacency="zero-out", noise_multiplier=noise_multiplier)
+
+
+def device_noise_for_budget(privacy: PrivacyConfig) -> float:
+    """Return the noise multiplier with which ``privacy.participations`` turns cost ``privacy.epsilon``.
+
+    Raises:
+        InputError: no noise is right.
+    """
+    assert privacy.epsilon is not None
+    assert privacy.participations is not None
+    turns = privacy.participations
+    return calibrate(
+        lambda noise: [event(noise).times(turns)], privacy.epsilon, privacy.delta, privacy.accountant or "pld"
+    )
+
+
+class DeviceNoise(Public):
+    """Counts the turns of each user.
+
+    A device that was selected counts, whether or not its answer came in time: it may have been sent.
+
+    Args:
+        config: with ``privacy.noise_at: device`` and a noise multiplier.
+        population: how many users there are.
+    """
+
+    def __init__(self, config: Config, population: int) -> None:
+        assert config.privacy.noise_multiplier is not None
+        self.config = config.privacy
+        self.population = population
+        self.event = event(config.privacy.noise_multiplier)
+        self.turns: Counter[int] = Counter()
+        self.ledger = Ledger(config.privacy.accountant or "pld")
+        epsilon, limit = config.privacy.epsilon, config.privacy.participations
+        self.budget = None if epsilon is None else Budget(epsilon, config.privacy.delta, "user")
+        room = None if self.budget is None else self.ledger.room(self.budget, self.event, seen_by="server")
+        self.limit = min((n for n in (room, limit) if n is not None), default=None)
+        """turns a user may have; None: any number"""
+
+    @property
+    def retired(self) -> npt.NDArray[np.int64]:
+        """The users who have had all their turns."""
+        if self.limit is None:
+            return np.zeros(0, np.int64)
+        return np.array(sorted(client for client, turns in self.turns.items() if turns >= self.limit), np.int64)
+
+    def stop(self, round: int, roster: Roster) -> str | None:
+        """Stop where nobody has a turn left."""
+        if self.limit is not None and not np.any((roster.utterances > 0) & ~roster.retired):
+            return f"every user has had the {self.limit} turns of the privacy budget after {round - 1} rounds"
+        return None
+
+    def release(self, result: RoundResult, round: int, selectable: int) -> Vector | None:
+        """Charge the round where somebody has had one turn more than anybody before; return the mean."""
+        before = max(self.turns.values(), default=0)
+        self.turns.update(row["id"] for row in result.rows)
+        if max(self.turns.values(), default=0) > before:
+            self.ledger.charge(self.event, released="update", population=self.population, round=round, seen_by="server")
+        return super().release(result, round, selectable)
+
+    def epsilon(self) -> float:
+        """Return what the user with the most turns has spent so far."""
+        return self.ledger.epsilon(self.config.delta, "user", "server")
+
+    def document(self) -> dict[str, Any]:
+        """Return the content of ``privacy.json``."""
+        found = privacy_document(self.ledger, self.config.delta, budget=self.budget)
+        return {"note": NOTE, "most_turns": max(self.turns.values(), default=0), **found}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold, as JSON values."""
+        return {
+            "turns": {str(client): turns for client, turns in self.turns.items()},
+            "ledger": self.ledger.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state_dict``."""
+        self.turns = Counter({int(client): int(turns) for client, turns in state["turns"].items()})
+        self.ledger.load_state_dict(state["ledger"])

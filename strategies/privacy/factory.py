@@ -1,0 +1,26 @@
+"""From a config to its privacy mechanism, and to the noise that a budget asks for."""
+
+from __future__ import annotations
+
+from fedasr.config import Config
+from fedasr.models.weights import Layout
+from strategies.privacy.base import Mechanism, Public
+from strategies.privacy.device_noise import DeviceNoise
+from strategies.privacy.example_level import ExampleLevel
+from strategies.privacy.user_level import UserLevel
+
+
+def make_mechanism(config: Config, layout: Layout, population: int) -> Mechanism:
+    """Return the mechanism of a run.
+
+    Args:
+        config: with a noise multiplier where users are protected.
+        layout: of the model.
+        population: how many clients there are.
+    """
+    privacy = config.privacy
+    if privacy.unit == "none":
+        return Public()
+    if privacy.unit == "example":
+        return ExampleLevel(config)
+    return DeviceNoise(config, population) if privacy.noise_at == "device" else UserLevel(config, layout)
