@@ -179,26 +179,30 @@ def show(groups: list[Group], metric: str = "wer", target: float | None = None) 
 
 def print_table(groups: list[Group], content: tuple[list[str], list[list[str]]], heading: str = "") -> None:
     """Print the head and rows of a table whose first column names groups, by their short names."""
-    from rich import box
-    from rich.console import Console
-    from rich.measure import Measurement
-    from rich.table import Table
-    from rich.text import Text
-
     from fedasr.results.groups import title
 
     head, body = content
     short = {group.label: group.short for group in groups}
     if heading:
         console.print(heading, markup=False)
+    print_rows([title(groups), *head[1:]], [[short[label], *cells] for label, *cells in body])
+
+
+def print_rows(head: list[str], body: list[list[str]]) -> None:
+    """Print a table whose first column holds names."""
+    from rich import box
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1))
-    first = title(groups)
-    longest = min(max(map(len, (first, *short.values()))), LONGEST_NAME)
-    table.add_column(Text(first), overflow="fold", min_width=longest, max_width=LONGEST_NAME)
+    longest = min(max(map(len, (head[0], *(row[0] for row in body)))), LONGEST_NAME)
+    table.add_column(Text(head[0]), overflow="fold", min_width=longest, max_width=LONGEST_NAME)
     for name in head[1:]:
         table.add_column(Text(name), justify="right", no_wrap=True)
-    for label, *cells in body:
-        table.add_row(*map(Text, (short[label], *cells)))
+    for row in body:
+        table.add_row(*map(Text, row))
     # Rich would drop columns that do not fit a narrow terminal or, without one, 80 characters; better a wrapped line.
     needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
     Console(file=console.file, width=max(console.width, needed)).print(table)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fedasr.results import group_figures, style
+from fedasr.results import tradeoff as privacy_tradeoff
 from fedasr.results.compare import points
 from fedasr.results.forgetting import at_period_ends
 from fedasr.results.groups import Runs, group_runs
@@ -107,6 +108,19 @@ def losses(run: Run | str | Path) -> Figure:
 def traffic(run: Run | str | Path) -> Figure:
     """Draw the data sent up and down, summed over the rounds."""
     return single(draw_traffic, run)
+
+
+def tradeoff(runs: Runs, metric: str = "wer") -> Figure:
+    """Draw the error rate against ε: a line a mechanism, with its 95 % t interval over seeds.
+
+    Args:
+        runs: ``Run`` objects or run folders, private or not.
+        metric: a numeric column of ``rounds``.
+
+    Raises:
+        InputError: as ``fedasr.results.tradeoff.tradeoff``.
+    """
+    return privacy_tradeoff.draw(privacy_tradeoff.tradeoff(runs, metric), metric)
 
 
 def single(draw: Drawing, run: Run | str | Path) -> Figure:

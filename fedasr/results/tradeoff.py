@@ -1,0 +1,253 @@
+"""Error rate against ε: what privacy costs, mechanism by mechanism, with everything that an ε depends on."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fedasr.errors import InputError
+from fedasr.results import style
+from fedasr.results.comparison import check_suffix, interval, short_name
+from fedasr.results.groups import Runs, unique
+from fedasr.results.html import element, figure, page, write
+from fedasr.results.html import table as html_table
+from fedasr.results.load import Run
+from fedasr.results.statistics import mean_interval
+from fedasr.results.units import metric_factor, metric_label, metric_text
+
+PUBLIC = "no privacy"
+MECHANISM = {
+    "data.corpus": "",
+    "data.manifest": "",
+    "model.name": "",
+    "strategy.name": "",
+    "privacy.unit": "",
+    "privacy.noise_at": "noise at the ",
+    "privacy.micro_batches": "micro-batches ",
+}
+"""What sets mechanisms apart, and what stands before the value in their names; the rest of a config may be tuned."""
+COLUMNS = ["mechanism", "unit", "epsilon", "delta", "adjacency", "seen_by", "sampling", "population", "n", "seeds"]
+
+
+def tradeoff(runs: Runs, metric: str = "wer") -> pd.DataFrame:
+    """Return one row per mechanism and budget.
+
+    Args:
+        runs: ``Run`` objects or run folders, private or not; those with the same budget differ in their seed only.
+        metric: a numeric column of ``rounds``; its last value counts.
+
+    Returns:
+        ``mechanism``; ``unit, epsilon, delta, adjacency, seen_by, sampling, population`` as in ``privacy.json`` (ε:
+        the largest over the seeds; infinite, and the rest empty, without privacy); ``n`` seeds and which; the metric's
+        mean, ``<metric>_low`` and ``<metric>_high``, the 95 % t interval over seeds. By mechanism, then ε.
+
+    Raises:
+        InputError: no runs, a folder is no run folder, or a run has not ended or never measured the metric.
+    """
+    points: dict[tuple[str, float, str], list[Run]] = {}
+    names = mechanism_names(found := unique(runs))
+    for run in found:
+        points.setdefault((names[run.path], allowance(run), corpus_name(run)), []).append(run)
+    rows = []
+    for (name, _, _), members in points.items():
+        by_seed = {run.seed: run for run in members}
+        if len(by_seed) < len(members):
+            twice = sorted(run.seed for run in members if by_seed[run.seed] is not run)[0]
+            where = str(next(run.path for run in members if by_seed[run.seed] is not run))
+            raise InputError(
+                f"repeats seed {twice} of '{name}' at the same budget; give each mechanism, budget and seed once",
+                where=where,
+            )
+        values = np.array([run.last(metric) for run in members], np.float64)
+        if not np.isfinite(values).all():
+            where = str(members[int(np.argmin(np.isfinite(values)))].path)
+            raise InputError(f"has no '{metric}' after its last round", where=where)
+        mean, low, high = mean_interval(values)
+        facts = {"mechanism": name, **privacy_facts(members), "n": len(members), "seeds": sorted(by_seed)}
+        rows.append(facts | {metric: float(mean), f"{metric}_low": float(low), f"{metric}_high": float(high)})
+    table = pd.DataFrame(rows, columns=[*COLUMNS, metric, f"{metric}_low", f"{metric}_high"])
+    return table.sort_values(["mechanism", "epsilon"], kind="stable", ignore_index=True)
+
+
+def allowance(run: Run) -> float:
+    """Return what groups runs over seeds: the budget, or without one the noise, infinite without privacy."""
+    privacy = run.config.get("privacy") or {}
+    if privacy.get("unit", "none") == "none":
+        return math.inf
+    value = privacy.get("epsilon") or privacy.get("noise_multiplier")
+    return float(value or math.nan)
+
+
+def corpus_name(run: Run) -> str:
+    """Return what speech the run is about, so that runs without privacy on different speech stay apart."""
+    found = settings(run)
+    return f"{found['data.corpus']} {found['data.manifest']}"
+
+
+def mechanism_names(runs: Sequence[Run]) -> dict[Path, str]:
+    """Return a name for each run: the mechanism, by the keys in which the runs differ."""
+    values = {run.path: settings(run) for run in runs}
+    private = [found for found in values.values() if found["privacy.unit"] != "none"]
+    differing = [key for key in MECHANISM if key != "privacy.unit" and len({found[key] for found in private}) > 1]
+    shared = [
+        key for key in ("data.corpus", "data.manifest", "model.name") if len({f[key] for f in values.values()}) > 1
+    ]
+    names = {}
+    for path, found in values.items():
+        if found["privacy.unit"] == "none":
+            parts = [PUBLIC, *(found[key] for key in shared)]
+        else:
+            parts = [f"{found['privacy.unit']}-level", *(f"{MECHANISM[key]}{found[key]}" for key in differing)]
+        names[path] = ", ".join(part for part in parts if part)
+    return names
+
+
+def settings(run: Run) -> dict[str, str]:
+    """Return a run's values of the keys of ``MECHANISM``, a path as its folder."""
+    found = {}
+    for key in MECHANISM:
+        node: Any = run.config
+        for part in key.split("."):
+            node = None if node is None else node.get(part)
+        found[key] = "" if node is None else str(node)
+    if found["data.manifest"]:
+        found["data.manifest"] = Path(found["data.manifest"]).parent.name
+    return found
+
+
+def privacy_facts(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return what an ε depends on, of runs that share a budget.
+
+    Raises:
+        InputError: a private run has no single ε, because it has not ended or releases of several units.
+    """
+    empty = {"unit": "", "epsilon": math.inf, "delta": math.nan, "adjacency": "", "seen_by": "", "sampling": "",
+             "population": ""}  # fmt: skip
+    if allowance(runs[0]) == math.inf:
+        return empty
+    found = []
+    for run in runs:
+        document = run.privacy or {}
+        if document.get("epsilon") is None:
+            raise InputError("has no single ε; expected a finished private run", where=str(run.path / "privacy.json"))
+        found.append(document)
+    populations = {document["population"] for document in found}
+    return {
+        "unit": found[0]["unit"],
+        "epsilon": max(float(document["epsilon"]) for document in found),
+        "delta": found[0]["delta"],
+        "adjacency": found[0]["adjacency"],
+        "seen_by": found[0]["seen_by"],
+        "sampling": found[0]["sampling"],
+        "population": " to ".join(str(p) for p in sorted({min(populations, key=number), max(populations, key=number)})),
+    }
+
+
+def number(population: object) -> float:
+    """Return a population to compare by; None, where it changed during a run, comes last."""
+    return math.inf if population is None else float(str(population))
+
+
+def text_rows(table: pd.DataFrame, metric: str) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of ``tradeoff`` as people read it."""
+    head = ["Mechanism", "ε", "δ", "Neighbour", "Seen by", "Sampling", "Population", short_name(metric),
+            "95 % interval", "Seeds"]  # fmt: skip
+    body = []
+    for row in table.to_dict("records"):
+        finite = math.isfinite(row["epsilon"])
+        body.append(
+            [
+                row["mechanism"],
+                f"{row['epsilon']:.3g}" if finite else "∞",
+                f"{row['delta']:g}" if finite else "–",
+                row["adjacency"] or "–",
+                row["seen_by"] or "–",
+                row["sampling"] or "–",
+                row["population"] or "–",
+                metric_text(metric, row[metric]),
+                interval(metric, row[f"{metric}_low"], row[f"{metric}_high"]),
+                str(row["n"]),
+            ]
+        )
+    return head, body
+
+
+def draw(table: pd.DataFrame, metric: str = "wer") -> Figure:
+    """Draw the metric against ε: a line a mechanism with its interval, and a dashed line without privacy."""
+    fig = style.figure(5.6, 3.4)
+    ax = style.axes(fig)
+    factor = metric_factor(metric)
+    private = table[np.isfinite(table["epsilon"])]
+    names = list(dict.fromkeys(private["mechanism"]))
+    ends = []
+    for index, name in enumerate(names):
+        rows = private[private["mechanism"] == name]
+        looks = style.look(index)
+        ax.plot(rows["epsilon"], factor * rows[metric], **looks, marker="o", markersize=3.6, label=name)
+        ax.fill_between(
+            rows["epsilon"], factor * rows[f"{metric}_low"], factor * rows[f"{metric}_high"], alpha=0.15,
+            color=looks["color"], linewidth=0,
+        )  # fmt: skip
+        last = rows.iloc[-1]
+        ends.append((float(last["epsilon"]), float(factor * last[metric]), name, looks["color"]))
+    for _, row in table[~np.isfinite(table["epsilon"])].iterrows():
+        level = float(factor * row[metric])
+        ax.axhline(level, color=style.MUTED, linestyle="--", linewidth=1, label=row["mechanism"])
+        ends.append((math.inf, level, str(row["mechanism"]), style.MUTED))
+    scale(ax, private["epsilon"].tolist())
+    style.name_axes(ax, "ε" + common_facts(private), metric_label(metric))
+    style.from_zero(ax)
+    style.name_lines(ax, ends)
+    return fig
+
+
+def scale(ax: Axes, epsilons: Sequence[float]) -> None:
+    """Give the axis of ε a logarithmic scale with a tick at each point."""
+    if not epsilons:
+        return
+    ax.set_xscale("log", base=2)
+    ticks = sorted({float(f"{epsilon:.2g}") for epsilon in epsilons})
+    apart = [tick for at, tick in enumerate(ticks) if not at or tick > 1.25 * ticks[at - 1]]
+    ax.set_xticks(apart, [f"{tick:g}" for tick in apart])
+    ax.minorticks_off()
+
+
+def common_facts(private: pd.DataFrame) -> str:
+    """Return what all ε of a figure have in common, for the axis."""
+    deltas = sorted(set(private["delta"]))
+    return f" at δ = {deltas[0]:g}" if len(deltas) == 1 else ""
+
+
+def write_tradeoff(table: pd.DataFrame, out: str | Path, metric: str = "wer") -> Path:
+    """Write the trade-off as a figure, a page or a table, by the suffix, and return the path.
+
+    Raises:
+        InputError: an unknown suffix, or the file cannot be written.
+    """
+    path = check_suffix(out)
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return write(path, table.assign(seeds=table["seeds"].map(lambda s: " ".join(map(str, s)))).to_csv(index=False))
+    if suffix == ".html":
+        heading = f"{metric_label(metric).removesuffix(' (%)')} against ε"
+        about = "Bands and intervals are 95 % t intervals of the mean over seeds. An ε of one unit cannot be compared"
+        about += " with an ε of another: a user's covers all that the user said, an example's one utterance."
+        body = page(
+            heading,
+            element("h1", heading),
+            element("p", about, class_="muted"),
+            element("section", figure(draw(table, metric), heading, "")),
+            element("section", html_table(*text_rows(table, metric), text_columns=7)),
+        )
+        return write(path, body)
+    image = io.BytesIO()
+    draw(table, metric).savefig(image, format=suffix[1:], dpi=300)
+    return write(path, image.getvalue())
