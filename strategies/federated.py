@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
-from fedasr.evaluation.evaluator import Evaluation
 from fedasr.errors import InputError
+from fedasr.evaluation.evaluator import Evaluation
 from fedasr.experiment import Experiment, as_json
 from fedasr.models.weights import Layout, save_weights, sha256
 from fedasr.runtime import checkpoint, client_states

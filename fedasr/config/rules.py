@@ -127,7 +127,8 @@ def check_example_level(config: Config, where: str) -> None:
         )
     if privacy.clipping == "adaptive":
         refuse("'privacy.clipping' is 'adaptive' but 'privacy.unit' is 'example'; choose flat, per-layer or automatic")
-    unread(privacy, ("quantile", "quantile_rate", "public_activity", "population", "cohort", "noise_at"), where)
+    names = ("quantile", "quantile_rate", "public_activity", "population", "cohort", "noise_at", "noise", "bands")
+    unread(privacy, names, where)
 
 
 def check_user_level(config: Config, where: str) -> None:
@@ -146,8 +147,9 @@ def check_user_level(config: Config, where: str) -> None:
         refuse("'privacy.clipping' is 'automatic' but 'privacy.unit' is 'user'; choose flat, per-layer or adaptive")
     if privacy.noise_at == "server":
         unread(privacy, ("participations",), where)
+        check_correlated_noise(config, where)
     else:
-        unread(privacy, ("public_activity", "population", "cohort"), where)
+        unread(privacy, ("public_activity", "population", "cohort", "noise", "bands"), where)
         if privacy.clipping == "adaptive":
             refuse("'privacy.clipping' is 'adaptive' but 'privacy.noise_at' is 'device'; choose flat or per-layer")
         if config.selection.name in ("oort", "afl", "power-of-choice"):
@@ -175,6 +177,37 @@ def check_user_level(config: Config, where: str) -> None:
         refuse(
             f"'privacy.noise_multiplier' is {privacy.noise_multiplier}, too much for 'privacy.clipping: adaptive' with"
             f" {config.selection.clients_per_round} clients per round; it must be below a tenth of the cohort"
+        )
+
+
+def check_correlated_noise(config: Config, where: str) -> None:
+    """Raise where noise over the rounds would not have the sensitivity that is accounted for.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+    privacy, selection = config.privacy, config.selection
+    if privacy.noise != "banded":
+        unread(privacy, ("bands",), where)
+    if privacy.noise == "independent":
+        return
+    if selection.name != "round-robin" or selection.separation < 1:
+        raise InputError(
+            f"'privacy.noise' is '{privacy.noise}', which needs to know how far apart the turns of a device are; set"
+            " selection.name=round-robin and 'selection.separation'",
+            where=where,
+        )
+    if privacy.noise == "banded" and privacy.bands > selection.separation:
+        raise InputError(
+            f"'privacy.bands' is {privacy.bands}, but 'selection.separation' {selection.separation}; the turns of a"
+            " device must be at least as many rounds apart as the noise has bands: lower one or raise the other",
+            where=where,
+        )
+    if privacy.clipping == "adaptive":
+        raise InputError(
+            f"'privacy.noise' is '{privacy.noise}' but 'privacy.clipping' is 'adaptive': noise in a unit that changes"
+            " does not cancel; choose flat or per-layer",
+            where=where,
         )
 
 

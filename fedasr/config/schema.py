@@ -478,6 +478,18 @@ class PrivacyConfig:
         "who computes ε; absent: pld on the server, rdp (quick, and a little above) on devices",
         choices=("pld", "rdp"),
     )
+    noise: str = key(
+        "independent",
+        "`user`: independent: fresh in every round; banded, tree: correlated over the rounds, so that much of it"
+        " cancels in the sum of the updates (DP-FTRL); needs no random cohorts but `selection.name: round-robin` with a"
+        " `separation`",
+        choices=("independent", "banded", "tree"),
+    )
+    bands: int = key(
+        8,
+        "`noise: banded`: rounds that the noise of one round reaches into, itself included; at most the separation",
+        low=1,
+    )
     public_activity: bool = key(
         False,
         "how much each device stores is no secret: activity-based selection is then accounted for without amplification"

@@ -3,6 +3,9 @@
 McMahan et al. 2018 (arXiv 1710.06963), with per-layer clipping (arXiv 2310.00098) and adaptive clipping (Andrew et
 al. 2021, arXiv 1905.03871). The denominator is the expected cohort, never the count of those who answered, and a round
 in which nobody answers releases noise all the same: failures cost no privacy and skip no round.
+
+Where the server cannot sample, devices take turns and the noise of the rounds is correlated (DP-FTRL, Kairouz et al.
+2021, arXiv 2103.00039): much of it cancels in the sum of the updates, which is what a model is.
 """
 
 from __future__ import annotations
@@ -10,16 +13,22 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedasr import seeds
 from fedasr.config import Config
 from fedasr.data.roster import Roster
+from fedasr.errors import RunFailed
 from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.accountants import calibrate
+from fedasr.privacy.correlated.factory import make_noise
+from fedasr.privacy.correlated.noise import CorrelatedNoise
 from fedasr.privacy.document import Target, privacy_document
+from fedasr.privacy.events import Event, Gaussian
 from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.sampling import Sampling, sampling_assumption
 from fedasr.privacy.update_clipping import Clip
@@ -61,10 +70,25 @@ def noise_for_budget(config: Config, population: int) -> float:
     """
     privacy, sampling = config.privacy, sampling_of(config, population)
     assert privacy.epsilon is not None
-    turns = max(1, sampling.turns(config.rounds))
-    return calibrate(
-        lambda noise: [sampling.gaussian(noise).times(turns)], privacy.epsilon, privacy.delta, accountant_of(config)
-    )
+    if privacy.noise == "independent":
+        turns = max(1, sampling.turns(config.rounds))
+        charges = sampling.gaussian
+    else:
+        turns, total = 1, noise_of(config).total(max(1, config.rounds))
+        charges = partial(correlated_event, square=total)
+    return calibrate(lambda noise: [charges(noise).times(turns)], privacy.epsilon, privacy.delta, accountant_of(config))
+
+
+def noise_of(config: Config) -> CorrelatedNoise:
+    """Return the noise of a run, without the factor z·C."""
+    privacy, rounds = config.privacy, max(1, config.rounds)
+    separation = max(1, config.selection.separation)
+    return make_noise(privacy.noise, bands=privacy.bands, separation=separation, rounds=rounds)
+
+
+def correlated_event(noise_multiplier: float, square: float) -> Event:
+    """Return what is charged for correlated noise whose squared sensitivity, in clip norms, grows by ``square``."""
+    return Gaussian(unit="user", adjacency="zero-out", noise_multiplier=noise_multiplier, sensitivity=math.sqrt(square))
 
 
 class UserLevel(Public):
@@ -87,6 +111,9 @@ class UserLevel(Public):
         self.ledger = Ledger(accountant_of(config))
         epsilon = self.config.epsilon
         self.budget = None if epsilon is None else Budget(epsilon, self.config.delta, "user")
+        self.noise = noise_of(config)
+        self.turns: dict[int, int] = {}
+        """client → the round of its last turn, as far as the separation reaches back"""
 
     @property
     def adaptive(self) -> bool:
@@ -120,17 +147,41 @@ class UserLevel(Public):
 
     def affords(self, round: int, population: int) -> bool:
         """Say whether a round among so many selectable users stays within the budget."""
-        sampling = sampling_of(self.run, population)
-        if self.budget is None or not sampling.is_charged(round):
-            return True
-        return not self.ledger.would_exceed(self.budget, sampling.gaussian(self.noise_multiplier))
+        event = self.event(round, population)
+        return self.budget is None or event is None or not self.ledger.would_exceed(self.budget, event)
 
     def charge(self, round: int, population: int) -> None:
         """Enter a round among so many selectable users into the ledger, before anything of it is released."""
-        sampling = sampling_of(self.run, population)
-        if sampling.is_charged(round):
-            event = sampling.gaussian(self.noise_multiplier)
+        event = self.event(round, population)
+        if event is not None:
             self.ledger.charge(event, released="global model", population=population, round=round)
+
+    def event(self, round: int, population: int) -> Event | None:
+        """Return what a round among so many selectable users costs; None: nothing."""
+        sampling = sampling_of(self.run, population)
+        if self.config.noise == "independent":
+            return sampling.gaussian(self.noise_multiplier) if sampling.is_charged(round) else None
+        square = self.noise.charge(round)
+        return correlated_event(self.noise_multiplier, square) if square else None
+
+    def check_turns(self, rows: list[dict[str, Any]], round: int) -> None:
+        """Raise where somebody's turn came sooner than the accountant assumes.
+
+        Raises:
+            RunFailed: the selection has broken its promise; nothing of the round was released.
+        """
+        separation = self.run.selection.separation if self.run.selection.name == "round-robin" else 0
+        if not separation:
+            return
+        for row in rows:
+            before = self.turns.get(row["id"])
+            if before is not None and round - before < separation:
+                raise RunFailed(
+                    f"round {round}: client {row['client']} had a turn in round {before}; the accountant assumes"
+                    f" {separation} rounds between turns (selection.separation)"
+                )
+        self.turns = {client: at for client, at in self.turns.items() if round - at < separation}
+        self.turns |= {row["id"]: round for row in rows}
 
     def epsilon(self) -> float:
         """Return what was spent so far, at ``privacy.delta``."""
@@ -145,7 +196,12 @@ class UserLevel(Public):
         return privacy_document(self.ledger, self.config.delta, budget=self.budget, target=target)
 
     def release(self, result: RoundResult, round: int, selectable: int) -> Vector:
-        """Charge the round, then return its noisy mean update, shape ``(parameters,)``."""
+        """Charge the round, then return its noisy mean update, shape ``(parameters,)``.
+
+        Raises:
+            RunFailed: two turns of a user came sooner after one another than the accountant assumes.
+        """
+        self.check_turns(result.rows, round)
         self.charge(round, selectable)
         return self.noisy(result.mean, round, selectable)
 
@@ -160,7 +216,7 @@ class UserLevel(Public):
         rng = self.generator(round)
         cohort = min(self.cohort, float(population))
         scale = self.update_noise_multiplier * self.bound / cohort
-        noisy = mean.mean().astype(np.float64) + rng.normal(0.0, scale, self.layout.size)
+        noisy = mean.mean().astype(np.float64) + scale * self.noise.draw(round, rng, self.layout.size)
         if self.adaptive:
             # With bits of ±½ the count of the unclipped is Σ(b − ½) + ½·cohort, whoever took part.
             counted = mean.unclipped - 0.5 * mean.updates + rng.normal(0.0, self.bits_noise)
@@ -176,9 +232,19 @@ class UserLevel(Public):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold, as JSON values."""
-        return {"bound": self.bound, "ledger": self.ledger.state_dict()}
+        turns = {str(client): round for client, round in self.turns.items()}
+        return {"bound": self.bound, "turns": turns, "ledger": self.ledger.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state_dict``."""
         self.bound = float(state["bound"])
+        self.turns = {int(client): int(round) for client, round in state["turns"].items()}
         self.ledger.load_state_dict(state["ledger"])
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the noise that later rounds take back."""
+        return {f"noise/{name}": array for name, array in self.noise.state_dict().items()}
+
+    def load_arrays(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from ``arrays``."""
+        self.noise.load_state_dict({name.removeprefix("noise/"): array for name, array in arrays.items()})

@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 
 import fedasr
+from fedasr import seeds
 from fedasr.cli.main import status
 from fedasr.config import load
-from fedasr.errors import InputError
-from fedasr.models.weights import read_weights
+from fedasr.errors import InputError, RunFailed
+from fedasr.experiment import Experiment
+from fedasr.models.weights import Layout, read_weights
 from fedasr.privacy.accountants import epsilon_of
-from fedasr.privacy.events import PoissonGaussian
+from fedasr.privacy.correlated.factory import make_noise
+from fedasr.privacy.events import Gaussian, PoissonGaussian
 from fedasr.runtime.launch import launch
+from strategies.privacy.user_level import UserLevel
 
 from .test_continual import StopAfter
 from .tiny import tiny
@@ -157,3 +161,77 @@ def test_other_selections_are_accounted_for_as_what_they_are(
     assert run.privacy is not None
     assert (run.privacy["sampling"], run.privacy["adjacency"]) == (sampling, adjacency)
     assert run.summary["epsilon"] > reference.summary["epsilon"]
+
+
+def in_turns(noise: str, **changes: Any) -> dict[str, Any]:
+    """Return a run whose twelve devices take turns, four a round, with correlated noise."""
+    turns: dict[str, Any] = {"rounds": 7, "selection__name": "round-robin", "selection__separation": 3}
+    if noise == "banded":
+        turns["privacy__bands"] = 3
+    return private(**{**turns, "privacy__noise": noise, **changes})
+
+
+@pytest.mark.parametrize("noise", ["banded", "tree"])
+def test_correlated_noise_survives_every_resume(noise: str, tmp_path: Path) -> None:
+    config = load(in_turns(noise))
+    whole = fedasr.run(config, out=tmp_path / "whole")
+    for last in range(1, 8):
+        launch(config, tmp_path / "parts", resume=True, watcher=StopAfter(last))
+    parts = fedasr.load_run(tmp_path / "parts")
+    assert parts.summary["model_sha256"] == whole.summary["model_sha256"]
+    assert parts.privacy == whole.privacy
+
+
+@pytest.mark.parametrize("noise", ["banded", "tree"])
+def test_correlated_noise_is_charged_for_its_sensitivity(noise: str, tmp_path: Path) -> None:
+    run = fedasr.run(in_turns(noise), out=tmp_path / "run")
+    mechanism = make_noise(noise, bands=3, separation=3, rounds=7)
+    event = Gaussian(
+        unit="user", adjacency="zero-out", noise_multiplier=1.5, sensitivity=float(np.sqrt(mechanism.total(7)))
+    )
+    assert run.summary["epsilon"] == pytest.approx(epsilon_of([event], 1e-5).epsilon)
+    assert run.privacy is not None
+    assert (run.privacy["sampling"], run.privacy["adjacency"]) == ("none", "zero-out")
+    assert mechanism.total(7) >= mechanism.squared_sensitivity(7) > 1
+
+
+def test_the_noise_of_the_rounds_is_that_of_the_mechanism(tmp_path: Path) -> None:
+    """With a server that adds up (FedAvg), the models differ by the noise of all rounds so far: exactly its sum."""
+    changes = {"rounds": 3, "client__epochs": 0, "evaluate__every": 0}
+    run = fedasr.run(in_turns("banded", **changes), out=tmp_path / "run")
+    start = Experiment(load(in_turns("banded", **changes))).first_weights()
+    end, _ = read_weights(run.path)
+    found = np.concatenate([(end[name] - start[name]).reshape(-1) for name in start])
+    mechanism = make_noise("banded", bands=3, separation=3, rounds=3)
+    draws = [mechanism.draw(t, seeds.generator(0, "central-noise", t), len(found)) for t in (1, 2, 3)]
+    np.testing.assert_allclose(found, sum(draws) * 1.5 * 0.5 / 4, rtol=0, atol=2e-5)
+
+
+def test_the_noise_of_a_budget_is_found_for_turns_too(tmp_path: Path) -> None:
+    run = fedasr.run(in_turns("banded", privacy__noise_multiplier=None, privacy__epsilon=8.0), out=tmp_path / "run")
+    assert 7.9 < run.summary["epsilon"] <= 8.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"selection__name": "poisson"}, "selection.name=round-robin"),
+        ({"selection__separation": 0}, "selection.separation"),
+        ({"privacy__bands": 4}, "'privacy.bands' is 4"),
+        ({"privacy__clipping": "adaptive"}, "flat or per-layer"),
+    ],
+    ids=["sampled", "no-separation", "too-many-bands", "adaptive"],
+)
+def test_correlated_noise_needs_its_turns(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        load(in_turns("banded", **changes))
+
+
+def test_a_turn_too_soon_stops_the_run(tmp_path: Path) -> None:
+    """The accountant's assumption is checked where the noise is added, whatever the selection promised."""
+    config = load(in_turns("banded"))
+    mechanism = UserLevel(config, Layout.of({"w": np.zeros(3, np.float32)}))
+    mechanism.check_turns([{"id": 4, "client": "s00004"}], 1)
+    mechanism.check_turns([{"id": 4, "client": "s00004"}], 4)
+    with pytest.raises(RunFailed, match="had a turn in round 4"):
+        mechanism.check_turns([{"id": 4, "client": "s00004"}], 6)
