@@ -21,7 +21,9 @@ from fedasr.privacy.correlated.factory import make_noise
 from fedasr.privacy.events import Gaussian, PoissonGaussian
 from fedasr.runtime.launch import launch
 from strategies.privacy.user_level import UserLevel
+from tests.fedasr.data.speech_files import write
 
+from .small_speech import small, speech
 from .test_continual import StopAfter
 from .tiny import tiny
 
@@ -235,3 +237,35 @@ def test_a_turn_too_soon_stops_the_run(tmp_path: Path) -> None:
     mechanism.check_turns([{"id": 4, "client": "s00004"}], 4)
     with pytest.raises(RunFailed, match="had a turn in round 4"):
         mechanism.check_turns([{"id": 4, "client": "s00004"}], 6)
+
+
+@pytest.mark.parametrize("clipping", ["flat", "per-layer"])
+def test_another_user_moves_the_model_by_no_more_than_the_sensitivity(clipping: str, tmp_path: Path) -> None:
+    """Five devices train; one of them then has quite other speech: with next to no noise, the sum moves by 2C at most."""
+    changes: dict[str, Any] = {
+        "selection__name": "uniform",
+        "strategy__weighting": "uniform",
+        "client__learning_rate": 0.5,
+        "privacy__unit": "user",
+        "privacy__noise_multiplier": 1e-6,
+        "privacy__clip_norm": 0.05,
+        "privacy__clipping": clipping,
+    }
+    models = []
+    for name in ("before", "after"):
+        manifest = speech(tmp_path / name)
+        if name == "after":
+            for number in range(3):
+                write(manifest.parent / "s2" / f"{number}.wav", 0.5, seed=1000 + number)
+            lines = [f"{line[:9]}s2,oxo,train,f" if line.startswith("s2/") else line for line in lines_of(manifest)]
+            manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        run = fedasr.run(small(manifest, **changes), out=tmp_path / f"run-{name}")
+        assert run.rounds["clients_replied"].tolist() == [5]
+        models.append(read_weights(run.path)[0])
+    moved = np.concatenate([(models[1][name] - models[0][name]).reshape(-1) for name in models[0]])
+    assert 0.001 < 5 * np.linalg.norm(moved) <= 2 * 0.05 * (1 + 1e-3)
+
+
+def lines_of(manifest: Path) -> list[str]:
+    """Return the lines of a manifest."""
+    return manifest.read_text(encoding="utf-8").splitlines()

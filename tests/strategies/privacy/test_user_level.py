@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from fedasr.config import Config, load
@@ -115,3 +117,27 @@ def test_a_smaller_population_costs_more() -> None:
     large.charge(1, 1000)
     small.charge(1, 40)
     assert small.epsilon() > 2 * large.epsilon()
+
+
+@pytest.mark.parametrize("clipping", ["flat", "per-layer", "per-layer-dim"])
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), magnitude=st.floats(-6, 12))
+def test_one_user_more_or_another_moves_the_sum_by_no_more_than_the_bound(
+    clipping: str, seed: int, magnitude: float
+) -> None:
+    """Whatever a user sends: C for one more, 2C for another instead; the denominator stays."""
+    rng = np.random.default_rng(seed)
+    layout = Layout.of({"a": np.zeros((3, 4), np.float32), "b": np.zeros(5, np.float32), "c": np.zeros(1, np.float32)})
+    mechanism = UserLevel(config(clip_norm=0.7, clipping=clipping), layout)
+    scales = 10.0 ** np.array([0.0, -2.0, 1.0, magnitude, magnitude])
+    users = [(scale * rng.standard_normal(layout.size)).astype(np.float32) for scale in scales]
+
+    def total(members: list[int]) -> np.ndarray:
+        mean = ExactMean(layout, np.zeros(layout.size, np.float32), 20.0, 20.0, mechanism.clip())
+        for member in members:
+            mean.add(layout.views(users[member]), 1)
+        return np.asarray(mean.mean(), np.float64) * 20.0
+
+    rounding = 1e-6
+    assert np.linalg.norm(total([0, 1, 2, 3]) - total([0, 1, 2])) <= 0.7 + rounding
+    assert np.linalg.norm(total([0, 1, 2, 3]) - total([0, 1, 2, 4])) <= 1.4 + rounding
