@@ -241,7 +241,7 @@ def test_a_turn_too_soon_stops_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("clipping", ["flat", "per-layer"])
 def test_another_user_moves_the_model_by_no_more_than_the_sensitivity(clipping: str, tmp_path: Path) -> None:
-    """Five devices train; one of them then has quite other speech: with next to no noise, the sum moves by 2C at most."""
+    """Five devices train; one of them then has other speech: with next to no noise, the sum moves by 2C at most."""
     changes: dict[str, Any] = {
         "selection__name": "uniform",
         "strategy__weighting": "uniform",
