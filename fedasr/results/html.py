@@ -126,7 +126,7 @@ figcaption { font-size: .88rem; margin-top: .5rem; }
 .narrow { max-width: 44rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { padding: .4rem .75rem; text-align: left; white-space: nowrap; }
-td.text { overflow-wrap: anywhere; white-space: normal; min-width: 5rem; }
+td.text { overflow-wrap: anywhere; white-space: normal; min-width: 7rem; }
 th { color: var(--muted); font-weight: 600; white-space: normal; vertical-align: bottom;
   border-bottom: 1px solid var(--grid); }
 tr + tr td { border-top: 1px solid var(--grid); }

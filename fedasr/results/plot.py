@@ -123,6 +123,15 @@ def tradeoff(runs: Runs, metric: str = "wer") -> Figure:
     return privacy_tradeoff.draw(privacy_tradeoff.tradeoff(runs, metric), metric)
 
 
+def epsilon(run: Run | str | Path) -> Figure:
+    """Draw what a private run has spent over the rounds.
+
+    Raises:
+        InputError: the folder is no run folder.
+    """
+    return single(draw_epsilon, run)
+
+
 def single(draw: Drawing, run: Run | str | Path) -> Figure:
     """Return a figure of one drawing."""
     fig = style.figure()
@@ -190,6 +199,27 @@ def draw_periods(ax: Axes, run: Run) -> None:
     style.from_zero(ax)
     style.whole_numbers(ax)
     style.name_lines(ax, ends, "WER on speech")
+
+
+def draw_epsilon(ax: Axes, run: Run) -> None:
+    """Draw what a private run has spent; where devices keep accounts of their own, the largest and the median."""
+    spent = run.rounds[["round", "epsilon"]].dropna()
+    style.name_axes(ax, "Round", f"ε spent, at δ = {run.summary.get('delta') or 0:g}")
+    if not len(spent):
+        return style.nothing(ax, "nothing was spent yet")
+    of_devices = run.clients[["round", "client", "epsilon"]].dropna()
+    curves = {"largest" if len(of_devices) else "ε": (spent["round"].to_numpy(), spent["epsilon"].to_numpy())}
+    if len(of_devices):
+        table = of_devices.pivot_table(index="round", columns="client", values="epsilon").ffill()
+        curves["median device"] = (table.index.to_numpy(), table.median(axis=1).to_numpy())
+    ends = []
+    for index, (label, (x, y)) in enumerate(curves.items()):
+        looks = style.look(index)
+        ax.plot(x, y, **looks, linewidth=1.8, label=label, **style.marker(len(x)))
+        ends.append((float(x[-1]), float(y[-1]), label if len(curves) > 1 else "", looks["color"]))
+    style.from_zero(ax)
+    style.whole_numbers(ax)
+    style.name_lines(ax, ends)
 
 
 def draw_traffic(ax: Axes, run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 from fedasr.errors import InputError
 from fedasr.results import forgetting, plot
@@ -294,13 +295,30 @@ def privacy(run: Run) -> Html:
     """Return the privacy ledger as it is, with every assumption it was computed under."""
     if run.privacy is None:
         return Html()
-    facts = [(key, json.dumps(value, ensure_ascii=False)) for key, value in run.privacy.items() if is_plain(value)]
+    said = {key: value for key, value in run.privacy.items() if is_plain(value) and key != "note"}
+    facts = [(key.replace("_", " "), "–" if value is None else value) for key, value in said.items()]
+    note = str(run.privacy.get("note") or "")
+    drawn = "epsilon" in run.rounds and run.rounds["epsilon"].notna().any()
     return section(
         "Privacy",
         element("p", "An ε means something only together with its δ, unit, adjacency, sampling and population."),
+        element("p", f"{note[:1].upper()}{note[1:]}.") if note else "",
+        figure(plot.epsilon(run), "ε over the rounds") if drawn else "",
+        device_spread(run.privacy),
         table(("What", "Value"), facts, text_columns=2) if facts else "",
         folded("privacy.json", json.dumps(run.privacy, indent=2, ensure_ascii=False)),
     )
+
+
+def device_spread(privacy: dict[str, Any]) -> Html:
+    """Return how ε is spread over devices that keep accounts of their own."""
+    if "clients" not in privacy:
+        return Html()
+    found = privacy["clients"]
+    counts = [number(found["clients"]), number(privacy.get("clients_spent", 0))]
+    values = [f"{value:.3g}" for value in found["epsilon"].values()]
+    heads = ["Devices", "With nothing left", *(f"ε, {name}" for name in found["epsilon"])]
+    return table(heads, [[*counts, *values]], text_columns=0)
 
 
 def is_plain(value: object) -> bool:
