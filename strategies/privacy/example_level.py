@@ -75,7 +75,12 @@ class ExampleLevel(Public):
         ledger = Ledger(self.config.accountant or "rdp")
         if self.largest is not None:
             ledger.load_state_dict(self.largest)
-        found = privacy_document(ledger, self.config.delta, budget=self.budget, clients=self.epsilons.values())
+        found = privacy_document(
+            ledger,
+            self.config.delta,
+            budget=self.budget,
+            clients=[self.epsilons[client] for client in sorted(self.epsilons)],
+        )
         return {"note": NOTE, "clients_spent": len(self.spent), **found}
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,0 +1,128 @@
+"""The aggregator: votes in, noisy labels out, each paid for before it is released, within a budget.
+
+LNMax, GNMax and Confident-GNMax (Papernot et al., arXiv 1610.05755 and 1802.08908). Counts are whole numbers, so the
+order in which teachers answer changes nothing. A teacher that fails, or abstains, votes for nothing; a neighbour still
+differs in one vote, so the accounts hold.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedasr.config import Config
+from fedasr.privacy.document import privacy_document
+from fedasr.privacy.ledger import Budget, Ledger
+from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse, query_costs, to_epsilon
+from fedasr.privacy.pate.mechanisms import Floats
+from fedasr.privacy.pate.noise import noise, noise_generator
+from strategies.pate.record import NO_LABEL, Record
+
+DEPENDENT, INDEPENDENT = 0, 1
+"""The rows of ``Record.rdp``."""
+
+
+class Aggregator:
+    """Releases labels and keeps account of them.
+
+    Args:
+        config: of the run.
+        teachers: how many there are; what the ledger calls the population.
+        record: takes what is released.
+    """
+
+    def __init__(self, config: Config, teachers: int, record: Record) -> None:
+        pate = config.pate
+        self.config = config
+        self.teachers = teachers
+        self.record = record
+        self.mechanism = Mechanism(pate.mechanism, pate.scale, pate.threshold, pate.threshold_scale)
+        self.exact = pate.noise_at == "server"
+        """whether the server sees the exact counts, and adds the noise"""
+        self.data_dependent = pate.budget == "data-dependent"
+
+    def release(self, utterance: int, counts: Floats) -> bool:
+        """Pay for the next query and release its label; False: the budget does not allow it, and nothing is released.
+
+        Args:
+            utterance: that the query is about.
+            counts: votes for each class, shape ``(classes,)``, noisy already where the teachers add the noise.
+        """
+        if not self.affords(counts):
+            return False
+        label = self.label(counts, len(self.record))
+        self.record.rdp += self.cost(counts, label != NO_LABEL)
+        self.record.add(utterance, label, counts)
+        return True
+
+    def label(self, counts: Floats, number: int) -> int:
+        """Return the noisy winner of query ``number``, or ``NO_LABEL`` where the check finds no consensus."""
+        if not self.exact:
+            return int(counts.argmax())
+        privacy, mechanism = self.config.privacy, self.mechanism
+        rng = noise_generator(privacy.secret_noise, self.config.seed, "pate-noise", number)
+        if mechanism.has_threshold:
+            assert mechanism.threshold is not None
+            assert mechanism.threshold_scale is not None
+            if counts.max() + rng.normal(0.0, mechanism.threshold_scale) < mechanism.threshold:
+                return NO_LABEL
+        assert mechanism.scale is not None
+        return int((counts + noise(mechanism.name, mechanism.scale, len(counts), rng)).argmax())
+
+    def cost(self, counts: Floats, answered: bool) -> Floats:
+        """Return RDP of a query, data-dependent and data-independent, shape ``(2, orders)``."""
+        mechanism = self.mechanism
+        plain = mechanism.check_rdp_data_independent(ORDERS) + answered * mechanism.label_rdp_data_independent(ORDERS)
+        if not self.exact:
+            return np.stack([plain, plain])
+        known = [answered] if mechanism.has_threshold else None
+        return np.stack([query_costs(counts[None], mechanism, ORDERS, known)[0], plain])
+
+    def affords(self, counts: Floats) -> bool:
+        """Say whether the budget allows one more query, should it be answered."""
+        budget = self.config.privacy.epsilon
+        if budget is None:
+            return True
+        after = self.record.rdp + self.cost(counts, answered=True)
+        rdp = np.minimum(after[DEPENDENT], after[INDEPENDENT]) if self.data_dependent else after[INDEPENDENT]
+        return to_epsilon(rdp, ORDERS, self.config.privacy.delta, "improved")[0] <= budget
+
+    def ledger(self) -> Ledger:
+        """Return the ledger: one entry for all votes, checks that found no consensus included."""
+        ledger = Ledger("rdp")
+        if not len(self.record):
+            return ledger
+        answered = self.record.answered if self.mechanism.has_threshold else None
+        event = analyse(self.record.votes, self.mechanism, self.config.privacy.delta, answered=answered).event()
+        if not self.exact:
+            event = event.data_independent()
+        ledger.charge(event, released="labels of public speech", population=self.teachers)
+        return ledger
+
+    def epsilons(self) -> tuple[float, float]:
+        """Return ε as the votes were, and ε whatever they had been, at ``privacy.delta``."""
+        ledger, delta = self.ledger(), self.config.privacy.delta
+        if not ledger.entries:
+            return 0.0, 0.0
+        spending = ledger.spent(delta)[0]
+        plain = spending.epsilon_data_independent
+        return spending.epsilon, spending.epsilon if plain is None else plain
+
+    def document(self) -> dict[str, Any]:
+        """Return the content of ``privacy.json``."""
+        privacy = self.config.privacy
+        budget = None if privacy.epsilon is None else Budget(privacy.epsilon, privacy.delta, "teacher")
+        return privacy_document(self.ledger(), privacy.delta, budget=budget)
+
+
+def count_votes(counts: Floats, votes: npt.NDArray[np.int64]) -> None:
+    """Add one teacher's votes to the counts, in place.
+
+    Args:
+        counts: shape ``(queries, classes)``.
+        votes: a class for each query, or −1 for none, shape ``(queries,)``.
+    """
+    cast = np.flatnonzero((votes >= 0) & (votes < counts.shape[1]))
+    counts[cast, votes[cast]] += 1.0

@@ -1,0 +1,168 @@
+"""The public speech that is labelled: who says it, what may have been said, and its features as the teachers get them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedasr import seeds
+from fedasr.config import Config
+from fedasr.config.schema import DataConfig
+from fedasr.data.corpus import Column, Corpus
+from fedasr.data.quality import transcript_problem, usable_rows
+from fedasr.data.sources import open_corpus
+from fedasr.data.speech import Speech
+from fedasr.data.subset import Subset
+from fedasr.errors import InputError, nearest
+from fedasr.experiment import Experiment
+
+Ids = npt.NDArray[np.int64]
+
+
+class PublicSpeech:
+    """The utterances that the teachers are asked about, in the order in which they are.
+
+    The transcripts of the public corpus are used twice: as candidates, where the config lists none (what can be said
+    to a device is public), and to tell the experimenter how many labels are right. No label comes from them.
+
+    Attributes:
+        speech: of the drawn utterances, numbered from 0.
+        truth: their transcripts.
+        candidates: the phrases of unit ``utterance``.
+
+    Raises:
+        InputError: the corpus cannot be opened or used, or shares a speaker with the private corpus.
+    """
+
+    def __init__(self, run: Experiment) -> None:
+        self.run = run
+        self.config = public_data(run.config)
+        corpus = open_public(run, self.config)
+        splits = np.asarray(corpus.columns["split"])
+        usable, _ = usable_rows(corpus, self.config, run.tokenizer, run.model().output_frames)
+        rows = np.flatnonzero((splits == self.config.train_split) & usable)
+        if not len(rows):
+            known = sorted({str(s) or "(none)" for s in np.unique(splits)})
+            wanted = self.config.train_split
+            raise InputError(
+                f"'pate.public.split' is '{wanted}'{nearest(wanted, known)}, of which no utterance can be used; the"
+                f" corpus has: {', '.join(known)}"
+            )
+        check_disjoint(run, corpus, rows)
+        self.candidates = self.phrases(corpus.columns["text"][rows].tolist())
+        drawn = seeds.generator(run.config.seed, "pate-queries").permutation(rows)[: run.config.pate.queries]
+        self.corpus = Subset(corpus, drawn)
+        self.truth = [run.tokenizer.normalise(str(text)) for text in self.corpus.columns["text"]]
+        self.speech = Speech(self.corpus, run.tokenizer, self.config)
+
+    def __len__(self) -> int:
+        """Return the number of utterances."""
+        return len(self.corpus)
+
+    def phrases(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """Return the candidates: those of the config, else the distinct transcripts, sorted; none for tokens.
+
+        Raises:
+            InputError: there are fewer than two, or one that the tokenizer does not know.
+        """
+        pate, tokenizer = self.run.config.pate, self.run.tokenizer
+        if pate.unit == "token":
+            return ()
+        for phrase in pate.candidates:
+            problem = transcript_problem(phrase, tokenizer)
+            if problem is not None:
+                raise InputError(f"'pate.candidates' has '{phrase}': {problem}")
+        given = dict.fromkeys(tokenizer.normalise(phrase) for phrase in pate.candidates)
+        found = tuple(given or sorted({tokenizer.normalise(str(text)) for text in texts}))
+        if len(found) < 2:
+            raise InputError("there is one candidate only; list what may have been said in 'pate.candidates'")
+        return found
+
+    def features(self, utterances: Ids) -> dict[str, npt.NDArray[Any]]:
+        """Return what teachers are sent of utterances: ``frames (total, mel)`` one after the other, and ``lengths``.
+
+        Raises:
+            InputError: one cannot be decoded.
+        """
+        batch = self.speech.batch(utterances)
+        if len(batch) < len(utterances):
+            missing = next(u for u in utterances.tolist() if u not in batch.indices)
+            raise InputError("cannot be decoded; remove it from the public speech", where=self.corpus.where(missing))
+        lengths = batch.feature_lengths.numpy()
+        frames = [batch.features[row, :length].numpy() for row, length in enumerate(lengths.tolist())]
+        return {"frames": np.concatenate(frames), "lengths": lengths}
+
+    def labelled(self, labels: Mapping[int, str]) -> Speech:
+        """Return the utterances that have a label, with it for their transcript; augmented as ``data.augment`` says."""
+        kept = np.array(sorted(labels), np.int64)
+        texts = np.array([labels[utterance] for utterance in kept.tolist()], object)
+        return Speech(Relabelled(self.corpus, kept, texts), self.run.tokenizer, self.config)
+
+
+class Relabelled(Subset):
+    """Some utterances of a corpus with other transcripts.
+
+    Args:
+        corpus: any.
+        rows: of the corpus, shape ``(utterances,)``.
+        texts: their transcripts, object array ``(utterances,)``.
+    """
+
+    def __init__(self, corpus: Corpus, rows: Ids, texts: Column) -> None:
+        super().__init__(corpus, rows)
+        self.columns = {**{name: self.columns[name] for name in ("speaker", "split", "duration_s")}, "text": texts}
+
+
+def public_data(config: Config) -> DataConfig:
+    """Return section ``data`` as it would be for the public speech."""
+    public, data = config.pate.public, config.data
+    other = data.test_split if public.split != data.test_split else data.train_split
+    return replace(
+        data,
+        corpus=public.corpus,
+        manifest=public.manifest,
+        root=public.root,
+        subset=public.subset,
+        where=public.where,
+        synthetic=public.synthetic,
+        train_split=public.split,
+        test_split=other,
+        download=False,
+    )
+
+
+def open_public(run: Experiment, config: DataConfig) -> Corpus:
+    """Return the public corpus; synthetic speakers are drawn with a seed of their own, so that no private one is."""
+    seed = run.config.seed
+    if config.corpus == "synthetic":
+        seed = seeds.torch_seed(seed, "pate-public")
+    try:
+        corpus: Corpus = open_corpus(config, seed)
+    except InputError as error:
+        raise InputError(str(error).replace("'data.", "'pate.public.")) from None
+    return corpus
+
+
+def check_disjoint(run: Experiment, public: Corpus, rows: Ids) -> None:
+    """Raise where a public speaker is also a teacher's, or one that the student is evaluated on.
+
+    Synthetic speakers never are; names of different kinds of corpora do not compare.
+
+    Raises:
+        InputError: naming one.
+    """
+    data = run.config.data
+    if data.corpus != run.config.pate.public.corpus or data.corpus == "synthetic":
+        return
+    speakers = set(public.columns["speaker"][rows].tolist())
+    for split, whose in ((data.train_split, "the teachers were trained on"), (data.test_split, "is evaluated on")):
+        held = set(run.corpus.columns["speaker"][run.rows(split)].tolist())
+        if common := sorted(map(str, speakers & held)):
+            raise InputError(
+                f"'pate.public' has {len(common)} of the speakers that {whose}, such as '{common[0]}'; public speech"
+                " must be of other speakers: choose another split, or others by 'pate.public.where'"
+            )
