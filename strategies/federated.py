@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
-from fedasr.errors import InputError
 from fedasr.evaluation.evaluator import Evaluation
 from fedasr.experiment import Experiment, as_json
 from fedasr.models.weights import Layout, save_weights, sha256
@@ -205,17 +204,7 @@ class Federation:
         )
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
-        """Go on from a checkpoint.
-
-        Raises:
-            InputError: the clients keep privacy accounts that are not in it.
-        """
-        if self.config.privacy.unit == "example" and found.round and not client_states.kept_by(self.grid):
-            raise InputError(
-                "cannot be resumed in this runtime: the devices' privacy accounts are not in its checkpoint, and what"
-                " they have spent would be forgotten; start anew in another folder, or use runtime.name=local",
-                where=str(self.folder.path),
-            )
+        """Go on from a checkpoint."""
         self.round = found.round
         self.weights = self.layout.flatten(found.weights, np.empty(self.layout.size, np.float32))
         self.optimizer.state = dict(found.optimizer)

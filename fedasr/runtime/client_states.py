@@ -18,11 +18,6 @@ def dump(grid: Grid) -> dict[int, bytes]:
     return {node: recorddict_to_proto(state).SerializeToString() for node, state in grid.states.items()}
 
 
-def kept_by(grid: Grid) -> bool:
-    """Say whether a resumed run finds its clients' states again: a checkpoint holds those of the local grid alone."""
-    return isinstance(grid, LocalGrid)
-
-
 def load(grid: Grid, states: Mapping[int, bytes]) -> None:
     """Give a grid its clients' states back."""
     if isinstance(grid, LocalGrid):

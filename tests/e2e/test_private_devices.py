@@ -20,6 +20,7 @@ from fedasr.privacy.events import Event, Gaussian, MicroBatchGaussian, PoissonGa
 from fedasr.runtime.launch import launch
 
 from .test_continual import StopAfter
+from .tiny import fedasr as run_in_a_process
 from .tiny import tiny
 
 COMMON: dict[str, Any] = {
@@ -270,3 +271,30 @@ def test_what_would_leak_or_not_be_read_is_refused(changes: dict[str, Any], name
 def test_what_noise_on_whole_updates_does_not_read_is_refused(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=named):
         load(device(**changes))
+
+
+def test_accounts_that_would_be_forgotten_stop_a_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Flower's engine starts every client afresh: going on there would spend a second budget."""
+    launch(load(example()), tmp_path / "run", watcher=StopAfter(2))
+    before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*"))
+    config = str(tmp_path / "run" / "config.yaml")
+    assert status(["run", config, "runtime.name=flower", "--out", str(tmp_path / "run"), "--resume"]) == 2
+    said = capsys.readouterr().err
+    assert "privacy accounts are not in its checkpoint" in said
+    assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*")) == before
+
+
+def test_flowers_engine_keeps_the_same_accounts(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Flower's simulation engine needs Ray: pip install 'fedasr[ray]'")
+    config = example(rounds=2, privacy__epsilon=14.0)
+    local = fedasr.run(config, out=tmp_path / "local")
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config))
+    done = run_in_a_process(
+        "run", str(file), "runtime.name=flower", "runtime.workers=2", "--out", str(tmp_path / "flower")
+    )
+    assert done.returncode == 0, done.stderr
+    flower = fedasr.load_run(tmp_path / "flower")
+    assert flower.summary["model_sha256"] == local.summary["model_sha256"]
+    assert flower.privacy == local.privacy
+    assert flower.clients["epsilon"].tolist() == local.clients["epsilon"].tolist()
