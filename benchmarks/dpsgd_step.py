@@ -45,6 +45,8 @@ STACKS = {
     "lstm": ("conv + LSTM(128)", ModelConfig(encoder="lstm", norm="none")),
     "blstm": ("conv + BLSTM(128)", ModelConfig(encoder="blstm")),
     "conformer": ("conv + Conformer(144) × 4", ModelConfig(name="ctc-conformer", hidden=144, layers=4)),
+    "las": ("LAS, pyramid of BLSTM(128) × 2", ModelConfig(name="las", layers=2)),
+    "rnnt": ("RNN-T, LSTM(128)", ModelConfig(name="rnnt", encoder="lstm")),
 }
 SYSTEMS = {
     "plain": "plain step",
@@ -56,6 +58,11 @@ SYSTEMS = {
     "loop": "loop of batch 1",
 }
 OURS = ("plain", "torch", "compiled")
+CANNOT = {
+    ("rnnt", "ghost"): "Opacus' ghost clipping knows linear layers on (batch, channels) and (batch, time, channels)"
+    " only; the joint network of a transducer runs on (batch, time, tokens, channels)",
+}
+"""What does not run, and why."""
 Step = Callable[[], None]
 
 
@@ -100,11 +107,11 @@ def for_opacus(model: nn.Module, own_lstm: bool) -> nn.Module:
     return model
 
 
-def make_batch(frames: int) -> Batch:
-    """Return 16 utterances of so many frames, 8 to 12 tokens each."""
+def make_batch(frames: int, most: int = 12) -> Batch:
+    """Return 16 utterances of so many frames, each of two thirds of ``most`` tokens to all of them."""
     with seeds.torch_scope(0, "benchmark"):
         features = torch.randn(BATCH, frames, MEL)
-        targets, lengths = torch.randint(1, TOKENS, (BATCH, 12)), torch.randint(8, 13, (BATCH,))
+        targets, lengths = torch.randint(1, TOKENS, (BATCH, most)), torch.randint(most * 2 // 3, most + 1, (BATCH,))
     return Batch(features, torch.full((BATCH,), frames), targets, lengths, BATCH * frames / 100, tuple(range(BATCH)))
 
 
@@ -203,6 +210,16 @@ def check_that_all_agree(config: ModelConfig, batch: Batch, systems: list[str]) 
             raise SystemExit(f"{SYSTEMS[system]} takes another step: off by {error:.1e} of its length")
 
 
+def check_that_it_cannot(system: str, config: ModelConfig, batch: Batch) -> None:
+    """Take a step with what is said not to run."""
+    step, _ = make_step(system, config, batch, 0.0)
+    try:
+        step()
+    except AttributeError:  # of a norm that nobody has computed
+        return
+    raise SystemExit(f"{SYSTEMS[system]} runs after all: take it out of CANNOT")
+
+
 def times(
     config: ModelConfig, batch: Batch, systems: list[str], repeats: int, slow_repeats: int
 ) -> dict[str, list[float]]:
@@ -220,9 +237,9 @@ def times(
     return found
 
 
-def peak_mb(system: str, stack: str, frames: int) -> float:
+def peak_mb(system: str, stack: str, frames: int, tokens: int) -> float:
     """Return the peak of this process during three steps above what it held before them, in megabytes."""
-    step, _ = make_step(system, STACKS[stack][1], make_batch(frames), 1.0)
+    step, _ = make_step(system, STACKS[stack][1], make_batch(frames, tokens), 1.0)
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
 
     def status(field: str) -> int:
@@ -235,7 +252,7 @@ def peak_mb(system: str, stack: str, frames: int) -> float:
     return (status("VmHWM") - before) / 1024
 
 
-def measured_apart(system: str, stack: str, frames: int) -> float:
+def measured_apart(system: str, stack: str, frames: int, tokens: int) -> float:
     """Return ``peak_mb`` as a process of its own finds it."""
     command = [
         sys.executable,
@@ -247,6 +264,8 @@ def measured_apart(system: str, stack: str, frames: int) -> float:
         stack,
         "--frames",
         str(frames),
+        "--tokens",
+        str(tokens),
     ]
     return float(json.loads(subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout))
 
@@ -256,6 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stacks", nargs="+", default=list(STACKS), choices=list(STACKS))
     parser.add_argument("--frames", type=int, nargs="+", default=[100, 200, 400, 800])
+    parser.add_argument("--tokens", type=int, default=12, help="of the longest transcript; a second of speech has 12")
     parser.add_argument("--repeats", type=int, default=21)
     parser.add_argument("--slow-repeats", type=int, default=5, help="turns of Opacus and of the loop")
     parser.add_argument("--no-opacus", action="store_true")
@@ -265,7 +285,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.one is not None:
-        print(json.dumps(peak_mb(given.one, given.stacks[0], given.frames[0])))
+        print(json.dumps(peak_mb(given.one, given.stacks[0], given.frames[0], given.tokens)))
         return
     header = "| stack | frames | system | ms a step | × plain | peak MB | × plain |"
     lines = [header, "|---|---|---|---|---|---|---|"]
@@ -277,11 +297,15 @@ def main() -> None:
             systems.remove("torch")  # no recurrence: it is one system, not two
         if given.no_opacus:
             systems = [s for s in systems if s in (*OURS, "loop")]
+        unable = [s for s in systems if (stack, s) in CANNOT]
+        systems = [s for s in systems if s not in unable]
         for frames in given.frames:
-            batch = make_batch(frames)
+            batch = make_batch(frames, given.tokens)
             check_that_all_agree(config, batch, systems)
+            for system in unable:
+                check_that_it_cannot(system, config, batch)
             found = times(config, batch, systems, given.repeats, given.slow_repeats)
-            memory = {} if given.no_memory else {s: measured_apart(s, stack, frames) for s in systems}
+            memory = {} if given.no_memory else {s: measured_apart(s, stack, frames, given.tokens) for s in systems}
             for system in systems:
                 ratio = median(a / b for a, b in zip(found[system], found["plain"], strict=False))
                 title = "FedASR" if stack == "conformer" and system == "compiled" else SYSTEMS[system]
@@ -292,19 +316,28 @@ def main() -> None:
                     cells += ["–", "–"]
                 lines.append(f"| {' | '.join(cells)} |")
                 print(lines[-1], flush=True)
+            for system in unable:
+                lines.append(f"| {name} | {frames} | {SYSTEMS[system]} | does not run | – | – | – |")
+                print(lines[-1], flush=True)
     if given.out:
-        given.out.write_text(page(lines))
+        given.out.write_text(page(lines, given.stacks, given.tokens))
 
 
-def page(lines: list[str]) -> str:
+def page(lines: list[str], stacks: list[str], tokens: int) -> str:
     """Return the page of results."""
+    reasons = [
+        f"{SYSTEMS[system]} does not run with {STACKS[stack][0]}: {why}.\n"
+        for (stack, system), why in CANNOT.items()
+        if stack in stacks
+    ]
     model = next(
         (x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x), ""
     )
     return f"""# What a DP-SGD step costs
 
 A step of example-level DP-SGD (forward, backward, per-utterance clipping, noise, SGD) over the same step without
-privacy: batch of {BATCH}, one thread, {MEL} mel bands, CTC; the plain step is that of local training with `nn.LSTM`.
+privacy: batch of {BATCH}, one thread, {MEL} mel bands, transcripts of {tokens * 2 // 3} to {tokens} characters, CTC
+where the stack names no other model; the plain step is that of local training with `nn.LSTM`.
 All systems make the same step from the same weights, which the benchmark checks first. Opacus gets its `DPLSTM` for
 `nn.LSTM`; "our LSTM" is `OpacusLSTM`, registered with Opacus.
 
@@ -318,7 +351,7 @@ processor time of the one thread, because other work ran on the machine. Memory 
 before its first step, each system in a process of its own.
 
 {chr(10).join(lines)}
-"""
+{"".join(chr(10) + reason for reason in reasons)}"""
 
 
 if __name__ == "__main__":

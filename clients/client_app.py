@@ -11,6 +11,8 @@ from clients.account import RECORD
 from clients.mods.device_noise import device_noise
 from clients.private_training import train_privately
 from clients.speech import Device, find_device
+from clients.store import find_store
+from clients.teacher import teach, vote
 from clients.trainer import evaluate_globally, global_loss, train
 from fedasr.runtime.answering import AnsweringApp
 from fedasr.runtime.flower_compat import array_record, arrays_of, values_of
@@ -58,6 +60,33 @@ def private_reply(device: Device, message: Message, context: Context, started: f
     if done.arrays is not None:
         content["arrays"] = array_record(done.arrays)
     return Message(content, reply_to=message)
+
+
+@app.train("teacher")
+def teacher_action(message: Message, context: Context) -> Message:
+    """Train the device's teacher from the public start and keep it; reply with nothing that tells what it learnt."""
+    started = time.perf_counter()
+    device = find_device(message, context)
+    done = teach(device, arrays_of(message), find_store(context))
+    metrics = MetricRecord(
+        {
+            "num-examples": len(device.rows),
+            "audio-milliseconds": round(1000 * float(device.seconds.sum(dtype="float64"))),
+            "steps": done.steps,
+            "skipped": done.skipped,
+            "found": int(done.found),
+            "seconds": time.perf_counter() - started,
+        }
+    )
+    return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+
+@app.query("votes")
+def votes_action(message: Message, context: Context) -> Message:
+    """Let the device's teacher vote on public speech."""
+    device = find_device(message, context)
+    votes = vote(device, message, find_store(context))
+    return Message(RecordDict({"votes": array_record({"votes": votes})}), reply_to=message)
 
 
 @app.evaluate()

@@ -11,7 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 from rich.console import Console
 
 from fedasr.config import Config, load, override
-from fedasr.experiment import as_json, experiment
+from fedasr.experiment import Experiment, as_json, experiment
 from fedasr.runtime.launch import open_run, recorded, settle
 from fedasr.runtime.progress import ProgressWatcher
 from fedasr.runtime.run_folder import RunFolder
@@ -19,6 +19,7 @@ from fedasr.runtime.session import session
 from fedasr.runtime.threads import one_thread
 from strategies.federated import Federation
 from strategies.nodes import wait_for_nodes
+from strategies.pate.run import PateRun
 
 APP_ROOT = Path(__file__).resolve().parents[1]
 """The checkout, or where Flower has unpacked it."""
@@ -36,9 +37,15 @@ def main(grid: Grid, context: Context) -> None:
     settings = context.run_config
     if "experiment" in settings:
         run = experiment(str(settings["experiment"]))
-        Federation(grid, run, RunFolder(Path(str(settings["out"]))), bool(settings["resume"])).run()
+        run_strategy(grid, run, RunFolder(Path(str(settings["out"]))), bool(settings["resume"]))
     else:
         run_submitted(grid, settings, context.run_id)
+
+
+def run_strategy(grid: Grid, run: Experiment, folder: RunFolder, resume: bool) -> str:
+    """Run what ``strategy.name`` says, federated training or PATE; return ``done`` or ``interrupted``."""
+    kind = PateRun if run.config.strategy.name == "pate" else Federation
+    return kind(grid, run, folder, resume).run()
 
 
 def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
@@ -59,7 +66,7 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
         console.print("the run is done already", markup=False)
         return
     with recorded(path, config), session(ProgressWatcher(console)):
-        status = Federation(grid, run, RunFolder(path), resume).run()
+        status = run_strategy(grid, run, RunFolder(path), resume)
     if status == "done":
         from fedasr.results.report import write_report
 

@@ -20,6 +20,7 @@ from fedasr.paths import exists, is_file, is_folder
 BOOLEAN = "true or false"
 MAPPING = "a mapping of names to values"
 LARGEST = 2**63 - 1
+PATE_PATHS = ("pate.public.manifest", "pate.public.root", "pate.store")
 
 
 def load(source: str | Path | Mapping[str, Any] | DictConfig | Config, overrides: Sequence[str] = ()) -> Config:
@@ -359,7 +360,7 @@ def anchor_paths(
 ) -> None:
     """Make relative paths of a config file absolute: relative to the file, or to the working folder if only there."""
     in_tree = dict(leaves(tree, Config))
-    for name in ("init_from", "data.manifest", "data.root", "devices.trace"):
+    for name in ("init_from", "data.manifest", "data.root", "devices.trace", *PATE_PATHS):
         value = get(config, name)
         if value is None:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 
-from fedasr.config.schema import Config, DevicesConfig, PrivacyConfig, StreamConfig
+from fedasr.config.schema import Config, DevicesConfig, PateConfig, PrivacyConfig, StreamConfig, SyntheticConfig
 from fedasr.errors import InputError
 
 LONGEST_NAME = 100
@@ -67,7 +67,106 @@ def check_combinations(config: Config, where: str) -> None:
     check_stream(config, where)
     check_devices(config, where)
     check_selection(config, where)
+    check_pate(config, where)
     check_privacy(config, where)
+
+
+def check_pate(config: Config, where: str) -> None:
+    """Raise on a PATE run that cannot be, or on keys that nothing would read.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+
+    def refuse(message: str) -> None:
+        raise InputError(message, where=where)
+
+    pate, privacy = config.pate, config.privacy
+    if config.strategy.name != "pate":
+        if unread_keys := changed(pate, PateConfig()):
+            refuse(f"'pate.{unread_keys[0]}' is set but 'strategy.name' is '{config.strategy.name}'; set it to pate")
+        if privacy.unit == "teacher":
+            refuse(f"'privacy.unit' is 'teacher' but 'strategy.name' is '{config.strategy.name}'; only pate has any")
+        return
+    if privacy.unit not in ("none", "teacher"):
+        refuse(f"'strategy.name' is 'pate' but 'privacy.unit' is '{privacy.unit}'; set privacy.unit=teacher")
+    if config.model.alphabet == "auto" and config.init_from is None:
+        refuse(
+            "'strategy.name' is 'pate' but 'model.alphabet' is 'auto', which tells what characters occur in the"
+            " private transcripts; list them after 'chars:', or choose latin or arabic"
+        )
+    confident = pate.mechanism == "confident-gnmax"
+    for name, value in (("threshold", pate.threshold), ("threshold_scale", pate.threshold_scale)):
+        if confident and value is None:
+            refuse(f"'pate.mechanism' is 'confident-gnmax' but 'pate.{name}' is not set; give it in votes")
+        if not confident and value is not None:
+            refuse(f"'pate.{name}' is set but 'pate.mechanism' is '{pate.mechanism}', which reads none; leave it out")
+    if pate.noise_at == "teachers":
+        if confident:
+            refuse(
+                "'pate.noise_at' is 'teachers' but 'pate.mechanism' is 'confident-gnmax', whose check needs the exact"
+                " counts; choose gnmax or lnmax"
+            )
+        if pate.budget == "data-dependent":
+            refuse(
+                "'pate.noise_at' is 'teachers' but 'pate.budget' is 'data-dependent', for which somebody would have to"
+                " know the exact counts; set pate.budget=data-independent"
+            )
+    if pate.budget == "data-dependent" and privacy.epsilon is None:
+        refuse("'pate.budget' is 'data-dependent' but 'privacy.epsilon' is not set; give a budget")
+    if pate.unit == "token" and pate.candidates:
+        refuse("'pate.candidates' is set but 'pate.unit' is 'token', which reads none; leave it out")
+    if pate.unit == "utterance" and len(pate.candidates) == 1:
+        refuse("'pate.candidates' has one entry; a vote needs at least two")
+    check_public_speech(config, where)
+    for section, training in (("client", config.client), ("pate.student", pate.student)):
+        if training.steps is not None:
+            refuse(f"'{section}.steps' is set, but teachers and student of 'pate' train by epochs; leave it out")
+    if pate.student.proximal:
+        refuse("'pate.student.proximal' is set, but there is no global model to stay near to; leave it out")
+    if config.stream.arrival != "static":
+        refuse(f"'stream.arrival' is '{config.stream.arrival}', but teachers of 'pate' train once; set it to static")
+    if config.devices.clock:
+        refuse("'devices.clock' is true, but nothing simulates the time of teachers of 'pate'; set it to false")
+    if config.evaluate.client_side:
+        refuse(
+            f"'strategy.name' is 'pate' but 'evaluate.client_side' is {config.evaluate.client_side}, for which devices"
+            " would have to tell their error rates; set evaluate.client_side=0"
+        )
+
+
+def check_public_speech(config: Config, where: str) -> None:
+    """Raise on public speech that is not described in full, or that is the private speech.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+
+    def refuse(message: str) -> None:
+        raise InputError(message, where=where)
+
+    data, public = config.data, config.pate.public
+    if public.corpus == "manifest" and public.manifest is None:
+        refuse(
+            "'pate.public.corpus' is 'manifest' but 'pate.public.manifest' is not set; give the path of the manifest"
+        )
+    if public.corpus in ("librispeech", "speechcommands", "commonvoice") and public.root is None:
+        refuse(f"'pate.public.corpus' is '{public.corpus}' but 'pate.public.root' is not set; give its folder")
+    if public.corpus == "synthetic":
+        if public.synthetic.grammar == "words" and not public.synthetic.words:
+            refuse("'pate.public.synthetic.grammar' is 'words' but 'pate.public.synthetic.words' is empty; list them")
+        if public.synthetic.min_snr_db > public.synthetic.max_snr_db:
+            refuse("'pate.public.synthetic.min_snr_db' must not be larger than 'pate.public.synthetic.max_snr_db'")
+    elif public.synthetic != SyntheticConfig():
+        refuse(f"'pate.public.synthetic' is set but 'pate.public.corpus' is '{public.corpus}'; leave it out")
+    names = ("corpus", "manifest", "root", "subset", "where")
+    same = all(getattr(public, name) == getattr(data, name) for name in names)
+    if same and public.corpus != "synthetic" and public.split in (data.train_split, data.test_split):
+        refuse(
+            f"'pate.public.split' is '{public.split}' of the corpus that 'data' reads too; public speech must be"
+            " neither the teachers' nor what the student is evaluated on: choose another split, or other rows by"
+            " 'where'"
+        )
 
 
 def check_privacy(config: Config, where: str) -> None:
@@ -85,6 +184,10 @@ def check_privacy(config: Config, where: str) -> None:
         for item in fields(PrivacyConfig):
             if getattr(privacy, item.name) != getattr(PrivacyConfig(), item.name):
                 refuse(f"'privacy.{item.name}' is set but 'privacy.unit' is 'none'; set privacy.unit=user or example")
+        return
+    if privacy.unit == "teacher":
+        read = ("unit", "epsilon", "delta", "secret_noise")
+        unread(privacy, tuple(item.name for item in fields(PrivacyConfig) if item.name not in read), where)
         return
     if privacy.noise_multiplier is None and privacy.epsilon is None:
         refuse(f"'privacy.unit' is '{privacy.unit}': set 'privacy.noise_multiplier', or 'privacy.epsilon' to find it")

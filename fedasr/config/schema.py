@@ -245,8 +245,8 @@ class StrategyConfig:
 
     name: str = key(
         "fedavg",
-        "the server optimiser",
-        choices=("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedlamb"),
+        "the server optimiser; or pate: no updates, the server aggregates the votes of teachers",
+        choices=("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedlamb", "pate"),
     )
     learning_rate: float = key(1.0, "server learning rate", above=0)
     schedule: str = key(
@@ -420,14 +420,92 @@ class DevicesConfig:
 
 
 @dataclass
+class PublicSpeechConfig:
+    """Public speech, whose labels the teachers vote on; features and augmentation are those of `data`."""
+
+    corpus: str = key(
+        "synthetic",
+        "where it comes from; `synthetic` has speakers of its own, whatever the private corpus",
+        choices=("synthetic", "manifest", "librispeech", "speechcommands", "commonvoice"),
+        reference=True,
+    )
+    manifest: str | None = key(None, "the table of corpus `manifest`")
+    root: str | None = key(None, "the folder of a public corpus (librispeech, speechcommands, commonvoice)")
+    subset: str | None = key(None, "as `data.subset`")
+    where: dict[str, Any] = key(dict, "keep rows whose column has the value, or one of the listed values")
+    split: str = key("train", "the split that is labelled")
+    synthetic: SyntheticConfig = part(SyntheticConfig, "corpus `synthetic`")
+
+
+@dataclass
+class StudentConfig(ClientConfig):
+    """Training of the student on the labelled public speech; a round is `epochs` passes."""
+
+    optimizer: str = key("adamw", "the optimiser, which goes on from round to round", choices=("sgd", "adamw"))
+    learning_rate: float = key(0.003, "learning rate", above=0)
+    batch_size: int = key(16, "utterances a batch", low=1)
+
+
+@dataclass
+class PateConfig:
+    """Strategy `pate`: clients are teachers, the server aggregates their votes; see `docs/pate.md`."""
+
+    mechanism: str = key(
+        "gnmax",
+        "how a label is drawn from the votes: lnmax: the most voted after Laplace noise; gnmax: after Gaussian noise;"
+        " confident-gnmax: only where a noisy check finds a consensus first",
+        choices=("lnmax", "gnmax", "confident-gnmax"),
+    )
+    scale: float = key(10.0, "the noise on each count, in votes: λ of Laplace, σ of Gauss", above=0)
+    threshold: float | None = key(
+        None, "`confident-gnmax`: votes that the most voted label must have, noise included; in votes"
+    )
+    threshold_scale: float | None = key(
+        None, "`confident-gnmax`: standard deviation of the noise of that check, in votes", above=0
+    )
+    unit: str = key(
+        "utterance",
+        "what one vote is about: utterance: which of the candidates was said; token: what comes next after the"
+        " tokens that are released already",
+        choices=("utterance", "token"),
+    )
+    candidates: list[str] = key(
+        list, "`utterance`: what may have been said; empty: the distinct transcripts of the public corpus"
+    )
+    queries: int | None = key(
+        None, "public utterances put to the teachers at most, drawn once with the seed; absent: all", low=1
+    )
+    budget: str = key(
+        "data-independent",
+        "which ε must stay within `privacy.epsilon`: the one that holds whatever the votes, or the one computed from"
+        " them, with which more is labelled, and when labelling ends says something about the votes",
+        choices=("data-independent", "data-dependent"),
+    )
+    noise_at: str = key(
+        "server",
+        "server: on the counts, by a server that is trusted with each vote; teachers: each adds a share to its own"
+        " vote, so that nobody has the exact counts",
+        choices=("server", "teachers"),
+    )
+    store: str | None = key(
+        None,
+        "folder in which simulated teachers keep their models: runs that differ in the votes alone then train them"
+        " once; absent: in the run folder, until the run is done",
+    )
+    public: PublicSpeechConfig = part(PublicSpeechConfig, "the public speech")
+    student: StudentConfig = part(StudentConfig, "training of the student; `client` is that of the teachers")
+
+
+@dataclass
 class PrivacyConfig:
     """Differential privacy; see `docs/private-training.md`."""
 
     unit: str = key(
         "none",
         "whose presence is hidden: none; example: one utterance, by DP-SGD on each device, also from the server; user:"
-        " all that a device holds, by clipping whole updates and noise where `noise_at` says",
-        choices=("none", "example", "user"),
+        " all that a device holds, by clipping whole updates and noise where `noise_at` says; teacher: all that one"
+        " teacher of strategy `pate` was trained on, by noise on the votes (then `none` means `teacher`)",
+        choices=("none", "example", "user", "teacher"),
     )
     noise_at: str = key(
         "server",
@@ -570,6 +648,7 @@ class Config:
     stream: StreamConfig = part(StreamConfig, "the continual setting: speech that comes over time")
     devices: DevicesConfig = part(DevicesConfig, "real devices, simulated")
     privacy: PrivacyConfig = part(PrivacyConfig, "differential privacy")
+    pate: PateConfig = part(PateConfig, "strategy `pate`: teachers, votes, public speech and the student")
     evaluate: EvaluateConfig = part(EvaluateConfig, "evaluation")
     runtime: RuntimeConfig = part(RuntimeConfig, "where the clients run")
 

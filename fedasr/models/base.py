@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from fedasr.data.batches import Batch
-from fedasr.models.tokenizer import Tokenizer
+from fedasr.models.decoding.choices import check_decoder, encoded
+from fedasr.models.decoding.closed_vocabulary import first_best
+from fedasr.models.decoding.prefixes import Prefixes, beam_search, next_token, score_candidates
+from fedasr.models.tokenizer import BLANK, Tokenizer
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Utterances as a family's encoder leaves them, what every decoder starts from.
+
+    Shapes: ``frames (batch, time', channels)``, whose meaning is the family's, and ``lengths (batch,)`` int64.
+    """
+
+    frames: torch.Tensor
+    lengths: torch.Tensor
+
+    def __len__(self) -> int:
+        """Return the number of utterances."""
+        return len(self.lengths)
+
+    def utterance(self, row: int) -> Encoded:
+        """Return one utterance, its padding cut off."""
+        return Encoded(self.frames[row : row + 1, : int(self.lengths[row])], self.lengths[row : row + 1])
 
 
 class SpeechModel(nn.Module, ABC):
@@ -20,13 +44,95 @@ class SpeechModel(nn.Module, ABC):
 
     @abstractmethod
     def utterance_loss(self, batch: Batch) -> torch.Tensor:
-        """Return the negative log-likelihood of each utterance, in nats, shape ``(batch,)``."""
+        """Return what training makes small, of each utterance, in nats, shape ``(batch,)``.
+
+        The negative log-likelihood; a family that adds to it in training mode says so.
+        """
 
     @abstractmethod
     def output_frames(self, feature_lengths: torch.Tensor) -> torch.Tensor:
-        """Return how many output frames the encoder makes of so many feature frames, shape ``(batch,)``."""
+        """Return how many frames there are to align a transcript with, one a token, shape ``(batch,)``.
+
+        Those of the encoder where a token takes a frame (CTC); the feature frames themselves where it does not.
+        """
 
     @abstractmethod
+    def encode(self, batch: Batch) -> Encoded:
+        """Return the utterances as the decoders read them."""
+
+    @abstractmethod
+    def prefixes(self, encoded: Encoded) -> Prefixes:
+        """Return the empty prefix of each utterance, to be extended token by token."""
+
+    @abstractmethod
+    def greedy(self, encoded: Encoded) -> list[list[int]]:
+        """Return the tokens of each utterance, the best choice at each step."""
+
+    def beam(self, encoded: Encoded, beam: int) -> list[list[int]]:
+        """Return the tokens of each utterance: the likeliest of what the beam met and what greedy decoding found.
+
+        So it is never less likely than the greedy one.
+        """
+        found = []
+        for row, first in enumerate(self.greedy(encoded)):
+            one = encoded.utterance(row)
+            tokens, score = beam_search(self.prefixes(one), self.longest(one)[0], beam)
+            known = score_candidates(self.prefixes(one), 1, [first])
+            found.append(first if float(known) > score else tokens)
+        return found
+
+    def phrase_scores(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return what decoder ``vocabulary`` compares, ``(batch, phrases)``."""
+        return score_candidates(self.prefixes(encoded), len(encoded), phrases)
+
+    def longest(self, encoded: Encoded) -> list[int]:
+        """Return the most tokens that decoding gives each utterance: more than anybody says in that time."""
+        return [8 + 2 * frames for frames in encoded.lengths.tolist()]
+
+    def next_token_log_posteriors(self, speech: Batch | Encoded, prefixes: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return how probable each next token is under a given prefix, float64 ``(batch, tokens)``, in nats.
+
+        They sum to one; column 0 is the end of the sentence. Summed along a transcript, with the end, they are its
+        ``sequence_log_probability``. Dropout is off.
+
+        Args:
+            speech: the utterances (targets are not read), or what ``encode`` made of them, to encode them once.
+            prefixes: the tokens of one prefix an utterance; may be empty.
+
+        Raises:
+            ValueError: another number of prefixes than of utterances, or a prefix that holds the blank.
+        """
+        if len(prefixes) != len(speech):
+            raise ValueError(f"{len(prefixes)} prefixes for {len(speech)} utterances; expected one an utterance")
+        if any(BLANK in prefix for prefix in prefixes):
+            raise ValueError("a prefix holds token 0, the blank; expected characters only")
+        with self.as_it_decodes():
+            return next_token(self.prefixes(self._encoded(speech)), prefixes)
+
+    def sequence_log_probability(self, speech: Batch | Encoded, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return log P(candidate | speech) of each candidate transcript, float64 ``(batch, candidates)``, in nats.
+
+        Dropout is off. Speech is encoded once, and common beginnings are scored once.
+
+        Args:
+            speech: as in ``next_token_log_posteriors``.
+            candidates: tokens of each transcript, the same for every utterance; at least one.
+
+        Raises:
+            ValueError: no candidates, or one that holds the blank.
+        """
+        if not candidates or any(BLANK in candidate for candidate in candidates):
+            raise ValueError("expected at least one candidate, of characters only (token 0 is the blank)")
+        with self.as_it_decodes():
+            return self._sequence_scores(self._encoded(speech), candidates)
+
+    def _sequence_scores(self, encoded: Encoded, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return the log-probabilities of the candidates, ``(batch, candidates)``."""
+        return score_candidates(self.prefixes(encoded), len(encoded), candidates)
+
+    def _encoded(self, speech: Batch | Encoded) -> Encoded:
+        return speech if isinstance(speech, Encoded) else self.encode(speech)
+
     def hypotheses(
         self,
         batch: Batch,
@@ -36,13 +142,39 @@ class SpeechModel(nn.Module, ABC):
         beam: int = 8,
         vocabulary: Sequence[str] = (),
     ) -> list[str]:
-        """Return one transcript an utterance.
+        """Return one transcript an utterance; dropout is off meanwhile.
 
         Args:
             batch: the utterances; targets are not read.
             tokenizer: turns tokens into text.
-            decoder: ``greedy``, ``beam`` (prefix beam search of width ``beam``) or ``vocabulary`` (the most likely
-                of the given phrases).
+            decoder: ``greedy``, ``beam`` (a beam search of width ``beam``) or ``vocabulary`` (the most likely of the
+                given phrases).
             beam: width of the beam.
             vocabulary: the phrases of decoder ``vocabulary``.
+
+        Raises:
+            InputError: an unknown decoder, an empty vocabulary, or a phrase with characters outside the tokenizer.
         """
+        check_decoder(decoder)
+        # In the order given, each once: of equally likely phrases the first wins.
+        choices = list(encoded(vocabulary, tokenizer).values()) if decoder == "vocabulary" else []
+        with self.as_it_decodes():
+            speech = self.encode(batch)
+            if decoder == "greedy":
+                found = self.greedy(speech)
+            elif decoder == "beam":
+                found = self.beam(speech, beam)
+            else:
+                found = [choices[index] for index in first_best(self.phrase_scores(speech, choices))]
+        return [tokenizer.decode(tokens) for tokens in found]
+
+    @contextmanager
+    def as_it_decodes(self) -> Iterator[None]:
+        """Inside the block dropout is off and nothing is kept for gradients; then the mode is what it was."""
+        training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.train(training)

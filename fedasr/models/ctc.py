@@ -9,16 +9,36 @@ from torch import nn
 from torch.nn import functional as F
 
 from fedasr.data.batches import Batch
-from fedasr.errors import InputError, nearest
-from fedasr.models.base import SpeechModel
-from fedasr.models.decoding.closed_vocabulary import closed_vocabulary
+from fedasr.models.base import Encoded, SpeechModel
+from fedasr.models.decoding.closed_vocabulary import scores
+from fedasr.models.decoding.ctc_prefixes import CTCPrefixes
 from fedasr.models.decoding.greedy import greedy
 from fedasr.models.decoding.prefix_beam import beam_search
 from fedasr.models.encoders.base import Encoder
 from fedasr.models.subsampling import Subsampling
-from fedasr.models.tokenizer import BLANK, Tokenizer, UnknownCharacters
+from fedasr.models.tokenizer import BLANK
 
-DECODERS = ("greedy", "beam", "vocabulary")
+
+def ctc_losses(log_probabilities: torch.Tensor, lengths: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Return the negative log-likelihood of each utterance, in nats, shape ``(batch,)``.
+
+    An utterance with fewer output frames than its transcript needs (tokens, and a blank between equal neighbours)
+    has no alignment. The data room refuses it; here its loss and gradient are zero, so that it spoils no model.
+
+    Args:
+        log_probabilities: ``(batch, time', tokens)``, in nats.
+        lengths: frames of each utterance, int64 ``(batch,)``.
+        batch: has the targets.
+    """
+    return F.ctc_loss(
+        log_probabilities.transpose(0, 1),
+        batch.targets,
+        lengths,
+        batch.target_lengths,
+        blank=BLANK,
+        reduction="none",
+        zero_infinity=True,
+    )
 
 
 class CTCModel(SpeechModel):
@@ -46,69 +66,28 @@ class CTCModel(SpeechModel):
         return self.subsampling.output_frames(feature_lengths)
 
     def utterance_loss(self, batch: Batch) -> torch.Tensor:
-        """Return the negative log-likelihood of each utterance, in nats, shape ``(batch,)``.
+        """Return the negative log-likelihood of each utterance, in nats, shape ``(batch,)``; see ``ctc_losses``."""
+        return ctc_losses(*self.log_probabilities(batch), batch)
 
-        An utterance with fewer output frames than its transcript needs (tokens, and a blank between equal neighbours)
-        has no alignment. The data room refuses it; here its loss and gradient are zero, so that it spoils no model.
-        """
-        log_probabilities, lengths = self.log_probabilities(batch)
-        return F.ctc_loss(
-            log_probabilities.transpose(0, 1),
-            batch.targets,
-            lengths,
-            batch.target_lengths,
-            blank=BLANK,
-            reduction="none",
-            zero_infinity=True,
-        )
+    def encode(self, batch: Batch) -> Encoded:
+        """Return the log-posteriors of the frames."""
+        return Encoded(*self.log_probabilities(batch))
 
-    def hypotheses(
-        self,
-        batch: Batch,
-        tokenizer: Tokenizer,
-        decoder: str = "greedy",
-        *,
-        beam: int = 8,
-        vocabulary: Sequence[str] = (),
-    ) -> list[str]:
-        """Return one transcript an utterance; dropout is off meanwhile. Arguments as in ``SpeechModel``.
+    def prefixes(self, encoded: Encoded) -> CTCPrefixes:
+        """Return the empty prefix of each utterance; probabilities are sums over all alignments."""
+        return CTCPrefixes(encoded.frames, encoded.lengths)
 
-        Raises:
-            InputError: an unknown decoder, an empty vocabulary, or a phrase with characters outside the tokenizer.
-        """
-        if decoder not in DECODERS:
-            raise InputError(f"decoder '{decoder}'{nearest(decoder, DECODERS)}; expected one of: {', '.join(DECODERS)}")
-        # In the order given, each once: of equally likely phrases the first wins.
-        phrases = encoded(vocabulary, tokenizer) if decoder == "vocabulary" else {}
-        training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                log_probabilities, lengths = self.log_probabilities(batch)
-                if decoder == "greedy":
-                    found = greedy(log_probabilities, lengths)
-                elif decoder == "beam":
-                    found = beam_search(log_probabilities, lengths, beam)
-                else:
-                    choices = list(phrases.values())
-                    found = [choices[index] for index in closed_vocabulary(log_probabilities, lengths, choices)]
-        finally:
-            self.train(training)
-        return [tokenizer.decode(tokens) for tokens in found]
+    def greedy(self, encoded: Encoded) -> list[list[int]]:
+        """Return the likeliest alignment of each utterance, collapsed."""
+        return greedy(encoded.frames, encoded.lengths)
 
+    def beam(self, encoded: Encoded, beam: int) -> list[list[int]]:
+        """Return the likeliest transcripts that prefix beam search meets, frame by frame."""
+        return beam_search(encoded.frames, encoded.lengths, beam)
 
-def encoded(vocabulary: Sequence[str], tokenizer: Tokenizer) -> dict[str, list[int]]:
-    """Return the tokens of each distinct phrase, in the order of their first mention.
+    def _sequence_scores(self, encoded: Encoded, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
+        return scores(encoded.frames, encoded.lengths, candidates).double()
 
-    Raises:
-        InputError: no phrases, or one with characters outside the tokenizer.
-    """
-    phrases: dict[str, list[int]] = {}
-    for phrase in vocabulary:
-        try:
-            phrases[tokenizer.normalise(phrase)] = tokenizer.encode(phrase)
-        except UnknownCharacters as error:
-            raise InputError(f"vocabulary of the decoder: {error}") from None
-    if not phrases:
-        raise InputError("decoder 'vocabulary' has no phrases; list them in 'evaluate.vocabulary'")
-    return phrases
+    def phrase_scores(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return the log-probability of each phrase, ``(batch, phrases)``."""
+        return self._sequence_scores(encoded, phrases)

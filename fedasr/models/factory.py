@@ -9,11 +9,16 @@ from fedasr.models.ctc import CTCModel
 from fedasr.models.encoders.base import Encoder
 from fedasr.models.encoders.conformer import ConformerEncoder
 from fedasr.models.encoders.depthwise import DepthwiseEncoder
+from fedasr.models.encoders.pyramid import Pyramid
 from fedasr.models.encoders.recurrent import BLSTMEncoder, LSTMEncoder
+from fedasr.models.hybrid import HybridModel
+from fedasr.models.las import LASModel
+from fedasr.models.rnnt import TransducerModel
+from fedasr.models.speller import Speller
 from fedasr.models.subsampling import Subsampling
 
-MODELS = ("ctc", "ctc-conformer")
-ENCODERS = ("lstm", "blstm", "dsconv")
+MODELS = ("ctc", "ctc-conformer", "las", "hybrid", "rnnt")
+ENCODERS = ("lstm", "blstm", "dsconv", "conformer")
 
 
 def build_model(config: ModelConfig, mel_bins: int, vocabulary_size: int) -> SpeechModel:
@@ -27,41 +32,47 @@ def build_model(config: ModelConfig, mel_bins: int, vocabulary_size: int) -> Spe
     Raises:
         InputError: an unknown model or encoder.
     """
-    subsampling = Subsampling(mel_bins, config.channels, config.strides, config.norm)
-    if config.name == "ctc":
-        encoder = build_encoder(config, subsampling.width)
-    elif config.name == "ctc-conformer":
-        conformer = config.conformer
-        encoder = ConformerEncoder(
-            subsampling.width,
-            config.hidden,
-            config.layers,
-            conformer.heads,
-            conformer.feedforward,
-            conformer.kernel,
-            config.norm,
-            config.dropout,
-        )
-    else:
+    if config.name not in MODELS:
         raise InputError(
             f"'model.name' is '{config.name}'{nearest(config.name, MODELS)}; expected one of: {', '.join(MODELS)}"
         )
+    subsampling = Subsampling(mel_bins, config.channels, config.strides, config.norm)
+    if config.name == "las":
+        listener = Pyramid(subsampling.width, config.hidden, config.layers, config.norm, config.dropout)
+        speller = build_speller(config, listener.width, vocabulary_size)
+        return LASModel(subsampling, listener, speller, config.speller.label_smoothing)
+    encoder = build_encoder(config, subsampling.width)
+    if config.name == "hybrid":
+        speller = build_speller(config, encoder.width, vocabulary_size)
+        smoothing = config.speller.label_smoothing
+        return HybridModel(subsampling, encoder, speller, vocabulary_size, config.ctc_weight, smoothing)
+    if config.name == "rnnt":
+        prediction, joint = config.transducer.prediction, config.transducer.joint
+        return TransducerModel(subsampling, encoder, vocabulary_size, prediction, joint, config.dropout)
     return CTCModel(subsampling, encoder, vocabulary_size)
 
 
 def build_encoder(config: ModelConfig, inputs: int) -> Encoder:
-    """Return the encoder of family ``ctc`` over ``inputs`` channels.
+    """Return the encoder over ``inputs`` channels; that of ``ctc-conformer`` is a Conformer, whatever ``encoder`` says.
 
     Raises:
         InputError: an unknown encoder.
     """
-    if config.encoder == "lstm":
+    kind = "conformer" if config.name == "ctc-conformer" else config.encoder
+    if kind == "lstm":
         return LSTMEncoder(inputs, config.hidden, config.layers, config.norm, config.dropout)
-    if config.encoder == "blstm":
+    if kind == "blstm":
         return BLSTMEncoder(inputs, config.hidden, config.layers, config.norm, config.dropout)
-    if config.encoder == "dsconv":
+    if kind == "dsconv":
         return DepthwiseEncoder(inputs, config.hidden, config.layers, config.kernel, config.norm, config.dropout)
-    raise InputError(
-        f"'model.encoder' is '{config.encoder}'{nearest(config.encoder, ENCODERS)};"
-        f" expected one of: {', '.join(ENCODERS)}"
-    )
+    if kind == "conformer":
+        heads, multiple, kernel = config.conformer.heads, config.conformer.feedforward, config.conformer.kernel
+        return ConformerEncoder(
+            inputs, config.hidden, config.layers, heads, multiple, kernel, config.norm, config.dropout
+        )
+    raise InputError(f"'model.encoder' is '{kind}'{nearest(kind, ENCODERS)}; expected one of: {', '.join(ENCODERS)}")
+
+
+def build_speller(config: ModelConfig, inputs: int, vocabulary_size: int) -> Speller:
+    """Return the attention decoder over states of ``inputs`` channels."""
+    return Speller(inputs, config.speller.hidden, config.speller.heads, vocabulary_size, config.dropout)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from fedasr.errors import InputError
 from fedasr.results import style
 from fedasr.results.comparison import check_suffix, interval, short_name
-from fedasr.results.groups import Runs, unique
+from fedasr.results.groups import Runs, flatten, unique
 from fedasr.results.html import element, figure, page, write
 from fedasr.results.html import table as html_table
 from fedasr.results.load import Run
@@ -41,7 +41,7 @@ def tradeoff(runs: Runs, metric: str = "wer") -> pd.DataFrame:
     """Return one row per mechanism and budget.
 
     Args:
-        runs: ``Run`` objects or run folders, private or not; those with the same budget differ in their seed only.
+        runs: ``Run`` objects or run folders, private or not; those that differ only in their seed become one row.
         metric: a numeric column of ``rounds``; its last value counts.
 
     Returns:
@@ -55,7 +55,7 @@ def tradeoff(runs: Runs, metric: str = "wer") -> pd.DataFrame:
     points: dict[tuple[str, float, str], list[Run]] = {}
     names = mechanism_names(found := unique(runs))
     for run in found:
-        points.setdefault((names[run.path], allowance(run), corpus_name(run)), []).append(run)
+        points.setdefault((names[run.path], allowance(run), identity(run)), []).append(run)
     rows = []
     for (name, _, _), members in points.items():
         by_seed = {run.seed: run for run in members}
@@ -86,10 +86,9 @@ def allowance(run: Run) -> float:
     return float(value or math.nan)
 
 
-def corpus_name(run: Run) -> str:
-    """Return what speech the run is about, so that runs without privacy on different speech stay apart."""
-    found = settings(run)
-    return f"{found['data.corpus']} {found['data.manifest']}"
+def identity(run: Run) -> str:
+    """Return what the seeds of one point have in common: the whole config but the seed."""
+    return repr(sorted((key, repr(value)) for key, value in flatten(run.config).items()))
 
 
 def mechanism_names(runs: Sequence[Run]) -> dict[Path, str]:
@@ -97,13 +96,13 @@ def mechanism_names(runs: Sequence[Run]) -> dict[Path, str]:
     values = {run.path: settings(run) for run in runs}
     private = [found for found in values.values() if found["privacy.unit"] != "none"]
     differing = [key for key in MECHANISM if key != "privacy.unit" and len({found[key] for found in private}) > 1]
-    shared = [
-        key for key in ("data.corpus", "data.manifest", "model.name") if len({f[key] for f in values.values()}) > 1
-    ]
+    public = {identity(run): run.name for run in runs if values[run.path]["privacy.unit"] == "none"}
     names = {}
-    for path, found in values.items():
+    for run in runs:
+        path, found = run.path, values[run.path]
         if found["privacy.unit"] == "none":
-            parts = [PUBLIC, *(found[key] for key in shared)]
+            # Each study has runs without privacy of its own: they carry its name.
+            parts = [PUBLIC, run.name] if len(public) > 1 else [PUBLIC]
         else:
             parts = [f"{found['privacy.unit']}-level", *(f"{MECHANISM[key]}{found[key]}" for key in differing)]
         names[path] = ", ".join(part for part in parts if part)

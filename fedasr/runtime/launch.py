@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,9 @@ CLIENT_APP = "clients.client_app:app"
 SELECTORS = "strategies.selection:make_selector"
 PRIVACY = "strategies.privacy.settling:settled_privacy"
 PRIVACY_CHECK = "strategies.privacy.settling:check_privacy_of"
+PATE_CHECK = "strategies.pate.run:check_pate"
+CLIENT_STORE = "clients"
+"""Folder of the checkpoint in which simulated devices keep what never leaves them."""
 
 
 def launch(config: Config, out: Path | None = None, resume: bool = False, watcher: Watcher | None = None) -> Path:
@@ -64,7 +68,9 @@ def launch(config: Config, out: Path | None = None, resume: bool = False, watche
 
             run_in_flower(config, len(run.partition), settings)
         else:
-            run_locally(config, len(run.partition), settings)
+            run_locally(run.config, len(run.partition), settings)
+    if finished(RunFolder(path)):
+        shutil.rmtree(path / "checkpoint" / CLIENT_STORE, ignore_errors=True)
     return path
 
 
@@ -96,6 +102,7 @@ def open_run(config: Config, path: Path, resume: bool) -> Experiment | None:
         found = checkpoint.load(folder.checkpoint)
         if found is not None:
             check_same(config, folder)
+            check_accounts(config, found, folder)
     else:
         folder.refuse_run()
     run = experiment(as_json(config))
@@ -113,7 +120,9 @@ def settle(config: Config) -> Config:
     tree = to_dict(config)
     if config.model.alphabet == "auto":
         tree["model"]["alphabet"] = "chars:" + "".join(Experiment(config).tokenizer.characters)
-    if config.privacy.unit != "none" and config.privacy.noise_multiplier is None:
+    if config.strategy.name == "pate":
+        tree["privacy"]["unit"] = "teacher"
+    elif config.privacy.unit != "none" and config.privacy.noise_multiplier is None:
         run = experiment(as_json(load(tree)))
         tree["privacy"] |= load_reference(PRIVACY)(config, len(run.partition))
     return load(tree)
@@ -133,6 +142,8 @@ def prepare(run: Experiment) -> None:
     if not len(run.partition):
         raise InputError("the partition has no clients; lower 'data.partition.min_utterances'")
     load_reference(PRIVACY_CHECK)(run.config, len(run.partition))
+    if run.config.strategy.name == "pate":
+        load_reference(PATE_CHECK)(run)
     run.stream.check()
     run.stream.test_periods(run.test_rows)
     if run.config.devices.clock:
@@ -185,12 +196,26 @@ def check_same(config: Config, folder: RunFolder) -> None:
     old = load(file)
     for name, _ in walk():
         before, after = get(old, name), get(config, name)
-        if before != after and not name.startswith(("runtime.", "data.cache.")):
+        if before != after and not name.startswith(("runtime.", "data.cache.", "pate.store")):
             raise InputError(
                 f"'{name}' was {before!r} and is now {after!r};"
                 " resume with the same config, or start anew in another folder",
                 where=str(file),
             )
+
+
+def check_accounts(config: Config, found: checkpoint.Checkpoint, folder: RunFolder) -> None:
+    """Raise where a resumed run would not find its devices' privacy accounts, and what they spent would be forgotten.
+
+    Raises:
+        InputError: the devices keep accounts, and the runtime is not the one that puts them into the checkpoint.
+    """
+    if config.privacy.unit == "example" and found.round and (config.runtime.name != "local" or not found.states):
+        raise InputError(
+            "cannot be resumed in Flower's runtimes: the devices' privacy accounts are not in its checkpoint, and what"
+            " they have spent would be forgotten; start anew in another folder, or use runtime.name=local",
+            where=str(folder.path),
+        )
 
 
 def check_checkpoint(found: checkpoint.Checkpoint, run: Experiment, folder: RunFolder) -> None:
@@ -232,6 +257,7 @@ def run_locally(config: Config, clients: int, settings: dict[str, Any]) -> None:
     executor = make_executor(config)
     try:
         context = Context(RUN_ID, 0, {}, RecordDict(), settings)
-        server_app(LocalGrid(executor, clients), context)
+        store = config.pate.store or str(Path(settings["out"]).resolve() / "checkpoint" / CLIENT_STORE)
+        server_app(LocalGrid(executor, clients, {"client-store": store}), context)
     finally:
         executor.close()

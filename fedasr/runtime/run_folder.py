@@ -71,12 +71,23 @@ ACTIVITY_COLUMNS = {
     "clients": "int64",
     "utterances": "int64",
 }
+QUERY_COLUMNS = {
+    "query": "int64",
+    "utterance": "int64",
+    "answered": "bool",
+    "label": "string",
+    "correct": "bool",
+    "votes": "float64",
+    "rdp": "float64",
+    "order": "float64",
+}
 TABLES = {
     "rounds": ROUND_COLUMNS,
     "clients": CLIENT_COLUMNS,
     "groups": GROUP_COLUMNS,
     "periods": PERIOD_COLUMNS,
     "activity": ACTIVITY_COLUMNS,
+    "queries": QUERY_COLUMNS,
 }
 
 

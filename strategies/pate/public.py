@@ -1,9 +1,9 @@
-"""The public speech that is labelled: who says it, what may have been said, and its features as the teachers get them."""
+"""The public speech that is labelled: who says it, what may have been said, its features as the teachers get them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fedasr import seeds
 from fedasr.config import Config
-from fedasr.config.schema import DataConfig
+from fedasr.config.schema import DataConfig, PublicSpeechConfig
 from fedasr.data.corpus import Column, Corpus
 from fedasr.data.quality import transcript_problem, usable_rows
 from fedasr.data.sources import open_corpus
@@ -143,7 +143,10 @@ def open_public(run: Experiment, config: DataConfig) -> Corpus:
     try:
         corpus: Corpus = open_corpus(config, seed)
     except InputError as error:
-        raise InputError(str(error).replace("'data.", "'pate.public.")) from None
+        said = str(error)
+        for item in fields(PublicSpeechConfig):
+            said = said.replace(f"'data.{item.name}", f"'pate.public.{item.name}")
+        raise InputError(said, where=None if error.where is None else "") from None
     return corpus
 
 

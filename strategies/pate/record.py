@@ -55,7 +55,8 @@ class Record:
     @property
     def answered(self) -> npt.NDArray[np.bool_]:
         """Which queries were answered, shape ``(queries,)``."""
-        return np.array(self.labels, np.int64) != NO_LABEL
+        known: npt.NDArray[np.bool_] = np.array(self.labels, np.int64) != NO_LABEL
+        return known
 
     def tokens(self) -> dict[int, list[int]]:
         """Return the labels of each utterance that was asked about, in order, for unit ``token`` its prefix."""

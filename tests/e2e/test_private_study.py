@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import fedasr
-from fedasr.results.tradeoff import tradeoff, write_tradeoff
+from benchmarks.private_tables import markdown
+from fedasr.results.tradeoff import tradeoff
 
 from .tiny import ROOT, tiny
 
@@ -43,7 +44,9 @@ def test_the_study_in_miniature(unit: str, tmp_path: Path) -> None:
     assert private["unit"].tolist() == [{"users": "user", "utterances": "example"}[unit]] * 2
     assert table["n"].tolist() == [2, 2, 2]
     assert (private["epsilon"] <= [1.0, 8.0]).all()
-    assert write_tradeoff(table, tmp_path / "figure.png").stat().st_size > 10_000
+    text = markdown([runs], tmp_path / "figure.png")
+    assert text.count("\n") == 2 + len(table)
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("name", ["private_keywords_users", "private_keywords_utterances"])

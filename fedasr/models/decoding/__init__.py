@@ -1,1 +1,1 @@
-"""From CTC posteriors to tokens: greedy, prefix beam search, and the best of a closed vocabulary."""
+"""From encoded speech to tokens: frame by frame or token by token, greedy or with a beam, free or of a list."""

@@ -1,4 +1,4 @@
-"""Closed vocabulary: the phrase with the largest CTC probability, summed over all its alignments."""
+"""Closed vocabulary: the phrase with the largest probability; CTC probabilities are sums over all alignments."""
 
 from __future__ import annotations
 
@@ -42,19 +42,8 @@ def score(log_probabilities: torch.Tensor, phrases: Sequence[Sequence[int]]) -> 
     return torch.cat(scores)
 
 
-def best_phrase(log_probabilities: torch.Tensor, phrases: Sequence[Sequence[int]]) -> int:
-    """Return the index of the likeliest phrase; of equals, the first. Arguments as in ``score``.
-
-    Where no phrase fits into the frames, that is the first phrase.
-    """
-    scores = score(log_probabilities, phrases).tolist()
-    return max(range(len(scores)), key=scores.__getitem__)
-
-
-def closed_vocabulary(
-    log_probabilities: torch.Tensor, lengths: torch.Tensor, phrases: Sequence[Sequence[int]]
-) -> list[int]:
-    """Return the index of the likeliest phrase for each utterance.
+def scores(log_probabilities: torch.Tensor, lengths: torch.Tensor, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return the log-probability of each phrase for each utterance, in nats, ``(batch, phrases)``.
 
     Args:
         log_probabilities: ``(batch, time, tokens)``, in nats.
@@ -62,4 +51,12 @@ def closed_vocabulary(
         phrases: tokens of each phrase; at least one.
     """
     utterances = zip(log_probabilities, lengths.tolist(), strict=True)
-    return [best_phrase(rows[:frames], phrases) for rows, frames in utterances]
+    return torch.stack([score(rows[:frames], phrases) for rows, frames in utterances])
+
+
+def first_best(scores: torch.Tensor) -> list[int]:
+    """Return the index of the largest score of each row ``(batch, phrases)``; of equals, the first.
+
+    Where no phrase fits into the frames, that is the first phrase.
+    """
+    return [max(range(len(row)), key=row.__getitem__) for row in scores.tolist()]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fedasr.models.decoding.closed_vocabulary import best_phrase
+from fedasr.models.decoding.closed_vocabulary import first_best, score
 from fedasr.models.decoding.greedy import greedy
 from fedasr.models.tokenizer import BLANK
 
@@ -82,5 +82,5 @@ def beam_search(
         rows = rows[:frames].cpu()
         candidates = [list(prefix) for prefix, _ in prefix_beam(rows.double().numpy(), beam, tokens_per_frame)]
         candidates.append(start)
-        found.append(candidates[best_phrase(rows, candidates)])
+        found.append(candidates[first_best(score(rows, candidates).unsqueeze(0))[0]])
     return found

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedasr.models.decoding.closed_vocabulary import CHUNK, closed_vocabulary, score
+from fedasr.models.decoding.closed_vocabulary import CHUNK, first_best, score, scores
 from fedasr.models.decoding.greedy import greedy
 from fedasr.models.decoding.prefix_beam import beam_search, log_add, prefix_beam
 
@@ -138,10 +138,10 @@ def test_chunks_give_the_same_scores() -> None:
 def test_closed_vocabulary_takes_the_likeliest_and_of_equals_the_first() -> None:
     posteriors = one_hot([[1, 1, 0, 2, 0, 0], [3, 0, 2, 2, 1, 1]])
     phrases = [[2, 1], [1, 2], [3, 2], [3, 2]]
-    assert closed_vocabulary(posteriors, torch.tensor([6, 4]), phrases) == [1, 2]
+    assert first_best(scores(posteriors, torch.tensor([6, 4]), phrases)) == [1, 2]
     uniform = torch.full((1, 4, 3), 1 / 3).log()
-    assert closed_vocabulary(uniform, torch.tensor([4]), [[2], [1]]) == [0]
-    assert closed_vocabulary(uniform, torch.tensor([1]), [[1, 2], [2, 1]]) == [0]
+    assert first_best(scores(uniform, torch.tensor([4]), [[2], [1]])) == [0]
+    assert first_best(scores(uniform, torch.tensor([1]), [[1, 2], [2, 1]])) == [0]
 
 
 @given(st.floats(-50, 0), st.floats(-50, 0))

@@ -1,0 +1,71 @@
+"""Where a device keeps weights of its own between messages: files that never leave it.
+
+On an edge box that is a folder beside the speech (``data`` of the node's own configuration); a simulation gives one to
+all its devices (``client-store`` of the run config); elsewhere, as in Flower's simulation, it is a temporary folder.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import Context
+
+from fedasr.models.weights import read_weights
+
+FOLDER = "weights"
+
+
+class ClientStore:
+    """Named weights in a folder. A file is there whole or not at all, so a killed device finds all that it had.
+
+    Args:
+        folder: made when something is first kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        """Return the file of a name."""
+        return self.folder / f"{name}.safetensors"
+
+    def __contains__(self, name: str) -> bool:
+        return self.path(name).is_file()
+
+    def save(self, name: str, arrays: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Keep weights under a name, replacing what was there."""
+        from safetensors.numpy import save_file
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        target = self.path(name)
+        # Two runs may share a store and write the same teacher at once.
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, temporary)
+        temporary.replace(target)
+
+    def load(self, name: str, order: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+        """Return the weights of a name, in the order of the model's own.
+
+        Raises:
+            InputError: there are none, or the file is damaged.
+        """
+        arrays, _ = read_weights(self.path(name))
+        return {key: arrays[key] for key in order}
+
+
+def find_store(context: Context) -> ClientStore:
+    """Return the store of the device that a context belongs to."""
+    box = context.node_config.get("data")
+    if box is not None:
+        return ClientStore(Path(str(box)) / FOLDER)
+    given = context.run_config.get("client-store")
+    if given is not None:
+        return ClientStore(Path(str(given)))
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return ClientStore(Path(tempfile.gettempdir()) / f"fedasr-{user}" / FOLDER)

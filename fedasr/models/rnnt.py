@@ -1,0 +1,106 @@
+"""The RNN transducer (Graves 2012) over any encoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from fedasr.data.batches import Batch
+from fedasr.models.base import Encoded, SpeechModel
+from fedasr.models.decoding.transducer import GreedySearch, Hidden, TransducerPrefixes
+from fedasr.models.encoders.base import Encoder
+from fedasr.models.subsampling import Subsampling
+from fedasr.models.tokenizer import BLANK
+
+
+class TransducerModel(SpeechModel):
+    """Subsampling and an encoder, a prediction network over the tokens, and a joint network over both.
+
+    Args:
+        subsampling: features to fewer frames.
+        encoder: reads what the subsampling gives.
+        vocabulary_size: tokens, the blank included; the blank also starts the prediction network.
+        prediction: width of the token embedding and of the prediction network's LSTM.
+        joint: width of the joint network.
+        dropout: of the embedded tokens.
+    """
+
+    def __init__(
+        self,
+        subsampling: Subsampling,
+        encoder: Encoder,
+        vocabulary_size: int,
+        prediction: int,
+        joint: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.subsampling = subsampling
+        self.encoder = encoder
+        self.dropout = dropout
+        self.embedding = nn.Embedding(vocabulary_size, prediction)
+        self.lstm = nn.LSTM(prediction, prediction, batch_first=True)
+        self.heard = nn.Linear(encoder.width, joint)
+        self.said = nn.Linear(prediction, joint)
+        self.output = nn.Linear(joint, vocabulary_size)
+
+    def output_frames(self, feature_lengths: torch.Tensor) -> torch.Tensor:
+        """Return the feature frames, ``(batch,)``: a frame of the encoder may carry several tokens."""
+        return feature_lengths
+
+    def encode(self, batch: Batch) -> Encoded:
+        """Return the encoder's part of the joint network, ``(batch, time', joint)``."""
+        frames, lengths = self.subsampling(batch.features, batch.feature_lengths)
+        return Encoded(self.heard(self.encoder(frames, lengths)), lengths)
+
+    def predict(self, tokens: torch.Tensor, hidden: Hidden | None) -> tuple[torch.Tensor, Hidden]:
+        """Return the prediction network's part of the joint network, ``(batch, tokens, joint)``, and its last states.
+
+        Args:
+            tokens: what was said, int64 ``(batch, tokens)``; a sentence starts with the blank.
+            hidden: the states before; None at the start.
+        """
+        embedded = F.dropout(self.embedding(tokens), self.dropout, self.training)
+        states, hidden = self.lstm(embedded) if hidden is None else self.lstm(embedded, hidden)
+        return self.said(states), hidden
+
+    def join(self, frames: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+        """Return the logits of what is emitted, ``(..., tokens)``; the arguments broadcast to ``(..., joint)``."""
+        return self.output((frames + predicted).tanh())  # type: ignore[no-any-return]
+
+    def lattice(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits ``(batch, time', tokens + 1, vocabulary)`` and the frames ``(batch,)``."""
+        encoded = self.encode(batch)
+        # The loss wants the lattice as large as its largest utterance, no larger.
+        frames = encoded.frames[:, : int(encoded.lengths.max())]
+        targets = batch.targets[:, : int(batch.target_lengths.max())]
+        predicted, _ = self.predict(F.pad(targets, (1, 0), value=BLANK), None)
+        return self.join(frames.unsqueeze(2), predicted.unsqueeze(1)), encoded.lengths
+
+    def utterance_loss(self, batch: Batch) -> torch.Tensor:
+        """Return the negative log-likelihood of each utterance, in nats, shape ``(batch,)``."""
+        from torchaudio.functional import rnnt_loss  # here, since torchaudio takes long to import
+
+        logits, lengths = self.lattice(batch)
+        losses: torch.Tensor = rnnt_loss(
+            logits,
+            batch.targets[:, : logits.shape[2] - 1].int().contiguous(),
+            lengths.int(),
+            batch.target_lengths.int(),
+            blank=BLANK,
+            clamp=-1,
+            reduction="none",
+            fused_log_softmax=True,
+        )
+        return losses
+
+    def prefixes(self, encoded: Encoded) -> TransducerPrefixes:
+        """Return the empty prefix of each utterance; probabilities are sums over all alignments."""
+        return TransducerPrefixes(self, encoded.frames, encoded.lengths)
+
+    def greedy(self, encoded: Encoded) -> list[list[int]]:
+        """Return the tokens of the path that takes the likeliest step each time."""
+        search = GreedySearch(self, len(encoded), encoded.frames.device)
+        search.feed(encoded.frames, encoded.lengths)
+        return search.tokens

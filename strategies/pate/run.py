@@ -1,0 +1,362 @@
+"""The life of a PATE run: the teachers learn, they vote until all is labelled or the budget is spent, a student learns.
+
+A checkpoint after every message of questions and every round of the student; teachers keep what they have learnt
+themselves. What a killed run had not written down is asked again, and comes out the same.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from flwr.serverapp import Grid
+
+from fedasr.errors import InputError
+from fedasr.evaluation.evaluator import Evaluation
+from fedasr.evaluation.wer import error_counts
+from fedasr.experiment import Experiment
+from fedasr.models.weights import Layout, save_weights, sha256
+from fedasr.privacy.pate.analysis import ORDERS, query_costs, to_epsilon
+from fedasr.privacy.pate.mechanisms import Floats
+from fedasr.runtime import checkpoint, client_states
+from fedasr.runtime.flower_compat import content_bytes
+from fedasr.runtime.run_folder import RunFolder, write_json
+from fedasr.runtime.session import current
+from strategies.evaluations import Evaluations
+from strategies.pate.aggregator import INDEPENDENT, Aggregator
+from strategies.pate.public import PublicSpeech
+from strategies.pate.questions import make_unit
+from strategies.pate.record import NO_LABEL, Record
+from strategies.pate.student import Student
+from strategies.pate.teachers import Teachers
+
+TABLES_EVERY_SECONDS = 20.0
+
+
+class PateRun:
+    """A PATE run on a grid.
+
+    Args:
+        grid: any Flower grid.
+        experiment: what is trained on what.
+        folder: where the run is written.
+        resume: go on from the folder's checkpoint where there is one.
+    """
+
+    def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder, resume: bool) -> None:
+        self.experiment = experiment
+        self.config = experiment.config
+        self.grid = grid
+        self.folder = folder
+        arrays = experiment.first_weights()
+        self.layout = Layout.of(arrays)
+        self.start = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
+        self.weights = self.start
+        self.evaluations = Evaluations(experiment, self.layout, folder)
+        self.teachers = Teachers(grid, experiment, self.start, self.layout)
+        self.public = PublicSpeech(experiment)
+        self.unit = make_unit(self.config.pate.unit, self.public, experiment.tokenizer)
+        self.record = Record(self.unit.classes, len(ORDERS))
+        self.aggregator = Aggregator(self.config, len(self.teachers), self.record)
+        self.round = 0
+        self.taught: list[int] | None = None
+        """the clients that have a teacher; None: not all have learnt yet"""
+        self.labelled = False
+        self.optimizer: dict[str, Any] = {}
+        self.totals: dict[str, float] = {"updates": 0, "bytes_up": 0, "bytes_down": 0, "wall_seconds": 0.0}
+        self.last: dict[str, Any] = {}
+        self.started = self.tables_written = time.perf_counter()
+        found = checkpoint.load(folder.checkpoint) if resume else None
+        if found is None:
+            self.folder.rewind({})
+        else:
+            self.restore(found)
+
+    def run(self) -> str:
+        """Run to the end, or until somebody asks to stop; return ``done`` or ``interrupted``."""
+        config, session = self.config, current()
+        session.watcher.begin(config.name, config.rounds, self.round, len(self.teachers))
+        try:
+            if not self.folder.checkpoint.joinpath(checkpoint.NAME).exists():
+                self.evaluate_start()
+            done = (self.labelled or (self.teach() and self.vote())) and self.learn()
+        finally:
+            session.watcher.end()
+            self.folder.write_tables()
+        return self.finish("done" if done else "interrupted")
+
+    def evaluate_start(self) -> None:
+        """Evaluate the public start, which the student must better."""
+        if self.config.init_from is not None or self.config.rounds == 0:
+            found = self.evaluations.evaluate(0, self.start)
+            self.last = {"initial_wer": found.errors.wer, "initial_loss": found.loss}
+            if self.config.rounds == 0:
+                self.last.update(wer=found.errors.wer, cer=found.errors.cer, loss=found.loss)
+        self.save()
+
+    def teach(self) -> bool:
+        """Let every teacher learn, or make sure that it has; return False where somebody wants the run to stop.
+
+        After a resumption the same message goes out again, and who has learnt says so at once.
+        """
+        session = current()
+        again = self.taught is not None
+        rows: list[dict[str, Any]] = []
+        for block in self.teachers.train():
+            rows += block
+            session.watcher.note(f"teachers: {len(rows)} of {len(self.teachers)} have learnt")
+            if session.stop.is_set() and len(rows) < len(self.teachers):
+                return False
+        failures = [f"{row['reason']} ({row['client']})" for row in rows if row["status"] != "ok"]
+        self.teachers.check_failures("training of the teachers", len(failures), len(rows), failures)
+        for reason in failures[:3]:
+            session.watcher.note(f"teachers: {reason}")
+        if not again:
+            self.taught = sorted(row["id"] for row in rows if row["status"] == "ok")
+            self.folder.append("clients", rows)
+            self.totals["updates"] += len(self.taught)
+            self.totals["bytes_up"] += sum(row["bytes_up"] for row in rows)
+            self.totals["bytes_down"] += content_bytes(self.teachers.lesson) * len(rows)
+            self.save()
+        return not session.stop.is_set()
+
+    def vote(self) -> bool:
+        """Let the teachers vote until all is labelled or the budget is spent; False: somebody wants the run to stop."""
+        session = current()
+        assert self.taught is not None
+        while not self.labelled:
+            questions = self.unit.following(self.record)
+            if questions is None:
+                self.labelled = True
+            else:
+                number = len(self.record)
+                ballot = self.teachers.ask(questions, self.unit.classes, number, self.public, self.taught)
+                self.totals["bytes_up"] += ballot.bytes_up
+                self.totals["bytes_down"] += ballot.bytes_down
+                for utterance, counts in zip(questions.utterances.tolist(), ballot.counts, strict=True):
+                    if not self.aggregator.release(utterance, counts):
+                        self.labelled = True
+                        self.last["stopped"] = (
+                            f"privacy budget: query {len(self.record) + 1} would exceed"
+                            f" ε = {self.config.privacy.epsilon:g} at δ = {self.config.privacy.delta:g}"
+                        )
+                        break
+                for reason in ballot.failures[:3]:
+                    session.watcher.note(f"votes: {reason}")
+            if self.labelled:
+                self.folder.append("queries", self.query_rows())
+                self.last.update(self.accuracy())
+            self.save()
+            session.watcher.note(f"votes: {len(self.record)} queries · ε {self.aggregator.spent():.2f}")
+            if session.stop.is_set():
+                return False
+        if "stopped" in self.last:
+            session.watcher.note(f"labelling ends here: {self.last['stopped']}")
+        return True
+
+    def learn(self) -> bool:
+        """Train the student round by round; return False where somebody wants the run to stop."""
+        session = current()
+        labels = self.unit.transcripts(self.record)
+        speech = self.public.labelled(labels) if labels else None
+        student = Student(self.experiment, speech, self.weights, self.optimizer)
+        while self.round < self.config.rounds:
+            if session.stop.is_set():
+                return False
+            self.one_round(self.round + 1, student)
+        return True
+
+    def one_round(self, round: int, student: Student) -> None:
+        """Train the student for a round, evaluate it where that is due, and write a checkpoint."""
+        started = time.perf_counter()
+        self.weights, loss = student.round(round)
+        row = self.row(round, loss, student)
+        if self.evaluations.due(round):
+            found: Evaluation = self.evaluations.evaluate(round, self.weights)
+            row.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
+            row["epsilon"] = self.aggregator.epsilons()[0]
+            self.last.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
+        row["wall_seconds"] = time.perf_counter() - started
+        self.folder.append("rounds", [row])
+        self.round = round
+        self.optimizer = student.optimizer()
+        self.save()
+        current().watcher.round(row)
+        if time.perf_counter() - self.tables_written > TABLES_EVERY_SECONDS:
+            self.folder.write_tables()
+            self.tables_written = time.perf_counter()
+
+    def row(self, round: int, loss: float, student: Student) -> dict[str, Any]:
+        """Return the row of a round of the student without its evaluation; the first has what the teachers sent."""
+        first = round == 1
+        taught = len(self.taught or ())
+        passes = self.config.pate.student.epochs
+        seconds = 0.0 if student.speech is None else float(student.speech.durations[student.rows].sum(dtype=np.float64))
+        return {
+            "round": round,
+            "train_loss": loss,
+            "clients_selected": len(self.teachers) if first else 0,
+            "clients_replied": taught if first else 0,
+            "clients_failed": len(self.teachers) - taught if first else 0,
+            "examples": passes * len(student.rows),
+            "audio_seconds": passes * seconds,
+            "bytes_up": int(self.totals["bytes_up"]) if first else 0,
+            "bytes_down": int(self.totals["bytes_down"]) if first else 0,
+            "simulated_seconds": float("nan"),
+            "update_norm": float("nan"),
+            "period": 1,
+        }
+
+    def query_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of ``queries.parquet``, which is for the experimenter: it holds votes as they were."""
+        record, mechanism = self.record, self.aggregator.mechanism
+        if not len(record):
+            return []
+        known = record.answered if mechanism.has_threshold else None
+        costs = query_costs(record.votes, mechanism, ORDERS, known) if self.aggregator.exact else None
+        _, order = to_epsilon(record.rdp[0], ORDERS, self.config.privacy.delta, "improved")
+        place = ORDERS.index(order)
+        right = self.unit.right(record)
+        return [
+            {
+                "query": number,
+                "utterance": record.utterances[number],
+                "answered": record.labels[number] != NO_LABEL,
+                "label": self.shown(record.labels[number]),
+                "correct": right[number],
+                "votes": float(record.counts[number].max()) if costs is not None else None,
+                "rdp": float(self.plain(number)[place] if costs is None else costs[number, place]),
+                "order": float(order),
+            }
+            for number in range(len(record))
+        ]
+
+    def plain(self, number: int) -> Floats:
+        """Return RDP of a query whatever the votes, shape ``(orders,)``."""
+        answered = self.record.labels[number] != NO_LABEL
+        return np.asarray(self.aggregator.cost(self.record.counts[number], answered)[INDEPENDENT])
+
+    def shown(self, label: int) -> str | None:
+        """Return a label for people."""
+        if label == NO_LABEL:
+            return None
+        if self.config.pate.unit == "utterance":
+            return self.public.candidates[label]
+        return self.experiment.tokenizer.decode([label]) or "" if label else "(end)"
+
+    def accuracy(self) -> dict[str, Any]:
+        """Return how many utterances have a label, and how right the labels are by the public transcripts."""
+        labels = self.unit.transcripts(self.record)
+        truth = [self.public.truth[utterance] for utterance in labels]
+        right = sum(label == said for label, said in zip(labels.values(), truth, strict=True))
+        return {
+            "queries": len(self.record),
+            "answered": int(self.record.answered.sum()) if len(self.record) else 0,
+            "labels": len(labels),
+            "label_accuracy": right / len(labels) if labels else None,
+            "label_wer": error_counts(truth, list(labels.values())).wer if labels else None,
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        spent = {**self.totals, "wall_seconds": self.totals["wall_seconds"] + time.perf_counter() - self.started}
+        facts = {
+            "totals": spent,
+            "last": self.last,
+            "population": {},
+            "privacy": {},
+            "pate": {"taught": self.taught, "labelled": self.labelled},
+            "journals": self.folder.positions(),
+        }
+        checkpoint.save(
+            self.folder.checkpoint,
+            checkpoint.Checkpoint(
+                self.round,
+                self.layout.views(self.weights),
+                self.optimizer,
+                client_states.dump(self.grid),
+                facts,
+                self.record.arrays(),
+            ),
+        )
+
+    def restore(self, found: checkpoint.Checkpoint) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            InputError: it is of another kind of run.
+        """
+        if "pate" not in found.facts or found.columns.get("counts", np.zeros((0, 0))).shape[1] != self.unit.classes:
+            raise InputError("has no votes of this run; start anew in another folder", where=str(self.folder.path))
+        self.round = found.round
+        self.weights = self.layout.flatten(found.weights, np.empty(self.layout.size, np.float32))
+        self.optimizer = dict(found.optimizer)
+        self.totals = dict(found.facts["totals"])
+        self.last = dict(found.facts["last"])
+        self.taught, self.labelled = found.facts["pate"]["taught"], found.facts["pate"]["labelled"]
+        self.record.load_arrays(found.columns)
+        client_states.load(self.grid, found.states)
+        self.folder.rewind(found.facts["journals"])
+
+    def finish(self, status: str) -> str:
+        """Write the student, the votes, the ledger and the summary."""
+        arrays = self.layout.views(self.weights)
+        save_weights(self.folder.path / "model.safetensors", arrays)
+        self.experiment.tokenizer.save(self.folder.path / "tokenizer.json")
+        if len(self.record):
+            write_json(self.folder.path / "privacy.json", self.aggregator.document())
+            if self.aggregator.exact:
+                np.save(self.folder.path / "votes.npy", self.record.votes.astype(np.int32))
+                np.save(self.folder.path / "answered.npy", self.record.answered.astype(np.int8))
+        write_json(self.folder.path / "summary.json", self.summary(status, sha256(arrays)))
+        return status
+
+    def summary(self, status: str, model_sha256: str) -> dict[str, Any]:
+        """Return the content of ``summary.json``."""
+        wall = self.totals["wall_seconds"] + time.perf_counter() - self.started
+        updates = int(self.totals["updates"])
+        epsilon, independent = self.aggregator.epsilons()
+        skipped = sum(row["skipped"] for row in self.folder.rows("clients"))
+        named = (
+            "queries",
+            "answered",
+            "labels",
+            "label_accuracy",
+            "label_wer",
+            "stopped",
+            "initial_wer",
+            "initial_loss",
+        )
+        return {
+            "name": self.config.name,
+            "status": status,
+            "seed": self.config.seed,
+            "rounds": self.round,
+            "wer": self.last.get("wer"),
+            "cer": self.last.get("cer"),
+            "loss": self.last.get("loss"),
+            "updates": updates,
+            "updates_per_second": updates / wall if wall else None,
+            "wall_seconds": wall,
+            "bytes_up": int(self.totals["bytes_up"]),
+            "bytes_down": int(self.totals["bytes_down"]),
+            "parameters": self.layout.size,
+            "model_sha256": model_sha256,
+            "epsilon": epsilon,
+            "epsilon_data_independent": independent,
+            "delta": self.config.privacy.delta,
+            "clients": len(self.teachers),
+            "utterances_skipped": self.experiment.skipped + skipped,
+            **{name: self.last[name] for name in named if name in self.last},
+        }
+
+
+def check_pate(run: Experiment) -> None:
+    """Raise where the public speech or the candidates are wrong; nothing is written.
+
+    Raises:
+        InputError: naming the key.
+    """
+    public = PublicSpeech(run)
+    make_unit(run.config.pate.unit, public, run.tokenizer)

@@ -1,0 +1,92 @@
+"""The student: learns the released labels of the public speech, and sees nothing else.
+
+No private speech decides anything about it, not even when to stop: the number of rounds is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedasr import seeds
+from fedasr.data.speech import Speech
+from fedasr.experiment import Experiment
+from fedasr.models.tokenizer import Tokenizer
+from fedasr.models.weights import Vector
+from fedasr.training import local
+from fedasr.training.batching import plan_batches
+from fedasr.training.schedules import learning_rate
+
+
+class Student:
+    """Trains round by round; the optimiser goes on.
+
+    Args:
+        run: the experiment.
+        speech: the labelled utterances; None: nothing was labelled, and the student stays what it is.
+        start: its weights, shape ``(parameters,)``.
+        optimizer: its state, from a checkpoint.
+    """
+
+    def __init__(
+        self, run: Experiment, speech: Speech | None, start: Vector, optimizer: Mapping[str, npt.NDArray[Any]]
+    ) -> None:
+        self.run = run
+        self.settings = run.config.pate.student
+        self.speech = speech
+        wanted = run.config.runtime.device
+        use_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
+        resident = local.Resident(run.model().to(torch.device("cuda" if use_cuda else "cpu")))
+        arrays = resident.layout.views(start)
+        self.state = local.init(resident, arrays, self.settings, self.settings.learning_rate)
+        for name, array in optimizer.items():
+            value = torch.from_numpy(np.array(array))
+            # A checkpoint holds no scalars; the number of steps is one, and stays on the host.
+            value = value.reshape(()) if name == "steps" else value.to(resident.parameters.device)
+            setattr(self.state.optimizer, name, value)
+        self.rows = np.zeros(0, np.int64)
+        if speech is not None:
+            self.rows = np.array([row for row in range(len(speech.corpus)) if self.fits(row)], np.int64)
+
+    def fits(self, row: int) -> bool:
+        """Say whether the model can learn the label of an utterance: it is not empty, nor longer than its frames."""
+        assert self.speech is not None
+        needed = frames_needed(self.run.tokenizer, str(self.speech.corpus.columns["text"][row]))
+        frames = self.state.resident.model.output_frames(torch.tensor([len(self.speech.features(row))]))
+        return 0 < needed <= int(frames)
+
+    def round(self, round: int) -> tuple[Vector, float]:
+        """Train one round; return the weights, shape ``(parameters,)``, and the mean loss in nats a token.
+
+        Args:
+            round: counted from 1.
+        """
+        config, state = self.run.config, self.state
+        state.learning_rate = learning_rate(self.settings, round, config.rounds)
+        state.loss, state.utterances = 0.0, 0
+        if self.speech is not None:
+            where = (config.seed, "student-training", round)
+            rng = seeds.generator(*where)
+            state.resident.model.train()
+            with seeds.torch_scope(*where):
+                for _ in range(self.settings.epochs):
+                    for rows in plan_batches(self.rows, self.speech.durations[self.rows], self.settings, rng):
+                        local.step(state, self.speech.batch(rows, rng).to(state.resident.parameters.device))
+        loss = state.loss / state.utterances if state.utterances else float("nan")
+        return state.resident.parameters.detach().cpu().numpy().copy(), loss
+
+    def optimizer(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the state of the optimiser, as arrays."""
+        values = vars(self.state.optimizer).items()
+        return {name: value.cpu().numpy() for name, value in values if isinstance(value, torch.Tensor)}
+
+
+def frames_needed(tokenizer: Tokenizer, text: str) -> int:
+    """Return the frames that a label needs: one a token, and one between equal neighbours."""
+    tokens = tokenizer.encode(text)
+    return len(tokens) + sum(a == b for a, b in pairwise(tokens))

@@ -1,0 +1,211 @@
+"""The teachers as the server sees them: messages that make them learn, and messages that make them vote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedasr.errors import InputError
+from fedasr.experiment import Experiment, as_json
+from fedasr.models.weights import Layout, Vector, sha256
+from fedasr.privacy.pate.mechanisms import Floats
+from fedasr.privacy.pate.noise import from_fixed, noise_generator, share
+from fedasr.runtime.executors import BAD_INPUT
+from fedasr.runtime.flower_compat import array_record, arrays_of, content_bytes, values_of
+from strategies.nodes import node_ids
+from strategies.pate.aggregator import count_votes
+from strategies.pate.public import PublicSpeech
+from strategies.pate.questions import Questions
+from strategies.rounds import TooManyFailures, failed_row
+
+AT_A_TIME = 64
+"""Teachers that are trained between two looks at whether somebody wants the run to stop."""
+ROUND = 0
+"""What messages call the time of the teachers, before the student's rounds."""
+
+
+@dataclass
+class Ballot:
+    """The votes on some questions."""
+
+    counts: Floats
+    """shape ``(questions, classes)``, with the noise where the teachers add it"""
+    bytes_up: int = 0
+    bytes_down: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+class Teachers:
+    """Every client of the partition is one.
+
+    Args:
+        grid: any Flower grid.
+        run: the experiment.
+        start: the public weights that every teacher starts from, shape ``(parameters,)``.
+        layout: of the model.
+    """
+
+    def __init__(self, grid: Grid, run: Experiment, start: Vector, layout: Layout) -> None:
+        self.grid = grid
+        self.run = run
+        self.config = run.config
+        self.config_json = as_json(run.config)
+        self.partition = run.partition
+        self.nodes = node_ids(grid, len(run.partition))
+        arrays = layout.views(start)
+        order = ConfigRecord({"round": ROUND, "experiment": self.config_json})
+        self.lesson = RecordDict({"arrays": array_record(arrays), "config": order})
+        self.start = sha256(arrays)
+        self.speech: tuple[bytes, RecordDict] = b"", RecordDict()
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.partition)
+
+    def send(self, kind: str, content: RecordDict, clients: list[int]) -> Iterator[tuple[int, Message]]:
+        """Send one content to clients and yield each reply with its client."""
+        ids = clients if self.nodes is None else [self.nodes[client] for client in clients]
+        by_node = dict(zip(ids, clients, strict=True))
+        messages = [Message(content, node, kind, group_id=str(ROUND)) for node in ids]
+        for reply in self.grid.send_and_receive(messages):
+            yield by_node[reply.metadata.src_node_id], reply
+
+    def train(self) -> Iterator[list[dict[str, Any]]]:
+        """Let all teachers learn, those with the most audio first; yield the rows of ``clients.parquet`` in blocks.
+
+        Raises:
+            InputError: a teacher met wrong input, such as an audio file that cannot be decoded.
+        """
+        seconds = self.run.roster().seconds
+        clients = np.arange(len(self))
+        if self.config.runtime.longest_first:
+            clients = clients[np.lexsort((clients, -seconds))]
+        for first in range(0, len(clients), AT_A_TIME):
+            block: list[int] = clients[first : first + AT_A_TIME].tolist()
+            rows = {client: failed_row("no reply") for client in block}
+            for client, reply in self.send("train.teacher", self.lesson, block):
+                rows[client] = taught_row(reply)
+            names = self.partition.names
+            yield [
+                {"round": 0, "client": str(names[client]), "probability": 1.0, **row, "id": client}
+                for client, row in rows.items()
+            ]
+
+    def ask(self, questions: Questions, classes: int, number: int, public: PublicSpeech, clients: list[int]) -> Ballot:
+        """Let teachers vote.
+
+        Args:
+            questions: of one message.
+            classes: how many answers there are.
+            number: of the first question, counted over the run.
+            public: has the speech.
+            clients: who is asked: those that have learnt.
+
+        Raises:
+            InputError: a teacher met wrong input.
+            TooManyFailures: more of them failed than ``strategy.max_failed_share`` allows.
+        """
+        pate = self.config.pate
+        content = self.question(questions, classes, number, public)
+        ballot = Ballot(np.zeros((len(questions), classes)), bytes_down=content_bytes(content) * len(clients))
+        total = np.zeros((len(questions), classes), np.int64)
+        voted = 0
+        for client, reply in self.send("query.votes", content, clients):
+            if reply.has_error():
+                ballot.failures.append(f"{failure(reply)} ({self.partition.names[client]})")
+                continue
+            votes = arrays_of(reply, "votes")["votes"]
+            wanted = (len(questions),) if pate.noise_at == "server" else total.shape
+            if votes.shape != wanted or votes.dtype != np.int64:
+                ballot.failures.append(f"votes of shape {votes.shape} ({self.partition.names[client]})")
+                continue
+            ballot.bytes_up += content_bytes(reply.content)
+            voted += 1
+            if pate.noise_at == "server":
+                count_votes(ballot.counts, votes)
+            else:
+                total += votes
+        missing = len(clients) - voted
+        if missing > len(ballot.failures):
+            ballot.failures.append(f"{missing - len(ballot.failures)} teachers: no reply")
+        self.check_failures("votes", missing, len(clients), ballot.failures)
+        if pate.noise_at == "teachers":
+            ballot.counts = from_fixed(total) + self.missing_noise(total.shape, number, len(self) - voted)
+        return ballot
+
+    def question(self, questions: Questions, classes: int, number: int, public: PublicSpeech) -> RecordDict:
+        """Return what every teacher is sent: speech, token sequences, and what to do with them."""
+        key = questions.utterances.tobytes()
+        if self.speech[0] != key:
+            self.speech = key, RecordDict({"speech": array_record(public.features(questions.utterances))})
+        pate = self.config.pate
+        order: dict[str, Any] = {
+            "round": ROUND,
+            "experiment": self.config_json,
+            "start": self.start,
+            "unit": pate.unit,
+            "noise": pate.noise_at,
+            "classes": classes,
+            "number": number,
+            "teachers": len(self),
+        }
+        return RecordDict(
+            {
+                "speech": self.speech[1]["speech"],
+                "questions": array_record({"tokens": questions.tokens, "lengths": questions.lengths}),
+                "config": ConfigRecord(order),
+            }
+        )
+
+    def missing_noise(self, size: tuple[int, ...], number: int, missing: int) -> Floats:
+        """Return the shares of teachers that did not answer, so that the noise is all there."""
+        if not missing:
+            return np.zeros(size)
+        pate, privacy = self.config.pate, self.config.privacy
+        rng = noise_generator(privacy.secret_noise, self.config.seed, "pate-missing-noise", number)
+        return share(pate.mechanism, pate.scale, size, rng, len(self), missing)
+
+    def check_failures(self, what: str, failed: int, asked: int, failures: Iterable[str]) -> None:
+        """Raise where too many teachers failed.
+
+        Raises:
+            TooManyFailures: a larger share than ``strategy.max_failed_share``, or all.
+        """
+        allowed = self.config.strategy.max_failed_share
+        if asked and (failed / asked > allowed or failed == asked):
+            raise TooManyFailures(
+                f"{what}: {failed} of {asked} teachers failed (strategy.max_failed_share is {allowed}); the first:"
+                f" {next(iter(failures), '')}"
+            )
+
+
+def failure(reply: Message) -> str:
+    """Return why a reply is an error, in a line.
+
+    Raises:
+        InputError: the client met wrong input.
+    """
+    reason = str(reply.error.reason or f"error {reply.error.code}")
+    if reply.error.code == BAD_INPUT:
+        raise InputError(reason, where="")
+    return reason.strip().splitlines()[0]
+
+
+def taught_row(reply: Message) -> dict[str, Any]:
+    """Return the row of a teacher that has learnt, or of one that failed."""
+    if reply.has_error():
+        return failed_row(failure(reply))
+    metrics = values_of(reply, "metrics")
+    return {
+        **failed_row(None, "ok"),
+        "examples": int(metrics["num-examples"]),
+        "audio_seconds": metrics["audio-milliseconds"] / 1000,
+        "bytes_up": content_bytes(reply.content),
+        "skipped": int(metrics["skipped"]),
+        "seconds": float(metrics["seconds"]),
+    }

@@ -1,0 +1,76 @@
+"""Small models of every family, and utterances of noise for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from fedasr.config.schema import ConformerConfig, ModelConfig, SpellerConfig, TransducerConfig
+from fedasr.data.batches import Batch
+from fedasr.models.base import SpeechModel
+from fedasr.models.factory import build_model
+from fedasr.seeds import torch_scope
+
+MEL, TOKENS = 12, 7
+
+FAMILIES: dict[str, dict[str, object]] = {
+    "ctc": {"name": "ctc", "encoder": "blstm"},
+    "las": {"name": "las", "layers": 2, "strides": [2, 1]},
+    "hybrid": {"name": "hybrid", "encoder": "blstm"},
+    "hybrid-conformer": {"name": "hybrid", "encoder": "conformer"},
+    "rnnt": {"name": "rnnt", "encoder": "lstm"},
+    "rnnt-conformer": {"name": "rnnt", "encoder": "conformer"},
+    "rnnt-dsconv": {"name": "rnnt", "encoder": "dsconv"},
+}
+NEW = [name for name in FAMILIES if name != "ctc"]
+
+
+def config(family: str, **changes: object) -> ModelConfig:
+    settings: dict[str, object] = {"channels": [10, 12], "strides": [2, 2], "hidden": 16, "layers": 1, "kernel": 5}
+    settings |= {"conformer": ConformerConfig(heads=2, feedforward=2, kernel=5)}
+    settings |= {"speller": SpellerConfig(hidden=12, heads=2), "transducer": TransducerConfig(prediction=10, joint=14)}
+    return ModelConfig(**(settings | FAMILIES[family] | changes))  # type: ignore[arg-type]
+
+
+def build(family: str, seed: int = 0, tokens: int = TOKENS, sharpness: float = 1.0, **changes: object) -> SpeechModel:
+    """Return a model; with a ``sharpness`` above 1 its posteriors are far from uniform."""
+    with torch_scope(seed, "model"):
+        model = build_model(config(family, **changes), MEL, tokens)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(sharpness)
+    return model
+
+
+def batch_of(lengths: list[int], labels: list[list[int]], padding: float = 0.0, extra: int = 0) -> Batch:
+    """Return utterances of noise, each a function of its place, with ``padding`` behind them."""
+    features = torch.full((len(lengths), max(lengths) + extra, MEL), padding)
+    targets = torch.zeros(len(lengths), max(len(label) for label in labels), dtype=torch.int64)
+    for row, (length, label) in enumerate(zip(lengths, labels, strict=True)):
+        noise = torch.Generator().manual_seed(row)
+        features[row, :length] = torch.randn(length, MEL, generator=noise)
+        targets[row, : len(label)] = torch.tensor(label, dtype=torch.int64)
+    label_lengths = torch.tensor([len(label) for label in labels])
+    return Batch(features, torch.tensor(lengths), targets, label_lengths, 1.0, tuple(range(len(lengths))))
+
+
+def alone(batch: Batch) -> Iterator[Batch]:
+    """Yield each utterance without padding."""
+    for row in range(len(batch)):
+        length, label = int(batch.feature_lengths[row]), int(batch.target_lengths[row])
+        yield Batch(
+            batch.features[row : row + 1, :length],
+            batch.feature_lengths[row : row + 1],
+            batch.targets[row : row + 1, :label],
+            batch.target_lengths[row : row + 1],
+            1.0,
+            (row,),
+        )
+
+
+LENGTHS = [37, 50, 9, 24, 1]
+LABELS = [[1, 2, 2], [3, 1, 4, 1, 5], [6], [2, 3], [4]]
+PADDINGS = [0.0, 1e3, math.nan]

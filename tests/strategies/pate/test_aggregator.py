@@ -1,0 +1,202 @@
+"""Noisy winners, their accounts and the budget, on votes that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import kstest, laplace, norm
+
+from fedasr.config import Config, load
+from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse
+from strategies.pate.aggregator import Aggregator, count_votes
+from strategies.pate.record import NO_LABEL, Record
+
+CONFIDENT = {"mechanism": "confident-gnmax", "scale": 2.0, "threshold": 8.0, "threshold_scale": 3.0}
+
+
+def config(privacy: dict[str, object] | None = None, seed: int = 0, **pate: object) -> Config:
+    tree = {"seed": seed, "strategy": {"name": "pate"}, "pate": pate}
+    return load(tree | {"privacy": {"unit": "teacher"} | (privacy or {})})
+
+
+def aggregator(classes: int = 3, privacy: dict[str, object] | None = None, seed: int = 0, **pate: object) -> Aggregator:
+    return Aggregator(config(privacy, seed, **pate), 10, Record(classes, len(ORDERS)))
+
+
+USUAL = config(scale=1.5)
+
+
+def test_counts_of_votes_by_hand() -> None:
+    counts = np.zeros((3, 4))
+    count_votes(counts, np.array([0, 3, -1]))
+    count_votes(counts, np.array([0, 1, 2]))
+    assert counts.tolist() == [[2, 0, 0, 0], [0, 1, 0, 1], [0, 0, 1, 0]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(votes=st.lists(st.lists(st.integers(-1, 4), min_size=3, max_size=3), min_size=1, max_size=8), data=st.data())
+def test_the_order_of_the_teachers_changes_nothing(votes: list[list[int]], data: st.DataObject) -> None:
+    def released(order: list[list[int]]) -> tuple[list[int], list[float]]:
+        counts = np.zeros((3, 5))
+        for one in order:
+            count_votes(counts, np.array(one))
+        found = Aggregator(USUAL, 10, Record(5, len(ORDERS)))
+        for utterance in range(3):
+            found.release(utterance, counts[utterance])
+        return found.record.labels, found.record.rdp.ravel().tolist()
+
+    assert released(votes) == released(data.draw(st.permutations(votes)))
+
+
+def test_without_much_noise_the_plurality_wins() -> None:
+    found = aggregator(scale=1e-3)
+    for votes in ([1, 8, 1], [6, 3, 1], [0, 4, 6]):
+        assert found.release(0, np.array(votes, float))
+    assert found.record.labels == [1, 0, 2]
+    assert found.record.answered.all()
+
+
+def test_no_consensus_has_no_label_and_costs_the_check_alone() -> None:
+    found = aggregator(**CONFIDENT)
+    mechanism = Mechanism(**{"name": "confident-gnmax", **{k: v for k, v in CONFIDENT.items() if k != "mechanism"}})
+    votes = np.array([[10.0, 0, 0], [4, 3, 3], [0, 9, 1], [3, 3, 4]])
+    for row in votes:
+        found.release(0, row)
+    assert NO_LABEL in found.record.labels
+    assert found.record.labels[0] == 0
+    alone = analyse(votes, mechanism, 1e-5, answered=found.record.answered)
+    assert found.record.rdp.min(axis=0) == pytest.approx(np.array(alone.rdp), rel=1e-9)
+    assert found.record.rdp[1] == pytest.approx(np.array(alone.rdp_data_independent), rel=1e-9)
+    epsilon, independent = found.epsilons()
+    assert 0 < epsilon <= independent
+    assert found.spent() == pytest.approx(epsilon, rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "law"), [("gnmax", norm), ("lnmax", laplace)], ids=["gnmax", "lnmax"])
+def test_how_often_the_runner_up_wins(name: str, law: object) -> None:
+    """Two classes: the winner is decided by the difference of two noises, whose law is known by simulation."""
+    scale, runs = 3.0, 4000
+    found = aggregator(2, mechanism=name, scale=scale)
+    lost = np.mean([found.label(np.array([7.0, 4.0]), number) == 1 for number in range(runs)])
+    noise = law.rvs(scale=scale, size=(200_000, 2), random_state=np.random.default_rng(1))  # type: ignore[attr-defined]
+    expected = np.mean(noise[:, 1] - noise[:, 0] > 3.0)
+    assert abs(lost - expected) < 4 * np.sqrt(expected * (1 - expected) / runs)
+
+
+def test_the_check_says_yes_as_often_as_it_should() -> None:
+    found, runs = aggregator(**CONFIDENT), 4000
+    share = np.mean([found.label(np.array([6.0, 2.0, 2.0]), number) != NO_LABEL for number in range(runs)])
+    expected = norm.sf((8.0 - 6.0) / 3.0)
+    assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / runs)
+
+
+@pytest.mark.parametrize("mechanism", ["gnmax", "lnmax"])
+def test_the_noise_is_what_the_account_assumes(mechanism: str) -> None:
+    """The scale of the noise on every count, seen through a comparison with a rival at a chosen distance."""
+    from fedasr.privacy.pate.noise import noise, noise_generator
+
+    drawn = np.concatenate([noise(mechanism, 5.0, 3, noise_generator(False, 0, "pate-noise", n)) for n in range(3000)])
+    law = laplace(scale=5.0) if mechanism == "lnmax" else norm(scale=5.0)
+    assert kstest(drawn, law.cdf).pvalue > 1e-3
+
+
+def test_one_teacher_moves_the_released_distribution_within_the_claim() -> None:
+    """All neighbours of all votes of five teachers over three classes: the hockey-stick divergence stays below δ.
+
+    The probability of each winner under Gaussian noise is an integral, computed on a grid; two queries are composed.
+    """
+    sigma, delta, teachers = 2.0, 1e-3, 5
+    grid = np.linspace(-12 * sigma, 12 * sigma + teachers, 6001)
+
+    def winners(counts: tuple[int, ...]) -> np.ndarray:
+        density = [norm.pdf(grid, c, sigma) for c in counts]
+        below = [norm.cdf(grid, c, sigma) for c in counts]
+        found = []
+        for j in range(3):
+            others = np.prod([below[k] for k in range(3) if k != j], axis=0)
+            found.append(np.trapezoid(density[j] * others, grid))
+        return np.array(found)
+
+    every = [(a, b, teachers - a - b) for a in range(teachers + 1) for b in range(teachers + 1 - a)]
+    table = {counts: winners(counts) for counts in every}
+    assert all(found.sum() == pytest.approx(1, abs=1e-6) for found in table.values())
+    event = analyse(np.array([[5, 0, 0]] * 2), Mechanism("gnmax", sigma), delta, conversion="improved")
+    epsilon = event.best_data_independent[0]
+    worst = 0.0
+    for counts in every:
+        for other in every:
+            if sum(abs(a - b) for a, b in zip(counts, other, strict=True)) != 2:
+                continue
+            p, q = np.outer(table[counts], table[counts]), np.outer(table[other], table[other])
+            worst = max(worst, float(np.maximum(p - np.exp(epsilon) * q, 0).sum()))
+            dependent = analyse(np.array([counts] * 2), Mechanism("gnmax", sigma), delta, conversion="improved").best[0]
+            assert np.maximum(p - np.exp(dependent) * q, 0).sum() <= delta + 1e-9
+    assert worst <= delta
+
+
+@pytest.mark.parametrize("budget", ["data-independent", "data-dependent"])
+@pytest.mark.parametrize("mechanism", ["gnmax", "lnmax", "confident-gnmax"])
+def test_labelling_ends_before_the_budget_is_exceeded(mechanism: str, budget: str) -> None:
+    pate = {**CONFIDENT, "scale": 4.0} if mechanism == "confident-gnmax" else {"mechanism": mechanism, "scale": 4.0}
+    found = aggregator(privacy={"epsilon": 6.0}, budget=budget, **pate)
+    votes = np.array([8.0, 1, 1])
+    while found.release(0, votes):
+        assert len(found.record) < 2000
+    assert len(found.record) > 2
+    epsilon, independent = found.epsilons()
+    assert (epsilon if budget == "data-dependent" else independent) <= 6.0 + 1e-9
+    before = len(found.record)
+    found.record.rdp += found.cost(votes, answered=True)
+    rdp = found.record.rdp[1] if budget == "data-independent" else found.record.rdp.min(axis=0)
+    from fedasr.privacy.pate.analysis import to_epsilon
+
+    assert to_epsilon(rdp, ORDERS, 1e-5, "improved")[0] > 6.0
+    assert len(found.record) == before
+
+
+def test_a_data_dependent_budget_labels_more() -> None:
+    counts = {}
+    for budget in ("data-independent", "data-dependent"):
+        found = aggregator(privacy={"epsilon": 5.0}, budget=budget, scale=4.0)
+        while len(found.record) < 300 and found.release(0, np.array([30.0, 0, 0])):
+            pass
+        counts[budget] = len(found.record)
+    assert counts["data-dependent"] > counts["data-independent"] > 0
+
+
+def test_with_noise_at_the_teachers_nobody_knows_the_votes_and_the_account_says_so() -> None:
+    found = aggregator(scale=4.0, noise_at="teachers")
+    found.release(0, np.array([0.3, 7.9, -2.2]))
+    assert found.record.labels == [1]
+    assert found.epsilons()[0] == found.epsilons()[1]
+    [entry] = found.ledger().entries
+    assert not entry.event.data_dependent  # type: ignore[attr-defined]
+
+
+def test_nothing_asked_costs_nothing() -> None:
+    found = aggregator()
+    assert found.epsilons() == (0.0, 0.0)
+    assert found.document()["spent"] == []
+
+
+def test_the_ledger_has_one_entry_of_unit_teacher() -> None:
+    found = aggregator(scale=2.0)
+    for _ in range(3):
+        found.release(0, np.array([6.0, 3, 1]))
+    document = found.document()
+    assert (document["unit"], document["adjacency"], document["population"]) == ("teacher", "replace-one", 10)
+    [entry] = found.ledger().entries
+    assert entry.event.steps == 3
+
+
+def test_a_record_goes_on_from_its_arrays() -> None:
+    found = aggregator(**CONFIDENT)
+    for votes in ([10.0, 0, 0], [3, 3, 4], [1, 8, 1]):
+        found.release(2, np.array(votes, float))
+    again = Record(3, len(ORDERS))
+    again.load_arrays(found.record.arrays())
+    assert (again.labels, again.utterances) == (found.record.labels, found.record.utterances)
+    assert np.array_equal(again.votes, found.record.votes)
+    assert np.array_equal(again.rdp, found.record.rdp)
