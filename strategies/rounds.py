@@ -18,7 +18,7 @@ from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.executors import BAD_INPUT, Reduction
 from fedasr.runtime.flower_compat import array_record, content_bytes, values_of
-from strategies.aggregation.exact_mean import ExactMean
+from strategies.aggregation.exact_mean import ExactMean, Size
 from strategies.aggregation.folding import UpdateFold
 from strategies.aggregation.weighting import Weighting, weighting_of
 from strategies.population import Cohort
@@ -188,7 +188,7 @@ class Rounds:
             reason = f"client {client}: {folded['refused']}"
             result.failures.append(f"{reason} ({self.partition.names[client]})")
             return {**failed_row(reason), "bytes_up": folded["bytes"]}
-        result.mean.count(folded["weight"], folded["norm"])
+        result.mean.count(folded["weight"], Size(folded["norm"], folded["largest"]))
         result.norm = max(result.norm, folded["norm"])
         examples, seconds = int(metrics["num-examples"]), metrics["audio-milliseconds"] / 1000
         result.examples += examples

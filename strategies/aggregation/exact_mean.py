@@ -9,7 +9,7 @@ bits, with the memory of one model and no sorting (compare Demmel and Nguyen, Pa
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,22 @@ from fedasr.privacy.update_clipping import Clip
 
 FRACTION_BITS = 42
 LIMIT = 2.0 ** (52 - FRACTION_BITS)
-"""Largest Σ weight·‖update‖ that is sure to be summed exactly, with the weights of a round summing to about one."""
+"""Largest Σ weight·|update| of a parameter that is sure to be summed exactly, the weights summing to about one."""
 
 Sum = npt.NDArray[np.float64]
 
 
 class UpdateRefused(ValueError):
     """A client's update cannot enter the aggregate; the message says why."""
+
+
+class Size(NamedTuple):
+    """How large an update was."""
+
+    norm: float
+    """L2, before clipping"""
+    largest: float
+    """the largest change of a parameter, as it was added; noise makes the norm large, and this hardly"""
 
 
 class ExactSum:
@@ -49,8 +58,8 @@ class ExactSum:
         """Leave the working memory behind."""
         return {**self.__dict__, "scratch": None}
 
-    def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> float:
-        """Add a client's weights and return the L2 norm that its update had before clipping.
+    def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> Size:
+        """Add a client's weights and return how large its update was.
 
         Args:
             total: changed in place, shape ``(parameters,)``.
@@ -76,13 +85,14 @@ class ExactSum:
             raise UpdateRefused("the update holds values that are not finite")
         if self.clip is not None:
             self.clip.apply(flat)
-        elif norm > LIMIT or weight / self.unit * norm > LIMIT:
+        largest = max(float(flat.max()), -float(flat.min()))
+        if largest > LIMIT or weight / self.unit * largest > LIMIT:
             raise UpdateRefused(f"the update is too large to be meant (L2 norm {norm:.3g})")
         np.copyto(scaled, flat)
         scaled *= weight / self.unit * 2.0**FRACTION_BITS
         np.rint(scaled, out=scaled)
         total += scaled
-        return norm
+        return Size(norm, largest)
 
 
 class ExactMean:
@@ -116,17 +126,17 @@ class ExactMean:
 
     def add(self, arrays: Arrays, weight: int) -> float:
         """Add a client's weights and return the L2 norm of its update; errors as in ``ExactSum.add``."""
-        norm = self.rule.add(self.sum, self.start, arrays, weight)
-        self.count(weight, norm)
-        return norm
+        size = self.rule.add(self.sum, self.start, arrays, weight)
+        self.count(weight, size)
+        return size.norm
 
-    def count(self, weight: int, norm: float) -> None:
+    def count(self, weight: int, size: Size) -> None:
         """Note a contribution that is in the sum."""
         self.weight += weight
         self.updates += 1
         clip = self.rule.clip
-        self.unclipped += clip is None or norm <= clip.bound
-        self.bound += weight / self.rule.unit * (norm if clip is None else min(norm, clip.bound))
+        self.unclipped += clip is None or size.norm <= clip.bound
+        self.bound += weight / self.rule.unit * size.largest
 
     def mean(self) -> Vector:
         """Return the weighted mean update, shape ``(parameters,)``; zeros where nobody replied.
@@ -138,7 +148,7 @@ class ExactMean:
             return np.zeros(self.rule.layout.size, np.float32)
         if self.bound > LIMIT:
             raise RunFailed(
-                f"the updates of a round are too large to be summed exactly (Σ weight·norm is {self.bound:.3g} of the"
+                f"the updates of a round are too large to be summed exactly (Σ weight·change is {self.bound:.3g} of the"
                 f" expected weight, at most {LIMIT:g}); the clients report far more speech than the server knows of"
             )
         denominator = self.weight if self.denominator is None else self.denominator

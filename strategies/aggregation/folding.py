@@ -54,7 +54,7 @@ class UpdateFold:
             if not np.isfinite(metrics.get("train-loss", 0.0)) and metrics["steps"]:
                 raise UpdateRefused("its training loss is not finite")
             weight = self.weighting.weight(node if self.clients is None else self.clients[node], metrics)
-            folded["norm"] = self.rule.add(total, self.global_weights(sent), arrays, weight)
+            folded |= self.rule.add(total, self.global_weights(sent), arrays, weight)._asdict()
             folded["weight"] = weight
         except UpdateRefused as error:
             folded["refused"] = str(error)

@@ -84,3 +84,15 @@ def test_what_cannot_be_an_update_is_refused_and_leaves_the_mean_alone(arrays, w
         mean.add(arrays, weight)
     assert mean.updates == 1
     np.testing.assert_array_equal(mean.mean(), np.ones(5))
+
+
+def test_noise_makes_an_update_long_but_not_too_large() -> None:
+    """A device's noise on many parameters: a norm of thousands, and no parameter that a sum could not hold."""
+    layout = Layout.of({"w": np.zeros(100_000, np.float32)})
+    mean = ExactMean(layout, np.zeros(layout.size, np.float32), 1.0)
+    update = np.full(layout.size, 20.0, np.float32)
+    assert mean.add(layout.views(update), 1) == pytest.approx(20 * np.sqrt(100_000))
+    np.testing.assert_array_equal(mean.mean(), update)
+    update[7] = 5000.0
+    with pytest.raises(UpdateRefused, match="too large"):
+        mean.add(layout.views(update), 1)
