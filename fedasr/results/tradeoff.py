@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from fedasr.errors import InputError
 from fedasr.results import style
 from fedasr.results.comparison import check_suffix, interval, short_name
-from fedasr.results.groups import Runs, flatten, unique
+from fedasr.results.groups import Runs, flatten, swept, unique
 from fedasr.results.html import element, figure, page, write
 from fedasr.results.html import table as html_table
 from fedasr.results.load import Run
@@ -86,6 +86,11 @@ def allowance(run: Run) -> float:
     return float(value or math.nan)
 
 
+def study(run: Run) -> str:
+    """Return what a run is part of: the folder of its sweep, or by itself its name."""
+    return run.path.resolve().parent.name if swept(run.path.name) else run.name
+
+
 def identity(run: Run) -> str:
     """Return what the seeds of one point have in common: the whole config but the seed."""
     return repr(sorted((key, repr(value)) for key, value in flatten(run.config).items()))
@@ -96,13 +101,13 @@ def mechanism_names(runs: Sequence[Run]) -> dict[Path, str]:
     values = {run.path: settings(run) for run in runs}
     private = [found for found in values.values() if found["privacy.unit"] != "none"]
     differing = [key for key in MECHANISM if key != "privacy.unit" and len({found[key] for found in private}) > 1]
-    public = {identity(run): run.name for run in runs if values[run.path]["privacy.unit"] == "none"}
+    public = {identity(run) for run in runs if values[run.path]["privacy.unit"] == "none"}
     names = {}
     for run in runs:
         path, found = run.path, values[run.path]
         if found["privacy.unit"] == "none":
-            # Each study has runs without privacy of its own: they carry its name.
-            parts = [PUBLIC, run.name] if len(public) > 1 else [PUBLIC]
+            # Each study has runs without privacy of its own.
+            parts = [PUBLIC, study(run)] if len(public) > 1 else [PUBLIC]
         else:
             parts = [f"{found['privacy.unit']}-level", *(f"{MECHANISM[key]}{found[key]}" for key in differing)]
         names[path] = ", ".join(part for part in parts if part)

@@ -120,3 +120,14 @@ def test_the_command_writes(suffix: str, tmp_path: Path, capsys: pytest.CaptureF
     said = json.loads(capsys.readouterr().out)
     assert [point["n"] for point in said["points"]] == [3, 3, 3, 3]
     assert out.stat().st_size > 300
+
+
+def test_studies_keep_their_own_runs_without_privacy(tmp_path: Path) -> None:
+    runs = []
+    for name, rate in (("first", 0.1), ("second", 0.2)):
+        folder = tmp_path / name / "none-seed0"
+        make_run(folder, rounds=1, wer=[rate], config={"client.learning_rate": rate})
+        runs.append(folder)
+    table = tradeoff(runs)
+    assert table["mechanism"].tolist() == ["no privacy, first", "no privacy, second"]
+    assert table["wer"].tolist() == [0.1, 0.2]
