@@ -122,6 +122,7 @@ def settings(run: Run) -> dict[str, str]:
         for part in key.split("."):
             node = None if node is None else node.get(part)
         found[key] = "" if node is None else str(node)
+    found["privacy.unit"] = found["privacy.unit"] or "none"
     if found["data.manifest"]:
         found["data.manifest"] = Path(found["data.manifest"]).parent.name
     return found
