@@ -183,7 +183,10 @@ def check_privacy(config: Config, where: str) -> None:
     if privacy.unit == "none":
         for item in fields(PrivacyConfig):
             if getattr(privacy, item.name) != getattr(PrivacyConfig(), item.name):
-                refuse(f"'privacy.{item.name}' is set but 'privacy.unit' is 'none'; set privacy.unit=user or example")
+                refuse(
+                    f"'privacy.{item.name}' is set but 'privacy.unit' is 'none'; set privacy.unit=user or example, or"
+                    " strategy.name=pate"
+                )
         return
     if privacy.unit == "teacher":
         read = ("unit", "epsilon", "delta", "secret_noise")

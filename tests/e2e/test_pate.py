@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
 
 import fedasr
 from clients.client_app import app as client_app
 from fedasr.config import load
-from fedasr.errors import InputError
+from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import as_json, experiment
 from fedasr.privacy.pate.analysis import Mechanism, analyse
 from fedasr.runtime.executors import SerialExecutor
@@ -153,6 +154,38 @@ def test_the_order_of_the_answers_changes_nothing(noise_at: str, tmp_path: Path)
         assert found[0][0]["votes"].isna().all()
         assert not (tmp_path / "straight" / "votes.npy").exists()
         assert "epsilon_data_independent" not in found[0][1]
+
+
+@pytest.mark.parametrize("kind", ["train.teacher", "query.votes"], ids=["learning", "voting"])
+def test_a_teacher_that_fails_votes_for_nothing(kind: str, tmp_path: Path) -> None:
+    """One of twelve is counted as failed where it did not learn, and the labels come without it."""
+    broken: set[int] = {3}
+    breaking = ClientApp()
+
+    @breaking.train("teacher")
+    @breaking.query("votes")
+    def answer(message: Message, context: Context) -> Message:
+        if message.metadata.message_type == kind and context.node_config["partition-id"] in broken:
+            raise RuntimeError("no battery")
+        return client_app(message, context)
+
+    def outcome(name: str) -> Path:
+        config = load(pate(rounds=0))
+        out = tmp_path / name
+        (out / "checkpoint").mkdir(parents=True)
+        settings = {"experiment": as_json(config), "out": str(out), "resume": False}
+        grid = LocalGrid(SerialExecutor(breaking), 12, {"client-store": str(tmp_path / "store")})
+        server_app(grid, Context(RUN_ID, 0, {}, RecordDict(), settings))
+        return out
+
+    out = outcome("one")
+    clients = pd.read_parquet(out / "clients.parquet")
+    assert (clients["status"] == "failed").sum() == (1 if kind == "train.teacher" else 0)
+    assert np.load(out / "votes.npy").sum(axis=1).max() == 11
+    assert json.loads((out / "privacy.json").read_text())["population"] == 12
+    broken.update(range(7))
+    with pytest.raises(RunFailed, match=r"7 of 12 teachers failed .* no battery"):
+        outcome("many")
 
 
 class StopAt(Silent):
