@@ -79,6 +79,14 @@ class Run:
         return read_table(self.path / "periods.parquet", TABLES["periods"])
 
     @cached_property
+    def queries(self) -> pd.DataFrame:
+        """What the teachers of a PATE run were asked, a row a query; may be empty. It holds votes as they were.
+
+        ``query, utterance, answered, label, correct, votes, rdp, order``.
+        """
+        return read_table(self.path / "queries.parquet", TABLES["queries"])
+
+    @cached_property
     def participation(self) -> Participation:
         """How the rounds were shared: ``clients, took_part, gini, jain``, and ``counts``, rounds of each client."""
         return participation(self)
