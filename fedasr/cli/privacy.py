@@ -110,6 +110,36 @@ def calibrate_command(
 
 
 @app.command(
+    "delta",
+    epilog="Example: fedasr privacy delta --epsilon 4 --noise-multiplier 1.1 --sampling-probability 0.01 --steps 1000",
+)
+def delta_command(
+    epsilon: Epsilon,
+    noise_multiplier: Noise,
+    sampling_probability: Probability,
+    steps: Steps,
+    accountant: Accountant = "pld",
+    sampling: Sampling = "poisson",
+    micro_batches: MicroBatches = False,
+    json: AsJson = False,
+) -> None:
+    """Say with what chance δ the promise of an ε fails."""
+    from fedasr.privacy.accountants import delta_of
+
+    event = sampled(noise_multiplier, sampling_probability, steps, sampling, micro_batches)
+    who = usable(accountant, sampling)
+    delta = delta_of([event], epsilon, who)
+    found = {
+        "delta": delta,
+        "epsilon": epsilon,
+        "accountant": who,
+        "adjacency": event.adjacency,
+        "sampling": event.sampling,
+    }
+    tell(found, json, [("δ", f"{delta:.4g}"), ("ε", f"{epsilon:g}"), *assumptions(event, who)])
+
+
+@app.command(
     "steps",
     epilog="Example: fedasr privacy steps --epsilon 4 --delta 1e-5 --noise-multiplier 1.1 --sampling-probability 0.01",
 )

@@ -193,6 +193,15 @@ def test_calibrated_noise_keeps_to_epsilon(call):
         assert 1.49 < call("gaussian", noise_multiplier=noise, **rest, **more)["epsilon"] <= 1.5
 
 
+def test_delta_and_epsilon_are_two_sides_of_one_curve(call):
+    rest = {"noise_multiplier": 1.1, "sampling_probability": 0.02, "steps": 200}
+    for more in ({}, {"accountant": "rdp"}, {"sampling": "fixed-size"}):
+        epsilon = call("gaussian", delta=1e-6, **rest, **more)["epsilon"]
+        found = call("delta", epsilon=epsilon, **rest, **more)
+        assert found["delta"] == pytest.approx(1e-6, rel=0.05)
+        assert call("delta", epsilon=epsilon / 2, **rest, **more)["delta"] > 1e-4
+
+
 def test_steps_in_a_budget(call):
     rest = {"noise_multiplier": 1.5, "sampling_probability": 0.02, "delta": 1e-6, "accountant": "rdp"}
     steps = call("steps", epsilon=2, **rest)["steps"]
@@ -344,7 +353,7 @@ def test_wrong_answers(rows, votes_file, capsys):
     refused(arguments("pate", options), "answered.csv", capsys)
 
 
-@pytest.mark.parametrize("command", ["gaussian", "calibrate", "steps", "zcdp", "pate"])
+@pytest.mark.parametrize("command", ["gaussian", "calibrate", "delta", "steps", "zcdp", "pate", "tradeoff"])
 def test_help_has_an_example(command, capsys):
     assert status(["privacy", command, "--help"]) == 0
     assert f"Example: fedasr privacy {command}" in " ".join(capsys.readouterr().out.split())
