@@ -56,7 +56,8 @@ class ExampleLevel(Public):
 
     def release(self, result: RoundResult, round: int, selectable: int) -> Vector | None:
         """Note what the devices' accounts say; return the mean of their updates."""
-        for client, statement in result.statements.items():
+        # In the order of the clients: of equal accounts the first is told, whoever answered first.
+        for client, statement in sorted(result.statements.items()):
             if statement["rounds"]:
                 before = self.epsilon()
                 self.epsilons[client] = float(statement["epsilon"])
