@@ -42,7 +42,8 @@ class ClientStore:
         """Keep weights under a name, replacing what was there."""
         from safetensors.numpy import save_file
 
-        self.folder.mkdir(parents=True, exist_ok=True)
+        # What a teacher has learnt is for nobody else on the machine either.
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         target = self.path(name)
         # Two runs may share a store and write the same teacher at once.
         temporary = target.with_name(f".{target.name}.{os.getpid()}.part")

@@ -233,6 +233,8 @@ class Federation:
         document = self.privacy.document()
         if document is not None:
             write_json(self.folder.path / "privacy.json", document)
+            if "guarantee" in document:
+                current().watcher.note(f"privacy: {document['guarantee']}")
         write_json(self.folder.path / "summary.json", self.summary(status, arrays, wall))
         return status
 

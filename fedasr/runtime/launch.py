@@ -210,7 +210,8 @@ def check_accounts(config: Config, found: checkpoint.Checkpoint, folder: RunFold
     Raises:
         InputError: the devices keep accounts, and the runtime is not the one that puts them into the checkpoint.
     """
-    if config.privacy.unit == "example" and found.round and (config.runtime.name != "local" or not found.states):
+    spent = config.privacy.unit == "example" and (found.facts.get("privacy") or {}).get("epsilons")
+    if spent and (config.runtime.name != "local" or not found.states):
         raise InputError(
             "cannot be resumed in Flower's runtimes: the devices' privacy accounts are not in its checkpoint, and what"
             " they have spent would be forgotten; start anew in another folder, or use runtime.name=local",

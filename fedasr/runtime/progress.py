@@ -50,8 +50,7 @@ class ProgressWatcher:
         wer = "—" if math.isnan(self.wer) else f"{self.wer:.3f}"
         failed = f" · {row['clients_failed']} failed" if row["clients_failed"] else ""
         loss = "" if math.isnan(row["train_loss"]) else f" · train loss {row['train_loss']:.3f}"
-        epsilon = "" if row.get("epsilon") is None else f" · ε {row['epsilon']:.2f}"
-        return f"WER {wer}{loss}{epsilon} · {speed:.1f} clients/s{failed}"
+        return f"WER {wer}{loss} · {speed:.1f} clients/s{failed}"
 
     def round(self, row: Mapping[str, Any]) -> None:
         """Show a round."""

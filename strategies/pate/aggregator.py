@@ -89,11 +89,6 @@ class Aggregator:
         rdp = np.minimum(after[DEPENDENT], after[INDEPENDENT]) if self.data_dependent else after[INDEPENDENT]
         return to_epsilon(rdp, ORDERS, self.config.privacy.delta, "improved")[0] <= budget
 
-    def spent(self) -> float:
-        """Return ε so far as the votes were, from the running sums: quicker than the ledger, which adds up anew."""
-        rdp = self.record.rdp.min(axis=0)
-        return to_epsilon(rdp, ORDERS, self.config.privacy.delta, "improved")[0] if len(self.record) else 0.0
-
     def ledger(self) -> Ledger:
         """Return the ledger: one entry for all votes, checks that found no consensus included."""
         ledger = Ledger("rdp")

@@ -139,7 +139,7 @@ class PateRun:
                         self.labelled = True
                         self.last["stopped"] = (
                             f"privacy budget: query {len(self.record) + 1} would exceed"
-                            f" ε = {self.config.privacy.epsilon:g} at δ = {self.config.privacy.delta:g}"
+                            f" ε = {self.config.privacy.epsilon:g} at δ = {self.config.privacy.delta:g} for a teacher"
                         )
                         break
                 for reason in ballot.failures[:3]:
@@ -148,7 +148,7 @@ class PateRun:
                 self.folder.append("queries", self.query_rows())
                 self.last.update(self.accuracy())
             self.save()
-            session.watcher.note(f"votes: {len(self.record)} queries · ε {self.aggregator.spent():.2f}")
+            session.watcher.note(f"votes: {len(self.record)} queries")
             if session.stop.is_set():
                 return False
         if "stopped" in self.last:
@@ -305,7 +305,9 @@ class PateRun:
         save_weights(self.folder.path / "model.safetensors", arrays)
         self.experiment.tokenizer.save(self.folder.path / "tokenizer.json")
         if len(self.record):
-            write_json(self.folder.path / "privacy.json", self.aggregator.document())
+            document = self.aggregator.document()
+            write_json(self.folder.path / "privacy.json", document)
+            current().watcher.note(f"privacy: {document['guarantee']}")
             if self.aggregator.exact:
                 np.save(self.folder.path / "votes.npy", self.record.votes.astype(np.int32))
                 np.save(self.folder.path / "answered.npy", self.record.answered.astype(np.int8))

@@ -143,7 +143,10 @@ class UserLevel(Public):
         """Stop before the round that would exceed the budget."""
         if self.affords(round, len(roster.selectable)):
             return None
-        return f"the privacy budget, ε = {self.config.epsilon:g}, is spent after {round - 1} rounds"
+        return (
+            f"the privacy budget, ε = {self.config.epsilon:g} at δ = {self.config.delta:g} for a user, is spent after"
+            f" {round - 1} rounds"
+        )
 
     def affords(self, round: int, population: int) -> bool:
         """Say whether a round among so many selectable users stays within the budget."""
