@@ -17,7 +17,9 @@ from fedasr.errors import InputError
 from fedasr.models.weights import read_weights
 from fedasr.privacy.accountants import epsilon_of
 from fedasr.privacy.events import Event, Gaussian, MicroBatchGaussian, PoissonGaussian
-from fedasr.runtime.launch import launch
+from fedasr.runtime.checkpoint import Checkpoint
+from fedasr.runtime.launch import check_accounts, launch
+from fedasr.runtime.run_folder import RunFolder
 
 from .test_continual import StopAfter
 from .tiny import fedasr as run_in_a_process
@@ -282,6 +284,17 @@ def test_accounts_that_would_be_forgotten_stop_a_resume(tmp_path: Path, capsys: 
     said = capsys.readouterr().err
     assert "privacy accounts are not in its checkpoint" in said
     assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["local", "flower"])
+def test_a_run_in_which_nobody_has_spent_yet_goes_on_anywhere(name: str, tmp_path: Path) -> None:
+    """An empty Poisson cohort leaves no state and no account; what Flower's engine left has accounts and no states."""
+    config = load(example(runtime__name=name))
+    nothing, something = {"epsilons": {}}, {"epsilons": {"3": 1.0}}
+    folder = RunFolder(tmp_path)
+    check_accounts(config, Checkpoint(1, {}, facts={"privacy": nothing}), folder)
+    with pytest.raises(InputError, match="privacy accounts are not in its checkpoint"):
+        check_accounts(config, Checkpoint(1, {}, facts={"privacy": something}), folder)
 
 
 def test_flowers_engine_keeps_the_same_accounts(tmp_path: Path) -> None:

@@ -104,7 +104,13 @@ def test_a_run_that_reaches_its_budget_ends_well(tmp_path: Path, capsys: pytest.
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps(private(rounds=6, privacy__epsilon=enough_for_two)))
     assert status(["run", str(config), "--out", str(out)]) == 0
-    assert "the privacy budget" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the privacy budget" in said
+    # No ε is shown without what it depends on.
+    shown = [line for line in said.splitlines() if "ε" in line]
+    assert len(shown) == 2
+    assert all("δ = 1e-05" in line and "user" in line for line in shown)
+    assert "Poisson sampling; population 12" in shown[1]
     run = fedasr.load_run(out)
     assert run.summary["status"] == "done"
     assert run.summary["rounds"] == len(run.rounds) == 2

@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterator
 
 import torch
+from torch import nn
 
 from fedasr.config.schema import ConformerConfig, ModelConfig, SpellerConfig, TransducerConfig
 from fedasr.data.batches import Batch
 from fedasr.models.base import SpeechModel
 from fedasr.models.factory import build_model
+from fedasr.models.tokenizer import Tokenizer
 from fedasr.seeds import torch_scope
 
 MEL, TOKENS = 12, 7
@@ -74,3 +76,21 @@ def alone(batch: Batch) -> Iterator[Batch]:
 LENGTHS = [37, 50, 9, 24, 1]
 LABELS = [[1, 2, 2], [3, 1, 4, 1, 5], [6], [2, 3], [4]]
 PADDINGS = [0.0, 1e3, math.nan]
+
+
+def learns_by_heart(model: SpeechModel, steps: int, to: float) -> None:
+    """Train on five utterances until each decoder says them; the loss must fall below ``to``."""
+    batch = batch_of([40, 37, 33, 28, 24], [[1, 2], [3, 3, 4], [5, 6, 1], [2], [4, 2]])
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = model.utterance_loss(batch).mean()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+    assert float(loss.detach()) < to
+    tokenizer = Tokenizer("abcdef")
+    expected = ["ab", "ccd", "efa", "b", "db"]
+    assert model.hypotheses(batch, tokenizer) == expected
+    assert model.hypotheses(batch, tokenizer, "beam") == expected
+    assert model.hypotheses(batch, tokenizer, "vocabulary", vocabulary=["a", *expected, "ccd"]) == expected

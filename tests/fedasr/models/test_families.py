@@ -21,7 +21,19 @@ from fedasr.models.tokenizer import Tokenizer
 from fedasr.privacy.gradients import compiled
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.training.local import normalised_loss
-from tests.fedasr.models.families import FAMILIES, LABELS, LENGTHS, MEL, NEW, PADDINGS, TOKENS, alone, batch_of, build
+from tests.fedasr.models.families import (
+    FAMILIES,
+    LABELS,
+    LENGTHS,
+    MEL,
+    NEW,
+    PADDINGS,
+    TOKENS,
+    alone,
+    batch_of,
+    build,
+    learns_by_heart,
+)
 
 needs_compiler = pytest.mark.skipif(compiled.find_compiler() is None, reason="no C++ compiler")
 
@@ -82,21 +94,8 @@ def test_gradients_reach_every_parameter_and_nothing_is_batch_norm(family: str) 
 
 @pytest.mark.parametrize("family", ["las", "hybrid", "rnnt"])
 def test_five_utterances_can_be_learnt_by_heart(family: str) -> None:
-    model = build(family, hidden=24, speller=SpellerConfig(hidden=24, heads=2, label_smoothing=0.0))
-    batch = batch_of([40, 37, 33, 28, 24], [[1, 2], [3, 3, 4], [5, 6, 1], [2], [4, 2]])
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    for _ in range(80):
-        optimizer.zero_grad()
-        loss = model.utterance_loss(batch).mean()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
-    assert float(loss.detach()) < 0.1
-    tokenizer = Tokenizer("abcdef")
-    expected = ["ab", "ccd", "efa", "b", "db"]
-    assert model.hypotheses(batch, tokenizer) == expected
-    assert model.hypotheses(batch, tokenizer, "beam", beam=3) == expected
-    assert model.hypotheses(batch, tokenizer, "vocabulary", vocabulary=["a", *expected, "ccd"]) == expected
+    speller = SpellerConfig(hidden=24, heads=2, label_smoothing=0.0)
+    learns_by_heart(build(family, hidden=24, speller=speller), steps=80, to=0.1)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

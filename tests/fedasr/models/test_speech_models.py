@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from fedasr.config.schema import ConformerConfig, ModelConfig
-from fedasr.data.batches import Batch
 from fedasr.errors import InputError
 from fedasr.models.convolutions import DepthwiseConv1d, FrameConv1d
 from fedasr.models.ctc import CTCModel
@@ -23,8 +21,7 @@ from fedasr.models.factory import build_model
 from fedasr.models.norms import FrameGroupNorm
 from fedasr.models.tokenizer import Tokenizer, build_tokenizer
 from fedasr.seeds import torch_scope
-
-MEL, TOKENS = 12, 7
+from tests.fedasr.models.families import LABELS, LENGTHS, MEL, TOKENS, alone, batch_of, learns_by_heart
 
 
 def config(kind: str, **changes: object) -> ModelConfig:
@@ -41,33 +38,6 @@ def build(settings: ModelConfig, mel: int = MEL, tokens: int = TOKENS, seed: int
     return model
 
 
-def batch_of(lengths: list[int], labels: list[list[int]], padding: float = 0.0, extra: int = 0) -> Batch:
-    """Return utterances of noise, each a function of its place, with ``padding`` behind them."""
-    features = torch.full((len(lengths), max(lengths) + extra, MEL), padding)
-    targets = torch.zeros(len(lengths), max(len(label) for label in labels), dtype=torch.int64)
-    for row, (length, label) in enumerate(zip(lengths, labels, strict=True)):
-        noise = torch.Generator().manual_seed(row)
-        features[row, :length] = torch.randn(length, MEL, generator=noise)
-        targets[row, : len(label)] = torch.tensor(label, dtype=torch.int64)
-    label_lengths = torch.tensor([len(label) for label in labels])
-    return Batch(features, torch.tensor(lengths), targets, label_lengths, 1.0, tuple(range(len(lengths))))
-
-
-def alone(batch: Batch) -> Iterator[Batch]:
-    for row in range(len(batch)):
-        length, label = int(batch.feature_lengths[row]), int(batch.target_lengths[row])
-        yield Batch(
-            batch.features[row : row + 1, :length],
-            batch.feature_lengths[row : row + 1],
-            batch.targets[row : row + 1, :label],
-            batch.target_lengths[row : row + 1],
-            1.0,
-            (row,),
-        )
-
-
-LENGTHS = [37, 50, 9, 24, 1]
-LABELS = [[1, 2, 2], [3, 1, 4, 1, 5], [6], [2, 3], [4]]
 KINDS = ["lstm", "blstm", "dsconv", "conformer"]
 
 
@@ -261,21 +231,7 @@ def test_an_empty_label_costs_the_blanks() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_five_utterances_can_be_learnt_by_heart(kind: str) -> None:
-    model = build(config(kind, hidden=24, layers=1 if "lstm" in kind else 2))
-    batch = batch_of([40, 37, 33, 28, 24], [[1, 2], [3, 3, 4], [5, 6, 1], [2], [4, 2]])
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    for _ in range(150):
-        optimizer.zero_grad()
-        loss = model.utterance_loss(batch).mean()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
-    assert float(loss.detach()) < 0.05
-    tokenizer = Tokenizer("abcdef")
-    expected = ["ab", "ccd", "efa", "b", "db"]
-    assert model.hypotheses(batch, tokenizer) == expected
-    assert model.hypotheses(batch, tokenizer, "beam") == expected
-    assert model.hypotheses(batch, tokenizer, "vocabulary", vocabulary=["a", *expected, "ccd"]) == expected
+    learns_by_heart(build(config(kind, hidden=24, layers=1 if "lstm" in kind else 2)), steps=150, to=0.05)
 
 
 def test_hypotheses_need_no_evaluation_mode_and_leave_the_mode() -> None:

@@ -13,6 +13,7 @@ from fedasr.errors import InputError
 from fedasr.models.decoding.streaming import StreamingRecognizer, StreamingSubsampling
 from fedasr.models.subsampling import Subsampling
 from fedasr.models.tokenizer import Tokenizer
+from fedasr.seeds import torch_scope
 from tests.fedasr.models.families import MEL, batch_of, build
 
 TOKENIZER = Tokenizer("abcdef")
@@ -25,10 +26,10 @@ TOKENIZER = Tokenizer("abcdef")
     st.sampled_from(["layer", "group", "none"]),
 )
 def test_subsampling_in_pieces_is_subsampling(pieces: list[int], strides: list[int], norm: str) -> None:
-    torch.manual_seed(0)
-    subsampling = Subsampling(5, [8] * len(strides), strides, norm)
     frames = max(1, sum(pieces))
-    x = torch.randn(1, frames, 5)
+    with torch_scope(0, "test"):
+        subsampling = Subsampling(5, [8] * len(strides), strides, norm)
+        x = torch.randn(1, frames, 5)
     with torch.no_grad():
         whole, lengths = subsampling(x, torch.tensor([frames]))
         streaming = StreamingSubsampling(subsampling)
