@@ -1,7 +1,8 @@
 """Where a device keeps weights of its own between messages: files that never leave it.
 
 On an edge box that is a folder beside the speech (``data`` of the node's own configuration); a simulation gives one to
-all its devices (``client-store`` of the run config); elsewhere, as in Flower's simulation, it is a temporary folder.
+all its devices, by ``client-store`` of the run config or, in Flower's engine, which takes no run config, by the
+environment; elsewhere, as with ``flwr run``, it is a temporary folder.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from flwr.app import Context
 
 from fedasr.models.weights import read_weights
+from fedasr.paths import STORE_VARIABLE
 
 FOLDER = "weights"
 
@@ -65,7 +67,7 @@ def find_store(context: Context) -> ClientStore:
     box = context.node_config.get("data")
     if box is not None:
         return ClientStore(Path(str(box)) / FOLDER)
-    given = context.run_config.get("client-store")
+    given = context.run_config.get("client-store") or os.environ.get(STORE_VARIABLE)
     if given is not None:
         return ClientStore(Path(str(given)))
     user = os.getuid() if hasattr(os, "getuid") else "user"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -34,6 +35,8 @@ from fedasr.training.batching import plan_batches
 from fedasr.training.schedules import learning_rate
 
 Votes = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 ABSTAINS = -1
 """The vote of a teacher to whom nothing is possible: no candidate fits into the speech, or its model is broken."""
@@ -103,8 +106,8 @@ def recipe(config_json: str) -> bytes:
 def vote(device: Device, message: Message, store: ClientStore) -> Votes:
     """Return the teacher's vote on each question of a message, shape ``(questions,)``; −1 where it has none.
 
-    Where noise is added by the teachers, return instead its vote as a row of counts with its share of the noise, in
-    fixed point, shape ``(questions, classes)``.
+    With a soft mechanism its posteriors instead, times its weight, and with noise at the teachers either of the two as
+    a row of counts with its share of the noise: in fixed point, shape ``(questions, classes)``.
 
     Raises:
         InputError: the device has no teacher, or its file is damaged.
@@ -115,23 +118,76 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
     target = model.parameters.device
     speech, asked = arrays_of(message, "speech"), arrays_of(message, "questions")
     texts = sequences(asked["tokens"], asked["lengths"])
-    size = device.experiment.config.evaluate.batch_size
-    votes = np.full(len(speech["lengths"]), ABSTAINS, np.int64)
+    config = device.experiment.config
+    soft = config.pate.mechanism.startswith("soft-")
+    # One entry an utterance: rows of frames come in the order of the utterances, however they were batched.
+    found: list[npt.NDArray[Any]] = [np.zeros(0)] * len(speech["lengths"])
     with model.model.as_it_decodes():
-        for places, batch in batches(speech["frames"], speech["lengths"], size):
-            if order["unit"] == "token":
-                scores = model.model.next_token_log_posteriors(batch.to(target), [texts[place] for place in places])
-            else:
-                scores = candidate_scores(model.model, batch.to(target), texts)
-            votes[places] = most_likely(scores.cpu())
-    if order["noise"] == "server":
+        for places, batch in batches(speech["frames"], speech["lengths"], config.evaluate.batch_size):
+            asked_of = order, model.model, batch.to(target), places, texts
+            rows = posteriors_of(*asked_of) if soft else votes_of(*asked_of)
+            for place, row in zip(places.tolist(), rows, strict=True):
+                found[place] = row
+    votes = np.concatenate(found)
+    at_teachers = order["noise"] == "teachers"
+    if not soft and not at_teachers:
         return votes
-    return with_share(votes, int(order["classes"]), device, int(order["number"]), int(order["teachers"]))
+    counts = votes * weight_of(device) if soft else one_hot(votes, int(order["classes"]))
+    if at_teachers:
+        counts += noise_share(counts.shape, device, int(order["number"]), int(order["teachers"]))
+    return to_fixed(counts)
 
 
-def candidate_scores(model: SpeechModel, batch: Batch, candidates: list[list[int]]) -> torch.Tensor:
-    """Return what decoder ``vocabulary`` compares, ``(batch, candidates)``."""
-    return model.phrase_scores(model.encode(batch), candidates)
+def votes_of(
+    order: Mapping[str, Any], model: SpeechModel, batch: Batch, places: Places, texts: list[list[int]]
+) -> list[Votes]:
+    """Return the votes on the questions about each utterance, ``(questions,)`` each; arguments as ``scores_of``."""
+    if order["unit"] == "utterance":  # what decoder ``vocabulary`` chooses, without scoring what cannot win
+        return [np.array([best]) for best in model.likeliest_phrases(model.encode(batch), texts)]
+    return [most_likely(scores.cpu()) for scores in scores_of(order, model, batch, places, texts)]
+
+
+def posteriors_of(
+    order: Mapping[str, Any], model: SpeechModel, batch: Batch, places: Places, texts: list[list[int]]
+) -> list[Floats]:
+    """Return the posteriors of the answers, ``(questions, classes)`` an utterance; arguments as ``scores_of``."""
+    return [posteriors(scores.cpu()) for scores in scores_of(order, model, batch, places, texts)]
+
+
+def scores_of(
+    order: Mapping[str, Any], model: SpeechModel, batch: Batch, places: Places, texts: list[list[int]]
+) -> list[torch.Tensor]:
+    """Return log-scores of the answers to the questions about each utterance, ``(questions, classes)`` an utterance.
+
+    Args:
+        order: of the message.
+        model: the teacher.
+        batch: utterances.
+        places: of the utterances in the message.
+        texts: token sequences of the message.
+    """
+    if order["unit"] == "frame":
+        encoded = model.encode(batch)
+        return [encoded.frames[row, :length] for row, length in enumerate(encoded.lengths.tolist())]
+    if order["unit"] == "token":
+        scores = model.next_token_log_posteriors(batch, [texts[place] for place in places])
+    else:
+        scores = model.phrase_scores(model.encode(batch), texts)  # what decoder ``vocabulary`` compares
+    return list(scores[:, None])
+
+
+def posteriors(scores: torch.Tensor) -> Floats:
+    """Return the softmax of each row, float64; rows of zeros, which vote for nothing, where no score is finite."""
+    usable = torch.isfinite(scores)
+    safe = torch.where(usable, scores.double(), -torch.inf)
+    found = torch.where(usable.any(dim=1, keepdim=True), safe.softmax(dim=1), 0.0)
+    return np.asarray(found.numpy(), np.float64)
+
+
+def weight_of(device: Device) -> float:
+    """Return the weight of a device's posteriors: public, given by the name of the client."""
+    weights = device.experiment.config.pate.weights
+    return float(weights.get(str(device.experiment.partition.names[device.client]), 1.0)) if weights else 1.0
 
 
 def most_likely(scores: torch.Tensor) -> Votes:
@@ -142,23 +198,27 @@ def most_likely(scores: torch.Tensor) -> Votes:
     return found
 
 
-def with_share(votes: Votes, classes: int, device: Device, number: int, teachers: int) -> Votes:
-    """Return votes as rows of counts with the teacher's share of the noise, in fixed point.
+def one_hot(votes: Votes, classes: int) -> Floats:
+    """Return votes as rows of counts, shape ``(questions, classes)``; a row of zeros for none."""
+    counts = np.zeros((len(votes), classes))
+    cast = np.flatnonzero(votes != ABSTAINS)
+    counts[cast, votes[cast]] = 1.0
+    return counts
+
+
+def noise_share(shape: tuple[int, ...], device: Device, number: int, teachers: int) -> Floats:
+    """Return the teacher's share of the noise, in votes.
 
     Args:
-        votes: shape ``(questions,)``.
-        classes: columns.
-        device: whose votes these are.
+        shape: ``(questions, classes)``.
+        device: whose share it is.
         number: of the first question, counted over the run: every question has noise of its own.
         teachers: among how many the noise is split.
     """
     config = device.experiment.config
     pate = config.pate
     rng = noise_generator(config.privacy.secret_noise, config.seed, "pate-teacher-noise", number, device.client)
-    counts = share(pate.mechanism, pate.scale, (len(votes), classes), rng, teachers)
-    cast = votes != ABSTAINS
-    counts[np.flatnonzero(cast), votes[cast]] += 1.0
-    return to_fixed(counts)
+    return share(pate.mechanism, pate.scale, shape, rng, teachers)
 
 
 def batches(

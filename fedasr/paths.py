@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+STORE_VARIABLE = "FEDASR_CLIENT_STORE"
+"""Environment variable with the folder in which devices simulated by Flower's engine keep what never leaves them."""
+
 
 def is_file(path: Path) -> bool:
     """Say whether the path is a file that can be seen."""

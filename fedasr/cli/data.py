@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fedasr.data.partition import Partition
 
 FIGURES = (".png", ".pdf", ".svg")
-GRAMMARS = ("home", "digits", "keywords")
+GRAMMARS = ("home", "everyday", "digits", "keywords")
 
 app = typer.Typer(help="Check a manifest, describe who holds what, or synthesize speech.", no_args_is_help=True)
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from fedasr.data.batches import Batch
+from fedasr.models.decoding.best_candidates import best_candidates
 from fedasr.models.decoding.choices import check_decoder, encoded
-from fedasr.models.decoding.closed_vocabulary import first_best
 from fedasr.models.decoding.prefixes import Prefixes, beam_search, next_token, score_candidates
 from fedasr.models.tokenizer import BLANK, Tokenizer
 
@@ -84,6 +84,10 @@ class SpeechModel(nn.Module, ABC):
     def phrase_scores(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return what decoder ``vocabulary`` compares, ``(batch, phrases)``."""
         return score_candidates(self.prefixes(encoded), len(encoded), phrases)
+
+    def likeliest_phrases(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> list[int]:
+        """Return which phrase decoder ``vocabulary`` chooses for each utterance; −1 where none is possible."""
+        return best_candidates(self.prefixes(encoded), len(encoded), phrases)
 
     def longest(self, encoded: Encoded) -> list[int]:
         """Return the most tokens that decoding gives each utterance: more than anybody says in that time."""
@@ -165,7 +169,7 @@ class SpeechModel(nn.Module, ABC):
             elif decoder == "beam":
                 found = self.beam(speech, beam)
             else:
-                found = [choices[index] for index in first_best(self.phrase_scores(speech, choices))]
+                found = [choices[max(index, 0)] for index in self.likeliest_phrases(speech, choices)]
         return [tokenizer.decode(tokens) for tokens in found]
 
     @contextmanager

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from fedasr.data.batches import Batch
 from fedasr.models.base import Encoded, SpeechModel
-from fedasr.models.decoding.closed_vocabulary import scores
+from fedasr.models.decoding.best_candidates import IMPOSSIBLE
+from fedasr.models.decoding.closed_vocabulary import first_best, scores
 from fedasr.models.decoding.ctc_prefixes import CTCPrefixes
 from fedasr.models.decoding.greedy import greedy
 from fedasr.models.decoding.prefix_beam import beam_search
@@ -91,3 +92,10 @@ class CTCModel(SpeechModel):
     def phrase_scores(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return the log-probability of each phrase, ``(batch, phrases)``."""
         return self._sequence_scores(encoded, phrases)
+
+    def likeliest_phrases(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> list[int]:
+        """Return the phrase with the largest probability of each utterance; −1 where none fits."""
+        scores = self.phrase_scores(encoded, phrases)
+        usable = torch.isfinite(scores)
+        best = first_best(torch.where(usable, scores, -torch.inf))
+        return [place if usable[row, place] else IMPOSSIBLE for row, place in enumerate(best)]

@@ -1,8 +1,9 @@
 """The aggregator: votes in, noisy labels out, each paid for before it is released, within a budget.
 
-LNMax, GNMax and Confident-GNMax (Papernot et al., arXiv 1610.05755 and 1802.08908). Counts are whole numbers, so the
-order in which teachers answer changes nothing. A teacher that fails, or abstains, votes for nothing; a neighbour still
-differs in one vote, so the accounts hold.
+LNMax, GNMax and Confident-GNMax (Papernot et al., arXiv 1610.05755 and 1802.08908), and the average of posteriors with
+noise on each (Yang et al., arXiv 2210.05614), which is released whole. Counts are whole numbers, or multiples of 2⁻³²,
+so the order in which teachers answer changes nothing. A teacher that fails, or abstains, votes for nothing; a neighbour
+still differs in one vote, so the accounts hold.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse, query_costs, to_epsilon
 from fedasr.privacy.pate.mechanisms import Floats
 from fedasr.privacy.pate.noise import noise, noise_generator
+from fedasr.privacy.pate.smooth import release, total_local_sensitivity
 from strategies.pate.record import NO_LABEL, Record
 
 DEPENDENT, INDEPENDENT = 0, 1
@@ -39,8 +41,14 @@ class Aggregator:
         self.teachers = teachers
         self.record = record
         self.mechanism = Mechanism(pate.mechanism, pate.scale, pate.threshold, pate.threshold_scale)
-        self.exact = pate.noise_at == "server"
-        """whether the server sees the exact counts, and adds the noise"""
+        self.released = "labels of public speech"
+        if pate.votes_from is not None:
+            simulated = "simulated after the votes" if pate.simulated_teachers else "with the votes"
+            self.released += f", {simulated} of an earlier run"
+        self.trusted = pate.noise_at == "server"
+        """whether the server adds the noise, to counts that it sees exactly"""
+        self.exact = self.trusted and not self.mechanism.soft
+        """whether the votes are known and kept, and decide what they cost"""
         self.data_dependent = pate.budget == "data-dependent"
 
     def release(self, utterance: int, counts: Floats) -> bool:
@@ -48,10 +56,13 @@ class Aggregator:
 
         Args:
             utterance: that the query is about.
-            counts: votes for each class, shape ``(classes,)``, noisy already where the teachers add the noise.
+            counts: votes, or the sum of posteriors, for each class, shape ``(classes,)``, noisy already where the
+                teachers add the noise.
         """
         if not self.affords(counts):
             return False
+        if self.mechanism.soft:
+            counts = self.noisy(counts, len(self.record))
         label = self.label(counts, len(self.record))
         self.record.rdp += self.cost(counts, label != NO_LABEL)
         self.record.add(utterance, label, counts)
@@ -61,8 +72,7 @@ class Aggregator:
         """Return the noisy winner of query ``number``, or ``NO_LABEL`` where the check finds no consensus."""
         if not self.exact:
             return int(counts.argmax())
-        privacy, mechanism = self.config.privacy, self.mechanism
-        rng = noise_generator(privacy.secret_noise, self.config.seed, "pate-noise", number)
+        mechanism, rng = self.mechanism, self.generator(number)
         if mechanism.has_threshold:
             assert mechanism.threshold is not None
             assert mechanism.threshold_scale is not None
@@ -70,6 +80,17 @@ class Aggregator:
                 return NO_LABEL
         assert mechanism.scale is not None
         return int((counts + noise(mechanism.name, mechanism.scale, len(counts), rng)).argmax())
+
+    def noisy(self, counts: Floats, number: int) -> Floats:
+        """Return the sum of posteriors of query ``number`` as it is released, shape ``(classes,)``."""
+        if not self.trusted:
+            return counts
+        assert self.mechanism.scale is not None
+        return counts + noise(self.mechanism.name, self.mechanism.scale, len(counts), self.generator(number))
+
+    def generator(self, number: int) -> np.random.Generator:
+        """Return the generator of the noise of query ``number``."""
+        return noise_generator(self.config.privacy.secret_noise, self.config.seed, "pate-noise", number)
 
     def cost(self, counts: Floats, answered: bool) -> Floats:
         """Return RDP of a query, data-dependent and data-independent, shape ``(2, orders)``."""
@@ -98,7 +119,7 @@ class Aggregator:
         event = analyse(self.record.votes, self.mechanism, self.config.privacy.delta, answered=answered).event()
         if not self.exact:
             event = event.data_independent()
-        ledger.charge(event, released="labels of public speech", population=self.teachers)
+        ledger.charge(event, released=self.released, population=self.teachers)
         return ledger
 
     def epsilons(self) -> tuple[float, float]:
@@ -114,7 +135,33 @@ class Aggregator:
         """Return the content of ``privacy.json``."""
         privacy = self.config.privacy
         budget = None if privacy.epsilon is None else Budget(privacy.epsilon, privacy.delta, "teacher")
-        return privacy_document(self.ledger(), privacy.delta, budget=budget)
+        document = privacy_document(self.ledger(), privacy.delta, budget=budget)
+        released = self.released_epsilon()
+        return document if released is None else document | {"released": released}
+
+    def released_epsilon(self) -> dict[str, Any] | None:
+        """Return the data-dependent ε with noise by its smooth sensitivity, or None where it was not asked for.
+
+        It may be published, and covers the labels and its own release. The ledger's is still for the experimenter.
+        """
+        order = self.config.pate.release_order
+        if order is None or not len(self.record):
+            return None
+        answered = self.record.answered if self.mechanism.has_threshold else None
+        votes, privacy = self.record.votes, self.config.privacy
+        rdp = float(query_costs(votes, self.mechanism, (order,), answered).sum())
+        local = total_local_sensitivity(votes, self.mechanism, self.teachers, order, answered)
+        rng = noise_generator(privacy.secret_noise, self.config.seed, "pate-smooth-release", 0)
+        found = release(rdp, local, order, privacy.delta, rng)
+        return {
+            "epsilon": found.epsilon,
+            "delta": privacy.delta,
+            "unit": "teacher",
+            "adjacency": "replace-one",
+            "population": self.teachers,
+            "order": order,
+            "standard_deviation": found.standard_deviation,
+        }
 
 
 def count_votes(counts: Floats, votes: npt.NDArray[np.int64]) -> None:

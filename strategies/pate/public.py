@@ -54,10 +54,22 @@ class PublicSpeech:
             )
         check_disjoint(run, corpus, rows)
         self.candidates = self.phrases(corpus.columns["text"][rows].tolist())
-        drawn = seeds.generator(run.config.seed, "pate-queries").permutation(rows)[: run.config.pate.queries]
-        self.corpus = Subset(corpus, drawn)
-        self.truth = [run.tokenizer.normalise(str(text)) for text in self.corpus.columns["text"]]
-        self.speech = Speech(self.corpus, run.tokenizer, self.config)
+        pate = run.config.pate
+        self.filtered = pate.min_confidence is not None or pate.max_confidence is not None
+        self.all = corpus
+        self.rows: Ids = seeds.generator(run.config.seed, "pate-queries").permutation(rows)
+        self.keep(np.arange(len(rows) if self.filtered or pate.queries is None else min(pate.queries, len(rows))))
+
+    def keep(self, places: Ids) -> None:
+        """Leave some of the utterances, numbered anew from 0.
+
+        Args:
+            places: of the utterances so far, shape ``(kept,)``.
+        """
+        self.rows = self.rows[places]
+        self.corpus = Subset(self.all, self.rows)
+        self.truth = [self.run.tokenizer.normalise(str(text)) for text in self.corpus.columns["text"]]
+        self.speech = Speech(self.corpus, self.run.tokenizer, self.config)
 
     def __len__(self) -> int:
         """Return the number of utterances."""
@@ -96,11 +108,17 @@ class PublicSpeech:
         frames = [batch.features[row, :length].numpy() for row, length in enumerate(lengths.tolist())]
         return {"frames": np.concatenate(frames), "lengths": lengths}
 
-    def labelled(self, labels: Mapping[int, str]) -> Speech:
+    def labelled(self, labels: Mapping[int, str]) -> Labelled:
         """Return the utterances that have a label, with it for their transcript; augmented as ``data.augment`` says."""
         kept = np.array(sorted(labels), np.int64)
         texts = np.array([labels[utterance] for utterance in kept.tolist()], object)
-        return Speech(Relabelled(self.corpus, kept, texts), self.run.tokenizer, self.config)
+        return Labelled(Relabelled(self.corpus, kept, texts), self.run.tokenizer, self.config)
+
+
+class Labelled(Speech):
+    """Public speech with the labels that were released, which may be drawn anew for every pass."""
+
+    corpus: Relabelled
 
 
 class Relabelled(Subset):
@@ -115,6 +133,10 @@ class Relabelled(Subset):
     def __init__(self, corpus: Corpus, rows: Ids, texts: Column) -> None:
         super().__init__(corpus, rows)
         self.columns = {**{name: self.columns[name] for name in ("speaker", "split", "duration_s")}, "text": texts}
+
+    def relabel(self, texts: Column) -> None:
+        """Give the utterances other transcripts, object array ``(utterances,)``."""
+        self.columns = {**self.columns, "text": texts}
 
 
 def public_data(config: Config) -> DataConfig:

@@ -19,17 +19,19 @@ from fedasr.experiment import Experiment
 from fedasr.models.weights import Layout, save_weights, sha256
 from fedasr.privacy.pate.analysis import ORDERS, query_costs, to_epsilon
 from fedasr.privacy.pate.mechanisms import Floats
+from fedasr.privacy.pate.smooth import check_conditions
 from fedasr.runtime import checkpoint, client_states
-from fedasr.runtime.flower_compat import content_bytes
 from fedasr.runtime.run_folder import RunFolder, write_json
 from fedasr.runtime.session import current
 from strategies.evaluations import Evaluations
 from strategies.pate.aggregator import INDEPENDENT, Aggregator
+from strategies.pate.prefilter import narrow
 from strategies.pate.public import PublicSpeech
-from strategies.pate.questions import make_unit
 from strategies.pate.record import NO_LABEL, Record
+from strategies.pate.recorded import RecordedVotes
 from strategies.pate.student import Student
 from strategies.pate.teachers import Teachers
+from strategies.pate.units import UtteranceVotes, make_unit
 
 TABLES_EVERY_SECONDS = 20.0
 
@@ -54,9 +56,14 @@ class PateRun:
         self.start = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
         self.weights = self.start
         self.evaluations = Evaluations(experiment, self.layout, folder)
-        self.teachers = Teachers(grid, experiment, self.start, self.layout)
+        self.teachers: Teachers | RecordedVotes
+        if self.config.pate.votes_from is None:
+            self.teachers = Teachers(grid, experiment, self.start, self.layout)
+        else:
+            self.teachers = RecordedVotes(self.config)
         self.public = PublicSpeech(experiment)
         self.unit = make_unit(self.config.pate.unit, self.public, experiment.tokenizer)
+        narrow(self.public, experiment, self.unit, arrays)
         self.record = Record(self.unit.classes, len(ORDERS))
         self.aggregator = Aggregator(self.config, len(self.teachers), self.record)
         self.round = 0
@@ -117,7 +124,7 @@ class PateRun:
             self.folder.append("clients", rows)
             self.totals["updates"] += len(self.taught)
             self.totals["bytes_up"] += sum(row["bytes_up"] for row in rows)
-            self.totals["bytes_down"] += content_bytes(self.teachers.lesson) * len(rows)
+            self.totals["bytes_down"] += self.teachers.lesson_bytes * len(rows)
             self.save()
         return not session.stop.is_set()
 
@@ -135,6 +142,8 @@ class PateRun:
                 self.totals["bytes_up"] += ballot.bytes_up
                 self.totals["bytes_down"] += ballot.bytes_down
                 for utterance, counts in zip(questions.utterances.tolist(), ballot.counts, strict=True):
+                    if not self.unit.goes_on(self.record, utterance):
+                        continue
                     if not self.aggregator.release(utterance, counts):
                         self.labelled = True
                         self.last["stopped"] = (
@@ -160,7 +169,11 @@ class PateRun:
         session = current()
         labels = self.unit.transcripts(self.record)
         speech = self.public.labelled(labels) if labels else None
-        student = Student(self.experiment, speech, self.weights, self.optimizer)
+        choices = None
+        if self.config.pate.student.answers > 1 and isinstance(self.unit, UtteranceVotes):
+            likeliest = self.unit.likeliest(self.record, self.config.pate.student.answers)
+            choices = [likeliest[utterance] for utterance in sorted(labels)]
+        student = Student(self.experiment, speech, choices, self.weights, self.optimizer)
         while self.round < self.config.rounds:
             if session.stop.is_set():
                 return False
@@ -196,9 +209,9 @@ class PateRun:
         return {
             "round": round,
             "train_loss": loss,
-            "clients_selected": len(self.teachers) if first else 0,
+            "clients_selected": self.teachers.devices if first else 0,
             "clients_replied": taught if first else 0,
-            "clients_failed": len(self.teachers) - taught if first else 0,
+            "clients_failed": self.teachers.devices - taught if first else 0,
             "examples": passes * len(student.rows),
             "audio_seconds": passes * seconds,
             "bytes_up": int(self.totals["bytes_up"]) if first else 0,
@@ -243,7 +256,8 @@ class PateRun:
             return None
         if self.config.pate.unit == "utterance":
             return self.public.candidates[label]
-        return self.experiment.tokenizer.decode([label]) or "" if label else "(end)"
+        nothing = "(end)" if self.config.pate.unit == "token" else "(blank)"
+        return self.experiment.tokenizer.decode([label]) or "" if label else nothing
 
     def accuracy(self) -> dict[str, Any]:
         """Return how many utterances have a label, and how right the labels are by the public transcripts."""
@@ -266,7 +280,7 @@ class PateRun:
             "last": self.last,
             "population": {},
             "privacy": {},
-            "pate": {"taught": self.taught, "labelled": self.labelled},
+            "pate": {"taught": self.taught, "labelled": self.labelled, "public": self.public.rows.tolist()},
             "journals": self.folder.positions(),
         }
         checkpoint.save(
@@ -289,6 +303,11 @@ class PateRun:
         """
         if "pate" not in found.facts or found.columns.get("counts", np.zeros((0, 0))).shape[1] != self.unit.classes:
             raise InputError("has no votes of this run; start anew in another folder", where=str(self.folder.path))
+        if found.facts["pate"]["public"] != self.public.rows.tolist():
+            raise InputError(
+                "was started with other public speech; put it back, or start anew in another folder",
+                where=str(self.folder.path),
+            )
         self.round = found.round
         self.weights = self.layout.flatten(found.weights, np.empty(self.layout.size, np.float32))
         self.optimizer = dict(found.optimizer)
@@ -311,6 +330,8 @@ class PateRun:
             if self.aggregator.exact:
                 np.save(self.folder.path / "votes.npy", self.record.votes.astype(np.int32))
                 np.save(self.folder.path / "answered.npy", self.record.answered.astype(np.int8))
+            elif self.aggregator.mechanism.soft:
+                np.save(self.folder.path / "posteriors.npy", self.record.votes)
         write_json(self.folder.path / "summary.json", self.summary(status, sha256(arrays)))
         return status
 
@@ -348,7 +369,7 @@ class PateRun:
             "epsilon": epsilon,
             "epsilon_data_independent": independent,
             "delta": self.config.privacy.delta,
-            "clients": len(self.teachers),
+            "clients": self.teachers.devices,
             "utterances_skipped": self.experiment.skipped + skipped,
             **{name: self.last[name] for name in named if name in self.last},
         }
@@ -360,5 +381,14 @@ def check_pate(run: Experiment) -> None:
     Raises:
         InputError: naming the key.
     """
+    pate = run.config.pate
     public = PublicSpeech(run)
-    make_unit(run.config.pate.unit, public, run.tokenizer)
+    unit = make_unit(pate.unit, public, run.tokenizer)
+    narrow(public, run, unit, run.first_weights())
+    if pate.votes_from is not None:
+        RecordedVotes(run.config).check_classes(unit.classes)
+    if pate.release_order is not None and not all(check_conditions(pate.scale, unit.classes, pate.release_order)):
+        raise InputError(
+            f"'pate.release_order' is {pate.release_order:g}, at which the sensitivity of the data-dependent ε is not"
+            f" bounded for 'pate.scale' {pate.scale:g} and {unit.classes} answers; take a lower order or a larger scale"
+        )

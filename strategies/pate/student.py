@@ -5,7 +5,7 @@ No private speech decides anything about it, not even when to stop: the number o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,13 +14,17 @@ import numpy.typing as npt
 import torch
 
 from fedasr import seeds
-from fedasr.data.speech import Speech
 from fedasr.experiment import Experiment
 from fedasr.models.tokenizer import Tokenizer
 from fedasr.models.weights import Vector
 from fedasr.training import local
 from fedasr.training.batching import plan_batches
 from fedasr.training.schedules import learning_rate
+from strategies.pate.public import Labelled
+
+Floats = npt.NDArray[np.float64]
+Choices = tuple[list[str], Floats]
+"""Answers, and the share of each, adding up to one."""
 
 
 class Student:
@@ -29,12 +33,18 @@ class Student:
     Args:
         run: the experiment.
         speech: the labelled utterances; None: nothing was labelled, and the student stays what it is.
+        choices: answers of each utterance and their shares, one of which is learnt a pass; None: the one label.
         start: its weights, shape ``(parameters,)``.
         optimizer: its state, from a checkpoint.
     """
 
     def __init__(
-        self, run: Experiment, speech: Speech | None, start: Vector, optimizer: Mapping[str, npt.NDArray[Any]]
+        self,
+        run: Experiment,
+        speech: Labelled | None,
+        choices: Sequence[Choices] | None,
+        start: Vector,
+        optimizer: Mapping[str, npt.NDArray[Any]],
     ) -> None:
         self.run = run
         self.settings = run.config.pate.student
@@ -50,15 +60,35 @@ class Student:
             value = value.reshape(()) if name == "steps" else value.to(resident.parameters.device)
             setattr(self.state.optimizer, name, value)
         self.rows = np.zeros(0, np.int64)
-        if speech is not None:
-            self.rows = np.array([row for row in range(len(speech.corpus)) if self.fits(row)], np.int64)
+        self.choices: list[Choices] | None = None
+        if speech is not None and choices is None:
+            labels = speech.corpus.columns["text"].tolist()
+            self.rows = np.array([row for row, label in enumerate(labels) if self.fits(row, label)], np.int64)
+        elif speech is not None and choices is not None:
+            self.choices = [self.that_fit(row, *choice) for row, choice in enumerate(choices)]
+            self.rows = np.array([row for row, (texts, _) in enumerate(self.choices) if texts], np.int64)
 
-    def fits(self, row: int) -> bool:
-        """Say whether the model can learn the label of an utterance: it is not empty, nor longer than its frames."""
+    def fits(self, row: int, label: str) -> bool:
+        """Say whether the model can learn a label of an utterance: it is not empty, nor longer than its frames."""
         assert self.speech is not None
-        needed = frames_needed(self.run.tokenizer, str(self.speech.corpus.columns["text"][row]))
         frames = self.state.resident.model.output_frames(torch.tensor([len(self.speech.features(row))]))
-        return 0 < needed <= int(frames)
+        return 0 < frames_needed(self.run.tokenizer, label) <= int(frames)
+
+    def that_fit(self, row: int, texts: list[str], shares: Floats) -> Choices:
+        """Return the answers of an utterance that the model can learn, their shares adding up to one."""
+        usable = np.array([self.fits(row, text) for text in texts], bool)
+        kept = shares[usable]
+        return [text for text, fits in zip(texts, usable, strict=True) if fits], kept / max(kept.sum(), 1e-300)
+
+    def redraw(self, rng: np.random.Generator) -> None:
+        """Draw the label of each utterance anew among its answers: on average the loss is that of the soft label."""
+        if self.speech is None or self.choices is None:
+            return
+        labels = np.full(len(self.choices), "", object)
+        for row in self.rows.tolist():
+            texts, shares = self.choices[row]
+            labels[row] = texts[rng.choice(len(texts), p=shares)]
+        self.speech.corpus.relabel(labels)
 
     def round(self, round: int) -> tuple[Vector, float]:
         """Train one round; return the weights, shape ``(parameters,)``, and the mean loss in nats a token.
@@ -75,6 +105,7 @@ class Student:
             state.resident.model.train()
             with seeds.torch_scope(*where):
                 for _ in range(self.settings.epochs):
+                    self.redraw(rng)
                     for rows in plan_batches(self.rows, self.speech.durations[self.rows], self.settings, rng):
                         local.step(state, self.speech.batch(rows, rng).to(state.resident.parameters.device))
         loss = state.loss / state.utterances if state.utterances else float("nan")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
@@ -14,13 +15,14 @@ from fedasr.errors import InputError
 from fedasr.experiment import Experiment, as_json
 from fedasr.models.weights import Layout, Vector, sha256
 from fedasr.privacy.pate.mechanisms import Floats
-from fedasr.privacy.pate.noise import from_fixed, noise_generator, share
+from fedasr.privacy.pate.noise import ONE, from_fixed, noise_generator, share
 from fedasr.runtime.executors import BAD_INPUT
-from fedasr.runtime.flower_compat import array_record, arrays_of, content_bytes, values_of
+from fedasr.runtime.flower_compat import array_record, content_bytes
+from strategies.aggregation.replies import ReplyRefused, check_size, metrics_of, number, only_array, whole
 from strategies.nodes import node_ids
 from strategies.pate.aggregator import count_votes
 from strategies.pate.public import PublicSpeech
-from strategies.pate.questions import Questions
+from strategies.pate.units import Questions
 from strategies.rounds import TooManyFailures, failed_row
 
 AT_A_TIME = 64
@@ -34,7 +36,7 @@ class Ballot:
     """The votes on some questions."""
 
     counts: Floats
-    """shape ``(questions, classes)``, with the noise where the teachers add it"""
+    """votes, or sums of posteriors, shape ``(questions, classes)``; with the noise where the teachers add it"""
     bytes_up: int = 0
     bytes_down: int = 0
     failures: list[str] = field(default_factory=list)
@@ -67,13 +69,26 @@ class Teachers:
         """Return how many there are."""
         return len(self.partition)
 
+    @property
+    def devices(self) -> int:
+        """How many take part."""
+        return len(self)
+
+    @property
+    def lesson_bytes(self) -> int:
+        """Bytes of the message that makes one learn."""
+        return content_bytes(self.lesson)
+
     def send(self, kind: str, content: RecordDict, clients: list[int]) -> Iterator[tuple[int, Message]]:
         """Send one content to clients and yield each reply with its client."""
         ids = clients if self.nodes is None else [self.nodes[client] for client in clients]
         by_node = dict(zip(ids, clients, strict=True))
         messages = [Message(content, node, kind, group_id=str(ROUND)) for node in ids]
         for reply in self.grid.send_and_receive(messages):
-            yield by_node[reply.metadata.src_node_id], reply
+            # Nobody else was asked, and nobody votes twice.
+            client = by_node.pop(reply.metadata.src_node_id, None)
+            if client is not None:
+                yield client, reply
 
     def train(self) -> Iterator[list[dict[str, Any]]]:
         """Let all teachers learn, those with the most audio first; yield the rows of ``clients.parquet`` in blocks.
@@ -112,21 +127,21 @@ class Teachers:
         """
         pate = self.config.pate
         content = self.question(questions, classes, number, public)
+        soft, exact = pate.mechanism.startswith("soft-"), pate.noise_at == "server"
+        plain = exact and not soft
         ballot = Ballot(np.zeros((len(questions), classes)), bytes_down=content_bytes(content) * len(clients))
         total = np.zeros((len(questions), classes), np.int64)
         voted = 0
         for client, reply in self.send("query.votes", content, clients):
-            if reply.has_error():
-                ballot.failures.append(f"{failure(reply)} ({self.partition.names[client]})")
-                continue
-            votes = arrays_of(reply, "votes")["votes"]
-            wanted = (len(questions),) if pate.noise_at == "server" else total.shape
-            if votes.shape != wanted or votes.dtype != np.int64:
-                ballot.failures.append(f"votes of shape {votes.shape} ({self.partition.names[client]})")
+            try:
+                wanted = (len(questions),) if plain else total.shape
+                votes = self.votes_of(reply, wanted, posteriors=soft and exact)
+            except ReplyRefused as refused:
+                ballot.failures.append(f"{refused} ({self.partition.names[client]})")
                 continue
             ballot.bytes_up += content_bytes(reply.content)
             voted += 1
-            if pate.noise_at == "server":
+            if plain:
                 count_votes(ballot.counts, votes)
             else:
                 total += votes
@@ -134,15 +149,39 @@ class Teachers:
         if missing > len(ballot.failures):
             ballot.failures.append(f"{missing - len(ballot.failures)} teachers: no reply")
         self.check_failures("votes", missing, len(clients), ballot.failures)
-        if pate.noise_at == "teachers":
-            ballot.counts = from_fixed(total) + self.missing_noise(total.shape, number, len(self) - voted)
+        if not plain:
+            ballot.counts = from_fixed(total)
+        if not exact:
+            ballot.counts += self.missing_noise(total.shape, number, len(self) - voted)
         return ballot
+
+    def votes_of(self, reply: Message, shape: tuple[int, ...], posteriors: bool) -> npt.NDArray[np.int64]:
+        """Return the votes of a reply.
+
+        Args:
+            reply: of a teacher.
+            shape: that they must have.
+            posteriors: whether each row must be a distribution in fixed point.
+
+        Raises:
+            ReplyRefused: it is an error, or the votes cannot be.
+            InputError: the teacher met wrong input.
+        """
+        if reply.has_error():
+            raise ReplyRefused(failure(reply))
+        votes: npt.NDArray[np.int64] = only_array(reply, "votes", "votes", "int64", shape)
+        # What no honest share of noise reaches; the sum over all teachers stays a 64-bit number.
+        if votes.size and max(int(votes.max()), -int(votes.min())) > 2**62 // max(1, len(self)):
+            raise ReplyRefused("votes that are too large to be added up")
+        if posteriors and not are_posteriors(votes):
+            raise ReplyRefused("posteriors that sum to more than one")
+        return votes
 
     def question(self, questions: Questions, classes: int, number: int, public: PublicSpeech) -> RecordDict:
         """Return what every teacher is sent: speech, token sequences, and what to do with them."""
-        key = questions.utterances.tobytes()
+        key = questions.speech.tobytes()
         if self.speech[0] != key:
-            self.speech = key, RecordDict({"speech": array_record(public.features(questions.utterances))})
+            self.speech = key, RecordDict({"speech": array_record(public.features(questions.speech))})
         pate = self.config.pate
         order: dict[str, Any] = {
             "round": ROUND,
@@ -184,6 +223,11 @@ class Teachers:
             )
 
 
+def are_posteriors(votes: npt.NDArray[np.int64]) -> bool:
+    """Say whether rows in fixed point are probabilities that sum to one at most, but for rounding."""
+    return bool((votes >= 0).all() and (votes.sum(axis=1) <= ONE + votes.shape[1]).all())
+
+
 def failure(reply: Message) -> str:
     """Return why a reply is an error, in a line.
 
@@ -193,19 +237,23 @@ def failure(reply: Message) -> str:
     reason = str(reply.error.reason or f"error {reply.error.code}")
     if reply.error.code == BAD_INPUT:
         raise InputError(reason, where="")
-    return reason.strip().splitlines()[0]
+    return (reason.strip().splitlines() or ["failed without a word"])[0]
 
 
 def taught_row(reply: Message) -> dict[str, Any]:
-    """Return the row of a teacher that has learnt, or of one that failed."""
+    """Return the row of a teacher that has learnt, or of one that failed or said what cannot be."""
     if reply.has_error():
         return failed_row(failure(reply))
-    metrics = values_of(reply, "metrics")
-    return {
-        **failed_row(None, "ok"),
-        "examples": int(metrics["num-examples"]),
-        "audio_seconds": metrics["audio-milliseconds"] / 1000,
-        "bytes_up": content_bytes(reply.content),
-        "skipped": int(metrics["skipped"]),
-        "seconds": float(metrics["seconds"]),
-    }
+    try:
+        check_size(content_bytes(reply.content))
+        metrics = metrics_of(reply)
+        return {
+            **failed_row(None, "ok"),
+            "examples": whole(metrics, "num-examples"),
+            "audio_seconds": whole(metrics, "audio-milliseconds") / 1000,
+            "bytes_up": content_bytes(reply.content),
+            "skipped": whole(metrics, "skipped"),
+            "seconds": number(metrics, "seconds", least=0),
+        }
+    except ReplyRefused as refused:
+        return failed_row(str(refused))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -12,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 import fedasr
@@ -22,14 +26,15 @@ from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import as_json, experiment
 from fedasr.privacy.pate.analysis import Mechanism, analyse
 from fedasr.runtime.executors import SerialExecutor
-from fedasr.runtime.flower_compat import RUN_ID
+from fedasr.runtime.flower_compat import RUN_ID, array_record
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import launch
 from fedasr.runtime.session import Silent, current
-from strategies.pate import questions, teachers
+from strategies.pate import teachers
+from strategies.pate.units import base
 from strategies.server_app import app as server_app
 
-from .tiny import tiny
+from .tiny import ROOT, environment, tiny
 
 WORDS = ["yes", "no", "stop"]
 PUBLIC = {
@@ -63,7 +68,7 @@ def pate(**changes: Any) -> dict[str, Any]:
 @pytest.fixture(autouse=True, scope="module")
 def small_blocks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(questions, "BLOCK", 8)
+        patch.setattr(base, "BLOCK", 8)
         patch.setattr(teachers, "AT_A_TIME", 5)
         yield
 
@@ -135,9 +140,11 @@ class Shuffled(LocalGrid):
         yield from replies
 
 
+@pytest.mark.parametrize("mechanism", ["gnmax", "soft-gaussian"])
 @pytest.mark.parametrize("noise_at", ["server", "teachers"])
-def test_the_order_of_the_answers_changes_nothing(noise_at: str, tmp_path: Path) -> None:
-    config = load(pate(pate__noise_at=noise_at, pate__store=str(tmp_path / "store"), rounds=0))
+def test_the_order_of_the_answers_changes_nothing(noise_at: str, mechanism: str, tmp_path: Path) -> None:
+    changes = {"noise_at": noise_at, "mechanism": mechanism, "store": str(tmp_path / "store")}
+    config = load(pate(pate={**CHANGES["pate"], **changes}, rounds=0))
     found = []
     for name, kind in (("straight", LocalGrid), ("shuffled", Shuffled)):
         out = tmp_path / name
@@ -150,7 +157,7 @@ def test_the_order_of_the_answers_changes_nothing(noise_at: str, tmp_path: Path)
         found.append((pd.read_parquet(out / "queries.parquet"), json.loads((out / "privacy.json").read_text())))
     pd.testing.assert_frame_equal(found[0][0], found[1][0])
     assert found[0][1] == found[1][1]
-    if noise_at == "teachers":
+    if noise_at == "teachers" or mechanism != "gnmax":
         assert found[0][0]["votes"].isna().all()
         assert not (tmp_path / "straight" / "votes.npy").exists()
         assert "epsilon_data_independent" not in found[0][1]
@@ -186,6 +193,57 @@ def test_a_teacher_that_fails_votes_for_nothing(kind: str, tmp_path: Path) -> No
     broken.update(range(7))
     with pytest.raises(RunFailed, match=r"7 of 12 teachers failed .* no battery"):
         outcome("many")
+
+
+LIES: dict[str, Any] = {
+    "nothing": {},
+    "another-kind": {"votes": array_record({"votes": np.zeros(8, np.float32)})},
+    "too-few": {"votes": array_record({"votes": np.zeros(1, np.int64)})},
+    "too-many": {"votes": array_record({"votes": np.zeros((8, 99), np.int64)})},
+    "another-name": {"votes": array_record({"ballots": np.zeros(8, np.int64)})},
+    "numbers": {"votes": MetricRecord({"votes": 3})},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_votes_that_cannot_be_are_not_counted(lie: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lying = ClientApp()
+
+    @lying.train("teacher")
+    @lying.query("votes")
+    def answer(message: Message, context: Context) -> Message:
+        if message.metadata.message_type == "query.votes" and context.node_config["partition-id"] == 3:
+            return Message(RecordDict(LIES[lie]), reply_to=message)
+        return client_app(message, context)
+
+    config = load(pate(rounds=0, pate__queries=8))
+    (tmp_path / "checkpoint").mkdir(parents=True)
+    settings = {"experiment": as_json(config), "out": str(tmp_path), "resume": False}
+    grid = LocalGrid(SerialExecutor(lying), 12, {"client-store": str(tmp_path / "store")})
+    said: list[str] = []
+    monkeypatch.setattr(current().watcher, "note", said.append, raising=False)
+    server_app(grid, Context(RUN_ID, 0, {}, RecordDict(), settings))
+    assert np.load(tmp_path / "votes.npy").sum(axis=1).max() == 11
+    assert any("votes" in text and "(" in text for text in said)
+
+
+@pytest.mark.parametrize("huge", [2**61, -(2**61)], ids=["up", "down"])
+def test_shares_that_would_overflow_the_sum_are_refused(huge: int, tmp_path: Path) -> None:
+    lying = ClientApp()
+
+    @lying.train("teacher")
+    @lying.query("votes")
+    def answer(message: Message, context: Context) -> Message:
+        if message.metadata.message_type == "query.votes" and context.node_config["partition-id"] == 3:
+            return Message(RecordDict({"votes": array_record({"votes": np.full((8, 3), huge)})}), reply_to=message)
+        return client_app(message, context)
+
+    config = load(pate(rounds=0, pate={**CHANGES["pate"], "queries": 8, "noise_at": "teachers", "scale": 0.01}))
+    (tmp_path / "checkpoint").mkdir(parents=True)
+    settings = {"experiment": as_json(config), "out": str(tmp_path), "resume": False}
+    grid = LocalGrid(SerialExecutor(lying), 12, {"client-store": str(tmp_path / "store")})
+    server_app(grid, Context(RUN_ID, 0, {}, RecordDict(), settings))
+    assert set(pd.read_parquet(tmp_path / "queries.parquet")["label"]) <= set(WORDS)
 
 
 class StopAt(Silent):
@@ -271,6 +329,172 @@ def test_tokens_with_a_check_for_consensus(tmp_path: Path) -> None:
     votes, answered = (np.load(run.path / f"{name}.npy") for name in ("votes", "answered"))
     alone = analyse(votes, mechanism, 1e-4, answered=answered.astype(bool), conversion="improved")
     assert alone.best[0] == pytest.approx(summary["epsilon"])
+
+
+def test_frames_of_ctc(tmp_path: Path) -> None:
+    """A query a frame; what is released collapses to the labels; an utterance without consensus is given up."""
+    changes = {
+        "mechanism": "confident-gnmax",
+        "scale": 0.5,
+        "threshold": 5.0,
+        "threshold_scale": 0.5,
+        "unit": "frame",
+        "queries": 10,
+    }
+    run = fedasr.run(pate(pate={**CHANGES["pate"], **changes}, rounds=1), out=tmp_path / "run")
+    table = queries(run)
+    assert table["correct"].isna().all()
+    assert len(table) > 100
+    asked = table.groupby("utterance")
+    assert asked.ngroups == 10
+    assert all(rows["answered"].iloc[:-1].all() for _, rows in asked)
+    assert (run.summary["labels"] + asked["answered"].min().eq(False).sum()) <= 10
+    assert run.summary["queries"] == len(table)
+
+
+def test_soft_labels_are_released_whole_and_drawn_for_every_pass(reference: fedasr.Run, tmp_path: Path) -> None:
+    changes = {"mechanism": "soft-gaussian", "scale": 0.3, "student": {"batch_size": 4, "answers": 3}}
+    run = fedasr.run(pate(pate={**CHANGES["pate"], **changes}), out=tmp_path / "run")
+    posteriors = np.load(run.path / "posteriors.npy")
+    assert posteriors.shape == (20, 3)
+    assert posteriors.sum(axis=1) == pytest.approx(np.full(20, 12.0), abs=2.5)
+    assert sorted(WORDS)[posteriors[0].argmax()] == queries(run)["label"][0]
+    assert run.summary["epsilon"] == run.summary["epsilon_data_independent"]
+    assert run.privacy is not None
+    assert "soft-gaussian" in json.dumps(run.privacy)
+    one = fedasr.run(pate(pate={**CHANGES["pate"], **changes, "student": {"batch_size": 4}}), out=tmp_path / "one")
+    assert one.summary["model_sha256"] != run.summary["model_sha256"]
+    assert queries(one).equals(queries(run))
+
+
+def test_votes_of_an_earlier_run_in_the_place_of_teachers(reference: fedasr.Run, tmp_path: Path) -> None:
+    """The same votes give the same labels, ledger but for its words, and student; more teachers vote alike."""
+    settings = {**CHANGES["pate"], "votes_from": str(reference.path), "queries": 20}
+    again = fedasr.run(pate(pate=settings), out=tmp_path / "again")
+    pd.testing.assert_frame_equal(queries(again), queries(reference))
+    assert again.summary["model_sha256"] == reference.summary["model_sha256"]
+    assert again.summary["epsilon"] == reference.summary["epsilon"]
+    assert again.summary["clients"] == again.summary["updates"] == 0
+    assert again.privacy is not None
+    assert again.privacy["population"] == 12
+    assert "with the votes of an earlier run" in json.dumps(again.privacy)
+    many = fedasr.run(
+        pate(pate={**settings, "simulated_teachers": 1200, "queries": 15}, rounds=0), out=tmp_path / "many"
+    )
+    votes, before = np.load(many.path / "votes.npy"), np.load(reference.path / "votes.npy")[:15]
+    assert np.abs(votes / 100 - before).max() < 12 * 4 * 0.5 / np.sqrt(1200)
+    assert many.privacy is not None
+    assert many.privacy["population"] == 1200
+    assert "simulated after the votes of an earlier run" in json.dumps(many.privacy)
+    for changes, words in (
+        ({"queries": 21}, "has votes on 20 utterances, but 'pate.queries' is 21"),
+        ({"candidates": ["yes", "no", "stop"]}, "'pate.candidates' is"),
+        ({"votes_from": str(tmp_path)}, "has no config.yaml"),
+        ({"unit": "token"}, "recorded votes need utterance"),
+        ({"votes_from": None, "simulated_teachers": 3}, "'pate.votes_from' is not"),
+    ):
+        with pytest.raises(InputError, match=words):
+            fedasr.run(pate(pate={**settings, **changes}), out=tmp_path / "no")
+        assert not (tmp_path / "no").exists()
+
+
+def test_a_teacher_without_weight_is_not_heard(tmp_path: Path) -> None:
+    names = [str(name) for name in experiment(as_json(load(pate()))).partition.names]
+    settings = {**CHANGES["pate"], "mechanism": "soft-gaussian", "scale": 0.001}
+    weights = dict.fromkeys(names[1:], 0.0) | {names[0]: 0.5}
+    fedasr.run(pate(pate={**settings, "weights": weights}, rounds=0), out=tmp_path / "run")
+    posteriors = np.load(tmp_path / "run" / "posteriors.npy")
+    assert posteriors.sum(axis=1) == pytest.approx(np.full(20, 0.5), abs=0.02)
+
+
+@pytest.mark.parametrize("unit", ["utterance", "token"])
+def test_only_utterances_that_the_start_is_unsure_of_are_asked_about(unit: str, tmp_path: Path) -> None:
+    from strategies.pate.prefilter import confidences
+    from strategies.pate.public import PublicSpeech
+    from strategies.pate.units import make_unit
+
+    run = experiment(as_json(load(pate(pate__unit=unit))))
+    public = PublicSpeech(run)
+    sure = confidences(run.model(), public.speech.batch(np.arange(20)), make_unit(unit, public, run.tokenizer))
+    assert sure.shape == (20,)
+    assert ((sure >= 0) & (sure <= 1)).all()
+    changes = {"unit": unit, "min_confidence": 0.0, "max_confidence": 1.0, "queries": 6, "scale": 0.1}
+    found = fedasr.run(pate(pate={**CHANGES["pate"], **changes}, rounds=0), out=tmp_path / "all")
+    assert queries(found)["utterance"].nunique() == 6
+    sure_alone = pate(pate={**CHANGES["pate"], **changes, "min_confidence": 1.0}, rounds=0)
+    with pytest.raises(InputError, match=r"no public utterance passes 'pate\.min_confidence'"):
+        fedasr.run(sure_alone, out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_epsilon_that_may_be_published(reference: fedasr.Run, tmp_path: Path) -> None:
+    changes = {"scale": 4.0, "release_order": 3.0}
+    run = fedasr.run(pate(pate={**CHANGES["pate"], **changes}, rounds=0), out=tmp_path / "run")
+    assert run.privacy is not None
+    released = run.privacy["released"]
+    assert (released["delta"], released["unit"], released["population"], released["order"]) == (
+        1e-4,
+        "teacher",
+        12,
+        3.0,
+    )
+    assert released["epsilon"] > 0
+    assert released["standard_deviation"] > 0
+    assert "released" not in (reference.privacy or {})
+    too_high = pate(pate={**CHANGES["pate"], **changes, "release_order": 100.0}, rounds=0)
+    with pytest.raises(InputError, match=r"'pate\.release_order' is 100"):
+        fedasr.run(too_high, out=tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("unit", ["utterance", "token"])
+@pytest.mark.parametrize("family", ["las", "hybrid", "rnnt"])
+def test_every_family_can_be_teacher_and_student(family: str, unit: str, tmp_path: Path) -> None:
+    small = {"speller": {"hidden": 8, "heads": 2}, "transducer": {"prediction": 8, "joint": 8}}
+    model = {**CHANGES["model"], "name": family, **small}
+    tree = pate(model=model, pate__unit=unit, pate__queries=4, client__epochs=2, rounds=1)
+    run = fedasr.run(tree, out=tmp_path / "run")
+    assert run.status == "done"
+    assert queries(run)["utterance"].nunique() == 4
+    assert run.summary["epsilon"] > 0
+
+
+def test_flowers_engine_gives_the_same_labels_and_leaves_no_teachers(reference: fedasr.Run, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Flower's simulation engine needs Ray: pip install 'fedasr[ray]'")
+    run = fedasr.run(pate(), out=tmp_path / "run", overrides={"runtime.name": "flower", "runtime.workers": 2})
+    same(run, reference)
+    assert not (tmp_path / "run" / "checkpoint" / "clients").exists()
+    assert "FEDASR_CLIENT_STORE" not in os.environ
+
+
+class KillAt(StopAt):
+    """Kills its own process where another would ask the run to stop."""
+
+    def note(self, text: str) -> None:
+        """Kill at a note."""
+        if text.startswith(self.sign):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_until_killed(out: str, sign: str) -> None:
+    """Run or resume the tiny config in small blocks; what the child process of the next test does."""
+    base.BLOCK, teachers.AT_A_TIME = 8, 5
+    launch(load(pate()), Path(out), resume=True, watcher=KillAt(sign))
+
+
+def test_killed_and_resumed(reference: fedasr.Run, tmp_path: Path) -> None:
+    """SIGKILL while the teachers learn, while they vote and while the student learns."""
+    out = tmp_path / "run"
+    program = (
+        f"from tests.e2e.test_pate import run_until_killed; import sys; run_until_killed({str(out)!r}, sys.argv[1])"
+    )
+    for sign in ("teachers: 5", "votes: 8", "round 2"):
+        command = [sys.executable, "-c", program, sign]
+        killed = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, check=False, timeout=120)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert not (out / "model.safetensors").exists()
+    launch(load(pate()), out, resume=True)
+    same(fedasr.load_run(out), reference)
 
 
 def test_the_student_hears_public_speakers_with_released_labels_alone() -> None:

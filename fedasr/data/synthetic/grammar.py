@@ -79,6 +79,56 @@ _HOME: dict[str, tuple[str, ...]] = {
     ),
 }
 
+# What people say to each other, not to a device: no content word occurs in ``home``. Public speech for seed models.
+_EVERYDAY_SLOTS: dict[str, tuple[str, ...]] = {
+    "relative": ("brother", "sister", "uncle", "cousin", "daughter", "neighbour", "doctor", "teacher"),
+    "animal": ("horse", "rabbit", "sheep", "chicken", "puppy", "fox", "donkey", "goose"),
+    "dish": ("soup", "cheese", "pasta", "salad", "cake", "fish", "beans", "honey"),
+    "colour": ("red", "blue", "green", "yellow", "brown", "white", "black", "purple"),
+    "thing": ("bicycle", "jacket", "umbrella", "violin", "camera", "blanket", "mirror", "basket", "ticket", "key"),
+    "place": ("school", "station", "village", "forest", "river", "bridge", "market", "church", "beach", "museum"),
+    "time": ("yesterday", "last winter", "on monday", "on friday", "in summer", "every evening", "before lunch"),
+    "work": ("painting", "writing", "baking", "digging", "fishing", "driving", "running", "sleeping"),
+    "feeling": ("happy", "tired", "hungry", "angry", "proud", "worried", "quiet", "lucky"),
+    "sky": ("rain", "snow", "thunder", "wind", "fog", "sunshine"),
+}
+
+_EVERYDAY: dict[str, tuple[str, ...]] = {
+    "family": (
+        "her {relative} was {work} {time}",
+        "his {relative} looks very {feeling}",
+        "we visited our {relative} {time}",
+        "my {relative} has a {colour} {thing}",
+    ),
+    "travel": (
+        "they walked from the {place} to the {place}",
+        "this bus never goes near the {place}",
+        "she lost a {thing} at the {place}",
+        "he drove past the old {place} {time}",
+    ),
+    "food": (
+        "i would like some {dish} with {dish}",
+        "nobody ate the {dish} {time}",
+        "that {dish} smells wonderful",
+    ),
+    "animals": (
+        "a {colour} {animal} jumped over the fence",
+        "the {animal} chased a {animal} into the {place}",
+        "children love the little {animal}",
+    ),
+    "things": (
+        "who took the {colour} {thing}",
+        "where did you find this {thing}",
+        "give me back that {thing}",
+    ),
+    "talk": (
+        "i was so {feeling} {time}",
+        "they were {work} under the trees",
+        "there was {sky} and {sky} {time}",
+        "we heard the {sky} while {work}",
+    ),
+}
+
 # The 35 words of Speech Commands (Warden 2018, arXiv:1804.03209).
 _KEYWORDS: dict[str, tuple[str, ...]] = {
     "control": ("yes", "no", "on", "off", "stop", "go"),
@@ -87,6 +137,9 @@ _KEYWORDS: dict[str, tuple[str, ...]] = {
     "things": ("bed", "bird", "cat", "dog", "house", "tree"),
     "others": ("follow", "happy", "learn", "marvin", "sheila", "visual", "wow"),
 }
+
+
+_SENTENCES = {"home": (_HOME, _HOME_SLOTS), "everyday": (_EVERYDAY, _EVERYDAY_SLOTS)}
 
 
 @dataclass(frozen=True)
@@ -154,14 +207,17 @@ class Grammar:
 
 
 def load_grammar(name: str, words: Sequence[str] = ()) -> Grammar:
-    """Return grammar ``home``, ``digits``, ``keywords`` or ``words`` (``words``: one an utterance, each its own topic).
+    """Return grammar ``home``, ``everyday``, ``digits``, ``keywords`` or ``words``.
+
+    ``words`` has one word an utterance, each its own topic.
 
     Raises:
         InputError: no such grammar, or ``words`` is empty or holds something that is not one word of letters.
     """
-    if name == "home":
-        parsed = tuple(tuple(Template.parse(text, _HOME_SLOTS) for text in texts) for texts in _HOME.values())
-        return Grammar(name, tuple(_HOME), parsed)
+    if name in _SENTENCES:
+        topics, slots = _SENTENCES[name]
+        parsed = tuple(tuple(Template.parse(text, slots) for text in texts) for texts in topics.values())
+        return Grammar(name, tuple(topics), parsed)
     if name == "digits":
         # A speaker's preferred topics are first digits: a door code, an area code.
         per_digit = tuple(tuple(Template(((digit,), *((DIGITS,) * more))) for more in (2, 3, 4)) for digit in DIGITS)
@@ -174,7 +230,7 @@ def load_grammar(name: str, words: Sequence[str] = ()) -> Grammar:
             raise InputError("'data.synthetic.words' is empty; list the words that grammar 'words' says")
         listed = tuple(dict.fromkeys(listed))
         return Grammar(name, listed, tuple((Template(((word,),)),) for word in listed))
-    raise InputError(f"there is no grammar '{name}'; expected home, digits, keywords or words")
+    raise InputError(f"there is no grammar '{name}'; expected home, everyday, digits, keywords or words")
 
 
 def _word(text: str) -> str:

@@ -15,8 +15,9 @@ from fedasr.privacy.pate import mechanisms
 from fedasr.privacy.pate.mechanisms import Floats
 from fedasr.privacy.rdp import Orders, as_orders
 
-MECHANISMS = ("lnmax", "gnmax", "confident-gnmax", "threshold")
-"""``threshold`` is the check of ``confident-gnmax`` alone, without any label released."""
+MECHANISMS = ("lnmax", "gnmax", "confident-gnmax", "threshold", "soft-gaussian", "soft-laplace")
+"""``threshold`` is the check of ``confident-gnmax`` alone, without any label released. The soft ones release the whole
+noisy sum of the teachers' posteriors, not its winner."""
 # The grid of the 2018 analysis, with what it lacks below 2, where the best order of a large ε lies.
 ORDERS: Orders = as_orders(
     [1.005],
@@ -76,13 +77,18 @@ class Mechanism:
         return self.name != "threshold"
 
     @property
+    def soft(self) -> bool:
+        """Whether it releases noisy sums of posteriors, which cost the same whatever they are."""
+        return self.name.startswith("soft-")
+
+    @property
     def scales(self) -> tuple[float, ...]:
         """The numbers that make it what it is."""
         return tuple(v for v in (self.scale, self.threshold, self.threshold_scale) if v is not None)
 
     def log_q(self, votes: Floats) -> Floats:
         """Return ln of a bound on the probability that the plurality does not win, shape ``(queries,)``."""
-        if not self.votes_on_labels:
+        if not self.votes_on_labels or self.soft:
             return np.full(len(votes), np.nan)
         by = mechanisms.log_q_lnmax if self.name == "lnmax" else mechanisms.log_q_gnmax
         return by(votes, float(self.scale or 0))
@@ -91,6 +97,8 @@ class Mechanism:
         """Return RDP of releasing the label of each query, data-dependent, shape ``(queries, orders)``."""
         if not self.votes_on_labels:
             return np.zeros((len(votes), len(orders)))
+        if self.soft:
+            return np.tile(self.label_rdp_data_independent(orders), (len(votes), 1))
         by = mechanisms.laplace_rdp if self.name == "lnmax" else mechanisms.gaussian_rdp
         return by(self.log_q(votes), float(self.scale or 0), orders)
 
@@ -98,6 +106,9 @@ class Mechanism:
         """Return RDP of releasing a label whatever the votes, shape ``(orders,)``."""
         if not self.votes_on_labels:
             return np.zeros(len(orders))
+        if self.name == "soft-laplace":
+            return mechanisms.soft_laplace_rdp(float(self.scale or 0), orders)
+        # GNMax is bounded as the release of all its noisy counts, so the sum of posteriors costs the same.
         of_laplace = self.name == "lnmax"
         by = mechanisms.lnmax_data_independent if of_laplace else mechanisms.gnmax_data_independent
         return by(float(self.scale or 0), orders)

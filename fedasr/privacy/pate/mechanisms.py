@@ -70,6 +70,21 @@ def lnmax_data_independent(scale: float, orders: Orders) -> Floats:
     return np.minimum(0.5 * pure**2 * np.asarray(orders), pure)
 
 
+def soft_laplace_rdp(scale: float, orders: Orders) -> Floats:
+    """Return RDP of a sum of posteriors with Laplace noise on each class, shape ``(orders,)``.
+
+    Exchanging a teacher moves the sum by at most 1 in each class and 2 in all. RDP of Laplace noise is convex in the
+    shift, so the worst neighbour moves two classes by 1 (Mironov, arXiv 1702.07476, for one):
+
+        RDP = 2·ln[α/(2α−1)·e^{(α−1)/b} + (α−1)/(2α−1)·e^{−α/b}] / (α − 1)
+    """
+    alpha = np.asarray(orders, float)
+    down = np.log(alpha) + (alpha - 1) / scale
+    up = np.log(alpha - 1) - alpha / scale
+    found: Floats = 2 * (np.logaddexp(down, up) - np.log(2 * alpha - 1)) / (alpha - 1)
+    return found
+
+
 def threshold_data_independent(threshold_scale: float, orders: Orders) -> Floats:
     """Return RDP α/(2σ₁²) of one check of the largest count, which changes by one; shape ``(orders,)``."""
     return np.asarray(orders) / (2 * threshold_scale**2)

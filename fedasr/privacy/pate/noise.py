@@ -15,6 +15,10 @@ import numpy.typing as npt
 from fedasr import seeds
 
 FRACTION_BITS = 32
+ONE = 1 << FRACTION_BITS
+"""A whole vote in fixed point."""
+LAPLACE = ("lnmax", "soft-laplace")
+"""The mechanisms with Laplace noise; the others have Gaussian."""
 LIMIT = 2.0**60
 """Largest magnitude of a share in fixed point; a thousand teachers' noise of any useful scale stays far below."""
 
@@ -26,12 +30,12 @@ def noise(mechanism: str, scale: float, size: int | tuple[int, ...], rng: np.ran
     """Return the noise of each count, in votes, shape ``size``.
 
     Args:
-        mechanism: ``lnmax``: Laplace; otherwise Gauss.
+        mechanism: of ``LAPLACE``, otherwise Gauss.
         scale: λ of Laplace, σ of Gauss.
         size: of the result.
         rng: of this release.
     """
-    return rng.laplace(0.0, scale, size) if mechanism == "lnmax" else rng.normal(0.0, scale, size)
+    return rng.laplace(0.0, scale, size) if mechanism in LAPLACE else rng.normal(0.0, scale, size)
 
 
 def share(
@@ -40,14 +44,14 @@ def share(
     """Return the part of the noise that falls to ``held`` of ``parts`` teachers, in votes, shape ``size``.
 
     Args:
-        mechanism: ``lnmax`` or ``gnmax``.
+        mechanism: of ``LAPLACE``, otherwise Gauss.
         scale: of the whole noise.
         size: of the result.
         rng: of whoever draws it.
         parts: how many shares make the whole.
         held: how many of them this is.
     """
-    if mechanism == "lnmax":
+    if mechanism in LAPLACE:
         shape = held / parts
         return rng.gamma(shape, scale, size) - rng.gamma(shape, scale, size)
     return rng.normal(0.0, scale * np.sqrt(held / parts), size)
@@ -55,13 +59,13 @@ def share(
 
 def to_fixed(values: Floats) -> Fixed:
     """Return numbers of votes as multiples of 2⁻³², rounded."""
-    scaled = np.rint(values * 2.0**FRACTION_BITS)
+    scaled = np.rint(values * float(ONE))
     return np.clip(scaled, -LIMIT, LIMIT).astype(np.int64)
 
 
 def from_fixed(values: Fixed) -> Floats:
     """Return multiples of 2⁻³² as numbers of votes."""
-    return np.asarray(values * 2.0**-FRACTION_BITS, np.float64)
+    return np.asarray(values / float(ONE), np.float64)
 
 
 def noise_generator(secret: bool, seed: int, purpose: str, number: int, client: int = 0) -> np.random.Generator:

@@ -237,6 +237,8 @@ def total_local_sensitivity(
     """
     counts = np.atleast_2d(np.asarray(votes, float))
     within("order", order, 1.0, np.inf, "a number above 1")
+    if mechanism.soft:
+        raise InputError(f"{mechanism.name} costs the same whatever the votes; its ε may be published as it is")
     if mechanism.name == "lnmax":
         raise InputError("the smooth sensitivity of lnmax is not known; use gnmax or confident-gnmax")
     if mechanism.has_threshold and mechanism.votes_on_labels and answered is None:

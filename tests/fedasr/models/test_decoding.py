@@ -135,6 +135,22 @@ def test_chunks_give_the_same_scores() -> None:
     torch.testing.assert_close(score(rows, phrases), singly)
 
 
+@settings(max_examples=60, deadline=None)
+@given(small, st.integers(0, 5), st.floats(0.0, 400.0))
+def test_scores_on_a_tree_are_those_of_lattices_one_by_one(
+    shape: tuple[int, int, int], shorter: int, sharp: float
+) -> None:
+    """Also where posteriors are so sharp that most phrases leave the range of a float."""
+    sequence = torch.from_numpy(np.stack([lattice(*shape), lattice(shape[0] + 1, *shape[1:])]))
+    rows = (sequence * (1 + sharp)).log_softmax(dim=2)
+    lengths = torch.tensor([rows.shape[1], max(1, rows.shape[1] - shorter)])
+    phrases = [[], [1], [1, 1], [1, 2], [2, 1, 2], [1, 2], [2, 2, 2, 2]]
+    phrases = [[min(token, rows.shape[2] - 1) for token in phrase] for phrase in phrases]
+    found = scores(rows, lengths, phrases)
+    for row, length in enumerate(lengths.tolist()):
+        torch.testing.assert_close(found[row], score(rows[row, :length], phrases), rtol=1e-9, atol=1e-9)
+
+
 def test_closed_vocabulary_takes_the_likeliest_and_of_equals_the_first() -> None:
     posteriors = one_hot([[1, 1, 0, 2, 0, 0], [3, 0, 2, 2, 1, 1]])
     phrases = [[2, 1], [1, 2], [3, 2], [3, 2]]

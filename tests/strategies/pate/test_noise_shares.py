@@ -11,7 +11,7 @@ from scipy.stats import kstest, laplace, norm
 from fedasr.privacy.pate.noise import from_fixed, share, to_fixed
 
 
-@pytest.mark.parametrize("mechanism", ["gnmax", "lnmax"])
+@pytest.mark.parametrize("mechanism", ["gnmax", "lnmax", "soft-gaussian", "soft-laplace"])
 @pytest.mark.parametrize("missing", [0, 3], ids=["all", "three-missing"])
 def test_shares_add_up_to_the_noise_of_a_server(mechanism: str, missing: int) -> None:
     parts, size = 7, 20_000
@@ -19,7 +19,7 @@ def test_shares_add_up_to_the_noise_of_a_server(mechanism: str, missing: int) ->
     total = sum(share(mechanism, 4.0, size, rng, parts) for _ in range(parts - missing))
     if missing:
         total = total + share(mechanism, 4.0, size, rng, parts, missing)
-    law = laplace(scale=4.0) if mechanism == "lnmax" else norm(scale=4.0)
+    law = laplace(scale=4.0) if mechanism in ("lnmax", "soft-laplace") else norm(scale=4.0)
     assert kstest(total, law.cdf).pvalue > 1e-3
 
 

@@ -11,9 +11,9 @@ import pytest
 from fedasr.config.schema import DataConfig
 from fedasr.models.decoding.prefixes import END
 from fedasr.models.tokenizer import Tokenizer
-from strategies.pate import questions
-from strategies.pate.questions import TokenVotes, UtteranceVotes, joined
 from strategies.pate.record import NO_LABEL, Record
+from strategies.pate.units import FrameVotes, TokenVotes, UtteranceVotes, base
+from strategies.pate.units.base import joined
 
 TOKENIZER = Tokenizer("abc")
 
@@ -42,7 +42,7 @@ def test_sequences_one_after_the_other() -> None:
 
 
 def test_utterances_are_asked_about_once_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(questions, "BLOCK", 2)
+    monkeypatch.setattr(base, "BLOCK", 2)
     unit = UtteranceVotes(speech(["a", "b", "a"], candidates=("a", "b")), TOKENIZER)
     record = Record(unit.classes, 1)
     first = unit.following(record)
@@ -60,7 +60,7 @@ def test_utterances_are_asked_about_once_in_blocks(monkeypatch: pytest.MonkeyPat
 
 
 def test_tokens_continue_what_is_released_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(questions, "BLOCK", 3)
+    monkeypatch.setattr(base, "BLOCK", 3)
     unit = TokenVotes(speech(["ab", "c", "b", "a"]), TOKENIZER)
     assert unit.classes == 4
     record = Record(unit.classes, 1)
@@ -97,3 +97,57 @@ def test_a_label_that_grows_too_long_is_given_up() -> None:
         answer(record, asked.utterances, [2])
     assert unit.following(record) is None
     assert unit.transcripts(record) == {}
+
+
+def framed(lengths: list[int]) -> Any:
+    """Return public speech of so many feature frames, two of which make an output frame."""
+    found = speech(["a"] * len(lengths))
+    found.speech.features = lambda row: np.zeros((lengths[row], 1))
+    found.run = SimpleNamespace(model=lambda: SimpleNamespace(output_frames=lambda frames: frames // 2))
+    return found
+
+
+def test_every_frame_is_a_query_and_the_label_is_what_they_collapse_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "BLOCK", 2)
+    unit = FrameVotes(framed([8, 4, 6]), TOKENIZER)
+    record = Record(unit.classes, 1)
+    asked = unit.following(record)
+    assert asked is not None
+    assert (asked.speech.tolist(), asked.utterances.tolist(), len(asked)) == ([0, 1], [0, 0, 0, 0, 1, 1], 6)
+    assert len(asked.tokens) == 0
+    answer(record, asked.utterances, [1, 1, 0, 1, 0, 0])
+    assert unit.transcripts(record) == {0: "aa"}  # the second has blanks alone
+    asked = unit.following(record)
+    assert asked is not None
+    assert asked.utterances.tolist() == [2, 2, 2]
+    answer(record, asked.utterances, [2, 2, 3])
+    assert unit.following(record) is None
+    assert unit.transcripts(record) == {0: "aa", 2: "bc"}
+    assert unit.right(record) == [None] * 9
+
+
+def test_an_utterance_with_a_frame_without_consensus_is_given_up() -> None:
+    unit = FrameVotes(framed([8, 4]), TOKENIZER)
+    record = Record(unit.classes, 1)
+    asked = unit.following(record)
+    assert asked is not None
+    told = []
+    for utterance, label in zip(asked.utterances.tolist(), [1, NO_LABEL, 2, 2, 3, 3], strict=True):
+        if unit.goes_on(record, utterance):
+            record.add(utterance, label, np.zeros(4))
+            told.append(label)
+    assert told == [1, NO_LABEL, 3, 3]
+    assert unit.transcripts(record) == {1: "c"}
+    assert unit.following(record) is None
+
+
+def test_the_likeliest_answers_and_their_shares() -> None:
+    unit = UtteranceVotes(speech(["a"] * 2, candidates=("a", "b", "c")), TOKENIZER)
+    record = Record(unit.classes, 1)
+    record.add(0, 1, np.array([1.0, 3.0, -2.0]))
+    record.add(1, 2, np.array([-1.0, -3.0, -0.5]))
+    found = unit.likeliest(record, 3)
+    assert found[0][0] == ["b", "a"]
+    assert found[0][1] == pytest.approx([0.75, 0.25])
+    assert (found[1][0], found[1][1].tolist()) == (["c"], [1.0])
+    assert unit.likeliest(record, 1)[0][0] == ["b"]

@@ -1,0 +1,85 @@
+"""The Markdown table of PATE runs beside runs with DP-SGD or without privacy, and their figure.
+
+    fedasr sweep simulations/sweeps/pate_home.yaml --out runs/pate_home_sweep
+    fedasr sweep simulations/sweeps/pate_home_users.yaml --out runs/pate_home_users
+    python -m benchmarks.pate_tables runs/pate_home_sweep runs/pate_home_users --figure pate_home.png
+
+Each row is a label of a sweep: means over its seeds, and the spread of the word error rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fedasr.results.load import Run, load_run
+from fedasr.results.tradeoff import tradeoff, write_tradeoff
+
+HEAD = (
+    "run",
+    "ε",
+    "ε whatever the votes",
+    "δ",
+    "unit",
+    "population",
+    "labels",
+    "right",
+    "WER",
+    "lowest – highest",
+    "seeds",
+)
+
+
+def row(label: str, runs: Sequence[Run]) -> list[str]:
+    """Return the cells of runs that differ in their seeds."""
+    first, privacy = runs[0].summary, runs[0].privacy or {}
+
+    def mean(name: str, digits: int) -> str:
+        values = [run.summary.get(name) for run in runs]
+        known = [value for value in values if value is not None]
+        return f"{np.mean(known):.{digits}f}" if known else "—"
+
+    wers = [float(run.summary["wer"]) for run in runs]
+    independent = mean("epsilon_data_independent", 2) if "labels" in first else "the same"
+    return [
+        label,
+        mean("epsilon", 2) if privacy else "∞",
+        independent if privacy else "∞",
+        f"{first['delta']:g}" if privacy else "—",
+        str(privacy.get("unit", "—")),
+        str(privacy.get("population", "—")),
+        mean("labels", 0),
+        mean("label_accuracy", 3),
+        f"{np.mean(wers):.3f}",
+        f"{min(wers):.3f} – {max(wers):.3f}",
+        str(len(runs)),
+    ]
+
+
+def markdown(folders: Sequence[Path], figure: Path | None = None) -> str:
+    """Return the table of the runs in the folders of sweeps, and draw the figure where one is asked for."""
+    groups: dict[str, list[Run]] = defaultdict(list)
+    paths = [path for folder in folders for path in sorted(folder.glob("*-seed*"))]
+    for path in paths:
+        groups[path.name.rpartition("-seed")[0]].append(load_run(path))
+    if figure is not None:
+        write_tradeoff(tradeoff(paths), figure)
+    lines = [list(HEAD), ["---"] * len(HEAD), *(row(label, runs) for label, runs in groups.items())]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweeps", nargs="+", type=Path)
+    parser.add_argument("--figure", type=Path)
+    given = parser.parse_args()
+    print(markdown(given.sweeps, given.figure))
+
+
+if __name__ == "__main__":
+    main()

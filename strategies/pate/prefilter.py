@@ -1,0 +1,73 @@
+"""Which public utterances are worth asking about, by how sure the public start is of them: it costs no privacy.
+
+The start and the public speech are public, so nothing is paid for the choice. Where the start is sure already, a label
+teaches little; where it hears nothing at all, teachers that began with it seldom agree.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedasr.data.batches import Batch
+from fedasr.errors import InputError
+from fedasr.experiment import Experiment
+from fedasr.models.base import SpeechModel
+from fedasr.models.weights import Arrays, load_arrays
+from strategies.pate.public import PublicSpeech
+from strategies.pate.units.base import Unit
+from strategies.pate.units.utterances import UtteranceVotes
+
+Floats = npt.NDArray[np.float64]
+
+
+def narrow(public: PublicSpeech, run: Experiment, unit: Unit, start: Arrays) -> None:
+    """Leave of the public speech what ``pate.min_confidence`` and ``pate.max_confidence`` let pass.
+
+    Raises:
+        InputError: nothing passes, or an utterance cannot be decoded.
+    """
+    pate = run.config.pate
+    if not public.filtered:
+        return
+    low = 0.0 if pate.min_confidence is None else pate.min_confidence
+    high = 1.0 if pate.max_confidence is None else pate.max_confidence
+    model = run.model()
+    load_arrays(model, start)
+    wanted = len(public) if pate.queries is None else pate.queries
+    kept: list[int] = []
+    surest, least = 0.0, 1.0
+    for first in range(0, len(public), run.config.evaluate.batch_size):
+        if len(kept) >= wanted:
+            break
+        places = np.arange(first, min(first + run.config.evaluate.batch_size, len(public)))
+        found = confidences(model, public.speech.batch(places), unit)
+        surest, least = max(surest, float(found.max())), min(least, float(found.min()))
+        kept += places[(found >= low) & (found <= high)].tolist()
+    if not kept:
+        raise InputError(
+            f"no public utterance passes 'pate.min_confidence' and 'pate.max_confidence' ({low:g} to {high:g}); the"
+            f" public start is between {least:.3f} and {surest:.3f} sure"
+        )
+    public.keep(np.array(kept[:wanted], np.int64))
+
+
+def confidences(model: SpeechModel, batch: Batch, unit: Unit) -> Floats:
+    """Return how sure a model is of each utterance, between 0 and 1, shape ``(batch,)``.
+
+    Of unit ``utterance`` the posterior of the likeliest candidate; of the others the probability of what it hears, as
+    a geometric mean over the tokens and the end.
+    """
+    with model.as_it_decodes():
+        encoded = model.encode(batch)
+        if isinstance(unit, UtteranceVotes):
+            scores = model.phrase_scores(encoded, unit.sequences).double()
+            best = scores.softmax(dim=1).max(dim=1).values
+            return np.nan_to_num(np.asarray(best.numpy(), np.float64))
+        heard = model.greedy(encoded)
+        found = [
+            float(model.sequence_log_probability(encoded.utterance(row), [tokens])[0, 0]) / (len(tokens) + 1)
+            for row, tokens in enumerate(heard)
+        ]
+        return np.asarray(torch.tensor(found, dtype=torch.float64).exp().numpy(), np.float64)

@@ -1,0 +1,130 @@
+"""Votes of an earlier run in the place of teachers: to compare mechanisms, noise, budgets and students, or to see what
+more teachers that vote alike would give.
+
+Every run that releases labels of the same votes spends anew: what is published of several runs adds up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedasr import seeds
+from fedasr.config import Config
+from fedasr.config.loading import get, load
+from fedasr.config.schema import walk
+from fedasr.errors import InputError
+from fedasr.paths import is_file
+from fedasr.privacy.pate.mechanisms import Floats
+from fedasr.privacy.pate.votes import read_votes
+from fedasr.runtime.launch import read_summary
+from strategies.pate.public import PublicSpeech
+from strategies.pate.teachers import Ballot
+from strategies.pate.units import Questions
+
+ALIKE = ("seed", "data.", "pate.public.", "pate.candidates", "pate.unit", "pate.min_confidence", "pate.max_confidence")
+"""Keys that decide what the votes were about. Model and student may be others than those of the teachers."""
+EXCEPT = ("data.cache.",)
+
+
+class RecordedVotes:
+    """Votes on the same public speech, as the run found them or as so many teachers would cast them.
+
+    Args:
+        config: of this run; ``pate.votes_from`` is the earlier one's folder.
+
+    Raises:
+        InputError: there are no exact votes, or they are about other speech.
+    """
+
+    devices = 0
+    """that take part: none"""
+    lesson_bytes = 0
+
+    def __init__(self, config: Config) -> None:
+        folder = Path(str(config.pate.votes_from).replace("{seed}", str(config.seed)))
+        self.folder = folder
+        self.config = config
+        check_alike(config, folder)
+        self.votes = read_votes(folder / "votes.npy")
+        wanted = config.pate.queries
+        if wanted is None or wanted > len(self.votes):
+            raise InputError(
+                f"has votes on {len(self.votes)} utterances, but 'pate.queries' is {wanted or 'absent'}; set it to as"
+                " many or fewer",
+                where=str(folder / "votes.npy"),
+            )
+        self.recorded = int(read_summary(folder).get("clients") or 0)
+        most = int(self.votes.sum(axis=1).max())
+        if self.recorded < most:
+            raise InputError(f"says {self.recorded} clients, but a query has {most} votes", where=str(folder))
+
+    def __len__(self) -> int:
+        """Return how many teachers there are, or would be."""
+        return self.config.pate.simulated_teachers or self.recorded
+
+    def train(self) -> Iterator[list[dict[str, Any]]]:
+        """Yield nothing: nobody learns."""
+        yield from ()
+
+    def ask(self, questions: Questions, classes: int, number: int, public: PublicSpeech, clients: list[int]) -> Ballot:
+        """Return the votes on utterances.
+
+        Args:
+            questions: of one message.
+            classes: how many answers there are.
+            number: of the first question; not read, as are the speech and the clients.
+            public: has the speech.
+            clients: nobody.
+        """
+        return Ballot(np.stack([self.counts(utterance) for utterance in questions.speech.tolist()]))
+
+    def check_classes(self, classes: int) -> None:
+        """Raise where the votes were on another number of candidates.
+
+        Raises:
+            InputError: they were.
+        """
+        if self.votes.shape[1] != classes:
+            raise InputError(
+                f"has votes on {self.votes.shape[1]} answers, but there are {classes} candidates",
+                where=str(self.folder / "votes.npy"),
+            )
+
+    def counts(self, utterance: int) -> Floats:
+        """Return the votes on an utterance, shape ``(classes,)``: as recorded, or drawn with the recorded shares."""
+        cast: Floats = self.votes[utterance]
+        teachers = self.config.pate.simulated_teachers
+        if teachers is None:
+            return cast
+        rng = seeds.generator(self.config.seed, "pate-simulated-votes", utterance)
+        shares = np.append(cast, max(self.recorded - cast.sum(), 0.0)) / max(self.recorded, 1)
+        return np.asarray(rng.multinomial(teachers, shares / shares.sum())[:-1], np.float64)
+
+    def check_failures(self, what: str, failed: int, asked: int, failures: list[str]) -> None:
+        """Nobody can fail."""
+
+
+def check_alike(config: Config, folder: Path) -> None:
+    """Raise where the votes of a folder are about something else.
+
+    Raises:
+        InputError: naming the first key that differs, or the file that is missing.
+    """
+    for name in ("config.yaml", "votes.npy"):
+        if not is_file(folder / name):
+            raise InputError(
+                f"'pate.votes_from' is '{folder}', which has no {name}; expected the folder of a PATE run with unit"
+                " 'utterance' whose server saw the votes"
+            )
+    earlier = load(folder / "config.yaml")
+    for name, _ in walk():
+        if name.startswith(ALIKE) and not name.startswith(EXCEPT) and get(earlier, name) != get(config, name):
+            raise InputError(
+                f"'{name}' is {get(config, name)!r}, but the votes of 'pate.votes_from' were cast with"
+                f" {get(earlier, name)!r}; set it alike",
+                where=str(folder / "config.yaml"),
+            )

@@ -1,0 +1,52 @@
+"""The likeliest candidate, found without scoring those that cannot win."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedasr.models.decoding.best_candidates import among_best
+from tests.fedasr.models.families import FAMILIES, batch_of, build
+
+CANDIDATES = [[1, 2], [1, 2, 3], [3], [1, 1], [4, 5, 6, 1], [], [3, 3, 3, 3, 3], [1, 2], [2, 5], [6, 6]]
+
+
+@pytest.mark.parametrize("sharp", [1.0, 8.0])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_is_the_largest_of_all_scores(family: str, sharp: float) -> None:
+    model = build(family)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(sharp if parameter.dim() > 1 else 1.0)
+    batch = batch_of([40, 12, 33, 9, 21, 28], [[1]] * 6)
+    with model.as_it_decodes():
+        encoded = model.encode(batch)
+        scores = model.phrase_scores(encoded, CANDIDATES)
+        found = model.likeliest_phrases(encoded, CANDIDATES)
+    for row, index in enumerate(found):
+        assert float(scores[row, index]) == pytest.approx(float(scores[row].max()), abs=1e-4)
+        same = [place for place, phrase in enumerate(CANDIDATES) if phrase == CANDIDATES[index]]
+        assert index == same[0]
+
+
+def test_speech_that_no_phrase_fits_has_none() -> None:
+    model = build("ctc")
+    long = [[1, 2] * 40]
+    with model.as_it_decodes():
+        assert model.likeliest_phrases(model.encode(batch_of([9, 400], [[1]] * 2)), long) == [-1, 0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=1, max_size=30), st.integers(1, 4))
+def test_the_best_of_each_row(pairs: list[tuple[int, int]], count: int) -> None:
+    pairs = sorted(pairs, key=lambda pair: pair[0])
+    rows = torch.tensor([row for row, _ in pairs])
+    scores = torch.tensor([float(score) for _, score in pairs])
+    kept = among_best(scores, rows, count)
+    for row in set(rows.tolist()):
+        mine = rows == row
+        assert int(kept[mine].sum()) == min(count, int(mine.sum()))
+        if bool((mine & ~kept).any()):
+            assert float(scores[mine & kept].min()) >= float(scores[mine & ~kept].max())
