@@ -14,11 +14,13 @@ from fedasr.evaluation.evaluator import Evaluation
 from fedasr.experiment import Experiment, as_json
 from fedasr.models.weights import Layout, save_weights, sha256
 from fedasr.runtime import checkpoint, client_states
+from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.flower_compat import content_bytes
 from fedasr.runtime.run_folder import RunFolder, write_json
 from fedasr.runtime.session import current
 from fedasr.training.schedules import learning_rate
 from strategies.aggregation.server_optimizers import make_optimizer
+from strategies.boxes import Boxes
 from strategies.evaluations import Evaluations
 from strategies.nodes import node_ids
 from strategies.population import Population
@@ -51,10 +53,13 @@ class Federation:
         self.weights = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
         self.optimizer = make_optimizer(self.config.strategy, self.layout)
         self.evaluations = Evaluations(experiment, self.layout, folder)
-        self.rounds = Rounds(grid, self.config, as_json(self.config), experiment.partition, self.layout)
+        self.rounds = Rounds(
+            grid, self.config, as_json(self.config), experiment.partition, self.layout, folder.checkpoint
+        )
         message_bytes = content_bytes(self.rounds.content(0, self.weights))
         self.population = Population(experiment, message_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, len(self.population))
+        self.boxes = Boxes(grid, as_json(self.config)) if isinstance(grid, BoxGrid) else None
         self.asked_bytes = 0
         self.privacy = make_mechanism(self.config, self.layout, len(self.population))
         self.round = 0
@@ -98,6 +103,8 @@ class Federation:
         started = time.perf_counter()
         config = self.config
         self.asked_bytes = 0
+        if self.boxes is not None:
+            self.boxes.look(round, self.population.roster)
         waited = self.population.begin(round)
         roster, privacy = self.population.roster, self.privacy
         selectable = len(roster.selectable)
@@ -118,7 +125,7 @@ class Federation:
         row["bytes_down"] += self.asked_bytes
         if config.evaluate.client_side and round % config.evaluate.client_side == 0:
             clients = [int(client) for client in cohort.selection.clients]
-            row["client_wer"], extra = self.rounds.evaluate(round, self.weights, clients)
+            row["client_wer"], extra = self.rounds.evaluate(round, self.weights, clients, roster)
             row["bytes_down"] += extra
         if self.evaluations.due(round):
             found = self.evaluate(round)
@@ -134,7 +141,7 @@ class Federation:
         self.round = round
         self.save()
         session = current()
-        for failure in result.failures[:3]:
+        for failure in [*result.failures, *self.rounds.take_notes()][:3]:
             session.watcher.note(f"round {round}: {failure}")
         session.watcher.round(row)
         if time.perf_counter() - self.tables_written > TABLES_EVERY_SECONDS:
@@ -150,6 +157,8 @@ class Federation:
 
     def observe(self, round: int, result: RoundResult) -> None:
         """Note who took part, for the selector."""
+        if self.boxes is not None:
+            self.boxes.heard(result.rows)
         good = [row for row in result.rows if row["status"] == "ok"]
         ids = np.array([row["id"] for row in good], np.int64)
 

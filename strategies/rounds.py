@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,16 +14,22 @@ from flwr.serverapp import Grid
 from fedasr.config import Config
 from fedasr.data.partition import Partition
 from fedasr.data.roster import Roster
-from fedasr.errors import InputError, RunFailed
+from fedasr.errors import InputError, RunFailed, one_line
 from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.executors import BAD_INPUT, Reduction
 from fedasr.runtime.flower_compat import array_record, content_bytes, values_of
-from strategies.aggregation.exact_mean import ExactMean, Size
-from strategies.aggregation.folding import UpdateFold
+from strategies.aggregation.base import Aggregate, Size
+from strategies.aggregation.factory import make_aggregate
+from strategies.aggregation.folding import Expectations, UpdateFold
+from strategies.aggregation.replies import ReplyRefused, Store, error_counts, loss_of, stores
+from strategies.aggregation.update_file import UpdateFile
 from strategies.aggregation.weighting import Weighting, weighting_of
 from strategies.population import Cohort
 from strategies.selection.base import Floats, Ids
+
+LONGEST_REASON = 500
+"""Characters of a device's reason that are kept."""
 
 
 class TooManyFailures(RunFailed):
@@ -33,7 +40,7 @@ class TooManyFailures(RunFailed):
 class RoundResult:
     """What a round brought."""
 
-    mean: ExactMean
+    mean: Aggregate
     rows: list[dict[str, Any]] = field(default_factory=list)
     """a row a selected client, for ``clients.parquet``"""
     failures: list[str] = field(default_factory=list)
@@ -63,6 +70,7 @@ class Rounds:
         config_json: the same, as the clients get it.
         partition: who the clients are.
         layout: of the model.
+        scratch: a folder for the updates of a round, where the aggregate needs them one by one.
     """
 
     nodes: Mapping[int, int] | None = None
@@ -75,12 +83,21 @@ class Rounds:
         config_json: str,
         partition: Partition,
         layout: Layout,
+        scratch: Path,
     ) -> None:
         self.grid = grid
         self.config = config
         self.config_json = config_json
         self.partition = partition
         self.layout = layout
+        self.updates = UpdateFile(scratch)
+        self.notes: list[str] = []
+        """what was wrong with replies that have no row of their own"""
+
+    def take_notes(self) -> list[str]:
+        """Return the notes since they were last taken."""
+        notes, self.notes = self.notes, []
+        return notes
 
     def content(self, round: int, weights: Vector) -> RecordDict:
         """Return what every client of a round is sent: one object, so that a grid can send it once."""
@@ -117,16 +134,18 @@ class Rounds:
         else:
             expected = float(min(self.config.selection.clients_per_round, len(roster.selectable)))
             weighting = Weighting("uniform", {}, expected, expected)
-        result = RoundResult(ExactMean(self.layout, weights, weighting.expected, weighting.denominator, clip))
+        strategy = self.config.strategy
+        result = RoundResult(make_aggregate(strategy, self.layout, weights, weighting, clip, self.updates))
         clients = self.start_order(selection.clients if closing is None else closing.accepted, roster)
         content = self.content(round, weights)
         result.bytes_down = content_bytes(content) * len(selection.clients)
         messages = self.messages("train", round, content, clients)
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients, strict=True)}
         replied: dict[int, dict[str, Any]] = {}
-        fold = UpdateFold(result.mean.rule, weighting, None if self.nodes is None else by_node)
+        expectations = self.expectations(roster, clients)
+        fold = UpdateFold(result.mean.rule, weighting, None if self.nodes is None else by_node, expectations)
         costs = roster.seconds[clients].tolist()
-        for reply in self.added_up(messages, Reduction(fold, result.mean.sum), costs):
+        for reply in self.taken_in(messages, result.mean, fold, costs):
             client = by_node[reply.metadata.src_node_id]
             replied[client] = self.accept(reply, client, result)
         duration = cohort.duration()
@@ -159,15 +178,43 @@ class Rounds:
             )
         return result
 
-    def added_up(self, messages: list[Message], reduction: Reduction, costs: list[float]) -> Iterable[Message]:
-        """Send messages and add the replies up: where they are made, if the grid can, else here as they stream in."""
+    def expectations(self, roster: Roster, clients: list[int]) -> Expectations:
+        """Return what the server knows of the clients' replies."""
+        privacy = self.config.privacy
+        accounts = privacy.unit == "example"
+        losses = not accounts and (privacy.unit, privacy.noise_at) != ("user", "device")
+        accountant = (privacy.accountant or "rdp") if accounts else None
+        return Expectations(self.stores(roster, clients), losses, accountant)
+
+    def stores(self, roster: Roster, clients: list[int]) -> dict[int, Store]:
+        """Return what each client stores at most, as far as the server knows."""
+        return stores(roster, clients, recording=self.config.runtime.name == "deployment")
+
+    def taken_in(
+        self, messages: list[Message], aggregate: Aggregate, fold: UpdateFold, costs: list[float]
+    ) -> Iterator[Message]:
+        """Send messages and yield what is left of the replies when their updates are in the aggregate.
+
+        They are added up where they are made, if the aggregate and the grid allow it, else here as they stream in.
+        """
         reduce = getattr(self.grid, "reduce", None)
-        if reduce is not None:
-            yield from reduce(messages, reduction, costs)
+        if aggregate.sums_alone and reduce is not None:
+            yield from reduce(messages, Reduction(fold, aggregate.sum), costs)
             return
         content = messages[0].content if messages else RecordDict()
+        for reply in self.replies(messages):
+            yield reply if reply.has_error() else fold.absorb(aggregate.sum, content, reply)
+
+    def replies(self, messages: list[Message]) -> Iterator[Message]:
+        """Send messages and yield one reply a node; nobody may answer twice, or unasked."""
+        waiting = {message.metadata.dst_node_id for message in messages}
         for reply in self.grid.send_and_receive(messages):
-            yield reply if reply.has_error() else reduction.fold.absorb(reduction.total, content, reply)
+            node = reply.metadata.src_node_id
+            if node in waiting:
+                waiting.remove(node)
+                yield reply
+            else:
+                self.notes.append(f"a reply of node {node} was dropped: it was not asked, or has answered before")
 
     def accept(self, reply: Message, client: int, result: RoundResult) -> dict[str, Any]:
         """Aggregate one reply and return its row."""
@@ -175,21 +222,22 @@ class Rounds:
             reason = str(reply.error.reason or f"error {reply.error.code}")
             if reply.error.code == BAD_INPUT:
                 raise InputError(reason, where="")
-            first = reason.strip().splitlines()[0]
+            first = first_line(reason)
             result.failures.append(f"{first} ({self.partition.names[client]})")
             return failed_row(first)
-        metrics, folded = values_of(reply, "metrics"), values_of(reply, "folded")
+        folded = values_of(reply, "folded")
         result.bytes_up += folded["bytes"]
         if "privacy" in reply.content:
             result.statements[client] = values_of(reply, "privacy")
         if "absent" in folded:
             return {**failed_row("its privacy budget is spent", "spent"), "bytes_up": folded["bytes"]}
         if "refused" in folded:
-            reason = f"client {client}: {folded['refused']}"
+            reason = one_line(f"client {client}: {folded['refused']}")
             result.failures.append(f"{reason} ({self.partition.names[client]})")
             return {**failed_row(reason), "bytes_up": folded["bytes"]}
         result.mean.count(folded["weight"], Size(folded["norm"], folded["largest"]))
         result.norm = max(result.norm, folded["norm"])
+        metrics = values_of(reply, "metrics")
         examples, seconds = int(metrics["num-examples"]), metrics["audio-milliseconds"] / 1000
         result.examples += examples
         result.audio_seconds += seconds
@@ -207,16 +255,28 @@ class Rounds:
             "epsilon": result.statements.get(client, {}).get("epsilon"),
         }
 
-    def evaluate(self, round: int, weights: Vector, clients: list[int]) -> tuple[float, int]:
+    def evaluate(self, round: int, weights: Vector, clients: list[int], roster: Roster) -> tuple[float, int]:
         """Let clients evaluate the weights on their own speech; return the WER over all of it and the bytes sent."""
         content = self.content(round, weights)
+        messages = self.messages("evaluate", round, content, clients)
+        by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients, strict=True)}
+        known = self.stores(roster, clients)
         words = errors = 0
-        for reply in self.grid.send_and_receive(self.messages("evaluate", round, content, clients)):
+        for reply in self.replies(messages):
             if not reply.has_error():
-                counts = values_of(reply, "metrics")
-                words += counts["words"]
-                errors += counts["word-errors"]
+                client = by_node[reply.metadata.src_node_id]
+                try:
+                    found = error_counts(reply, known[client])
+                except ReplyRefused as error:
+                    self.refuse("evaluate", client, error)
+                else:
+                    words += found[0]
+                    errors += found[1]
         return (errors / words if words else float("nan")), content_bytes(content) * len(clients)
+
+    def refuse(self, kind: str, client: int, why: ReplyRefused) -> None:
+        """Note that a reply is left out."""
+        self.notes.append(one_line(f"client {client}: '{kind}': {why} ({self.partition.names[client]})"))
 
     def losses(self, round: int, weights: Vector, clients: Ids, batch: bool) -> tuple[Floats, int]:
         """Ask clients for the loss of the weights on what they store; return the losses and the bytes sent.
@@ -228,7 +288,7 @@ class Rounds:
             batch: on one batch instead of on everything.
 
         Returns:
-            The mean loss over utterances in nats a token, NaN where a client did not answer, shape ``(n,)``.
+            The mean loss over utterances in nats a token, NaN where a client did not answer with one, shape ``(n,)``.
         """
         content = self.content(round, weights)
         cast("ConfigRecord", content["config"])["batch"] = batch
@@ -236,12 +296,22 @@ class Rounds:
         messages = self.messages("query.loss", round, content, ids)
         place = {message.metadata.dst_node_id: index for index, message in enumerate(messages)}
         losses = np.full(len(ids), np.nan)
-        for reply in self.grid.send_and_receive(messages):
+        for reply in self.replies(messages):
             if not reply.has_error():
-                losses[place[reply.metadata.src_node_id]] = values_of(reply, "metrics")["loss"]
+                index = place[reply.metadata.src_node_id]
+                try:
+                    losses[index] = loss_of(reply)
+                except ReplyRefused as error:
+                    self.refuse("query.loss", ids[index], error)
             elif reply.error.code == BAD_INPUT:
                 raise InputError(str(reply.error.reason), where="")
         return losses, content_bytes(content) * len(ids)
+
+
+def first_line(reason: str) -> str:
+    """Return the first line of a reason, as a table may hold it."""
+    lines = reason.strip().splitlines() or ["no reason given"]
+    return one_line(lines[0][:LONGEST_REASON])
 
 
 def failed_row(reason: str | None, status: str = "failed") -> dict[str, Any]:

@@ -20,7 +20,7 @@ from fedasr.paths import exists, is_file, is_folder
 BOOLEAN = "true or false"
 MAPPING = "a mapping of names to values"
 LARGEST = 2**63 - 1
-PATE_PATHS = ("pate.public.manifest", "pate.public.root", "pate.store")
+PATE_PATHS = ("pate.public.manifest", "pate.public.root", "pate.store", "pate.votes_from")
 
 
 def load(source: str | Path | Mapping[str, Any] | DictConfig | Config, overrides: Sequence[str] = ()) -> Config:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 
-from fedasr.config.schema import Config, DevicesConfig, PateConfig, PrivacyConfig, StreamConfig, SyntheticConfig
+from fedasr.config.schema import (
+    Config,
+    DevicesConfig,
+    PartitionConfig,
+    PateConfig,
+    PrivacyConfig,
+    StrategyConfig,
+    StreamConfig,
+    SyntheticConfig,
+)
 from fedasr.errors import InputError
 
 LONGEST_NAME = 100
@@ -64,11 +73,77 @@ def check_combinations(config: Config, where: str) -> None:
         refuse("'strategy.name' is 'fedprox' but 'client.proximal' is 0; set mu, for example client.proximal=0.01")
     if config.data.features.hop_ms > config.data.features.window_ms:
         refuse("'data.features.hop_ms' must not be larger than 'data.features.window_ms'")
+    check_runtime(config, where)
     check_stream(config, where)
     check_devices(config, where)
     check_selection(config, where)
+    check_aggregation(config, where)
     check_pate(config, where)
     check_privacy(config, where)
+    check_deployment(config, where)
+
+
+def check_deployment(config: Config, where: str) -> None:
+    """Raise on what cannot be with boxes that hold their own speech, or that nothing would read there.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+    if config.runtime.name != "deployment":
+        return
+
+    def refuse(message: str) -> None:
+        raise InputError(f"'runtime.name' is 'deployment' but {message}", where=where)
+
+    if config.data.partition != PartitionConfig():
+        refuse("'data.partition' is set; every box is a client: leave it out")
+    if config.stream.arrival != "static":
+        refuse(f"'stream.arrival' is '{config.stream.arrival}'; speech comes as boxes record it: leave 'stream' out")
+    if config.devices.clock:
+        refuse("'devices.clock' is true; real boxes take the time they take: leave 'devices' out")
+    if config.evaluate.held_out:
+        refuse(
+            f"'evaluate.held_out' is {config.evaluate.held_out}; the server has no speech of the boxes: leave it out"
+        )
+    if config.model.alphabet == "auto" and config.init_from is None:
+        refuse("'model.alphabet' is 'auto'; the server sees no transcripts: choose latin or arabic, or list characters")
+    if config.evaluate.decoder == "vocabulary" and not config.evaluate.vocabulary:
+        refuse("'evaluate.vocabulary' is empty; the server sees no transcripts: list the phrases")
+
+
+def check_runtime(config: Config, where: str) -> None:
+    """Raise on keys of Ray where nothing reads them, and on workers that would see no GPU.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+
+    def refuse(message: str) -> None:
+        raise InputError(message, where=where)
+
+    runtime = config.runtime
+    if runtime.name != "ray":
+        for name, value in (("ray_address", runtime.ray_address), ("gpus_per_client", runtime.gpus_per_client)):
+            if value:
+                refuse(f"'runtime.{name}' is set but 'runtime.name' is '{runtime.name}'; set it to ray")
+        return
+    address = runtime.ray_address
+    host, _, port = (address or "auto").rpartition(":")
+    if address not in (None, "auto") and not (host and "/" not in host and port.isdecimal() and int(port) < 65536):
+        refuse(
+            f"'runtime.ray_address' is '{address}'; expected host:port of the cluster's head, or auto, on a machine"
+            " that is a node of the cluster"
+        )
+    share = runtime.gpus_per_client
+    if share and runtime.device == "cpu":
+        refuse("'runtime.gpus_per_client' is set but 'runtime.device' is 'cpu'; set runtime.device=cuda")
+    if not share and runtime.device != "cpu":
+        refuse(
+            f"'runtime.name' is 'ray' and 'runtime.device' is '{runtime.device}' but 'runtime.gpus_per_client' is not"
+            " set, and Ray shows workers no GPU; set it, for example to 0.25"
+        )
+    if share > 1 and share != int(share):
+        refuse(f"'runtime.gpus_per_client' is {share:g}; expected a part of one GPU, or a whole number of GPUs")
 
 
 def check_pate(config: Config, where: str) -> None:
@@ -114,10 +189,26 @@ def check_pate(config: Config, where: str) -> None:
             )
     if pate.budget == "data-dependent" and privacy.epsilon is None:
         refuse("'pate.budget' is 'data-dependent' but 'privacy.epsilon' is not set; give a budget")
-    if pate.unit == "token" and pate.candidates:
-        refuse("'pate.candidates' is set but 'pate.unit' is 'token', which reads none; leave it out")
+    if pate.unit != "utterance" and pate.candidates:
+        refuse(f"'pate.candidates' is set but 'pate.unit' is '{pate.unit}', which reads none; leave it out")
     if pate.unit == "utterance" and len(pate.candidates) == 1:
         refuse("'pate.candidates' has one entry; a vote needs at least two")
+    if pate.unit == "frame" and config.model.name not in ("ctc", "ctc-conformer"):
+        refuse(
+            f"'pate.unit' is 'frame' but 'model.name' is '{config.model.name}', which has no posteriors of frames;"
+            " choose token or utterance, or model.name=ctc"
+        )
+    check_soft_votes(config, where)
+    check_recorded_votes(config, where)
+    if pate.release_order is not None and (
+        pate.mechanism not in ("gnmax", "confident-gnmax") or pate.noise_at != "server"
+    ):
+        refuse(
+            "'pate.release_order' is set but there is no data-dependent ε with smooth sensitivity to release: it takes"
+            " pate.mechanism=gnmax or confident-gnmax, and pate.noise_at=server"
+        )
+    if (pate.min_confidence or 0.0) > (1.0 if pate.max_confidence is None else pate.max_confidence):
+        refuse("'pate.min_confidence' must not be larger than 'pate.max_confidence'")
     check_public_speech(config, where)
     for section, training in (("client", config.client), ("pate.student", pate.student)):
         if training.steps is not None:
@@ -133,6 +224,68 @@ def check_pate(config: Config, where: str) -> None:
             f"'strategy.name' is 'pate' but 'evaluate.client_side' is {config.evaluate.client_side}, for which devices"
             " would have to tell their error rates; set evaluate.client_side=0"
         )
+
+
+def check_soft_votes(config: Config, where: str) -> None:
+    """Raise on keys of the soft mechanisms that are wrong, or that another mechanism would not read.
+
+    Raises:
+        InputError: naming the key.
+    """
+    pate = config.pate
+    if pate.mechanism.startswith("soft-"):
+        if pate.budget == "data-dependent":
+            raise InputError(
+                f"'pate.mechanism' is '{pate.mechanism}', which costs the same whatever the votes, but 'pate.budget' is"
+                " 'data-dependent'; leave it out",
+                where=where,
+            )
+        for name, weight in pate.weights.items():
+            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
+                raise InputError(f"'pate.weights.{name}' is {weight!r}; expected a number between 0 and 1", where=where)
+        if pate.student.answers > 1 and pate.unit != "utterance":
+            raise InputError(
+                f"'pate.student.answers' is {pate.student.answers} but 'pate.unit' is '{pate.unit}', whose answers are"
+                " parts of one transcript; set it to 1, or pate.unit=utterance",
+                where=where,
+            )
+        return
+    for name, set_to in (("weights", bool(pate.weights)), ("student.answers", pate.student.answers > 1)):
+        if set_to:
+            raise InputError(
+                f"'pate.{name}' is set but 'pate.mechanism' is '{pate.mechanism}', which reads none; leave it out, or"
+                " choose soft-gaussian or soft-laplace",
+                where=where,
+            )
+
+
+def check_recorded_votes(config: Config, where: str) -> None:
+    """Raise on votes of an earlier run that cannot take the place of teachers.
+
+    Raises:
+        InputError: naming the keys.
+    """
+    pate = config.pate
+    if pate.votes_from is None:
+        if pate.simulated_teachers is not None:
+            raise InputError(
+                "'pate.simulated_teachers' is set but 'pate.votes_from' is not; give the run whose votes they would"
+                " cast",
+                where=where,
+            )
+        return
+    for name, value, wanted in (("unit", pate.unit, "utterance"), ("noise_at", pate.noise_at, "server")):
+        if value != wanted:
+            raise InputError(
+                f"'pate.votes_from' is set but 'pate.{name}' is '{value}'; recorded votes need {wanted}", where=where
+            )
+    if pate.mechanism.startswith("soft-"):
+        raise InputError(
+            f"'pate.votes_from' is set but 'pate.mechanism' is '{pate.mechanism}', which needs posteriors, not votes",
+            where=where,
+        )
+    if pate.store is not None:
+        raise InputError("'pate.votes_from' and 'pate.store' are set, but recorded votes need no teachers", where=where)
 
 
 def check_public_speech(config: Config, where: str) -> None:
@@ -329,6 +482,47 @@ def unread(privacy: PrivacyConfig, names: tuple[str, ...], where: str) -> None:
             if privacy.unit == "user":
                 kind += f" and 'privacy.noise_at' is '{privacy.noise_at}'"
             raise InputError(f"'privacy.{name}' is set but {kind}, which reads none; leave it out", where=where)
+
+
+def check_aggregation(config: Config, where: str) -> None:
+    """Raise on an aggregate that would not be what the other keys say of it.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+    strategy, privacy = config.strategy, config.privacy
+
+    def refuse(message: str) -> None:
+        raise InputError(message, where=where)
+
+    chosen = strategy.aggregation
+    for name, reader in (("trim_share", "trimmed-mean"), ("norm_bound", "norm-bound")):
+        if chosen != reader and getattr(strategy, name) != getattr(StrategyConfig(), name):
+            refuse(f"'strategy.{name}' is set but 'strategy.aggregation' is '{chosen}', which reads none; leave it out")
+    if chosen == "mean":
+        return
+    said = f"'strategy.aggregation' is '{chosen}'"
+    if chosen == "norm-bound" and strategy.norm_bound is None:
+        refuse(f"{said} but 'strategy.norm_bound' is not set; 'update_norm' of a run that nobody disturbed tells what")
+    if strategy.name == "pate":
+        refuse(f"{said} but 'strategy.name' is 'pate', whose server gets no updates; leave it out")
+    if privacy.unit == "user" and privacy.noise_at == "server":
+        refuse(
+            f"{said} but 'privacy.unit' is 'user' with noise on the server, which is enough for a mean of updates"
+            " clipped to 'privacy.clip_norm' and for nothing else; set strategy.aggregation=mean"
+        )
+    if chosen == "norm-bound":
+        return
+    if strategy.weighting != "uniform":
+        refuse(
+            f"{said}, which counts every client once, but 'strategy.weighting' is '{strategy.weighting}'; set"
+            " strategy.weighting=uniform"
+        )
+    if config.selection.replacement:
+        refuse(
+            f"{said}, which counts every client once, but 'selection.replacement' is true; set it to false, or choose"
+            " mean or norm-bound"
+        )
 
 
 def check_selection(config: Config, where: str) -> None:

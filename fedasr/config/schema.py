@@ -39,7 +39,11 @@ def part(factory: Any, help: str) -> Any:
 class SyntheticConfig:
     """Speech rendered by espeak-ng; see ``docs/synthetic-speech.md``."""
 
-    grammar: str = key("home", "what is said", choices=("home", "digits", "keywords", "words"))
+    grammar: str = key(
+        "home",
+        "what is said: commands (home), sentences that are none (everyday), connected digits, single words",
+        choices=("home", "everyday", "digits", "keywords", "words"),
+    )
     words: list[str] = key(list, "the vocabulary of grammar `words`; one word an utterance")
     language: str = key("en", "espeak-ng language of grammar `words` (`en`, `ar`, …)")
     speakers: int = key(200, "training speakers, each a client under the natural partition", low=1)
@@ -138,7 +142,12 @@ class DataConfig:
     train_split: str = key("train", "the split that the clients hold")
     test_split: str = key("test", "the split that the server evaluates on")
     held_out: float = key(0.1, "share of speakers held out where the corpus has no splits", above=0, high=0.9)
-    clients: int | None = key(None, "how many clients, where the partitioner allows a choice", low=1)
+    clients: int | None = key(
+        None,
+        "how many clients, where the partitioner allows a choice; runtime `deployment`: how many boxes the start waits"
+        " for; absent: those that are connected",
+        low=1,
+    )
     min_seconds: float = key(0.0, "shorter utterances are left out", low=0)
     max_seconds: float = key(30.0, "longer utterances are left out", above=0)
     on_bad_audio: str = key("stop", "stop with a line, or skip and count", choices=("stop", "skip"))
@@ -266,6 +275,17 @@ class StrategyConfig:
         " population's examples (Horvitz–Thompson: unbiased for every selection that reports probabilities)",
         choices=("examples", "seconds", "uniform", "inverse-probability"),
     )
+    aggregation: str = key(
+        "mean",
+        "what stands for the updates of a round: mean, weighted; or, where clients may lie, median or trimmed-mean of"
+        " each parameter, every client counting once; or norm-bound: the mean of updates that are scaled down to a"
+        " length; see `docs/robust-aggregation.md`",
+        choices=("mean", "median", "trimmed-mean", "norm-bound"),
+    )
+    trim_share: float = key(
+        0.2, "`trimmed-mean`: share of the replies, rounded up, left out at either end", above=0, high=0.49
+    )
+    norm_bound: float | None = key(None, "`norm-bound`: longest L2 norm of an update", above=0)
     max_failed_share: float = key(0.5, "a round with a larger share of failed clients stops the run", low=0, high=1)
 
 
@@ -444,6 +464,12 @@ class StudentConfig(ClientConfig):
     optimizer: str = key("adamw", "the optimiser, which goes on from round to round", choices=("sgd", "adamw"))
     learning_rate: float = key(0.003, "learning rate", above=0)
     batch_size: int = key(16, "utterances a batch", low=1)
+    answers: int = key(
+        1,
+        "soft mechanisms with unit `utterance`: how many of the likeliest answers the student learns of an utterance,"
+        " one a pass, drawn by the released shares; 1: the winner alone",
+        low=1,
+    )
 
 
 @dataclass
@@ -453,8 +479,9 @@ class PateConfig:
     mechanism: str = key(
         "gnmax",
         "how a label is drawn from the votes: lnmax: the most voted after Laplace noise; gnmax: after Gaussian noise;"
-        " confident-gnmax: only where a noisy check finds a consensus first",
-        choices=("lnmax", "gnmax", "confident-gnmax"),
+        " confident-gnmax: only where a noisy check finds a consensus first; soft-gaussian, soft-laplace: from the"
+        " average of the teachers' posteriors, with noise on each before averaging",
+        choices=("lnmax", "gnmax", "confident-gnmax", "soft-gaussian", "soft-laplace"),
     )
     scale: float = key(10.0, "the noise on each count, in votes: λ of Laplace, σ of Gauss", above=0)
     threshold: float | None = key(
@@ -466,14 +493,32 @@ class PateConfig:
     unit: str = key(
         "utterance",
         "what one vote is about: utterance: which of the candidates was said; token: what comes next after the"
-        " tokens that are released already",
-        choices=("utterance", "token"),
+        " tokens that are released already; frame: which token (or blank) an output frame has (`ctc`, `ctc-conformer`)",
+        choices=("utterance", "token", "frame"),
     )
     candidates: list[str] = key(
         list, "`utterance`: what may have been said; empty: the distinct transcripts of the public corpus"
     )
     queries: int | None = key(
         None, "public utterances put to the teachers at most, drawn once with the seed; absent: all", low=1
+    )
+    min_confidence: float | None = key(
+        None,
+        "only utterances of which the public start is at least this sure are put to the teachers: its posterior of the"
+        " likeliest candidate (`utterance`), or a token of what it hears (`token`, `frame`); costs nothing",
+        low=0,
+        high=1,
+    )
+    max_confidence: float | None = key(
+        None,
+        "only utterances of which the public start is at most this sure: those that teach something",
+        low=0,
+        high=1,
+    )
+    weights: dict[str, Any] = key(
+        dict,
+        "soft mechanisms: the weight of a teacher's posterior by the client's name, at most 1; others have 1. Public"
+        " knowledge only: weights that follow from speech are not paid for",
     )
     budget: str = key(
         "data-independent",
@@ -486,6 +531,20 @@ class PateConfig:
         "server: on the counts, by a server that is trusted with each vote; teachers: each adds a share to its own"
         " vote, so that nobody has the exact counts",
         choices=("server", "teachers"),
+    )
+    release_order: float | None = key(
+        None,
+        "`gnmax`, `confident-gnmax`: also release the data-dependent ε so that it may be published, with noise by its"
+        " smooth sensitivity, at this Rényi order, chosen before the run; absent: it is for the experimenter only",
+        above=1,
+    )
+    votes_from: str | None = key(
+        None,
+        "run folder whose votes are taken instead of asking teachers (unit `utterance`): to compare mechanisms, noise,"
+        " budgets and students; `{seed}` in it stands for the seed; what is published of several such runs adds up",
+    )
+    simulated_teachers: int | None = key(
+        None, "`votes_from`: draw the votes of so many teachers from the shares of each query; absent: as cast", low=1
     )
     store: str | None = key(
         None,
@@ -620,16 +679,31 @@ class RuntimeConfig:
     """Where the clients run."""
 
     name: str = key(
-        "local", "our grid in this process and its workers, or Flower's engine on Ray", choices=("local", "flower")
+        "local",
+        "local: our grid with workers on this machine; ray: the same with Ray actors, on a cluster, see `docs/ray.md`;"
+        " flower: Flower's engine on Ray; deployment: real boxes, by `flwr run`, see `docs/edge.md`",
+        choices=("local", "ray", "flower", "deployment"),
     )
     executor: str = key(
         "pool",
         "serial: this process; pool: persistent workers; debug: serial, and a failing client raises with its inputs",
         choices=("serial", "pool", "debug"),
     )
-    workers: int = key(0, "worker processes of `pool` (Ray: concurrent clients); 0: one per core", low=0)
+    workers: int = key(0, "processes of `pool`, actors of `ray` (Flower: clients at a time); 0: one per core", low=0)
     longest_first: bool = key(True, "start the clients with the most audio first, so that no worker waits at the end")
     device: str = key("cpu", "where clients train", choices=("cpu", "cuda", "auto"))
+    ray_address: str | None = key(
+        None, "`ray`: cluster to run on, as host:port, or `auto` for that of this node; absent: one of this machine"
+    )
+    gpus_per_client: float = key(
+        0.0, "`ray` on a GPU: part of one that each worker is given, such as 0.25 for four on a GPU", low=0
+    )
+    reply_timeout_s: float = key(
+        600.0,
+        "`deployment`: seconds after which a box that has not answered counts as failed; also how long the start waits"
+        " for `data.clients` boxes",
+        low=1,
+    )
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""Streaming aggregation and server optimisers."""
+"""What becomes of the replies of a round: checks, aggregates, weights, server optimisers."""

@@ -9,33 +9,20 @@ bits, with the memory of one model and no sorting (compare Demmel and Nguyen, Pa
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedasr.errors import RunFailed
 from fedasr.models.weights import Arrays, Layout, Vector
 from fedasr.privacy.update_clipping import Clip
+from strategies.aggregation.base import Size, Sum, UpdateRefused, difference
+
+__all__ = ["ExactMean", "ExactSum", "Size", "UpdateRefused"]
 
 FRACTION_BITS = 42
 LIMIT = 2.0 ** (52 - FRACTION_BITS)
 """Largest Σ weight·|update| of a parameter that is sure to be summed exactly, the weights summing to about one."""
-
-Sum = npt.NDArray[np.float64]
-
-
-class UpdateRefused(ValueError):
-    """A client's update cannot enter the aggregate; the message says why."""
-
-
-class Size(NamedTuple):
-    """How large an update was."""
-
-    norm: float
-    """L2, before clipping"""
-    largest: float
-    """the largest change of a parameter, as it was added; noise makes the norm large, and this hardly"""
 
 
 class ExactSum:
@@ -73,16 +60,9 @@ class ExactSum:
         if self.scratch is None:
             self.scratch = np.empty(self.layout.size, np.float32), np.empty(self.layout.size, np.float64)
         flat, scaled = self.scratch
-        try:
-            self.layout.flatten(arrays, flat)
-        except ValueError as error:
-            raise UpdateRefused(str(error)) from None
+        norm = difference(self.layout, start, arrays, flat)
         if weight <= 0:
             raise UpdateRefused(f"weight {weight} is not positive")
-        np.subtract(flat, start, out=flat)
-        norm = math.sqrt(float(np.dot(flat, flat)))
-        if not math.isfinite(norm):
-            raise UpdateRefused("the update holds values that are not finite")
         if self.clip is not None:
             self.clip.apply(flat)
         largest = max(float(flat.max()), -float(flat.min()))
@@ -105,6 +85,8 @@ class ExactMean:
         denominator: divide by this instead of by Σ wᵢ.
         clip: as in ``ExactSum``.
     """
+
+    sums_alone = True
 
     def __init__(
         self,
@@ -146,10 +128,10 @@ class ExactMean:
         """
         if self.weight == 0:
             return np.zeros(self.rule.layout.size, np.float32)
-        if self.bound > LIMIT:
+        if self.bound > 2 * LIMIT:  # each claim may be rounded up; sums are exact up to 2⁵³ units
             raise RunFailed(
                 f"the updates of a round are too large to be summed exactly (Σ weight·change is {self.bound:.3g} of the"
-                f" expected weight, at most {LIMIT:g}); the clients report far more speech than the server knows of"
+                f" expected weight, at most {2 * LIMIT:g}); the clients report far more speech than the server knows of"
             )
         denominator = self.weight if self.denominator is None else self.denominator
         scale = self.rule.unit / (2.0**FRACTION_BITS * denominator)

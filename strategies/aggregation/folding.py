@@ -1,9 +1,10 @@
-"""Adding up updates where they are made: what a strategy that needs sums alone sends to the workers."""
+"""Taking replies in: checked, then added up where they are made, or by the server where the aggregate needs more."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,61 +12,118 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedasr.models.weights import Vector
 from fedasr.runtime.flower_compat import content_bytes, numpy_arrays, values_of
-from strategies.aggregation.exact_mean import ExactSum, UpdateRefused
+from strategies.aggregation.base import Rule
+from strategies.aggregation.replies import (
+    ROOM,
+    ReplyRefused,
+    Store,
+    check_arrays,
+    check_size,
+    check_training,
+    checked_statement,
+    metrics_of,
+)
 from strategies.aggregation.weighting import Weighting
+
+KEPT = ("metrics", "privacy", "folded")
+"""What the server reads of a reply that was taken in."""
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What the server knows of the replies to come."""
+
+    stores: Mapping[int, Store]
+    """client → what it stores"""
+    losses: bool = True
+    """whether devices tell their training losses"""
+    accountant: str | None = None
+    """of the account that each device keeps of its privacy; None: they keep none"""
+
+
+class Sent(NamedTuple):
+    """What the clients of a round were sent."""
+
+    content: RecordDict
+    weights: Vector
+    """shape ``(parameters,)``"""
+    size: int
+    """bytes"""
 
 
 class UpdateFold:
-    """Adds a client's weighted update to a sum; the reply keeps its metrics and says what was added.
+    """Takes a client's weighted update in; the reply keeps its metrics and says what became of it.
 
     Args:
-        rule: how an update enters the sum.
+        rule: how an update enters the aggregate.
         weighting: with which weight.
         clients: node id → client, or None where they are the same.
+        expected: of the replies.
     """
 
-    def __init__(self, rule: ExactSum, weighting: Weighting, clients: Mapping[int, int] | None) -> None:
+    def __init__(
+        self, rule: Rule, weighting: Weighting, clients: Mapping[int, int] | None, expected: Expectations
+    ) -> None:
         self.rule = rule
         self.weighting = weighting
         self.clients = clients
+        self.expected = expected
         self.size = rule.layout.size
-        self.start: tuple[int, Vector] | None = None
+        self.sent: Sent | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the copy of the global weights behind."""
-        return {**self.__dict__, "start": None}
+        return {**self.__dict__, "sent": None}
 
     def absorb(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> Message:
-        """Add the reply's arrays to ``total`` and replace them by the record ``folded``.
+        """Take in the reply's arrays, or refuse them, and replace them by the record ``folded``.
 
-        A client that keeps a privacy account answers without arrays when its budget is spent.
+        A client that keeps a privacy account answers without arrays when its budget is spent. What cannot be used is
+        gone from the reply, whose record then says why it was refused.
         """
-        metrics = values_of(reply, "metrics")
-        node = reply.metadata.src_node_id
         size = content_bytes(reply.content)
-        record = reply.content.pop("arrays", None)
-        arrays = numpy_arrays(record) if isinstance(record, ArrayRecord) else {}
         folded: dict[str, Any] = {"bytes": size}
-        if record is None and values_of(reply, "privacy").get("spent"):
-            reply.content["folded"] = ConfigRecord({"bytes": size, "absent": True})
-            return reply
+        statement = reply.content.pop("privacy", None)
         try:
-            # Private clients report no loss.
-            if not np.isfinite(metrics.get("train-loss", 0.0)) and metrics["steps"]:
-                raise UpdateRefused("its training loss is not finite")
-            weight = self.weighting.weight(node if self.clients is None else self.clients[node], metrics)
-            folded |= self.rule.add(total, self.global_weights(sent), arrays, weight)._asdict()
-            folded["weight"] = weight
-        except UpdateRefused as error:
+            check_size(size, self.known(sent).size + ROOM)
+            spent = self.account(reply, statement)
+            folded |= {"absent": True} if spent and "arrays" not in reply.content else self.add(total, sent, reply)
+        except ReplyRefused as error:
             folded["refused"] = str(error)
+        for name in [name for name in reply.content if name not in KEPT]:
+            del reply.content[name]
         reply.content["folded"] = ConfigRecord(folded)
         return reply
 
-    def global_weights(self, sent: RecordDict) -> Vector:
-        """Return the weights that the clients were sent as one vector, shape ``(parameters,)``."""
-        if self.start is None or self.start[0] != id(sent):
-            vector = self.rule.layout.flatten(
-                numpy_arrays(cast(ArrayRecord, sent["arrays"])), np.empty(self.rule.layout.size, np.float32)
-            )
-            self.start = id(sent), vector
-        return self.start[1]
+    def account(self, reply: Message, statement: object) -> bool:
+        """Put what the client says of its privacy account back into the reply; return whether its budget is spent.
+
+        Raises:
+            ReplyRefused: it says nothing that can be.
+        """
+        if self.expected.accountant is None:
+            return False
+        reply.content["privacy"] = checked_statement(statement, self.expected.accountant)
+        return bool(values_of(reply, "privacy")["spent"])
+
+    def add(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> dict[str, Any]:
+        """Check a reply and add its update to ``total``; return what was added.
+
+        Raises:
+            ReplyRefused: nothing was.
+        """
+        node = reply.metadata.src_node_id
+        client = node if self.clients is None else self.clients[node]
+        metrics = metrics_of(reply)
+        check_training(metrics, self.expected.stores[client], self.expected.losses)
+        arrays = check_arrays(reply.content.get("arrays"), self.rule.layout)
+        weight = self.weighting.weight(client, metrics)
+        return {**self.rule.add(total, self.known(sent).weights, arrays, weight)._asdict(), "weight": weight}
+
+    def known(self, sent: RecordDict) -> Sent:
+        """Return what the clients were sent, found once."""
+        if self.sent is None or self.sent.content is not sent:
+            vector = np.empty(self.rule.layout.size, np.float32)
+            self.rule.layout.flatten(numpy_arrays(cast(ArrayRecord, sent["arrays"])), vector)
+            self.sent = Sent(sent, vector, content_bytes(sent))
+        return self.sent

@@ -204,6 +204,7 @@ class UserLevel(Public):
         Raises:
             RunFailed: two turns of a user came sooner after one another than the accountant assumes.
         """
+        assert isinstance(result.mean, ExactMean), "nothing bounds how far one user moves another aggregate"
         self.check_turns(result.rows, round)
         self.charge(round, selectable)
         return self.noisy(result.mean, round, selectable)

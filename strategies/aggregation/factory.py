@@ -1,0 +1,36 @@
+"""From a config to the aggregate of a round."""
+
+from __future__ import annotations
+
+from fedasr.config.schema import StrategyConfig
+from fedasr.models.weights import Layout, Vector
+from fedasr.privacy.update_clipping import Clip
+from strategies.aggregation.base import Aggregate
+from strategies.aggregation.coordinate_wise import CoordinateWise, median, trimmed_mean
+from strategies.aggregation.exact_mean import ExactMean
+from strategies.aggregation.update_file import UpdateFile
+from strategies.aggregation.weighting import Weighting
+
+
+def make_aggregate(
+    config: StrategyConfig, layout: Layout, start: Vector, weighting: Weighting, clip: Clip | None, file: UpdateFile
+) -> Aggregate:
+    """Return the aggregate of ``strategy.aggregation``, empty.
+
+    Args:
+        config: section ``strategy``.
+        layout: of the model.
+        start: the global weights that the clients start from, shape ``(parameters,)``.
+        weighting: of the round, which a mean needs.
+        clip: of a privacy mechanism, which needs a mean.
+        file: for the updates of a cohort, where they are needed one by one.
+    """
+    assert clip is None or config.aggregation == "mean"
+    if config.aggregation == "median":
+        return CoordinateWise(layout, median, file)
+    if config.aggregation == "trimmed-mean":
+        return CoordinateWise(layout, trimmed_mean(config.trim_share), file)
+    if config.aggregation == "norm-bound":
+        assert config.norm_bound is not None
+        clip = Clip(layout, config.norm_bound)
+    return ExactMean(layout, start, weighting.expected, weighting.denominator, clip)
