@@ -39,9 +39,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--echo", action="store_true")
+    parser.add_argument("--ray-address", help="run on Ray, on this cluster")
     arguments = parser.parse_args()
     clock = Clock()
     settings = workload.config(arguments.clients, arguments.rounds, arguments.workers, arguments.echo)
+    if arguments.ray_address is not None:
+        settings["runtime"] |= {"name": "ray", "ray_address": arguments.ray_address}
     with tempfile.TemporaryDirectory() as folder:
         launch(load(settings), Path(folder) / "run", watcher=clock)
     print(json.dumps({"rounds": [b - a for a, b in pairwise(clock.times)]}))

@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--echo", action="store_true")
+    parser.add_argument("--ray-address", help="a running cluster, whose nodes say how many workers there are")
     arguments = parser.parse_args()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     logging.getLogger("flwr").setLevel(logging.ERROR)
@@ -91,12 +92,13 @@ def main() -> None:
         times.append(time.perf_counter())
         strategy.start(grid=grid, initial_arrays=ArrayRecord(Model().state_dict()), num_rounds=arguments.rounds)
 
+    where = {"num_cpus": arguments.workers} if arguments.ray_address is None else {"address": arguments.ray_address}
     run_simulation(
         server,
         make_client(arguments.echo),
         num_supernodes=arguments.clients,
         backend_config={
-            "init_args": {"num_cpus": arguments.workers, "include_dashboard": False, "logging_level": "error"},
+            "init_args": {**where, "include_dashboard": False, "logging_level": "error"},
             "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
         },
     )

@@ -12,7 +12,15 @@ from fedasr.errors import InputError
 from fedasr.results.load import Run, as_run
 
 # What names a run, and what only changes how fast it is: the same config gives the same bits with any of these.
-IGNORED = ("seed", "name", "runtime.workers", "runtime.executor", "runtime.longest_first")
+IGNORED = (
+    "seed",
+    "name",
+    "runtime.workers",
+    "runtime.executor",
+    "runtime.longest_first",
+    "runtime.ray_address",
+    "runtime.gpus_per_client",
+)
 IGNORED_SECTIONS = ("data.cache.",)
 ABSENT = "absent"
 MOST_KEYS = 3

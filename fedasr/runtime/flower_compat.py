@@ -40,6 +40,11 @@ def set_message_id(message: Message, message_id: str) -> None:
     message.metadata.__dict__["_message_id"] = message_id
 
 
+def set_source(message: Message, node_id: int) -> None:
+    """Say which node a reply is from, in a numbering other than Flower's."""
+    message.metadata.__dict__["_src_node_id"] = node_id
+
+
 def message_with(metadata: Metadata, content: RecordDict) -> Message:
     """Return a message with the given metadata and content."""
     return cast(Message, Message(content=content, metadata=metadata))  # type: ignore[call-overload]

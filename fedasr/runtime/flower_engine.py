@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from flwr.supercore.run import Run
 
 from fedasr.config import Config
 from fedasr.errors import InputError
+from fedasr.paths import STORE_VARIABLE
 from fedasr.references import load_reference
 from fedasr.runtime.threads import one_thread
 
@@ -89,8 +90,14 @@ class EngineGrid(Grid):
                 yield reply
 
 
-def run_in_flower(config: Config, clients: int, settings: dict[str, Any]) -> None:
+def run_in_flower(config: Config, clients: int, settings: dict[str, Any], store: str) -> None:
     """Run the apps in Flower's simulation engine with one node a client.
+
+    Args:
+        config: of the run.
+        clients: how many.
+        settings: the run config of the server.
+        store: folder in which simulated devices keep what never leaves them.
 
     Raises:
         InputError: Ray is not installed, or what the server app raises.
@@ -98,7 +105,7 @@ def run_in_flower(config: Config, clients: int, settings: dict[str, Any]) -> Non
     if importlib.util.find_spec("ray") is None:
         raise InputError("'runtime.name' is 'flower', which needs Ray: pip install 'fedasr[ray]'")
     one_thread()
-    with quiet_environment():
+    with quiet_environment({STORE_VARIABLE: store}):
         # Ray and Flower read the environment when they are imported.
         from flwr.simulation import run_simulation
 
@@ -135,14 +142,18 @@ def backend_config(config: Config) -> dict[str, Any]:
     workers = config.runtime.workers or os.cpu_count() or 1
     gpu = config.runtime.device != "cpu" and torch.cuda.is_available()
     return {
-        "init_args": {"num_cpus": workers, "logging_level": "error", "log_to_driver": False},
+        # A cluster of somebody else on this machine is left alone.
+        "init_args": {"address": "local", "num_cpus": workers, "logging_level": "error", "log_to_driver": False},
         "client_resources": {"num_cpus": 1, "num_gpus": 1 / workers if gpu else 0.0},
     }
 
 
 @contextmanager
-def quiet_environment() -> Iterator[None]:
+def quiet_environment(more: Mapping[str, str] | None = None) -> Iterator[None]:
     """Keep Ray and Flower quiet and single-threaded, and leave the process's environment as it was.
+
+    Args:
+        more: what the workers are to find in their environment.
 
     ``FLWR_LOG_LEVEL`` in the environment wins, for those who want to see Flower's log.
     """
@@ -151,6 +162,7 @@ def quiet_environment() -> Iterator[None]:
     level = logger.level
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    os.environ.update(more or {})
     if "FLWR_LOG_LEVEL" not in before:
         logger.setLevel(logging.ERROR)
     try:

@@ -17,6 +17,7 @@ from flwr.app import Context, RecordDict
 from fedasr.config import Config, to_dict, to_yaml
 from fedasr.config.loading import get, load
 from fedasr.config.schema import walk
+from fedasr.data.census import Census
 from fedasr.data.quality import transcript_problem
 from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment, as_json, experiment
@@ -26,6 +27,7 @@ from fedasr.references import load_reference
 from fedasr.runtime import checkpoint
 from fedasr.runtime.clock import Clock
 from fedasr.runtime.executors import DebugExecutor, Executor, PoolExecutor, SerialExecutor
+from fedasr.runtime.executors.ray_cluster import check_cluster, ray_executor
 from fedasr.runtime.flower_compat import RUN_ID
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.run_folder import RunFolder, write_json, write_text
@@ -56,19 +58,25 @@ def launch(config: Config, out: Path | None = None, resume: bool = False, watche
             it is decoded: then the run has begun, and its ``summary.json`` says that it failed.
         RunFailed: too many clients failed; ``resume`` goes on from the last checkpoint.
     """
+    if config.runtime.name == "deployment":
+        raise InputError(
+            "'runtime.name' is 'deployment', whose boxes are reached through their SuperLink; submit the run there with"
+            " 'flwr run' (docs/edge.md), or set runtime.name=local"
+        )
     path = out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     experiment.cache_clear()  # in a notebook the speech may have been mended since the last run
     run = open_run(config, path, resume)
     if run is None:
         return path
     settings: dict[str, Any] = {"experiment": as_json(run.config), "out": str(path), "resume": resume}
+    store = config.pate.store or str(path.resolve() / "checkpoint" / CLIENT_STORE)
     with recorded(path, config), session(watcher):
         if config.runtime.name == "flower":
             from fedasr.runtime.flower_engine import run_in_flower
 
-            run_in_flower(config, len(run.partition), settings)
+            run_in_flower(config, len(run.partition), settings, store)
         else:
-            run_locally(run.config, len(run.partition), settings)
+            run_locally(run.config, len(run.partition), settings, store)
     if finished(RunFolder(path)):
         shutil.rmtree(path / "checkpoint" / CLIENT_STORE, ignore_errors=True)
     return path
@@ -87,14 +95,20 @@ def recorded(path: Path, config: Config) -> Iterator[None]:
         raise
 
 
-def open_run(config: Config, path: Path, resume: bool) -> Experiment | None:
+def open_run(config: Config, path: Path, resume: bool, census: Census | None = None) -> Experiment | None:
     """Check a config against its data and its folder, and make the folder; return None where it holds the finished run.
+
+    Args:
+        config: a checked config.
+        path: the run folder.
+        resume: go on from the folder's last checkpoint.
+        census: the boxes of a deployed run.
 
     Raises:
         InputError: the input is wrong; nothing was written.
     """
     folder = RunFolder(path)
-    config = settle(config)
+    config = settle(config, census)
     found: checkpoint.Checkpoint | None = None
     if resume:
         if finished(folder):
@@ -105,7 +119,7 @@ def open_run(config: Config, path: Path, resume: bool) -> Experiment | None:
             check_accounts(config, found, folder)
     else:
         folder.refuse_run()
-    run = experiment(as_json(config))
+    run = experiment(as_json(config)) if census is None else Experiment(config, census)
     prepare(run)
     if found is not None:
         check_checkpoint(found, run, folder)
@@ -115,7 +129,7 @@ def open_run(config: Config, path: Path, resume: bool) -> Experiment | None:
     return run
 
 
-def settle(config: Config) -> Config:
+def settle(config: Config, census: Census | None = None) -> Config:
     """Return the config with what depends on the data made explicit, so that every client resolves it alike."""
     tree = to_dict(config)
     if config.model.alphabet == "auto":
@@ -123,8 +137,8 @@ def settle(config: Config) -> Config:
     if config.strategy.name == "pate":
         tree["privacy"]["unit"] = "teacher"
     elif config.privacy.unit != "none" and config.privacy.noise_multiplier is None:
-        run = experiment(as_json(load(tree)))
-        tree["privacy"] |= load_reference(PRIVACY)(config, len(run.partition))
+        clients = len(experiment(as_json(load(tree))).partition if census is None else census)
+        tree["privacy"] |= load_reference(PRIVACY)(config, clients)
     return load(tree)
 
 
@@ -135,8 +149,13 @@ def prepare(run: Experiment) -> None:
         InputError: the data, the partition, the seed model, the selector or the device is wrong.
     """
     device = run.config.runtime.device
-    if device == "cuda" and not torch_has_cuda():
+    on_ray = run.config.runtime.name == "ray" and run.config.runtime.executor == "pool"
+    # On a cluster the clients' nodes need a GPU; where PATE's student learns is here.
+    server_trains = run.config.strategy.name == "pate" or not on_ray
+    if device == "cuda" and server_trains and not torch_has_cuda():
         raise InputError("'runtime.device' is 'cuda', but torch sees no GPU; expected cpu or auto")
+    if on_ray:
+        check_cluster(run.config)
     load_reference(SELECTORS)(run.config.selection)
     run.check_columns()
     if not len(run.partition):
@@ -210,8 +229,10 @@ def check_accounts(config: Config, found: checkpoint.Checkpoint, folder: RunFold
     Raises:
         InputError: the devices keep accounts, and the runtime is not the one that puts them into the checkpoint.
     """
+    if config.runtime.name == "deployment":
+        return  # boxes keep their accounts themselves
     spent = config.privacy.unit == "example" and (found.facts.get("privacy") or {}).get("epsilons")
-    if spent and (config.runtime.name != "local" or not found.states):
+    if spent and (config.runtime.name == "flower" or not found.states):
         raise InputError(
             "cannot be resumed in Flower's runtimes: the devices' privacy accounts are not in its checkpoint, and what"
             " they have spent would be forgotten; start anew in another folder, or use runtime.name=local",
@@ -251,14 +272,29 @@ def make_executor(config: Config) -> Executor:
     return PoolExecutor(client_app, CLIENT_APP, workers, fork=config.runtime.device == "cpu")
 
 
-def run_locally(config: Config, clients: int, settings: dict[str, Any]) -> None:
-    """Run the apps on the local grid."""
-    one_thread()
-    server_app = load_reference(SERVER_APP)
+@contextmanager
+def started_executor(config: Config, store: str) -> Iterator[Executor]:
+    """Start the executor of ``runtime``, on this machine or on Ray, and end it.
+
+    Args:
+        config: of the run.
+        store: folder in which simulated devices keep what never leaves them.
+    """
+    if config.runtime.name == "ray" and config.runtime.executor == "pool":
+        with ray_executor(config, CLIENT_APP, store) as actors:
+            yield actors
+        return
     executor = make_executor(config)
     try:
-        context = Context(RUN_ID, 0, {}, RecordDict(), settings)
-        store = config.pate.store or str(Path(settings["out"]).resolve() / "checkpoint" / CLIENT_STORE)
-        server_app(LocalGrid(executor, clients, {"client-store": store}), context)
+        yield executor
     finally:
         executor.close()
+
+
+def run_locally(config: Config, clients: int, settings: dict[str, Any], store: str) -> None:
+    """Run the apps on our grid."""
+    one_thread()
+    server_app = load_reference(SERVER_APP)
+    with started_executor(config, store) as executor:
+        context = Context(RUN_ID, 0, {}, RecordDict(), settings)
+        server_app(LocalGrid(executor, clients, {"client-store": store}), context)

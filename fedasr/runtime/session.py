@@ -63,8 +63,13 @@ def current() -> Session:
 
 
 @contextmanager
-def session(watcher: Watcher | None) -> Iterator[Session]:
-    """Make a session the current one; the first Ctrl-C asks the run to stop after a checkpoint, the second is hard."""
+def session(watcher: Watcher | None, interruptible: bool = True) -> Iterator[Session]:
+    """Make a session the current one; the first Ctrl-C asks the run to stop after a checkpoint, the second is hard.
+
+    Args:
+        watcher: sees the rounds go by.
+        interruptible: false where somebody else minds the signals: Flower, which ends its apps by them.
+    """
     global _current
     before = _current
     _current = Session(watcher)
@@ -75,7 +80,7 @@ def session(watcher: Watcher | None) -> Iterator[Session]:
         _current.stop.set()
         _current.watcher.note("interrupted: the run stops after this round's checkpoint (Ctrl-C again stops at once)")
 
-    main = threading.current_thread() is threading.main_thread()
+    main = interruptible and threading.current_thread() is threading.main_thread()
     handler = signal.signal(signal.SIGINT, ask) if main else None
     try:
         yield _current

@@ -44,6 +44,11 @@ def add_partition(message: Message, context: Context) -> Message:
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour.get("sleep") == partition:
         time.sleep(60)
+    if "hangs_on" in behaviour:
+        import ray
+
+        if ray.get_runtime_context().get_node_id() == behaviour["hangs_on"]:
+            time.sleep(60)
     message.content["config"]["seen"] = partition
     calls = int(context.state["counter"]["calls"]) + 1 if "counter" in context.state else 1
     context.state["counter"] = MetricRecord({"calls": calls})

@@ -1,0 +1,124 @@
+"""A grid of real boxes: Flower's own, on which a client is a box with a name instead of a random node id."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+from fedasr.runtime.executors import BAD_INPUT
+from fedasr.runtime.executors.base import CLIENT_FAILED
+from fedasr.runtime.flower_compat import entries, set_source
+
+ADDRESS = "box"
+"""The record by which a box learns which client it is: draws depend on the number, not on Flower's node id."""
+UNREACHABLE = 5
+"""Flower's code for a node that is not there."""
+POLL_SECONDS = 0.5
+
+
+def connected(grid: Grid) -> dict[str, int]:
+    """Return name → node id of the boxes that are connected and have a name that no other one has."""
+    nodes = [(str(node.name), int(node.node_id)) for node in grid.get_nodes()]
+    often = Counter(name for name, _ in nodes)
+    return {name: node for name, node in nodes if name and often[name] == 1}
+
+
+class BoxGrid(Grid):
+    """Clients 0…N−1 on Flower's grid, each a box that was enrolled by name.
+
+    Names come from the SuperLink, which knows them by the boxes' keys: a box cannot take another's. A box may go and
+    come back. Replies come as a stream; who is not connected, or has not answered in time, fails for that message.
+    An error of a box is an error of that box alone: none of them can stop a run by calling its own input wrong.
+
+    Args:
+        grid: Flower's, in a ``ServerApp`` that a SuperLink has started.
+        names: the clients.
+        timeout_s: how long a message may take.
+    """
+
+    partition_ids_are_node_ids = True
+
+    def __init__(self, grid: Grid, names: Sequence[str], timeout_s: float) -> None:
+        self.grid = grid
+        self.names = tuple(names)
+        self.timeout_s = timeout_s
+
+    def set_run(self, run: Run) -> None:
+        """Set the run."""
+        self.grid.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        """Return the run."""
+        return self.grid.run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """Return a message to a client."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the clients, a range, whether they are connected or not."""
+        return range(len(self.names))
+
+    def present(self) -> dict[int, int]:
+        """Return client → node id of those that are connected now."""
+        nodes = connected(self.grid)
+        return {client: nodes[name] for client, name in enumerate(self.names) if name in nodes}
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send messages to clients that are connected, and return their ids.
+
+        Raises:
+            KeyError: one is not.
+        """
+        there = self.present()
+        return self.grid.push_messages([self.addressed(m, there[m.metadata.dst_node_id]) for m in messages])
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Return the replies that are there, from Flower's node ids."""
+        return self.grid.pull_messages(message_ids)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
+        """Send messages to clients and yield the replies as they come."""
+        there = self.present()
+        sent: list[Message] = []
+        clients: list[int] = []
+        for message in messages:
+            client = message.metadata.dst_node_id
+            if client in there:
+                sent.append(self.addressed(message, there[client]))
+                clients.append(client)
+            else:
+                yield Message(Error(UNREACHABLE, "the box is not connected"), reply_to=message)
+        waiting = dict(zip(self.grid.push_messages(sent), clients, strict=True)) if sent else {}
+        end = time.monotonic() + (self.timeout_s if timeout is None else timeout)
+        while waiting and time.monotonic() < end:
+            for reply in self.grid.pull_messages(list(waiting)):
+                answered = reply.metadata.reply_to_message_id
+                if answered in waiting:
+                    yield self.received(reply, waiting.pop(answered))
+            if waiting:
+                time.sleep(POLL_SECONDS)
+
+    def addressed(self, message: Message, node: int) -> Message:
+        """Return a message to a node that tells the box which client it is; the records are shared."""
+        client = message.metadata.dst_node_id
+        content = RecordDict()
+        entries(content).update(entries(message.content))
+        content[ADDRESS] = ConfigRecord({"client": client, "name": self.names[client]})
+        kind, group = message.metadata.message_type, message.metadata.group_id
+        return Message(content, node, kind, ttl=self.timeout_s, group_id=group)
+
+    def received(self, reply: Message, client: int) -> Message:
+        """Return a reply as one from a client."""
+        if reply.has_error() and reply.error.code == BAD_INPUT:
+            reply.error = Error(CLIENT_FAILED, reply.error.reason)
+        set_source(reply, client)
+        return reply
