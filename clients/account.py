@@ -1,6 +1,6 @@
 """A device's own privacy account: what its utterances have cost in all the rounds that it joined.
 
-It lives in the state that Flower keeps for a client, so it outlasts messages, checkpoints and restarts.
+It outlasts messages, checkpoints and restarts, wherever the device keeps it.
 """
 
 from __future__ import annotations
@@ -10,39 +10,40 @@ from collections.abc import Sequence
 
 from flwr.app import ConfigRecord, Context
 
-from fedasr.config.schema import PrivacyConfig
+from clients.edge.accounts import RECORD, find_book
+from fedasr.config import Config
 from fedasr.privacy.events import Event
 from fedasr.privacy.ledger import Ledger
 
-RECORD = "privacy"
-"""of the client's state, and of what it replies"""
+__all__ = ["RECORD", "Account"]
+
 SEEN_BY = "server"
 """Noise that the device adds protects from the server as well."""
 
 
 class Account:
-    """Opens the account that a context holds, or a new one.
+    """Opens the account of the device of a context, or a new one.
 
     Args:
         context: of the client.
-        privacy: with ``unit: example``.
+        config: with ``privacy.unit: example``.
 
     Raises:
         InputError: the account is damaged.
     """
 
-    def __init__(self, context: Context, privacy: PrivacyConfig) -> None:
-        self.context = context
-        self.privacy = privacy
-        self.ledger = Ledger(privacy.accountant or "rdp")
+    def __init__(self, context: Context, config: Config) -> None:
+        self.privacy = config.privacy
+        self.book = find_book(context, config)
+        self.ledger = Ledger(self.privacy.accountant or "rdp")
         self.rounds = 0
         """rounds that were charged"""
         self.steps = 0
         """steps that were charged"""
-        kept = context.state.get(RECORD)
-        if isinstance(kept, ConfigRecord):
-            self.ledger.load_state_dict(json.loads(str(kept["ledger"])))
-            self.rounds, self.steps = int(str(kept["rounds"])), int(str(kept["steps"]))
+        kept = self.book.read()
+        if kept:
+            self.ledger.load_state_dict(kept["ledger"])
+            self.rounds, self.steps = kept["rounds"], kept["steps"]
 
     @property
     def epsilon(self) -> float:
@@ -66,9 +67,7 @@ class Account:
             self.ledger.charge(event, released="update", population=utterances, round=round, seen_by=SEEN_BY)
         self.rounds += 1
         self.steps += sum(event.steps for event in events)
-        self.context.state[RECORD] = ConfigRecord(
-            {"ledger": json.dumps(self.ledger.state_dict()), "rounds": self.rounds, "steps": self.steps}
-        )
+        self.book.write({"ledger": self.ledger.state_dict(), "rounds": self.rounds, "steps": self.steps})
 
     def statement(self, spent: bool) -> ConfigRecord:
         """Return what the device tells of its account; none of it depends on what was said.

@@ -8,18 +8,20 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from clients.account import RECORD
+from clients.edge.app import BoxApp
+from clients.edge.box import find_box
 from clients.mods.device_noise import device_noise
 from clients.private_training import train_privately
 from clients.speech import Device, find_device
 from clients.store import find_store
 from clients.teacher import teach, vote
 from clients.trainer import evaluate_globally, global_loss, train
-from fedasr.runtime.answering import AnsweringApp
+from fedasr import __version__
 from fedasr.runtime.flower_compat import array_record, arrays_of, values_of
 
 app = ClientApp(mods=[device_noise])
-flower_app = AnsweringApp(app)
-"""The same for Flower's own runtimes: a failure is answered, not raised."""
+flower_app = BoxApp(app)
+"""The same for Flower's own runtimes and for boxes: a failure is answered, not raised."""
 
 
 @app.train()
@@ -117,6 +119,11 @@ def loss_action(message: Message, context: Context) -> Message:
 
 @app.query("describe")
 def describe_action(message: Message, context: Context) -> Message:
-    """Say which partition this node is: Flower's node ids do not tell."""
-    reply = ConfigRecord({"partition-id": int(context.node_config["partition-id"])})
+    """Say which partition this node is, since Flower's node ids do not tell; a box says how much speech it holds."""
+    if find_box(context) is None:
+        reply = ConfigRecord({"partition-id": int(context.node_config["partition-id"])})
+    else:
+        device = find_device(message, context)
+        seconds = float(device.seconds.sum(dtype="float64"))
+        reply = ConfigRecord({"utterances": len(device.rows), "seconds": seconds, "fedasr": __version__})
     return Message(RecordDict({"node": reply}), reply_to=message)

@@ -51,7 +51,7 @@ def train_privately(device: Device, arrays: Arrays, context: Context) -> Private
         InputError: an utterance cannot be decoded, and ``data.on_bad_audio`` is ``stop``; or no noise is right.
     """
     config = device.experiment.config
-    account = Account(context, config.privacy)
+    account = Account(context, config)
     plan = Plan.of(config, len(device.rows))
     micro_batches = config.privacy.micro_batches is not None
     noise = noise_multipliers(config, plan, account.steps)

@@ -1,15 +1,37 @@
-"""Where a client finds its speech: a partition in simulation; one code path for every action."""
+"""Where a client finds its speech: a partition in simulation, its own manifest on a box; one path for every action."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from flwr.app import Context, Message
 
+from clients.edge.box import find_box
+from fedasr.config import load
+from fedasr.errors import InputError
 from fedasr.experiment import Experiment, experiment
+from fedasr.runtime.box_grid import ADDRESS
 from fedasr.runtime.flower_compat import values_of
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a message asks of a client, as the client reads it."""
+
+    client: int
+    """its number in the roster; every draw depends on it"""
+    round: int
+    config_json: str
+    place: int
+    """which part of the corpus that the config leads to is its own"""
+    is_box: bool
+
+    def experiment(self) -> Experiment:
+        """Return the experiment: this process's in a simulation, on a box a fresh one, which sees new recordings."""
+        return Experiment(load(json.loads(self.config_json))) if self.is_box else experiment(self.config_json)
 
 
 @dataclass(frozen=True)
@@ -29,15 +51,35 @@ class Device:
         return found
 
 
-def find_device(message: Message, context: Context) -> Device:
-    """Return the device that a message reached.
+def read_order(message: Message, context: Context) -> Order:
+    """Return what a message asks of the node.
 
     The instructions come with the message (``config.experiment``, JSON), the speech from the node's own
     configuration: a server cannot name a file on a device.
+
+    Raises:
+        InputError: on a box: what the server sent is no config, or is meant for another box.
     """
     order = values_of(message, "config")
-    config_json = str(order["experiment"])
-    run = experiment(config_json)
-    client = int(context.node_config["partition-id"])
-    round = int(order["round"])
-    return Device(client, round, config_json, run, run.stored(client, round))
+    config_json, round = str(order["experiment"]), int(order["round"])
+    box = find_box(context)
+    if box is None:
+        client = int(context.node_config["partition-id"])
+        return Order(client, round, config_json, client, is_box=False)
+    address = values_of(message, ADDRESS) if ADDRESS in message.content else {}
+    if "client" not in address:
+        raise InputError("the server's run is none for boxes: its config needs runtime.name=deployment")
+    if box.name and address.get("name") != box.name:
+        raise InputError(f"the server calls this box '{address.get('name')}', but it was enrolled as '{box.name}'")
+    return Order(int(address["client"]), round, box.config(config_json), 0, is_box=True)
+
+
+def find_device(message: Message, context: Context) -> Device:
+    """Return the device that a message reached.
+
+    Raises:
+        InputError: on a box: its manifest is missing or broken, has no usable speech, or as in ``read_order``.
+    """
+    order = read_order(message, context)
+    run = order.experiment()
+    return Device(order.client, order.round, order.config_json, run, run.stored(order.place, order.round))

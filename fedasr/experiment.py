@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fedasr import seeds
 from fedasr.config import Config, load, to_dict
+from fedasr.data.census import Census
 from fedasr.data.corpus import Corpus
 from fedasr.data.held_out import decile_sample, split_held_out
 from fedasr.data.partition import Partition, make_partition, utterance_embeddings
@@ -35,10 +36,16 @@ Rows = npt.NDArray[np.int64]
 
 
 class Experiment:
-    """Everything that follows from a config."""
+    """Everything that follows from a config.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        config: a checked one.
+        census: what the boxes say they hold, for the server of a deployed run: its own corpus has none of it.
+    """
+
+    def __init__(self, config: Config, census: Census | None = None) -> None:
         self.config = config
+        self.census = census
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -111,6 +118,13 @@ class Experiment:
 
     @cached_property
     def _split(self) -> tuple[Partition, Partition | None]:
+        if self.config.runtime.name == "deployment":
+            if self.census is None:
+                raise InputError(
+                    "'runtime.name' is 'deployment', where the boxes hold the speech and only they know what they hold;"
+                    " submit the run to their SuperLink with 'flwr run' (docs/edge.md), or set runtime.name=local"
+                )
+            return self.census.partition(), None
         data, share = self.config.data, self.config.evaluate.held_out
         whole = make_partition(
             data.partition, self.corpus.columns, self.rows(data.train_split), data.clients, self.config.seed, self.embed
@@ -145,7 +159,9 @@ class Experiment:
         return utterance_embeddings(self.corpus, self.config.data)(rows)
 
     def roster(self) -> Roster:
-        """Return a fresh roster of the simulated population."""
+        """Return a fresh roster of the population."""
+        if self.census is not None:
+            return self.census.roster()
         stored = self.stream.counts(0)
         roster = Roster.from_counts(stored.utterances, stored.seconds)
         roster.store(*stored)

@@ -1,4 +1,4 @@
-"""Which Flower node a client of the roster is."""
+"""Which Flower node a client of the roster is, where that has to be asked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedasr.errors import InputError
-from fedasr.runtime.flower_compat import values_of
+from strategies.aggregation.replies import ReplyRefused, partition_of
 
 PATIENCE_SECONDS = 5.0
 """How long to wait for one more node: Flower registers them while the server app is starting."""
@@ -22,19 +22,28 @@ def node_ids(grid: Grid, clients: int) -> Mapping[int, int] | None:
     random and do not tell.
 
     Raises:
-        InputError: the grid has fewer nodes than the partition has clients.
+        InputError: the grid has fewer nodes than the partition has clients, or two say they are the same client.
     """
     if getattr(grid, "partition_ids_are_node_ids", False):
         return None
     nodes = wait_for_nodes(grid, clients)
     questions = [Message(RecordDict(), node, "query.describe", group_id="0") for node in nodes]
     found: dict[int, int] = {}
+    refused = ""
     for reply in grid.send_and_receive(questions):
         if not reply.has_error():
-            found[int(values_of(reply, "node")["partition-id"])] = reply.metadata.src_node_id
+            node = reply.metadata.src_node_id
+            try:
+                client = partition_of(reply, clients)
+            except ReplyRefused as error:
+                refused = refused or f"; node {node}: {error}"
+                continue
+            if found.setdefault(client, node) != node:
+                raise InputError(f"nodes {found[client]} and {node} both say that they are client {client}")
     missing = [client for client in range(clients) if client not in found]
     if missing:
-        raise InputError(f"{len(missing)} of {clients} clients did not say who they are, the first is {missing[0]}")
+        first = f"the first is {missing[0]}{refused}"
+        raise InputError(f"{len(missing)} of {clients} clients did not say who they are, {first}")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -11,16 +12,21 @@ from flwr.serverapp import Grid, ServerApp
 from rich.console import Console
 
 from fedasr.config import Config, load, override
+from fedasr.data.census import Census
 from fedasr.experiment import Experiment, as_json, experiment
+from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.launch import open_run, recorded, settle
 from fedasr.runtime.progress import ProgressWatcher
-from fedasr.runtime.run_folder import RunFolder
+from fedasr.runtime.run_folder import RunFolder, write_json
 from fedasr.runtime.session import session
 from fedasr.runtime.threads import one_thread
+from strategies.boxes import wait_for_boxes
 from strategies.federated import Federation
 from strategies.nodes import wait_for_nodes
 from strategies.pate.run import PateRun
 
+BOXES = "boxes.json"
+"""File of the run folder of a deployed run: the names of its clients, in their order."""
 APP_ROOT = Path(__file__).resolve().parents[1]
 """The checkout, or where Flower has unpacked it."""
 
@@ -56,21 +62,43 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
     """
     one_thread()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    config = settle(submitted_config(str(settings["config"]), str(settings.get("overrides", ""))))
-    wait_for_nodes(grid, len(experiment(as_json(config)).partition))
+    config = submitted_config(str(settings["config"]), str(settings.get("overrides", "")))
     path = Path(str(settings.get("out") or f"runs/{config.name}-{run_id}")).resolve()
     resume = bool(settings.get("resume", False))
-    run = open_run(config, path, resume)
+    census: Census | None = None
+    if config.runtime.name == "deployment":
+        grid, census = boxes_of(grid, config, path, resume)
+    else:
+        config = settle(config)
+        wait_for_nodes(grid, len(experiment(as_json(config)).partition))
+    run = open_run(config, path, resume, census)
     console.print(f"run folder: {path}", markup=False)
     if run is None:
         console.print("the run is done already", markup=False)
         return
-    with recorded(path, config), session(ProgressWatcher(console)):
+    if census is not None:
+        write_json(path / BOXES, list(census.names))
+    with recorded(path, config), session(ProgressWatcher(console), interruptible=False):
         status = run_strategy(grid, run, RunFolder(path), resume)
     if status == "done":
         from fedasr.results.report import write_report
 
         write_report(path)
+
+
+def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[BoxGrid, Census]:
+    """Return the grid of the boxes that take part, and who they are: those of the run that is resumed, or all there.
+
+    Raises:
+        InputError: too few boxes are connected.
+    """
+    kept = path / BOXES
+    if resume and kept.is_file():
+        names = [str(name) for name in json.loads(kept.read_text(encoding="utf-8"))]
+    else:
+        names = wait_for_boxes(grid, config.data.clients, config.runtime.reply_timeout_s)
+    census = Census.unasked(names)
+    return BoxGrid(grid, census.names, config.runtime.reply_timeout_s), census
 
 
 def submitted_config(name: str, overrides: str) -> Config:
@@ -80,4 +108,4 @@ def submitted_config(name: str, overrides: str) -> Config:
     """
     file = APP_ROOT / name
     config = load(file if file.is_file() else name, shlex.split(overrides))
-    return override(config, {"runtime.name": "flower"})
+    return config if config.runtime.name == "deployment" else override(config, {"runtime.name": "flower"})

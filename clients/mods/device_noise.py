@@ -12,12 +12,13 @@ import numpy as np
 from flwr.app import Context, Message, MessageType
 from flwr.clientapp.typing import ClientAppCallable
 
+from clients.speech import read_order
 from fedasr import seeds
 from fedasr.config import Config
 from fedasr.experiment import experiment
 from fedasr.models.weights import Layout
 from fedasr.privacy.update_clipping import Clip
-from fedasr.runtime.flower_compat import array_record, arrays_of, values_of
+from fedasr.runtime.flower_compat import array_record, arrays_of
 
 UNPROTECTED = ("train-loss", "loss-square", "utterances", "skipped")
 """What a reply says of the speech beside the update."""
@@ -28,12 +29,11 @@ def device_noise(message: Message, context: Context, call_next: ClientAppCallabl
     reply = call_next(message, context)
     if message.metadata.message_type.split(".")[0] != MessageType.TRAIN or reply.has_error():
         return reply
-    order = values_of(message, "config")
-    config = experiment(str(order["experiment"])).config
+    order = read_order(message, context)
+    config = experiment(order.config_json).config
     if config.privacy.unit != "user" or config.privacy.noise_at != "device":
         return reply
-    round, client = int(order["round"]), int(context.node_config["partition-id"])
-    protect(message, reply, config, round, client)
+    protect(message, reply, config, order.round, order.client)
     return reply
 
 

@@ -43,3 +43,31 @@ def test_too_few_nodes_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes, "PATIENCE_SECONDS", 0.2)
     with pytest.raises(InputError, match=r"5 clients but the Flower federation 4 nodes; .*num-supernodes=5"):
         nodes.node_ids(Elsewhere(SerialExecutor(app), 4), 5)
+
+
+class Impostors(Elsewhere):
+    """Every node says that it is client 1."""
+
+    def context(self, node: int) -> Context:
+        context = super().context(node)
+        context.node_config["partition-id"] = 1
+        return context
+
+
+def test_two_nodes_that_say_they_are_the_same_client_are_named() -> None:
+    with pytest.raises(InputError, match="nodes 8 and 9 both say that they are client 1"):
+        nodes.node_ids(Impostors(SerialExecutor(app), 2), 2)
+
+
+class Nobody(Elsewhere):
+    """Every node says that it is a client that there is not."""
+
+    def context(self, node: int) -> Context:
+        context = super().context(node)
+        context.node_config["partition-id"] = 99
+        return context
+
+
+def test_a_node_that_is_no_client_is_named() -> None:
+    with pytest.raises(InputError, match=r"2 of 2 clients did not say .*; node 8: 'partition-id' is 99; plausible is"):
+        nodes.node_ids(Nobody(SerialExecutor(app), 2), 2)

@@ -1,0 +1,42 @@
+"""What a box has taken part in: counts for its owner, which stay on the box."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flwr.app import Message
+
+from clients.edge.box import Box
+from clients.edge.files import read_object, write_durably
+from fedasr.runtime.flower_compat import content_bytes, values_of
+
+
+def note_activity(box: Box, message: Message, reply: Message) -> None:
+    """Count a message that the box has answered; for training also what it was trained on.
+
+    Raises:
+        InputError: the file of the counts is damaged.
+    """
+    found = read_object(box.activity)
+    kind = message.metadata.message_type
+    counts: dict[str, Any] = found.setdefault("messages", {})
+    counts[kind] = int(counts.get(kind, 0)) + 1
+    found["bytes_sent"] = int(found.get("bytes_sent", 0)) + content_bytes(reply.content)
+    found["last_message"] = stamp()
+    if kind == "train":
+        metrics = values_of(reply, "metrics")
+        found["rounds"] = int(found.get("rounds", 0)) + 1
+        found["last_round"] = {
+            "at": stamp(),
+            "run": str(message.metadata.run_id),
+            "round": int(values_of(message, "config")["round"]),
+            "utterances": int(metrics["num-examples"]),
+            "seconds": int(metrics["audio-milliseconds"]) / 1000,
+        }
+    write_durably(box.activity, found)
+
+
+def stamp() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,35 @@
+"""The client app on Flower's own runtimes, where a device may be a box that must not tell its errors to the server."""
+
+from __future__ import annotations
+
+import sys
+
+from flwr.app import Context, Error, Message
+from flwr.clientapp import ClientApp
+
+from clients.edge.activity import note_activity
+from clients.edge.box import find_box
+from fedasr.runtime.answering import AnsweringApp
+from fedasr.runtime.executors.base import CLIENT_FAILED
+
+UNTOLD = "the box could not do it; its own log says why"
+"""What the server is told: an error names files, transcripts and lines of a manifest."""
+
+
+class BoxApp(AnsweringApp):
+    """Answers as ``AnsweringApp`` in a simulation; on a box it keeps errors at home and counts what was done."""
+
+    def __init__(self, app: ClientApp) -> None:
+        super().__init__(app)
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Answer a message."""
+        reply = super().__call__(message, context)
+        box = find_box(context)
+        if box is None:
+            return reply
+        if reply.has_error():
+            print(f"{message.metadata.message_type}: {reply.error.reason}", file=sys.stderr, flush=True)
+            return Message(Error(CLIENT_FAILED, UNTOLD), reply_to=message)
+        note_activity(box, message, reply)
+        return reply

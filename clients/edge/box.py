@@ -1,0 +1,107 @@
+"""An edge box: where its speech is, and how the server's instructions become its own.
+
+The box's own configuration alone decides what is read and written. Of the server's config nothing that names a file, a
+folder, an address or a piece of code is kept.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+
+from fedasr.config.loading import PATE_PATHS
+from fedasr.errors import InputError
+
+MANIFEST = "manifest.csv"
+CORPUS = "clients.edge.corpus:box_corpus"
+TRAIN, TEST = "train", "test"
+KEPT_DATA = ("min_seconds", "max_seconds", "features", "augment")
+"""What the server decides about speech: how features are made of it, and what is too short or too long."""
+FOREIGN = ("init_from", "stream", "devices", "runtime")
+"""What is none of a box's business, or names files and code."""
+CACHE_MB = 2048.0
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box, as its node configuration describes it.
+
+    The data folder holds the speech (unless ``manifest`` lies elsewhere) and all that has to survive a restart: weights
+    of a teacher, the privacy account, counts of activity, the cache of features.
+    """
+
+    name: str
+    data: Path
+    manifest: Path
+
+    @property
+    def account(self) -> Path:
+        """The file of the privacy account."""
+        return self.data / "account.json"
+
+    @property
+    def activity(self) -> Path:
+        """The file of what the box has taken part in."""
+        return self.data / "activity.json"
+
+    def config(self, experiment_json: str) -> str:
+        """Return the server's config as this box reads it, JSON.
+
+        All the box's utterances whose split is ``train``, or that have none, are one client; what cannot be used is
+        left out and counted, so that one damaged recording costs one recording.
+
+        Raises:
+            InputError: what the server sent is no config.
+        """
+        try:
+            tree = json.loads(experiment_json)
+            sections = {name: dict(tree.get(name, {})) for name in ("data", "evaluate", "pate")}
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise InputError("the server sent no config", where="message") from None
+        for name in FOREIGN:
+            tree.pop(name, None)
+        given, evaluate, pate = sections.values()
+        data: dict[str, Any] = {name: given[name] for name in KEPT_DATA if name in given}
+        data |= {
+            "corpus": CORPUS,
+            "manifest": str(self.manifest),
+            "train_split": TRAIN,
+            "test_split": TEST,
+            "clients": 1,
+            "partition": {"name": "iid"},
+            "on_bad_audio": "skip",
+            "cache": {"directory": str(self.data / "features"), "disk_mb": CACHE_MB},
+        }
+        tree["data"] = data
+        tree["runtime"] = {"device": "auto"} if wants_gpu(experiment_json) else {}
+        for name in ("by", "held_out", "deciles", "limit"):
+            evaluate.pop(name, None)
+        for path in PATE_PATHS:
+            pate.pop(path.split(".")[1], None)
+        tree |= {"evaluate": evaluate, "pate": pate}
+        return json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def wants_gpu(experiment_json: str) -> bool:
+    """Say whether the server would have a GPU used where there is one."""
+    runtime = json.loads(experiment_json).get("runtime")
+    return isinstance(runtime, dict) and runtime.get("device") in ("cuda", "auto")
+
+
+def find_box(context: Context) -> Box | None:
+    """Return the box that a context belongs to; None in a simulation.
+
+    Raises:
+        InputError: the node configuration names no folder.
+    """
+    given = context.node_config
+    if "data" not in given and "manifest" not in given:
+        return None
+    if "data" not in given:
+        raise InputError("has 'manifest' but no 'data', the box's own folder", where="--node-config")
+    data = Path(str(given["data"]))
+    return Box(str(given.get("name", "")), data, Path(str(given.get("manifest", data / MANIFEST))))

@@ -1,0 +1,20 @@
+"""The speech of a box: its manifest, read anew for every message, so that new recordings are in the next round."""
+
+from __future__ import annotations
+
+from fedasr.config.schema import DataConfig
+from fedasr.data.manifest import ManifestCorpus
+from fedasr.errors import InputError
+
+
+def box_corpus(config: DataConfig, seed: int) -> ManifestCorpus:
+    """Return the corpus of a box's manifest; where it has no splits, all of it is there to train on.
+
+    Raises:
+        InputError: the manifest is missing or broken; the line is named.
+    """
+    if config.manifest is None:
+        raise InputError("the box's node configuration names no manifest")
+    # Speakers held out get the same split as the others: nothing is held out on a box.
+    split = config.train_split
+    return ManifestCorpus(config.manifest, seed=seed, train_split=split, test_split=split)

@@ -1,0 +1,193 @@
+"""``fedasr edge``: real Flower clients on boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedasr.cli.common import console, print_json
+
+app = typer.Typer(
+    help="Real boxes: a server they trust, their keys, and the processes on both sides.", no_args_is_help=True
+)
+
+Home = Annotated[Path, typer.Option("--home", help="The server's folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+PORT = 8443
+
+
+@app.command("init-server", epilog="Example: fedasr edge init-server --host asr.example.org --host 192.168.1.20")
+def init_server(
+    host: Annotated[list[str] | None, typer.Option(help="A name or address that boxes reach this server by.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the SuperLink.")] = PORT,
+    home: Home = Path("edge"),
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long the server's certificate is valid.")] = 397,
+    renew: Annotated[bool, typer.Option("--renew", help="A new certificate for the server that is there.")] = False,
+) -> None:
+    """Make a certificate authority, the server's certificate and Flower's profile."""
+    from fedasr.edge.server_folder import ServerFolder
+    from fedasr.errors import InputError
+
+    server = ServerFolder(home)
+    if renew:
+        server.renew(host or [], days)
+        console.print(f"renewed: {server.certificate}; restart 'fedasr edge run-server'", markup=False)
+        return
+    if not host:
+        raise InputError("give the name or address that boxes reach this server by", where="--host")
+    server.create(host, port, days)
+    console.print(f"server:    {server.path}", markup=False)
+    console.print(f"address:   {server.address}", markup=False)
+    console.print(f"secret:    {server.authority_key.name} and {server.key.name} never leave this folder", markup=False)
+    console.print(f"next:      fedasr edge run-server --home {home}", markup=False)
+
+
+@app.command("enroll", epilog="Example: fedasr edge enroll kitchen-1")
+def enroll_box(
+    name: Annotated[str, typer.Argument(help="A name for the box: letters, digits, '-', '_' and '.'.")],
+    public_key: Annotated[
+        Path | None, typer.Option(help="The box's own public key, made there by ssh-keygen -t ecdsa -b 384.")
+    ] = None,
+    home: Home = Path("edge"),
+    json: Json = False,
+) -> None:
+    """Enrol a box: make its key, register it with the running SuperLink, and pack what the box needs."""
+    from fedasr.edge.enrolment import enroll
+    from fedasr.edge.server_folder import ServerFolder
+
+    entry, folder = enroll(ServerFolder(home), name, public_key)
+    if json:
+        print_json({"name": entry.name, "node": entry.node_id, "fingerprint": entry.fingerprint, "folder": str(folder)})
+        return
+    console.print(f"enrolled:  {entry.name}, key {entry.fingerprint}", markup=False)
+    console.print(f"carry:     {folder} to the box, by a safe way, and delete it here", markup=False)
+    console.print("on it:     fedasr edge run-client --data FOLDER", markup=False)
+
+
+@app.command("revoke", epilog="Example: fedasr edge revoke kitchen-1")
+def revoke_box(
+    name: Annotated[str, typer.Argument(help="The box's name.")],
+    home: Home = Path("edge"),
+) -> None:
+    """Refuse a box from now on; its key never counts again."""
+    from fedasr.edge.enrolment import revoke
+    from fedasr.edge.server_folder import ServerFolder
+
+    entry = revoke(ServerFolder(home), name)
+    console.print(f"revoked:   {entry.name}, key {entry.fingerprint}", markup=False)
+
+
+@app.command("run-server", epilog="Example: fedasr edge run-server --bind 0.0.0.0")
+def start_server(
+    home: Home = Path("edge"),
+    bind: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 or :: for all.")] = "0.0.0.0",
+) -> None:
+    """Run Flower's SuperLink with TLS and node authentication."""
+    from fedasr.edge.run_server import run_server
+    from fedasr.edge.server_folder import ServerFolder
+
+    run_server(ServerFolder(home), bind)
+
+
+@app.command("run-client", epilog="Example: fedasr edge run-client --data /srv/fedasr")
+def start_client(
+    data: Annotated[Path, typer.Option(help="The box's folder, with its identity and what it must remember.")],
+    manifest: Annotated[Path | None, typer.Option(help="The table of its speech; default DATA/manifest.csv.")] = None,
+) -> None:
+    """Run Flower's SuperNode on this box, with the app that is installed here."""
+    from fedasr.edge.box_folder import BoxFolder
+    from fedasr.edge.run_client import run_client
+
+    box = BoxFolder(data)
+    run_client(box, manifest.resolve() if manifest is not None else box.manifest)
+
+
+@app.command("status", epilog="Example: fedasr edge status --data /srv/fedasr")
+def show_status(
+    data: Annotated[Path | None, typer.Option(help="On a box: its folder.")] = None,
+    home: Home = Path("edge"),
+    json: Json = False,
+) -> None:
+    """Say how a server's boxes are, or on a box what it has done."""
+    from fedasr.edge.box_folder import BoxFolder
+    from fedasr.edge.server_folder import ServerFolder
+    from fedasr.edge.status import box_status, server_status
+
+    if data is not None:
+        box = BoxFolder(data)
+        found = box_status(box, box.manifest)
+    else:
+        found = server_status(ServerFolder(home))
+    if json:
+        print_json(found)
+    elif data is not None:
+        show_box(found)
+    else:
+        show_boxes(found)
+
+
+@app.command("doctor", epilog="Example: fedasr edge doctor --data /srv/fedasr")
+def doctor(
+    data: Annotated[Path | None, typer.Option(help="On a box: its folder.")] = None,
+    manifest: Annotated[Path | None, typer.Option(help="The table of its speech; default DATA/manifest.csv.")] = None,
+    home: Home = Path("edge"),
+    json: Json = False,
+) -> None:
+    """Say in words what is wrong with a server or a box; the exit status is 1 where something is."""
+    from fedasr.edge.box_folder import BoxFolder
+    from fedasr.edge.checks import box_findings, server_findings
+    from fedasr.edge.server_folder import ServerFolder
+
+    if data is not None:
+        box = BoxFolder(data)
+        found = box_findings(box, manifest.resolve() if manifest is not None else box.manifest)
+    else:
+        found = server_findings(ServerFolder(home))
+    bad = any(finding.level == "error" for finding in found)
+    if json:
+        rows = [{"check": finding.check, "level": finding.level, "text": finding.text} for finding in found]
+        print_json({"ok": not bad, "findings": rows})
+    else:
+        styles = {"ok": "green", "warning": "yellow", "error": "red"}
+        for finding in found:
+            console.print(
+                f"{finding.level:8}{finding.check}: {finding.text}", style=styles[finding.level], markup=False
+            )
+    if bad:
+        raise typer.Exit(1)
+
+
+def show_boxes(found: dict[str, Any]) -> None:
+    """Print the state of a server for people."""
+    from rich import box as frames
+    from rich.table import Table
+
+    console.print(f"SuperLink at {found['address']}", markup=False)
+    table = Table(box=frames.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for name in ("Box", "State", "Since", "Key"):
+        table.add_column(name)
+    for box in found["boxes"]:
+        table.add_row(box["name"], box["state"], box["since"] or "—", box["fingerprint"][:24])
+    console.print(table)
+    for run in found["runs"][:5]:
+        console.print(f"run {run['run']}: {run['status']}", markup=False)
+
+
+def show_box(found: dict[str, Any]) -> None:
+    """Print the state of a box for people."""
+    last, epsilon = found["last_round"], found["epsilon"]
+    lines = {
+        "box": f"{found['name']} of {found['superlink']}, {'running' if found['running'] else 'not running'}",
+        "server": found["server"],
+        "recordings": found["recordings"],
+        "rounds": found["rounds"],
+        "last": "none" if last is None else f"round {last['round']} at {last['at']}, {last['utterances']} utterances",
+        "sent": f"{found['bytes_sent'] / 1e6:.2f} MB",
+        "privacy": "nothing private was done"
+        if epsilon is None
+        else f"ε = {epsilon:.2f} at δ = {found['delta']:g} spent",
+    }
+    for name, value in lines.items():
+        console.print(f"{name:12}{value}", markup=False)

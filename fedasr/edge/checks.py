@@ -1,0 +1,220 @@
+"""What can be wrong with a server or a box, found before it hurts and said in words."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from fedasr.data.check import check_manifest
+from fedasr.edge.box_folder import BoxFolder, Identity
+from fedasr.edge.certificates import (
+    fingerprint,
+    hosts_of,
+    load_authority,
+    load_certificate,
+    load_public_key,
+    public_key_of,
+)
+from fedasr.edge.flower_command import flwr
+from fedasr.edge.handshake import CLOCK_AHEAD_S, CLOCK_BEHIND_S, Unreachable, Untrusted, clock_offset, knock
+from fedasr.edge.secrets import read_private
+from fedasr.edge.server_folder import ServerFolder, read_json
+from fedasr.errors import InputError
+from fedasr.runtime.flower_compat import SUPPORTED_FLOWER
+
+SOON = timedelta(days=30)
+LEAST_BYTES = 200 * 10**6
+"""With less a box cannot keep its speech, its features and its weights."""
+ENOUGH_BYTES = 2 * 10**9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check."""
+
+    check: str
+    """what was looked at"""
+    text: str
+    """what was found, and what to do where it is wrong"""
+    level: str = "ok"
+    """``ok``, ``warning`` (it works, for now) or ``error`` (it does not)"""
+
+
+Check = Callable[[], Iterator[Finding]]
+
+
+def findings(checks: Iterable[tuple[str, Check]]) -> list[Finding]:
+    """Return what checks find; one that cannot be made is an error of its own."""
+    found: list[Finding] = []
+    for name, check in checks:
+        try:
+            found += check()
+        except InputError as error:
+            found.append(Finding(name, str(error), "error"))
+    return found
+
+
+def server_findings(server: ServerFolder) -> list[Finding]:
+    """Return everything that is to be said of a server's folder and of the SuperLink that should be running."""
+    return findings(
+        [
+            ("certificates", lambda: server_certificates(server)),
+            ("keys", lambda: private_files([server.authority_key, server.key])),
+            ("boxes", lambda: enrolled(server)),
+            ("disk", lambda: disk(server.path)),
+            ("versions", versions),
+        ]
+    )
+
+
+def box_findings(box: BoxFolder, manifest: Path) -> list[Finding]:
+    """Return everything that is to be said of a box's folder and of its server."""
+    return findings(
+        [
+            ("identity", lambda: identity(box)),
+            ("authority", lambda: validity("authority", load_certificate(box.authority), "enrol the box anew")),
+            ("server", lambda: server_of(box)),
+            ("speech", lambda: speech(manifest)),
+            ("memory", lambda: memory(box)),
+            ("disk", lambda: disk(box.path)),
+            ("versions", versions),
+        ]
+    )
+
+
+def server_certificates(server: ServerFolder) -> Iterator[Finding]:
+    """Look at the server's certificate and its authority."""
+    settings = server.require()
+    _, authority = load_authority(server.authority_key, server.authority)
+    certificate = load_certificate(server.certificate)
+    renew = "'fedasr edge init-server --renew' makes a new one"
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        yield Finding("certificate", f"{server.certificate} is not signed by this server's authority; {renew}", "error")
+    yield from validity("certificate", certificate, renew)
+    yield from validity("authority", authority, "make a new server and enrol all boxes anew")
+    missing = [str(host) for host in settings["hosts"] if str(host) not in hosts_of(certificate)]
+    if missing:
+        yield Finding("certificate", f"it does not hold for {', '.join(missing)}; {renew}", "error")
+
+
+def validity(name: str, certificate: x509.Certificate, advice: str) -> Iterator[Finding]:
+    """Look at when a certificate is valid."""
+    now = datetime.now(UTC)
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if end < now:
+        yield Finding(name, f"expired on {end:%Y-%m-%d}; {advice}", "error")
+    elif start > now:
+        yield Finding(name, f"is valid from {start:%Y-%m-%d %H:%M} UTC only; set this machine's clock", "error")
+    elif end < now + SOON:
+        yield Finding(name, f"expires on {end:%Y-%m-%d}; {advice}", "warning")
+    else:
+        yield Finding(name, f"valid until {end:%Y-%m-%d}")
+
+
+def private_files(paths: Iterable[Path]) -> Iterator[Finding]:
+    """Look at who may read private keys."""
+    for path in paths:
+        read_private(path)
+        yield Finding("keys", f"{path.name} is readable by its owner alone")
+
+
+def enrolled(server: ServerFolder) -> Iterator[Finding]:
+    """Look at whether the SuperLink runs and knows the boxes that were enrolled."""
+    nodes = {str(node["node-id"]): str(node["status"]) for node in flwr(server, "supernode", "list")["nodes"]}
+    live = [box for box in server.boxes() if box.revoked is None]
+    for box in live:
+        if nodes.get(box.node_id) in (None, "unregistered"):
+            advice = "its database was lost or replaced; revoke and enrol the box anew"
+            yield Finding("boxes", f"the SuperLink does not know '{box.name}': {advice}", "error")
+    online = sum(nodes.get(box.node_id) == "online" for box in live)
+    yield Finding("boxes", f"the SuperLink runs; {len(live)} boxes are enrolled, {online} connected")
+
+
+def identity(box: BoxFolder) -> Iterator[Finding]:
+    """Look at who the box is and whether its key is whole and private."""
+    who = box.require()
+    key = public_key_of(read_private(box.key), str(box.key))
+    yield Finding("identity", f"'{who.name}' of {who.superlink}, key {fingerprint(key)}")
+    if box.public_key.is_file():
+        known = load_public_key(box.public_key.read_bytes(), str(box.public_key))
+        if fingerprint(known) != fingerprint(key):
+            yield Finding("identity", f"{box.key} is not the key of {box.public_key}: files of two boxes", "error")
+
+
+def server_of(box: BoxFolder) -> Iterator[Finding]:
+    """Look at whether the box's server is there and is the right one, and whether the clocks agree."""
+    who: Identity = box.require()
+    try:
+        knock(who.host, who.port, box.authority)
+        ahead = clock_offset(who.host, who.port, box.authority)
+    except Unreachable as error:
+        yield Finding("server", f"{error}; is it running, and does a firewall let port {who.port} through?", "error")
+        return
+    except Untrusted as error:
+        yield Finding("server", str(error), "error")
+        return
+    yield Finding("server", f"{who.superlink} answers and is the one that this box was enrolled with")
+    if ahead > CLOCK_AHEAD_S or ahead < -CLOCK_BEHIND_S:
+        advice = f"it may be at most {CLOCK_AHEAD_S:.0f} s ahead and {CLOCK_BEHIND_S:.0f} s behind; set it (NTP)"
+        yield Finding("clock", f"this clock is {ahead:+.0f} s off the server's; {advice}", "error")
+    else:
+        yield Finding("clock", f"{ahead:+.0f} s off the server's")
+
+
+def speech(manifest: Path) -> Iterator[Finding]:
+    """Look at the box's recordings, each of which is decoded."""
+    problems = check_manifest(manifest)
+    for problem in problems[:3]:
+        place = f"{manifest}:{problem.line}" if problem.line else str(manifest)
+        yield Finding("speech", f"{place}: {problem.message}", "error" if problem.kind == "manifest" else "warning")
+    if len(problems) > 3:
+        advice = f"'fedasr data check {manifest}' lists them"
+        yield Finding("speech", f"{len(problems)} recordings or transcripts cannot be used; {advice}", "warning")
+    if not problems:
+        yield Finding("speech", f"{manifest.name} has no problems")
+
+
+def memory(box: BoxFolder) -> Iterator[Finding]:
+    """Look at whether the box can keep what it must not forget."""
+    if not os.access(box.path, os.W_OK):
+        yield Finding("memory", f"{box.path} cannot be written to; the box could not keep its account", "error")
+        return
+    for path in (box.account, box.activity):
+        if path.is_file():
+            read_json(path)
+    yield Finding("memory", f"{box.path} can be written to, and what it holds is whole")
+
+
+def disk(path: Path) -> Iterator[Finding]:
+    """Look at how much disk is free."""
+    free = shutil.disk_usage(path).free
+    text = f"{free / 1e9:.1f} GB free at {path}"
+    if free < LEAST_BYTES:
+        yield Finding("disk", f"{text}; at least {LEAST_BYTES / 1e9:.1f} GB are needed", "error")
+    else:
+        yield Finding("disk", text, "ok" if free > ENOUGH_BYTES else "warning")
+
+
+def versions() -> Iterator[Finding]:
+    """Look at the versions that are installed; both sides need the same fedasr."""
+    try:
+        ours, flower = version("fedasr"), version("flwr")
+    except PackageNotFoundError as error:
+        yield Finding("versions", f"{error.name} is not installed here; pip install fedasr", "error")
+        return
+    text = f"fedasr {ours}, Flower {flower}, Python {sys.version.split()[0]}"
+    if not flower.startswith(SUPPORTED_FLOWER):
+        yield Finding("versions", f"{text}; tested with Flower {', '.join(SUPPORTED_FLOWER)} only", "warning")
+    else:
+        yield Finding("versions", text)

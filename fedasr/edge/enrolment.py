@@ -1,0 +1,98 @@
+"""Who may take part: a box is enrolled by name and key, and revoked by name."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fedasr.edge.box_folder import BoxFolder
+from fedasr.edge.certificates import fingerprint, load_public_key, make_box_key
+from fedasr.edge.flower_command import flwr
+from fedasr.edge.secrets import private_folder, write_private, write_public
+from fedasr.edge.server_folder import Enrolment, ServerFolder
+from fedasr.errors import InputError, nearest
+
+LONGEST_NAME = 60
+
+
+def check_name(name: str) -> None:
+    """Raise where a name cannot be that of a box: it becomes the name of a folder and of a client.
+
+    Raises:
+        InputError: saying what a name may be.
+    """
+    plain = name.replace("-", "").replace("_", "").replace(".", "")
+    if not (plain.isalnum() and name.isascii() and name[0].isalnum() and len(name) <= LONGEST_NAME):
+        raise InputError(
+            f"'{name}' is no name for a box; expected letters, digits, '-', '_' and '.', such as kitchen-1"
+        )
+
+
+def enroll(server: ServerFolder, name: str, public_key: Path | None) -> tuple[Enrolment, Path]:
+    """Enrol a box; return the entry and the folder to carry to the box.
+
+    The folder holds the authority's certificate, the server's address, the name, and the private key unless the box
+    has made its own and only ``public_key`` was brought here.
+
+    Raises:
+        InputError: the name is taken or none, the key is none, or the SuperLink does not answer.
+    """
+    server.require()
+    check_name(name)
+    boxes = server.boxes()
+    if any(box.name == name and box.revoked is None for box in boxes):
+        raise InputError(f"box '{name}' is enrolled already; revoke it first, or choose another name")
+    private: bytes | None = None
+    if public_key is None:
+        private, public = make_box_key()
+    else:
+        try:
+            public = public_key.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", where=str(public_key)) from None
+    key = load_public_key(public, str(public_key or name))
+    kit = BoxFolder(server.kits / name)
+    private_folder(kit.identity)
+    if private is not None:
+        write_private(kit.key, private)
+    write_public(kit.public_key, public)
+    write_public(kit.authority, server.authority.read_bytes())
+    write_public(kit.settings_file, json.dumps({"name": name, "superlink": server.address}, indent=1).encode() + b"\n")
+    answer = flwr_register(server, kit.public_key, name)
+    entry = Enrolment(name, answer, fingerprint(key), stamp())
+    server.write_registry([*boxes, entry])
+    return entry, kit.path
+
+
+def flwr_register(server: ServerFolder, public_key: Path, name: str) -> str:
+    """Register a key with the SuperLink under a name and return Flower's node id."""
+    # Options follow the profile's name, which flwr() appends.
+    found: dict[str, Any] = flwr(server, "supernode", "register", "--name", name, str(public_key))
+    return str(found["node-id"])
+
+
+def revoke(server: ServerFolder, name: str) -> Enrolment:
+    """Revoke a box: from now on the SuperLink refuses its key, for good.
+
+    Raises:
+        InputError: there is no such box, it is revoked already, or the SuperLink does not answer.
+    """
+    server.require()
+    boxes = server.boxes()
+    live = [box for box in boxes if box.revoked is None]
+    found = next((box for box in live if box.name == name), None)
+    if found is None:
+        known = [box.name for box in live]
+        raise InputError(f"no box '{name}' is enrolled{nearest(name, known)}; enrolled: {', '.join(known) or 'none'}")
+    flwr(server, "supernode", "unregister", found.node_id)
+    gone = replace(found, revoked=stamp())
+    server.write_registry([gone if box is found else box for box in boxes])
+    return gone
+
+
+def stamp() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

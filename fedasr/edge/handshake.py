@@ -1,0 +1,91 @@
+"""What a box learns of a server by knocking: whether it is there, and whether it is the one that the box trusts."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+PATIENCE_SECONDS = 5.0
+CLOCK_AHEAD_S = 4.0
+CLOCK_BEHIND_S = 240.0
+"""A box signs what it sends with the time; Flower refuses 5 seconds of the future and 5 minutes of the past."""
+
+
+class Unreachable(Exception):
+    """Nobody answers; that may change."""
+
+
+class Untrusted(Exception):
+    """Somebody answers who is not the server that the box was enrolled with; that does not change by itself."""
+
+
+def knock(host: str, port: int, authority: Path) -> None:
+    """Shake hands with a server and hang up.
+
+    Args:
+        host: its name or address, which its certificate must hold for.
+        port: of the SuperLink.
+        authority: certificate of the only authority that is trusted.
+
+    Raises:
+        Unreachable: nobody answers.
+        Untrusted: it speaks no TLS, its certificate is of another authority, for another name, or not valid now.
+    """
+    context = ssl.create_default_context(cafile=str(authority))
+    try:
+        with (
+            socket.create_connection((host, port), timeout=PATIENCE_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=host),
+        ):
+            pass
+    except ssl.SSLCertVerificationError as error:
+        raise Untrusted(f"the server at {host}:{port} is not trusted: {verdict(error, authority)}") from None
+    except ssl.SSLError as error:
+        raise Untrusted(
+            f"what answers at {host}:{port} does not speak TLS ({error.reason}); a SuperLink that was not started by"
+            " 'fedasr edge run-server', or another service"
+        ) from None
+    except OSError as error:
+        raise Unreachable(f"nobody answers at {host}:{port}: {error.strerror or error}") from None
+
+
+def clock_offset(host: str, port: int, authority: Path) -> float:
+    """Return how many seconds this machine's clock is ahead of a server's, to about a second.
+
+    Args:
+        host: the server's name or address.
+        port: of the SuperLink.
+        authority: certificate of the only authority that is trusted.
+
+    Raises:
+        Unreachable: it does not say what time it is.
+    """
+    context = ssl.create_default_context(cafile=str(authority))
+    connection = http.client.HTTPSConnection(host, port, timeout=PATIENCE_SECONDS, context=context)
+    try:
+        connection.request("GET", "/health")
+        said = connection.getresponse().getheader("date")
+        return time.time() - parsedate_to_datetime(said or "").timestamp()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise Unreachable(f"the server at {host}:{port} does not say what time it is: {error}") from None
+    finally:
+        connection.close()
+
+
+def verdict(error: ssl.SSLCertVerificationError, authority: Path) -> str:
+    """Return in words why a certificate is refused, and what to do."""
+    said = error.verify_message
+    if "expired" in said:
+        return "its certificate has expired; 'fedasr edge init-server --renew' on the server, then restart it"
+    if "not yet valid" in said:
+        return "its certificate is not valid yet; set the clock of this box, or of the server"
+    if "mismatch" in said or "not valid for" in said:
+        return f"{said.rstrip('.')}; 'fedasr edge init-server --renew --host NAME' on the server adds the name"
+    return (
+        f"its certificate is not signed by the authority in {authority} ({said}); the box was enrolled with another"
+        " server, or somebody stands between"
+    )

@@ -1,0 +1,137 @@
+"""Starting Flower's processes, passing on what they say, and stopping them all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+TAIL_LINES = 40
+STOP_SECONDS = 6.0
+"""How long a process may take to end after each request."""
+LEFT_SECONDS = 4.0
+"""How long what it has started may live on."""
+LOOK_SECONDS = 0.2
+
+
+class Process:
+    """A process whose lines go to standard error and whose last ones are remembered.
+
+    Args:
+        arguments: of the command.
+        environment: of the process.
+        folder: where it works.
+        shows: which lines are passed on; None: all.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        shows: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.shows = shows or (lambda line: True)
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self.process = subprocess.Popen(
+            list(arguments),
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # a Ctrl-C is passed on by us, once
+        )
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self) -> None:
+        """Pass lines on until the process closes its output."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.tail.append(line.rstrip("\n"))
+            if self.shows(line):
+                sys.stderr.write(line)
+                sys.stderr.flush()
+
+    @property
+    def ended(self) -> int | None:
+        """The exit status, None while it runs."""
+        return self.process.poll()
+
+    def stop(self) -> None:
+        """End the process and all that it has started, at once where they do not end by themselves."""
+        offspring = descendants(self.process.pid)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):  # Flower's server waits for callers at the first
+            if self.ended is not None:
+                break
+            self.process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            end = time.monotonic() + LEFT_SECONDS
+            while (offspring := [pid for pid in offspring if Path(f"/proc/{pid}").exists()]) and time.monotonic() < end:
+                time.sleep(LOOK_SECONDS)
+            for pid in offspring:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        self.reader.join(2)
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process has started, and those that they have; none where there is no ``/proc``."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):  # it has ended meanwhile
+            fields = entry.read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(entry.parent.name))
+    found, wave = [], [pid]
+    while wave:
+        wave = [child for parent in wave for child in children.get(parent, [])]
+        found += wave
+    return found
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Yield an event that is set when somebody asks this process to end."""
+    wish = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        wish.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield wish
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def first_to_end(processes: Sequence[Process], wish: threading.Event) -> Process | None:
+    """Wait until a process has ended and return it; None where somebody wished for the end."""
+    while not wish.is_set():
+        for process in processes:
+            if process.ended is not None:
+                process.reader.join(2)
+                return process
+        time.sleep(LOOK_SECONDS)
+    return None
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,61 @@
+"""Files that nobody else may read, and files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fedasr.errors import InputError
+
+OTHERS = 0o077
+"""What a private file must not allow to anybody but its owner."""
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder that only its owner may look into, unless it is there.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InputError(f"cannot be made: {error.strerror}", where=str(path)) from None
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file with mode 0600; it is never there with another mode, and never in part."""
+    write_whole(path, content, 0o600)
+
+
+def write_public(path: Path, content: bytes) -> None:
+    """Write a file that others may read."""
+    write_whole(path, content, 0o644)
+
+
+def write_whole(path: Path, content: bytes, mode: int) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_private(path: Path) -> bytes:
+    """Return the content of a private file.
+
+    Raises:
+        InputError: it is missing, cannot be read, or others may read it.
+    """
+    try:
+        content = path.read_bytes()
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    if os.name == "posix" and mode & OTHERS:
+        raise InputError(f"is private but others may read it (mode {mode & 0o777:04o}); chmod 600", where=str(path))
+    return content

@@ -1,0 +1,100 @@
+"""How a server's boxes are, and what a box has done: for people and, as JSON, for their tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fedasr.edge.box_folder import BoxFolder
+from fedasr.edge.flower_command import flwr
+from fedasr.edge.handshake import Unreachable, Untrusted, knock
+from fedasr.edge.run_client import LEFT_WITHOUT_GOODBYE
+from fedasr.edge.server_folder import ServerFolder, read_json
+from fedasr.errors import InputError
+from fedasr.privacy.ledger import Ledger
+
+DELTA = 1e-5
+"""At which a box tells what its account has spent."""
+SEEN_BY = "server"
+STATES = {"registered": "never connected", "unregistered": "revoked"}
+
+
+def server_status(server: ServerFolder) -> dict[str, Any]:
+    """Return the address of a server, its boxes and its runs, the newest first.
+
+    Raises:
+        InputError: there is no server, or its SuperLink does not answer.
+    """
+    address = server.address
+    nodes = {str(node["node-id"]): node for node in flwr(server, "supernode", "list")["nodes"]}
+    boxes = []
+    for box in server.boxes():
+        node = nodes.get(box.node_id, {})
+        state = str(node.get("status", "unknown to the SuperLink"))
+        boxes.append(
+            {
+                "name": box.name,
+                "state": "revoked" if box.revoked else STATES.get(state, state),
+                "since": since(node, state) if not box.revoked else box.revoked,
+                "enrolled": box.enrolled,
+                "fingerprint": box.fingerprint,
+            }
+        )
+    runs = [
+        {"run": str(run["run-id"]), "status": str(run["status"]), "submitted": str(run.get("created-at", ""))}
+        for run in flwr(server, "list").get("runs", [])
+    ]
+    return {"address": address, "boxes": boxes, "runs": runs}
+
+
+def since(node: dict[str, Any], state: str) -> str | None:
+    """Return when a node came into its state."""
+    found = node.get({"online": "online-at", "offline": "offline-at"}.get(state, ""))
+    return str(found) if found and found != "N/A" else None
+
+
+def box_status(box: BoxFolder, manifest: Path) -> dict[str, Any]:
+    """Return who a box is, whether it runs and its server answers, what it holds and what it has done.
+
+    Raises:
+        InputError: the box was not enrolled, or a file of its memory is damaged.
+    """
+    from fedasr.data.manifest import read_table
+
+    identity = box.require()
+    try:
+        knock(identity.host, identity.port, box.authority)
+        server = "answers"
+    except (Unreachable, Untrusted) as error:
+        server = str(error)
+    try:
+        recordings: int | str = len(read_table(manifest))
+    except InputError as error:
+        recordings = str(error)
+    done = read_json(box.activity) if box.activity.is_file() else {}
+    return {
+        "name": identity.name,
+        "superlink": identity.superlink,
+        "running": (box.work / LEFT_WITHOUT_GOODBYE).exists(),
+        "server": server,
+        "recordings": recordings,
+        "rounds": done.get("rounds", 0),
+        "last_round": done.get("last_round"),
+        "last_message": done.get("last_message"),
+        "bytes_sent": done.get("bytes_sent", 0),
+        "epsilon": spent(box.account),
+        "delta": DELTA,
+    }
+
+
+def spent(account: Path) -> float | None:
+    """Return what a box's utterances have cost so far; None where nothing private was done.
+
+    Raises:
+        InputError: the account is damaged.
+    """
+    if not account.is_file():
+        return None
+    ledger = Ledger("rdp")
+    ledger.load_state_dict(read_json(account)["ledger"])
+    return ledger.epsilon(DELTA, "example", SEEN_BY)

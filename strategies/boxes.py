@@ -1,0 +1,155 @@
+"""The boxes of a deployed run as the server sees them: who is there, and what they say they hold."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedasr import __version__
+from fedasr.data.census import Census
+from fedasr.data.roster import Roster
+from fedasr.errors import InputError, RunFailed
+from fedasr.runtime.box_grid import BoxGrid, connected
+from fedasr.runtime.flower_compat import values_of
+from fedasr.runtime.session import current
+
+LOOK_EVERY_SECONDS = 1.0
+MOST_UTTERANCES = 10**8
+MOST_SECONDS = 1e9
+"""No box holds more; one that says so is not believed."""
+
+
+def wait_for_boxes(grid: Grid, wanted: int | None, patience_s: float) -> list[str]:
+    """Return the names of the connected boxes, sorted, once there are enough.
+
+    Args:
+        grid: Flower's.
+        wanted: how many to wait for; None: those that are connected, at least one.
+        patience_s: how long.
+
+    Raises:
+        InputError: there are too few, or some have no name.
+    """
+    end = time.monotonic() + patience_s
+    while True:
+        names = connected(grid)
+        if len(names) >= (wanted or 1):
+            return sorted(names)
+        if time.monotonic() > end:
+            nameless = len(list(grid.get_nodes())) - len(names)
+            more = f", and {nameless} without a name of their own" if nameless else ""
+            raise InputError(
+                f"{len(names)} of {wanted or 1} boxes were connected after {patience_s:.0f} s{more};"
+                " enrol them with 'fedasr edge enroll', start them with 'fedasr edge run-client', or set data.clients"
+            )
+        time.sleep(LOOK_EVERY_SECONDS)
+
+
+class Boxes:
+    """Follows what the boxes hold and which of them are there.
+
+    Args:
+        grid: of the boxes.
+        experiment_json: the run's config, as the boxes get it: what of their speech can be used depends on it.
+    """
+
+    def __init__(self, grid: BoxGrid, experiment_json: str) -> None:
+        self.grid = grid
+        self.experiment_json = experiment_json
+        self.census = Census.unasked(grid.names)
+        self.fresh: set[int] = set()
+        """those that have said what they hold when they trained in the round before"""
+        self.warned: set[int] = set()
+
+    def ask(self, round: int) -> list[int]:
+        """Return the boxes that are there, in ascending order; those that have not said what they hold are asked."""
+        order = ConfigRecord({"round": round, "experiment": self.experiment_json})
+        content = RecordDict({"config": order})
+        there = self.grid.present()
+        answered = [client for client in there if client in self.fresh]
+        asked = [client for client in there if client not in self.fresh]
+        questions = [Message(content, client, "query.describe", group_id=str(round)) for client in asked]
+        utterances, seconds = self.census.utterances.copy(), self.census.seconds.copy()
+        for reply in self.grid.send_and_receive(questions):
+            client = reply.metadata.src_node_id
+            said = None if reply.has_error() else holdings(reply)
+            if said is None:
+                why = reply.error.reason if reply.has_error() else "its answer makes no sense"
+                self.warn(client, f"it does not say what it holds: {first_line(why)}")
+                continue
+            utterances[client], seconds[client] = said["utterances"], said["seconds"]
+            answered.append(client)
+            if said["fedasr"] != __version__:
+                self.warn(client, f"it runs fedasr {said['fedasr']}, the server {__version__}")
+        self.fresh.clear()
+        self.census = replace(self.census, utterances=utterances, seconds=seconds)
+        return sorted(answered)
+
+    def heard(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Note what boxes said they hold when they trained.
+
+        Args:
+            rows: of a round, for ``clients.parquet``.
+        """
+        utterances, seconds = self.census.utterances.copy(), self.census.seconds.copy()
+        for row in rows:
+            if row["status"] == "ok":
+                self.fresh.add(row["id"])
+                utterances[row["id"]], seconds[row["id"]] = row["examples"], row["audio_seconds"]
+        self.census = replace(self.census, utterances=utterances, seconds=seconds)
+
+    def warn(self, client: int, text: str) -> None:
+        """Say something about a box, once."""
+        if client not in self.warned:
+            self.warned.add(client)
+            current().watcher.note(f"box {self.grid.names[client]}: {text}")
+
+    def look(self, round: int, roster: Roster) -> None:
+        """Bring the roster up to date before a round; wait where no box is there that could take part.
+
+        Raises:
+            RunFailed: for ``runtime.reply_timeout_s`` there was none; the run can be resumed.
+        """
+        end = time.monotonic() + self.grid.timeout_s
+        while True:
+            there = self.ask(round)
+            mask = np.zeros(len(self.census), np.bool_)
+            mask[there] = True
+            roster.attend(mask)
+            held = self.census
+            roster.store(held.utterances, held.seconds, held.utterances, held.seconds)
+            wanted = ~roster.retired
+            if len(roster.selectable) or not wanted.any() or current().stop.is_set():
+                return
+            if time.monotonic() > end:
+                raise RunFailed(
+                    f"round {round}: for {self.grid.timeout_s:.0f} s no box with speech was connected;"
+                    " see 'fedasr edge status', then resume"
+                )
+            time.sleep(LOOK_EVERY_SECONDS)
+
+
+def holdings(reply: Message) -> dict[str, Any] | None:
+    """Return what a box says of itself, or None where that makes no sense."""
+    if "node" not in reply.content:
+        return None
+    said = values_of(reply, "node")
+    utterances, seconds, version = (said.get(name) for name in ("utterances", "seconds", "fedasr"))
+    if not (isinstance(utterances, int) and 0 <= utterances <= MOST_UTTERANCES and isinstance(version, str)):
+        return None
+    if not (isinstance(seconds, float) and math.isfinite(seconds) and 0 <= seconds <= MOST_SECONDS):
+        return None
+    return {"utterances": utterances, "seconds": seconds, "fedasr": version[:40]}
+
+
+def first_line(text: str | None) -> str:
+    """Return the first line of what a box says."""
+    lines: Iterable[str] = (text or "").strip().splitlines()
+    return next(iter(lines), "no reason given")[:200]

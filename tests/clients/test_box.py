@@ -1,0 +1,273 @@
+"""A box: the same client as in the simulation, which reads what its own configuration names and forgets nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
+
+import fedasr
+from clients.client_app import flower_app
+from clients.edge.app import UNTOLD
+from clients.edge.box import Box, find_box
+from fedasr.config import load
+from fedasr.config.loading import PATE_PATHS
+from fedasr.errors import InputError, RunFailed
+from fedasr.experiment import as_json
+from fedasr.runtime.box_grid import ADDRESS, BoxGrid
+from fedasr.runtime.executors import BAD_INPUT
+from fedasr.runtime.flower_compat import RUN_ID, assume_identity, values_of
+from fedasr.runtime.session import Silent
+
+from .boxes import NAMES, SuperLink, Town, manifest, record
+
+
+class Notes(Silent):
+    """Keeps what a person would have been told, and does something after rounds."""
+
+    def __init__(self, after: Mapping[int, Any] | None = None) -> None:
+        self.notes: list[str] = []
+        self.after = after or {}
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def round(self, row: Mapping[str, Any]) -> None:
+        if row["round"] in self.after:
+            self.after[row["round"]]()
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Town:
+    return Town(tmp_path / "town")
+
+
+def simulated(town: Town, out: Path, **changes: Any) -> fedasr.Run:
+    return fedasr.run(town.config(town.whole, **changes), out=out)
+
+
+def test_boxes_give_the_bits_of_the_simulation_of_the_same_clients(town: Town, tmp_path: Path) -> None:
+    changes = {"selection__clients_per_round": 2, "selection__name": "activity", "rounds": 3}
+    boxes = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
+    local = simulated(town, tmp_path / "local", **changes)
+    assert boxes.summary["model_sha256"] == local.summary["model_sha256"]
+    columns = ["round", "client", "probability", "examples", "audio_seconds", "train_loss", "status"]
+    # Boxes answer in an order of their own.
+    mine, theirs = (r.clients.sort_values(["round", "client"])[columns].to_numpy().tolist() for r in (boxes, local))
+    assert mine == theirs
+
+
+def test_loss_queries_and_evaluation_on_boxes_are_those_of_the_simulation(town: Town, tmp_path: Path) -> None:
+    changes = {"selection__name": "power-of-choice", "selection__clients_per_round": 1, "evaluate__client_side": 1}
+    boxes = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
+    local = simulated(town, tmp_path / "local", **changes)
+    assert boxes.summary["model_sha256"] == local.summary["model_sha256"]
+    assert boxes.rounds["client_wer"].tolist() == local.rounds["client_wer"].tolist()
+
+
+def test_noise_on_boxes_is_that_of_the_simulation(town: Town, tmp_path: Path) -> None:
+    changes = {
+        "privacy__unit": "user",
+        "privacy__noise_at": "device",
+        "privacy__noise_multiplier": 1.0,
+        "strategy__weighting": "uniform",
+    }
+    boxes = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
+    local = simulated(town, tmp_path / "local", **changes)
+    assert boxes.summary["model_sha256"] == local.summary["model_sha256"]
+
+
+def test_new_recordings_are_in_the_next_round(town: Town, tmp_path: Path) -> None:
+    ben = town.folders["ben"]
+
+    def speak() -> None:
+        manifest(ben / "manifest.csv", record(ben, range(10), 1), ("path", "speaker", "text"))
+
+    found = fedasr.load_run(town.run(tmp_path / "out", Notes({1: speak}))).clients
+    assert found[found["client"] == "ben"]["examples"].tolist() == [4, 10]
+    assert found[found["client"] == "anna"]["examples"].tolist() == [3, 3]
+
+
+def test_a_box_that_is_away_is_not_selected_and_comes_back(town: Town, tmp_path: Path) -> None:
+    grid = SuperLink(town.folders)
+    grid.away.add("anna")
+    watcher = Notes({1: grid.away.clear, 2: lambda: grid.away.add("cleo")})
+    found = fedasr.load_run(town.run(tmp_path / "out", watcher, grid, rounds=3)).clients
+    by_round = [set(found[found["round"] == number]["client"]) for number in (1, 2, 3)]
+    assert by_round == [{"ben", "cleo"}, {"anna", "ben", "cleo"}, {"anna", "ben"}]
+
+
+def test_a_run_ends_where_no_box_comes(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = SuperLink(town.folders)
+    grid.away.update(NAMES)
+    monkeypatch.setattr("strategies.boxes.LOOK_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(BoxGrid, "timeout_s", property(lambda self: 0.2, lambda self, value: None), raising=False)
+    with pytest.raises(RunFailed, match=r"round 1: for 0 s no box with speech was connected"):
+        town.run(tmp_path / "out", grid=grid)
+
+
+def test_one_broken_box_costs_one_box(town: Town, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (town.folders["ben"] / "manifest.csv").write_text("path,speaker\n")
+    watcher = Notes()
+    found = fedasr.load_run(town.run(tmp_path / "out", watcher)).clients
+    assert set(found["client"]) == {"anna", "cleo"}
+    told = [note for note in watcher.notes if "ben" in note]
+    assert told == [f"box ben: it does not say what it holds: {UNTOLD}"]
+    assert "misses the column 'text'" in capfd.readouterr().err  # in the box's own log
+
+
+def test_a_damaged_recording_is_left_out(town: Town, tmp_path: Path) -> None:
+    (town.folders["cleo"] / "0.wav").write_bytes(b"no audio")
+    found = fedasr.load_run(town.run(tmp_path / "out")).clients
+    assert found[found["client"] == "cleo"]["examples"].tolist() == [4, 4]
+
+
+def test_rows_of_another_split_stay_out(town: Town, tmp_path: Path) -> None:
+    anna = town.folders["anna"]
+    rows = [{**row, "split": "train" if number else "mine"} for number, row in enumerate(record(anna, range(3), 0))]
+    manifest(anna / "manifest.csv", rows, ("path", "speaker", "text", "split"))
+    found = fedasr.load_run(town.run(tmp_path / "out")).clients
+    assert found[found["client"] == "anna"]["examples"].tolist() == [2, 2]
+
+
+def test_no_path_and_no_code_of_the_server_reaches_a_box(town: Town) -> None:
+    config = town.config(
+        Path("/secret/manifest.csv"),
+        init_from="/secret/run",
+        data__root="/secret/root",
+        data__corpus="os:getcwd",
+        data__where={"speaker": "secret"},
+        data__partition__name="os:secret",
+        data__cache__directory="/secret/cache",
+        data__train_split="secret",
+        devices__clock=True,
+        devices__availability="trace",
+        devices__trace="/secret/trace",
+        evaluate__by=["secret"],
+        pate__public__corpus="os:secret",
+        runtime__device="cuda",
+        **{path.replace(".", "__"): "/secret/pate" for path in PATE_PATHS},
+    )
+    box = Box("anna", town.folders["anna"], town.folders["anna"] / "manifest.csv")
+    found = json.loads(box.config(json.dumps(config)))
+    assert "secret" not in json.dumps(found)
+    assert found["data"]["manifest"] == str(box.manifest)
+    assert found["data"]["cache"]["directory"] == str(box.data / "features")
+    assert found["runtime"] == {"device": "auto"}
+    load(found)
+
+
+@pytest.mark.parametrize("sent", ["", "[]", "3", '{"data": 3}', "{" * 100_000])
+def test_what_is_no_config_is_refused_in_a_line(town: Town, sent: str) -> None:
+    box = Box("anna", town.folders["anna"], town.folders["anna"] / "manifest.csv")
+    with pytest.raises(InputError, match="message: the server sent no config"):
+        box.config(sent)
+
+
+def context(town: Town, name: str) -> Context:
+    return Context(RUN_ID, 5, {"name": name, "data": str(town.folders[name])}, RecordDict(), {})
+
+
+def question(town: Town, **address: Any) -> Message:
+    assume_identity()
+    config = as_json(load(town.config(town.server, runtime__name="deployment")))
+    content = RecordDict({"config": ConfigRecord({"round": 1, "experiment": config})})
+    if address:
+        content[ADDRESS] = ConfigRecord(address)
+    return Message(content, 5, "query.describe")
+
+
+def test_a_box_says_what_it_holds(town: Town) -> None:
+    reply = flower_app(question(town, client=1, name="ben"), context(town, "ben"))
+    assert values_of(reply, "node") == {"utterances": 4, "seconds": 2.0, "fedasr": fedasr.__version__}
+    counts = json.loads((town.folders["ben"] / "activity.json").read_text())
+    assert counts["messages"] == {"query.describe": 1}
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ({"client": 1, "name": "anna"}, "calls this box 'anna', but it was enrolled as 'ben'"),
+        ({}, "needs runtime.name=deployment"),
+    ],
+)
+def test_a_message_for_somebody_else_is_refused(
+    town: Town, address: dict[str, Any], says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    reply = flower_app(question(town, **address), context(town, "ben"))
+    assert reply.error.reason == UNTOLD
+    assert says in capfd.readouterr().err
+
+
+def test_a_box_needs_a_folder() -> None:
+    with pytest.raises(InputError, match="has 'manifest' but no 'data'"):
+        find_box(Context(RUN_ID, 5, {"manifest": "a.csv"}, RecordDict(), {}))
+
+
+class Hostile(SuperLink):
+    """One box says that its input is wrong, which would stop a simulation."""
+
+    def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
+        for message, reply in zip(messages, super().replies(messages, *more, **others), strict=True):
+            hostile = message.metadata.message_type == "train" and self.boxes[message.metadata.dst_node_id] == "ben"
+            yield Message(Error(BAD_INPUT, "stop"), reply_to=message) if hostile else reply
+
+
+def test_a_box_cannot_stop_a_run(town: Town, tmp_path: Path) -> None:
+    found = fedasr.load_run(town.run(tmp_path / "out", grid=Hostile(town.folders)))
+    assert found.summary["status"] == "done"
+    assert set(found.clients[found.clients["client"] == "ben"]["status"]) == {"failed"}
+
+
+PRIVATE = {
+    "privacy__unit": "example",
+    "privacy__noise_multiplier": 1.1,
+    "client__optimizer": "sgd",
+    "selection__clients_per_round": 3,
+}
+
+
+def test_the_account_of_a_box_outlives_its_process(town: Town, tmp_path: Path) -> None:
+    boxes = fedasr.load_run(town.run(tmp_path / "boxes", **PRIVATE))
+    local = simulated(town, tmp_path / "local", **PRIVATE)
+    assert boxes.summary["model_sha256"] == local.summary["model_sha256"]
+    assert boxes.summary["epsilon"] == local.summary["epsilon"]
+    account = town.folders["anna"] / "account.json"
+    assert account.stat().st_mode & 0o777 == 0o600
+    (turns,) = json.loads(account.read_text())["runs"].values()
+    assert turns["rounds"] == 2
+
+
+def test_another_run_adds_to_the_account(town: Town, tmp_path: Path) -> None:
+    once = fedasr.load_run(town.run(tmp_path / "first", **PRIVATE))
+    twice = fedasr.load_run(town.run(tmp_path / "second", seed=1, **PRIVATE))
+    assert twice.summary["epsilon"] > 1.2 * once.summary["epsilon"]
+    assert len(json.loads((town.folders["anna"] / "account.json").read_text())["runs"]) == 2
+
+
+def test_nothing_private_is_done_with_a_damaged_account(
+    town: Town, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (town.folders["anna"] / "account.json").write_text("{")
+    found = fedasr.load_run(town.run(tmp_path / "out", **PRIVATE)).clients
+    assert set(found[found["client"] == "anna"]["status"]) == {"failed"}
+    assert "restore it from a copy" in capfd.readouterr().err
+
+
+def test_teachers_on_boxes_vote_as_in_the_simulation(town: Town, tmp_path: Path) -> None:
+    changes = {
+        "strategy__name": "pate",
+        "pate__scale": 1.0,
+        "pate__public__synthetic__grammar": "words",
+        "pate__public__synthetic__words": ["one", "two"],
+        "pate__public__synthetic__speakers": 2,
+        "pate__public__synthetic__utterances_per_speaker": 2,
+    }
+    boxes = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
+    local = simulated(town, tmp_path / "local", **changes)
+    assert boxes.summary["model_sha256"] == local.summary["model_sha256"]
+    assert len(list((town.folders["anna"] / "weights").iterdir())) == 1

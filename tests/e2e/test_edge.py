@@ -1,0 +1,250 @@
+"""Real boxes: SuperLink and SuperNodes over TLS with node authentication, strangers at the door, the same result."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fedasr
+from fedasr.edge.certificates import certificate_pem, key_pem, load_authority, make_authority, make_box_key, make_server
+from fedasr.edge.processes import free_port
+from fedasr.edge.secrets import write_private
+from fedasr.models.weights import read_weights
+
+from .edge_world import NAMES, WORDS, World, speech, until, write_manifest
+
+if not Path("/proc/self/environ").exists():
+    pytest.skip("the test looks into /proc to be sure that it leaves no process behind", allow_module_level=True)
+
+ROUNDS = 3
+
+
+def config(manifest: Path, **runtime: str) -> dict[str, Any]:
+    return {
+        "name": "edge",
+        "seed": 1,
+        "rounds": ROUNDS,
+        "data": {"corpus": "manifest", "manifest": str(manifest)},
+        "model": {"encoder": "lstm", "channels": [16, 24], "hidden": 32},
+        "client": {"optimizer": "adamw", "learning_rate": 0.01, "batch_size": 4, "epochs": 15},
+        "selection": {"clients_per_round": 3},
+        "evaluate": {"decoder": "vocabulary", "vocabulary": WORDS},
+        "runtime": runtime,
+    }
+
+
+class Town:
+    """Three boxes that train, one that was revoked, and the folder of the run."""
+
+    def __init__(self, root: Path) -> None:
+        self.world = World(root)
+        self.rows = speech(root / "speech")
+        self.whole = write_manifest(root / "whole.csv", [row for rows in self.rows.values() for row in rows])
+        self.server = write_manifest(root / "test.csv", self.rows["test"])
+        self.out = root / "run"
+        self.boxes: dict[str, Path] = {}
+
+    def open(self) -> None:
+        """Start the server, enrol and start the boxes, revoke one, and submit a run."""
+        world = self.world
+        world.start_server()
+        for name in NAMES:
+            folder = self.boxes[name] = world.enrol(name)
+            write_manifest(folder / "manifest.csv", self.rows[name], ("path", "speaker", "text"))
+            world.start_box(folder)
+        self.boxes["dora"] = world.enrol("dora")
+        world.edge("revoke", "dora", "--home", world.home)
+        deployed = config(self.server, name="deployment")
+        deployed["data"]["clients"] = len(NAMES)
+        self.run_id = world.submit(deployed, self.out)
+
+    def refused(self, folder: Path) -> str:
+        """Start a box that must not get in, while the run goes on, and return the one line that it ends with."""
+        return self.world.edge("run-client", "--data", folder, code=2).strip().splitlines()[-1]
+
+    def stranger(self, name: str) -> Path:
+        """Return the folder of somebody who has stolen all of a box but its key."""
+        folder = self.world.root / name
+        shutil.copytree(self.boxes["anna"] / "identity", folder / "identity")
+        write_private(folder / "identity" / "box.key", make_box_key()[0])
+        return folder
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    found = Town(tmp_path_factory.mktemp("edge"))
+    try:
+        found.open()
+        yield found
+    finally:
+        left = found.world.stop()
+    assert not left, f"processes are left over: {left}"
+
+
+def server_says(town: Town, text: str) -> str:
+    """Return the line of the server's log that holds a text, once it is there."""
+    lines = town.world.log
+    return str(until(lambda: [x for x in lines("server.log").splitlines() if text in x], 20, f"'{text}' in the log")[0])
+
+
+# While the run goes on
+
+
+def test_an_unknown_key_is_refused(town: Town) -> None:
+    line = town.refused(town.stranger("unknown"))
+    assert line.startswith("error: ")
+    assert "does not accept the key of 'anna'" in line
+    assert "its key is unknown" in server_says(town, "refused: activate-node from 127.0.0.1, key SHA256:")
+
+
+def test_a_revoked_key_is_refused(town: Town) -> None:
+    assert "does not accept the key of 'dora': it was revoked" in town.refused(town.boxes["dora"])
+    registry = json.loads((town.world.home / "boxes.json").read_text())
+    (dora,) = [row for row in registry if row["name"] == "dora"]
+    assert dora["revoked"]
+    server_says(town, f"key {dora['fingerprint']}: its key is unknown, was revoked")
+
+
+def test_a_wrong_authority_is_refused(town: Town) -> None:
+    folder = town.stranger("misled")
+    (folder / "identity" / "ca.crt").write_bytes(certificate_pem(make_authority("somebody else")[1]))
+    assert "is not signed by the authority in" in town.refused(folder)
+    server_says(town, "refused: a connection before it said anything: it does not trust this server's authority")
+
+
+def test_plain_http_is_refused(town: Town) -> None:
+    with socket.create_connection(("127.0.0.1", town.world.port), timeout=10) as plain:
+        plain.sendall(b"POST /v1/fleet/activate-node HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        answered = plain.recv(100)
+    assert not answered.startswith(b"HTTP")
+    server_says(town, "refused: a connection before it said anything: plain HTTP, without TLS")
+
+
+def test_a_box_refuses_a_server_without_tls(town: Town) -> None:
+    plain = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    threading.Thread(target=plain.serve_forever, daemon=True).start()
+    try:
+        assert "does not speak TLS" in town.refused(elsewhere(town, "plain", plain.server_port))
+    finally:
+        plain.shutdown()
+        plain.server_close()
+
+
+def test_an_expired_certificate_is_refused(town: Town) -> None:
+    world, home = town.world, town.world.root / "expired"
+    authority = load_authority(world.home / "ca.key", world.home / "ca.crt")
+    key, certificate = make_server(authority, ["127.0.0.1"], days=1, now=datetime.now(UTC) - timedelta(days=2))
+    home.mkdir()
+    write_private(home / "server.key", key_pem(key))
+    (home / "server.crt").write_bytes(certificate_pem(certificate))
+    port = free_port()
+    # Run directly: `run-server` would not start with it.
+    server = world.start(
+        "expired.log",
+        "fedasr.edge.superlink",
+        *("--ssl-ca-certfile", world.home / "ca.crt", "--enable-supernode-auth"),
+        *("--ssl-certfile", home / "server.crt", "--ssl-keyfile", home / "server.key"),
+        *("--host", "127.0.0.1", "--port", port, "--disable-runtime-dependency-installation"),
+    )
+    until(lambda: "Uvicorn running" in world.log("expired.log"), 60, "the SuperLink with the expired certificate")
+    assert "its certificate has expired" in town.refused(elsewhere(town, "late", port))
+    until(lambda: "to it this server's certificate has expired" in world.log("expired.log"), 10, "a line in the log")
+    server.terminate()
+    server.wait(20)
+
+
+def elsewhere(town: Town, name: str, port: int) -> Path:
+    """Return a box that was enrolled properly but is led to another port."""
+    folder = town.stranger(name)
+    settings = folder / "identity" / "box.json"
+    settings.write_text(json.dumps({"name": "anna", "superlink": f"127.0.0.1:{port}"}))
+    return folder
+
+
+# And the run
+
+
+@pytest.fixture(scope="module")
+def done(town: Town) -> fedasr.Run:
+    world = town.world
+    ended = f"of run {town.run_id}"
+
+    def finished() -> bool:
+        return any("Finished task" in line and ended in line for line in world.log("server.log").splitlines())
+
+    try:
+        until(finished, 300, "the run", every=0.5)
+        assert (town.out / "report.html").exists(), "the run has failed"
+    except AssertionError as error:
+        logs = [f"== {log.name}\n{log.read_text()[-3000:]}" for log in sorted(world.root.glob("*.log"))]
+        said = world.flwr("log", town.run_id, "edge", "--show")
+        pytest.fail("\n".join([str(error), said, *logs]))
+    return fedasr.load_run(town.out)
+
+
+def test_the_error_rate_falls(done: fedasr.Run) -> None:
+    assert done.summary["status"] == "done"
+    wer = done.rounds["wer"].tolist()
+    assert wer[-1] < wer[0]
+    assert wer[-1] < 0.2
+
+
+def test_the_weights_are_those_of_the_simulation(done: fedasr.Run, town: Town, tmp_path: Path) -> None:
+    local = fedasr.run(config(town.whole, executor="serial"), out=tmp_path / "local")
+    (boxes, _), (simulated, _) = read_weights(done.path), read_weights(local.path)
+    assert boxes.keys() == simulated.keys()
+    for name, array in simulated.items():
+        np.testing.assert_allclose(boxes[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_the_table_says_what_each_box_sent(done: fedasr.Run, town: Town) -> None:
+    sent = done.clients
+    assert sorted(map(tuple, sent[["round", "client"]].to_numpy().tolist())) == [
+        (number, name) for number in range(1, ROUNDS + 1) for name in NAMES
+    ]
+    assert set(sent["status"]) == {"ok"}
+    assert (sent["examples"] == 24).all()
+    weights = sum(array.nbytes for array in read_weights(done.path)[0].values())
+    assert sent["bytes_up"].between(weights, 2 * weights).all()
+    assert done.rounds["bytes_up"].sum() == sent["bytes_up"].sum()
+    for name in NAMES:
+        counts = json.loads((town.boxes[name] / "activity.json").read_text())
+        assert counts["messages"]["train"] == ROUNDS
+        assert counts["last_round"]["utterances"] == 24
+
+
+def test_a_box_runs_none_of_the_servers_code(done: fedasr.Run, town: Town) -> None:
+    """Flower brings the app to every node; the server has unpacked it, no box has."""
+    assert list((town.world.home / "flower" / "apps").iterdir())
+    for name in NAMES:
+        assert not list(town.boxes[name].rglob("*.py"))
+
+
+def test_what_is_private_is_nobody_elses(done: fedasr.Run, town: Town) -> None:
+    world = town.world
+    private = [world.home / "ca.key", world.home / "server.key", *world.home.glob("boxes/*/identity/box.key")]
+    private += [town.boxes[name] / path for name in NAMES for path in ("identity/box.key", "work/executor.secret")]
+    assert len(private) == 12
+    assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
+
+
+def test_a_box_that_is_revoked_ends(done: fedasr.Run, town: Town) -> None:
+    world = town.world
+    box = next(process for process in world.started if str(town.boxes["cleo"]) in process.args)  # type: ignore[operator]
+    world.edge("revoke", "cleo", "--home", world.home)
+    try:
+        assert box.wait(120) == 2
+    except subprocess.TimeoutExpired:
+        pytest.fail(world.log("box cleo.log")[-2000:])
+    assert "does not accept the key of 'cleo': it was revoked" in world.log("box cleo.log").splitlines()[-1]

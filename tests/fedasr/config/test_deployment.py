@@ -1,0 +1,46 @@
+"""What cannot be with real boxes is refused when the config is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedasr.config import load
+from fedasr.errors import InputError
+from fedasr.experiment import Experiment
+from fedasr.runtime.launch import launch
+
+
+def deployed(**changes: Any) -> dict[str, Any]:
+    config: dict[str, Any] = {"runtime": {"name": "deployment"}}
+    for name, value in changes.items():
+        section, _, key = name.partition("__")
+        config.setdefault(section, {})[key] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"data__partition": {"name": "iid"}}, "'data.partition' is set; every box is a client"),
+        ({"stream__arrival": "poisson"}, "'stream.arrival' is 'poisson'; speech comes as boxes record it"),
+        ({"devices__clock": True}, "'devices.clock' is true; real boxes take the time they take"),
+        ({"evaluate__held_out": 0.1}, "'evaluate.held_out' is 0.1; the server has no speech of the boxes"),
+        ({"model__alphabet": "auto"}, "'model.alphabet' is 'auto'; the server sees no transcripts"),
+        ({"evaluate__decoder": "vocabulary"}, "'evaluate.vocabulary' is empty; the server sees no transcripts"),
+    ],
+)
+def test_what_cannot_be_with_boxes(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=r"'runtime\.name' is 'deployment' but ") as caught:
+        load(deployed(**changes), [])
+    assert says in str(caught.value)
+
+
+def test_a_deployed_run_is_submitted_to_its_superlink(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="submit the run there with 'flwr run'"):
+        launch(load(deployed()), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="only they know what they hold"):
+        len(Experiment(load(deployed())).partition)

@@ -1,0 +1,194 @@
+"""The folders of a server and of a box: made once, readable by their owner, and refused with a line where wrong."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fedasr.cli.main import status
+from fedasr.edge.box_folder import BoxFolder, Identity
+from fedasr.edge.certificates import (
+    certificate_pem,
+    hosts_of,
+    load_authority,
+    load_certificate,
+    make_box_key,
+    make_server,
+)
+from fedasr.edge.checks import Finding, box_findings, server_findings
+from fedasr.edge.enrolment import check_name
+from fedasr.edge.flower_command import environment, last_object
+from fedasr.edge.processes import free_port
+from fedasr.edge.run_server import run_server, superlink_arguments
+from fedasr.edge.secrets import write_private
+from fedasr.edge.server_folder import ServerFolder
+from fedasr.errors import InputError
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> ServerFolder:
+    found = ServerFolder(tmp_path / "server")
+    found.create(["asr.example.org", "127.0.0.1"], free_port())
+    return found
+
+
+@pytest.fixture
+def box(tmp_path: Path, server: ServerFolder) -> BoxFolder:
+    found = BoxFolder(tmp_path / "box")
+    found.identity.mkdir(parents=True)
+    private, public = make_box_key()
+    write_private(found.key, private)
+    found.public_key.write_bytes(public)
+    found.authority.write_bytes(server.authority.read_bytes())
+    port = server.require()["port"]
+    found.settings_file.write_text(json.dumps({"name": "anna", "superlink": f"127.0.0.1:{port}"}))
+    return found
+
+
+def texts(findings: list[Finding], level: str) -> list[str]:
+    return [f"{finding.check}: {finding.text}" for finding in findings if finding.level == level]
+
+
+def test_a_server_is_made_once(server: ServerFolder) -> None:
+    for private in (server.authority_key, server.key):
+        assert private.stat().st_mode & 0o777 == 0o600
+    assert server.address.startswith("asr.example.org:")
+    profile = tomllib.loads((server.flower_home / "config.toml").read_text())
+    assert profile["superlink"]["edge"]["root-certificates"] == str(server.authority)
+    before = server.authority.read_bytes()
+    with pytest.raises(InputError, match="holds a server already"):
+        server.create(["b"], 8443)
+    assert server.authority.read_bytes() == before
+
+
+def test_renewal_keeps_the_authority(server: ServerFolder) -> None:
+    authority, certificate, key = (path.read_bytes() for path in (server.authority, server.certificate, server.key))
+    server.renew(["other.example.org"])
+    assert server.authority.read_bytes() == authority
+    assert server.certificate.read_bytes() != certificate
+    assert server.key.read_bytes() != key
+    assert hosts_of(load_certificate(server.certificate))[0] == "other.example.org"
+    assert server.address.startswith("other.example.org:")
+    load_certificate(server.certificate).verify_directly_issued_by(load_certificate(server.authority))
+
+
+def test_tls_and_authentication_are_not_optional(server: ServerFolder) -> None:
+    arguments = superlink_arguments(server, "0.0.0.0")
+    assert "--insecure" not in arguments
+    assert "--enable-supernode-auth" in arguments
+    assert "--ssl-certfile" in arguments
+
+
+def test_a_server_does_not_start_with_an_expired_certificate(server: ServerFolder) -> None:
+    authority = load_authority(server.authority_key, server.authority)
+    expire(server, authority)
+    with pytest.raises(InputError, match=r"certificate: expired on .*; 'fedasr edge init-server --renew'"):
+        run_server(server, "127.0.0.1")
+
+
+def expire(server: ServerFolder, authority: object) -> None:
+    past = datetime.now(UTC) - timedelta(days=3)
+    server.write_server(*make_server(authority, ["127.0.0.1"], days=1, now=past))  # type: ignore[arg-type]
+
+
+def test_the_doctor_of_a_server_that_is_not_running(server: ServerFolder) -> None:
+    found = texts(server_findings(server), "error")
+    assert len(found) == 1
+    assert "the SuperLink does not answer; start it with 'fedasr edge run-server" in found[0]
+    expire(server, load_authority(server.authority_key, server.authority))
+    server.key.chmod(0o644)
+    found = texts(server_findings(server), "error")
+    assert any("certificate: expired on" in line for line in found)
+    assert any("certificate: it does not hold for asr.example.org" in line for line in found)
+    assert any("server.key: is private but others may read it" in line for line in found)
+
+
+def test_the_doctor_of_a_box(box: BoxFolder) -> None:
+    found = texts(box_findings(box, box.manifest), "error")
+    assert any(line.startswith("server: nobody answers at 127.0.0.1:") for line in found)
+    assert any(line.startswith("speech: ") and "there is no such manifest" in line for line in found)
+    box.public_key.write_bytes(make_box_key()[1])
+    box.account.write_text("{")
+    found = texts(box_findings(box, box.manifest), "error")
+    assert any("files of two boxes" in line for line in found)
+    assert any("account.json: cannot be read" in line for line in found)
+
+
+def test_the_doctor_says_it_by_its_exit_status(box: BoxFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(["edge", "doctor", "--data", str(box.path), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is False
+    assert {"identity", "server", "speech", "disk", "versions"} <= {row["check"] for row in found["findings"]}
+
+
+def test_a_box_that_has_done_nothing(box: BoxFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(["edge", "status", "--data", str(box.path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["name"], found["rounds"], found["epsilon"], found["running"]) == ("anna", 0, None, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["init-server"], "--host: give the name or address"),
+        (["init-server", "--host", "a b"], "'a b' is neither a DNS name nor an IP address"),
+        (["run-server"], "holds no server; make one with 'fedasr edge init-server'"),
+        (["enroll", "anna"], "holds no server"),
+        (["revoke", "anna"], "holds no server"),
+        (["status"], "holds no server"),
+        (["run-client", "--data", "box"], "holds no identity; 'fedasr edge enroll NAME'"),
+        (["status", "--data", "box"], "holds no identity"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert status(["edge", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_box_key_that_others_may_read_is_refused(box: BoxFolder) -> None:
+    box.key.chmod(0o644)
+    with pytest.raises(InputError, match="others may read it"):
+        box.require()
+
+
+def test_the_node_configuration_says_where_things_are_whatever_their_names(box: BoxFolder) -> None:
+    box.prepare(Identity("anna", "a:1"), Path('/a "b" \\c/manifest.csv'))
+    found = tomllib.loads(box.node_config.read_text())
+    assert found == {"name": "anna", "data": str(box.path), "manifest": '/a "b" \\c/manifest.csv'}
+    assert box.secret.stat().st_mode & 0o777 == 0o600
+    assert len(box.secret.read_bytes()) == 32
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../a", "a/b", ".a", "-a", "ä", "a" * 61])
+def test_what_is_no_name_for_a_box(name: str) -> None:
+    with pytest.raises(InputError, match="is no name for a box"):
+        check_name(name)
+
+
+def test_no_proxy_lies_between_two_processes_of_one_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    found = environment(tmp_path)
+    assert found["NO_PROXY"].split(",")[0] == "example.org"
+    assert "127.0.0.1" in found["NO_PROXY"].split(",")
+    assert found["FLWR_HOME"] == str(tmp_path)
+
+
+def test_the_json_at_the_end_of_what_a_command_says() -> None:
+    assert last_object('listing {x}\n{"success": true, "a": {"b": 1}}\n') == {"success": True, "a": {"b": 1}}
+    assert last_object("nothing") == {}
+
+
+def test_certificates_of_another_server_are_told_apart(server: ServerFolder, tmp_path: Path) -> None:
+    other = ServerFolder(tmp_path / "other")
+    other.create(["asr.example.org"], 8443)
+    server.certificate.write_bytes(certificate_pem(load_certificate(other.certificate)))
+    assert any("is not signed by this server's authority" in line for line in texts(server_findings(server), "error"))
