@@ -99,7 +99,7 @@ def synthesize(
     speakers: Annotated[int, typer.Option(min=1, help="How many voices.", show_default=False)],
     utterances_per_speaker: Annotated[int, typer.Option(min=1, help="Utterances of each.", show_default=False)],
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same speech.")] = 0,
-    grammar: Annotated[str, typer.Option(help="What is said: home, digits or keywords.")] = "home",
+    grammar: Annotated[str, typer.Option(help="What is said: home, everyday, digits or keywords.")] = "home",
     json: AsJson = False,
 ) -> None:
     """Render speech with espeak-ng: audio files and a manifest."""

@@ -38,7 +38,7 @@ def synthesize(
     if speakers < 1 or utterances_per_speaker < 1:
         raise InputError(f"{speakers} speakers with {utterances_per_speaker} utterances; expected at least 1 of each")
     if grammar == "words":
-        raise InputError("grammar 'words' needs a list of words; expected home, digits or keywords")
+        raise InputError("grammar 'words' needs a list of words; expected home, everyday, digits or keywords")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError("the folder is not empty; give a new one, synthetic speech overwrites nothing", where=str(out))
     test = max(speakers // 10, 1) if speakers >= 2 else 0

@@ -32,7 +32,7 @@ def test_draws_choose_the_template_and_then_the_sentence() -> None:
     assert grammar.draw(np.array([0.0, 1.0]), np.random.default_rng(0))[0] == 1
 
 
-@pytest.mark.parametrize(("name", "least", "most"), [("home", 2, 6), ("digits", 3, 5), ("keywords", 1, 1)])
+@pytest.mark.parametrize(("name", "least", "most"), [("home", 2, 6), ("everyday", 4, 10), ("digits", 3, 5), ("keywords", 1, 1)])
 def test_sentences_are_lower_case_letters_of_the_vocabulary(name: str, least: int, most: int) -> None:
     grammar = load_grammar(name)
     rng = np.random.default_rng(1)
@@ -73,7 +73,7 @@ def test_words_that_are_not_words_are_refused(words: list[str]) -> None:
 
 
 def test_an_unknown_grammar_is_refused() -> None:
-    with pytest.raises(InputError, match="expected home, digits, keywords or words"):
+    with pytest.raises(InputError, match="expected home, everyday, digits, keywords or words"):
         load_grammar("homes")
 
 
@@ -85,3 +85,13 @@ def test_a_draw_does_not_depend_on_its_neighbours(draws: list[tuple[int, float, 
     together = grammar.sentences(topics, uniforms).tolist()
     alone = [grammar.sentences(topics[row : row + 1], uniforms[row : row + 1])[0] for row in range(len(draws))]
     assert together == alone
+
+
+def test_everyday_sentences_are_no_commands() -> None:
+    """Public speech for seed models: what the two have in common are function words."""
+    home, everyday = load_grammar("home"), load_grammar("everyday")
+    assert set(home.words()) & set(everyday.words()) <= {"a", "at", "back", "me", "my", "some", "the", "to"}
+    sentences = {item.sentence(index) for topic in everyday.templates for item in topic for index in range(len(item))}
+    commands = {item.sentence(index) for topic in home.templates for item in topic for index in range(len(item))}
+    assert len(sentences) > 2000
+    assert not sentences & commands
