@@ -27,7 +27,13 @@ class Order:
     config_json: str
     place: int
     """which part of the corpus that the config leads to is its own"""
-    is_box: bool
+    box: str | None = None
+    """the name of a box; None in a simulation"""
+
+    @property
+    def is_box(self) -> bool:
+        """Whether it is a box."""
+        return self.box is not None
 
     def experiment(self) -> Experiment:
         """Return the experiment: this process's in a simulation, on a box a fresh one, which sees new recordings."""
@@ -43,6 +49,13 @@ class Device:
     config_json: str
     experiment: Experiment
     rows: npt.NDArray[np.integer]
+    box: str | None = None
+    """the name of a box; None in a simulation"""
+
+    @property
+    def name(self) -> str:
+        """What the client is called: as it was enrolled, or by the partition."""
+        return str(self.experiment.partition.names[self.client]) if self.box is None else self.box
 
     @property
     def seconds(self) -> npt.NDArray[np.float32]:
@@ -65,13 +78,14 @@ def read_order(message: Message, context: Context) -> Order:
     box = find_box(context)
     if box is None:
         client = int(context.node_config["partition-id"])
-        return Order(client, round, config_json, client, is_box=False)
+        return Order(client, round, config_json, client)
     address = values_of(message, ADDRESS) if ADDRESS in message.content else {}
     if "client" not in address:
         raise InputError("the server's run is none for boxes: its config needs runtime.name=deployment")
     if box.name and address.get("name") != box.name:
         raise InputError(f"the server calls this box '{address.get('name')}', but it was enrolled as '{box.name}'")
-    return Order(int(address["client"]), round, box.config(config_json), 0, is_box=True)
+    name = box.name or str(address.get("name", ""))
+    return Order(int(address["client"]), round, box.config(config_json), 0, name)
 
 
 def find_device(message: Message, context: Context) -> Device:
@@ -82,4 +96,5 @@ def find_device(message: Message, context: Context) -> Device:
     """
     order = read_order(message, context)
     run = order.experiment()
-    return Device(order.client, order.round, order.config_json, run, run.stored(order.place, order.round))
+    rows = run.stored(order.place, order.round)
+    return Device(order.client, order.round, order.config_json, run, rows, order.box)

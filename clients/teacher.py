@@ -84,9 +84,14 @@ def teach(device: Device, start: Arrays, store: ClientStore) -> Taught:
 
 
 def name_of(device: Device, start: str) -> str:
-    """Return the name that a device's teacher is kept under: a digest of all that its weights depend on."""
+    """Return the name that a device's teacher is kept under: a digest of all that its weights depend on.
+
+    On a box without its speech: what was recorded since it learnt must not lose it while it is asked.
+    """
     digest = hashlib.blake2b(recipe(device.config_json), digest_size=16)
     digest.update(start.encode())
+    if device.box is not None:
+        return f"{device.client}-{digest.hexdigest()}"
     corpus = device.experiment.corpus
     for row in device.rows.tolist():
         digest.update(corpus.content_key(row) + str(corpus.columns["text"][row]).encode())
@@ -186,8 +191,7 @@ def posteriors(scores: torch.Tensor) -> Floats:
 
 def weight_of(device: Device) -> float:
     """Return the weight of a device's posteriors: public, given by the name of the client."""
-    weights = device.experiment.config.pate.weights
-    return float(weights.get(str(device.experiment.partition.names[device.client]), 1.0)) if weights else 1.0
+    return float(device.experiment.config.pate.weights.get(device.name, 1.0))
 
 
 def most_likely(scores: torch.Tensor) -> Votes:

@@ -7,6 +7,7 @@ folder, an address or a piece of code is kept.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class Box:
     name: str
     data: Path
     manifest: Path
+    repeatable_noise: bool = False
+    """whether its owner lets noise follow from the run's seed, for trials: the server knows it, so nothing is hidden"""
 
     @property
     def account(self) -> Path:
@@ -55,8 +58,13 @@ class Box:
         left out and counted, so that one damaged recording costs one recording.
 
         Raises:
-            InputError: what the server sent is no config.
+            InputError: what the server sent is no config, refers to something on the box, or has the box draw noise
+                that the server could take off again.
         """
+        if "${" in experiment_json:
+            raise InputError(
+                "the server's config has an interpolation ('${'), which a box does not resolve", where="message"
+            )
         try:
             tree = json.loads(experiment_json)
             sections = {name: dict(tree.get(name, {})) for name in ("data", "evaluate", "pate")}
@@ -83,7 +91,26 @@ class Box:
         for path in PATE_PATHS:
             pate.pop(path.split(".")[1], None)
         tree |= {"evaluate": evaluate, "pate": pate}
+        if (
+            draws_noise(tree)
+            and not self.repeatable_noise
+            and dict(tree.get("privacy") or {}).get("secret_noise") is not True
+        ):
+            raise InputError(
+                "the run's noise follows from a seed that the server knows, and would hide nothing from it; the run"
+                " needs privacy.secret_noise=true",
+                where="message",
+            )
         return json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def draws_noise(tree: Mapping[str, Any]) -> bool:
+    """Say whether a run has the box add noise to what it sends."""
+    privacy, strategy, pate = (dict(tree.get(name) or {}) for name in ("privacy", "strategy", "pate"))
+    if strategy.get("name") == "pate":
+        return pate.get("noise_at") == "teachers"
+    unit = privacy.get("unit", "none")
+    return unit == "example" or (unit == "user" and privacy.get("noise_at") == "device")
 
 
 def wants_gpu(experiment_json: str) -> bool:
@@ -104,4 +131,5 @@ def find_box(context: Context) -> Box | None:
     if "data" not in given:
         raise InputError("has 'manifest' but no 'data', the box's own folder", where="--node-config")
     data = Path(str(given["data"]))
-    return Box(str(given.get("name", "")), data, Path(str(given.get("manifest", data / MANIFEST))))
+    manifest = Path(str(given.get("manifest", data / MANIFEST)))
+    return Box(str(given.get("name", "")), data, manifest, given.get("repeatable-noise") is True)

@@ -286,8 +286,7 @@ def pate(
             "conditions": None if conditions is None else {"c5": conditions[0], "c6": conditions[1]},
             "teachers": many,
         }
-        spread = f"standard deviation {released.standard_deviation:.3g}"
-        rows.append(("ε, may be published", f"{released.epsilon:.4g} ({spread})"))
+        rows.append(("ε, may be published", f"{released.epsilon:.4g}"))
     if per_query is not None:
         write_costs(per_query, found, counts, known)
     tell(report, json, rows)

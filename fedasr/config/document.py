@@ -26,7 +26,7 @@ writes anything, with one line that names the file and the key, and exit status 
 Relative paths in a file (`init_from`, `data.manifest`, `data.root`) are relative to the file, or to the working folder
 if they exist only there. Where *own part* stands, the key also takes `package.module:attribute`: a part of your own.
 
-This page is made from `fedasr/config/schema.py` by `python -m fedasr.config.document`; do not edit it.
+This page is made from `fedasr/config/schema/` by `python -m fedasr.config.document`; do not edit it.
 """
 TYPES = {
     "int": "integer",

@@ -56,6 +56,8 @@ def enroll(server: ServerFolder, name: str, public_key: Path | None) -> tuple[En
     key = load_public_key(public, str(public_key or name))
     kit = BoxFolder(server.kits / name)
     private_folder(kit.identity)
+    # Of a box of that name before, if there was one.
+    kit.key.unlink(missing_ok=True)
     if private is not None:
         write_private(kit.key, private)
     write_public(kit.public_key, public)

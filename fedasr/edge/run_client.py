@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -38,6 +39,8 @@ def run_client(box: BoxFolder, manifest: Path) -> None:
         InputError: the box was not enrolled, its key is wrong, or it and the server do not know each other.
         RunFailed: a process ended by itself.
     """
+    # What the box writes, features of speech above all, is for nobody else on the machine.
+    os.umask(0o077)
     identity = box.require()
     try:
         knock(identity.host, identity.port, box.authority)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from fedasr.edge.checks import findings, server_certificates
@@ -46,6 +47,7 @@ def run_server(server: ServerFolder, bind: str) -> None:
             raise InputError(finding.text, where=finding.check)
         if finding.level == "warning":
             print(f"{finding.check}: {finding.text}", file=sys.stderr, flush=True)
+    os.umask(0o077)
     private_folder(server.work)
     with stopping() as wish:
         arguments = superlink_arguments(server, bind)

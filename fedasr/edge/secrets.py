@@ -12,13 +12,16 @@ OTHERS = 0o077
 
 
 def private_folder(path: Path) -> None:
-    """Make a folder that only its owner may look into, unless it is there.
+    """Make a folder, and those above it that are missing, that only its owner may look into, unless it is there.
 
     Raises:
         InputError: it cannot be made.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # ``parents=True`` would give the folders above the usual mode.
+        for folder in [*reversed(path.parents), path]:
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot be made: {error.strerror}", where=str(path)) from None
 

@@ -19,7 +19,6 @@ from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse, query_costs, to_epsilon
 from fedasr.privacy.pate.mechanisms import Floats
 from fedasr.privacy.pate.noise import noise, noise_generator
-from fedasr.privacy.pate.smooth import release, total_local_sensitivity
 from strategies.pate.record import NO_LABEL, Record
 
 DEPENDENT, INDEPENDENT = 0, 1
@@ -136,32 +135,10 @@ class Aggregator:
         privacy = self.config.privacy
         budget = None if privacy.epsilon is None else Budget(privacy.epsilon, privacy.delta, "teacher")
         document = privacy_document(self.ledger(), privacy.delta, budget=budget)
-        released = self.released_epsilon()
-        return document if released is None else document | {"released": released}
-
-    def released_epsilon(self) -> dict[str, Any] | None:
-        """Return the data-dependent ε with noise by its smooth sensitivity, or None where it was not asked for.
-
-        It may be published, and covers the labels and its own release. The ledger's is still for the experimenter.
-        """
-        order = self.config.pate.release_order
-        if order is None or not len(self.record):
-            return None
-        answered = self.record.answered if self.mechanism.has_threshold else None
-        votes, privacy = self.record.votes, self.config.privacy
-        rdp = float(query_costs(votes, self.mechanism, (order,), answered).sum())
-        local = total_local_sensitivity(votes, self.mechanism, self.teachers, order, answered)
-        rng = noise_generator(privacy.secret_noise, self.config.seed, "pate-smooth-release", 0)
-        found = release(rdp, local, order, privacy.delta, rng)
-        return {
-            "epsilon": found.epsilon,
-            "delta": privacy.delta,
-            "unit": "teacher",
-            "adjacency": "replace-one",
-            "population": self.teachers,
-            "order": order,
-            "standard_deviation": found.standard_deviation,
-        }
+        if self.config.pate.simulated_teachers is not None and "guarantee" in document:
+            # One of the recorded teachers moves several simulated votes.
+            document["guarantee"] = f"simulated teachers, so no guarantee for anybody: {document['guarantee']}"
+        return document
 
 
 def count_votes(counts: Floats, votes: npt.NDArray[np.int64]) -> None:

@@ -6,6 +6,8 @@ teaches little; where it hears nothing at all, teachers that began with it seldo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,14 +18,12 @@ from fedasr.experiment import Experiment
 from fedasr.models.base import SpeechModel
 from fedasr.models.weights import Arrays, load_arrays
 from strategies.pate.public import PublicSpeech
-from strategies.pate.units.base import Unit
-from strategies.pate.units.utterances import UtteranceVotes
 
 Floats = npt.NDArray[np.float64]
 
 
-def narrow(public: PublicSpeech, run: Experiment, unit: Unit, start: Arrays) -> None:
-    """Leave of the public speech what ``pate.min_confidence`` and ``pate.max_confidence`` let pass.
+def narrow(public: PublicSpeech, run: Experiment, start: Arrays) -> None:
+    """Leave of the public speech what ``pate.min_confidence`` and ``pate.max_confidence`` let pass, numbered anew.
 
     Raises:
         InputError: nothing passes, or an utterance cannot be decoded.
@@ -36,13 +36,17 @@ def narrow(public: PublicSpeech, run: Experiment, unit: Unit, start: Arrays) -> 
     model = run.model()
     load_arrays(model, start)
     wanted = len(public) if pate.queries is None else pate.queries
+    phrases = [run.tokenizer.encode(text) for text in public.candidates]
     kept: list[int] = []
     surest, least = 0.0, 1.0
     for first in range(0, len(public), run.config.evaluate.batch_size):
         if len(kept) >= wanted:
             break
-        places = np.arange(first, min(first + run.config.evaluate.batch_size, len(public)))
-        found = confidences(model, public.speech.batch(places), unit)
+        batch = public.speech.batch(np.arange(first, min(first + run.config.evaluate.batch_size, len(public))))
+        if not len(batch):  # nothing of it can be decoded, and ``data.on_bad_audio`` is ``skip``
+            continue
+        places = np.array(batch.indices, np.int64)
+        found = confidences(model, batch, phrases)
         surest, least = max(surest, float(found.max())), min(least, float(found.min()))
         kept += places[(found >= low) & (found <= high)].tolist()
     if not kept:
@@ -53,16 +57,21 @@ def narrow(public: PublicSpeech, run: Experiment, unit: Unit, start: Arrays) -> 
     public.keep(np.array(kept[:wanted], np.int64))
 
 
-def confidences(model: SpeechModel, batch: Batch, unit: Unit) -> Floats:
+def confidences(model: SpeechModel, batch: Batch, phrases: Sequence[Sequence[int]]) -> Floats:
     """Return how sure a model is of each utterance, between 0 and 1, shape ``(batch,)``.
 
-    Of unit ``utterance`` the posterior of the likeliest candidate; of the others the probability of what it hears, as
-    a geometric mean over the tokens and the end.
+    With candidates the posterior of the likeliest; without, the probability of what it hears, as a geometric mean over
+    the tokens and the end.
+
+    Args:
+        model: the public start.
+        batch: utterances.
+        phrases: tokens of the candidates; none for units that have none.
     """
     with model.as_it_decodes():
         encoded = model.encode(batch)
-        if isinstance(unit, UtteranceVotes):
-            scores = model.phrase_scores(encoded, unit.sequences).double()
+        if phrases:
+            scores = model.phrase_scores(encoded, phrases).double()
             best = scores.softmax(dim=1).max(dim=1).values
             return np.nan_to_num(np.asarray(best.numpy(), np.float64))
         heard = model.greedy(encoded)

@@ -22,6 +22,9 @@ from fedasr.experiment import Experiment
 
 Ids = npt.NDArray[np.int64]
 
+PUBLIC_JSON = "public.json"
+"""File of a run folder that says what the rows of ``votes.npy`` and its columns are about."""
+
 
 class PublicSpeech:
     """The utterances that the teachers are asked about, in the order in which they are.
@@ -93,6 +96,11 @@ class PublicSpeech:
         if len(found) < 2:
             raise InputError("there is one candidate only; list what may have been said in 'pate.candidates'")
         return found
+
+    def described(self) -> dict[str, list[str]]:
+        """Return what the votes are about, for ``PUBLIC_JSON``: a digest of each utterance, and the candidates."""
+        digests = [self.corpus.content_key(row).hex() for row in range(len(self))]
+        return {"speech": digests, "candidates": list(self.candidates)}
 
     def features(self, utterances: Ids) -> dict[str, npt.NDArray[Any]]:
         """Return what teachers are sent of utterances: ``frames (total, mel)`` one after the other, and ``lengths``.

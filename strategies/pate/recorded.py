@@ -6,6 +6,7 @@ Every run that releases labels of the same votes spends anew: what is published 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,14 @@ import numpy as np
 
 from fedasr import seeds
 from fedasr.config import Config
-from fedasr.config.loading import get, load
-from fedasr.config.schema import walk
 from fedasr.errors import InputError
 from fedasr.paths import is_file
 from fedasr.privacy.pate.mechanisms import Floats
 from fedasr.privacy.pate.votes import read_votes
 from fedasr.runtime.launch import read_summary
-from strategies.pate.public import PublicSpeech
+from strategies.pate.public import PUBLIC_JSON, PublicSpeech
 from strategies.pate.teachers import Ballot
 from strategies.pate.units import Questions
-
-ALIKE = ("seed", "data.", "pate.public.", "pate.candidates", "pate.unit", "pate.min_confidence", "pate.max_confidence")
-"""Keys that decide what the votes were about. Model and student may be others than those of the teachers."""
-EXCEPT = ("data.cache.",)
 
 
 class RecordedVotes:
@@ -35,20 +30,26 @@ class RecordedVotes:
 
     Args:
         config: of this run; ``pate.votes_from`` is the earlier one's folder.
+        public: the speech of this run, in the order in which it is asked about.
 
     Raises:
-        InputError: there are no exact votes, or they are about other speech.
+        InputError: there are no exact votes, or they are about other speech or candidates.
     """
 
     devices = 0
     """that take part: none"""
     lesson_bytes = 0
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, public: PublicSpeech) -> None:
         folder = Path(str(config.pate.votes_from).replace("{seed}", str(config.seed)))
         self.folder = folder
         self.config = config
-        check_alike(config, folder)
+        for name in ("votes.npy", PUBLIC_JSON):
+            if not is_file(folder / name):
+                raise InputError(
+                    f"'pate.votes_from' is '{folder}', which has no {name}; expected the folder of a PATE run with unit"
+                    " 'utterance' whose server saw the votes"
+                )
         self.votes = read_votes(folder / "votes.npy")
         wanted = config.pate.queries
         if wanted is None or wanted > len(self.votes):
@@ -57,6 +58,7 @@ class RecordedVotes:
                 " many or fewer",
                 where=str(folder / "votes.npy"),
             )
+        self.check_public(public)
         self.recorded = int(read_summary(folder).get("clients") or 0)
         most = int(self.votes.sum(axis=1).max())
         if self.recorded < most:
@@ -82,16 +84,26 @@ class RecordedVotes:
         """
         return Ballot(np.stack([self.counts(utterance) for utterance in questions.speech.tolist()]))
 
-    def check_classes(self, classes: int) -> None:
-        """Raise where the votes were on another number of candidates.
+    def check_public(self, public: PublicSpeech) -> None:
+        """Raise where the votes were about other speech, or among other candidates.
 
         Raises:
             InputError: they were.
         """
-        if self.votes.shape[1] != classes:
+        where = str(self.folder / PUBLIC_JSON)
+        try:
+            before = json.loads((self.folder / PUBLIC_JSON).read_text(encoding="utf-8"))
+            speech, candidates = list(before["speech"]), list(before["candidates"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"is damaged ({error}); run the teachers again", where=where) from None
+        now = public.described()
+        if candidates != now["candidates"] or self.votes.shape[1] != len(candidates):
+            raise InputError("the votes were among other candidates; set 'pate.candidates' alike", where=where)
+        if speech[: len(public)] != now["speech"]:
             raise InputError(
-                f"has votes on {self.votes.shape[1]} answers, but there are {classes} candidates",
-                where=str(self.folder / "votes.npy"),
+                "the votes were about other speech, or in another order; set 'seed', 'pate.public', 'data.features' and"
+                " the bounds of confidence alike",
+                where=where,
             )
 
     def counts(self, utterance: int) -> Floats:
@@ -106,25 +118,3 @@ class RecordedVotes:
 
     def check_failures(self, what: str, failed: int, asked: int, failures: list[str]) -> None:
         """Nobody can fail."""
-
-
-def check_alike(config: Config, folder: Path) -> None:
-    """Raise where the votes of a folder are about something else.
-
-    Raises:
-        InputError: naming the first key that differs, or the file that is missing.
-    """
-    for name in ("config.yaml", "votes.npy"):
-        if not is_file(folder / name):
-            raise InputError(
-                f"'pate.votes_from' is '{folder}', which has no {name}; expected the folder of a PATE run with unit"
-                " 'utterance' whose server saw the votes"
-            )
-    earlier = load(folder / "config.yaml")
-    for name, _ in walk():
-        if name.startswith(ALIKE) and not name.startswith(EXCEPT) and get(earlier, name) != get(config, name):
-            raise InputError(
-                f"'{name}' is {get(config, name)!r}, but the votes of 'pate.votes_from' were cast with"
-                f" {get(earlier, name)!r}; set it alike",
-                where=str(folder / "config.yaml"),
-            )

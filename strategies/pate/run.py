@@ -19,14 +19,13 @@ from fedasr.experiment import Experiment
 from fedasr.models.weights import Layout, save_weights, sha256
 from fedasr.privacy.pate.analysis import ORDERS, query_costs, to_epsilon
 from fedasr.privacy.pate.mechanisms import Floats
-from fedasr.privacy.pate.smooth import check_conditions
 from fedasr.runtime import checkpoint, client_states
 from fedasr.runtime.run_folder import RunFolder, write_json
 from fedasr.runtime.session import current
 from strategies.evaluations import Evaluations
 from strategies.pate.aggregator import INDEPENDENT, Aggregator
 from strategies.pate.prefilter import narrow
-from strategies.pate.public import PublicSpeech
+from strategies.pate.public import PUBLIC_JSON, PublicSpeech
 from strategies.pate.record import NO_LABEL, Record
 from strategies.pate.recorded import RecordedVotes
 from strategies.pate.student import Student
@@ -56,14 +55,14 @@ class PateRun:
         self.start = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
         self.weights = self.start
         self.evaluations = Evaluations(experiment, self.layout, folder)
+        self.public = PublicSpeech(experiment)
+        narrow(self.public, experiment, arrays)
+        self.unit = make_unit(self.config.pate.unit, self.public, experiment.tokenizer)
         self.teachers: Teachers | RecordedVotes
         if self.config.pate.votes_from is None:
             self.teachers = Teachers(grid, experiment, self.start, self.layout)
         else:
-            self.teachers = RecordedVotes(self.config)
-        self.public = PublicSpeech(experiment)
-        self.unit = make_unit(self.config.pate.unit, self.public, experiment.tokenizer)
-        narrow(self.public, experiment, self.unit, arrays)
+            self.teachers = RecordedVotes(self.config, self.public)
         self.record = Record(self.unit.classes, len(ORDERS))
         self.aggregator = Aggregator(self.config, len(self.teachers), self.record)
         self.round = 0
@@ -330,6 +329,7 @@ class PateRun:
             if self.aggregator.exact:
                 np.save(self.folder.path / "votes.npy", self.record.votes.astype(np.int32))
                 np.save(self.folder.path / "answered.npy", self.record.answered.astype(np.int8))
+                write_json(self.folder.path / PUBLIC_JSON, self.public.described())
             elif self.aggregator.mechanism.soft:
                 np.save(self.folder.path / "posteriors.npy", self.record.votes)
         write_json(self.folder.path / "summary.json", self.summary(status, sha256(arrays)))
@@ -370,6 +370,7 @@ class PateRun:
             "epsilon_data_independent": independent,
             "delta": self.config.privacy.delta,
             "clients": self.teachers.devices,
+            **({} if self.config.pate.simulated_teachers is None else {"simulated_teachers": len(self.teachers)}),
             "utterances_skipped": self.experiment.skipped + skipped,
             **{name: self.last[name] for name in named if name in self.last},
         }
@@ -383,12 +384,7 @@ def check_pate(run: Experiment) -> None:
     """
     pate = run.config.pate
     public = PublicSpeech(run)
-    unit = make_unit(pate.unit, public, run.tokenizer)
-    narrow(public, run, unit, run.first_weights())
+    narrow(public, run, run.first_weights())
+    make_unit(pate.unit, public, run.tokenizer)
     if pate.votes_from is not None:
-        RecordedVotes(run.config).check_classes(unit.classes)
-    if pate.release_order is not None and not all(check_conditions(pate.scale, unit.classes, pate.release_order)):
-        raise InputError(
-            f"'pate.release_order' is {pate.release_order:g}, at which the sensitivity of the data-dependent ε is not"
-            f" bounded for 'pate.scale' {pate.scale:g} and {unit.classes} answers; take a lower order or a larger scale"
-        )
+        RecordedVotes(run.config, public)

@@ -108,6 +108,8 @@ class SuperLink(LocalGrid):
         self.boxes = {7919 * (number + 1) % 101: name for number, name in enumerate(folders)}
         self.folders = folders
         self.away: set[str] = set()
+        self.settings: dict[str, bool] = {"repeatable-noise": True}
+        """what else the owners of the boxes have set"""
         self.called: dict[str, str] = {}
         """how the SuperLink calls a box, where that is not its own name"""
 
@@ -120,4 +122,4 @@ class SuperLink(LocalGrid):
 
     def context(self, node: int) -> Context:
         name = self.boxes[node]
-        return Context(RUN_ID, node, {"name": name, "data": str(self.folders[name])}, RecordDict(), {})
+        return Context(RUN_ID, node, {"name": name, "data": str(self.folders[name]), **self.settings}, RecordDict(), {})

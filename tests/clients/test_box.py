@@ -81,6 +81,33 @@ def test_noise_on_boxes_is_that_of_the_simulation(town: Town, tmp_path: Path) ->
     assert boxes.summary["model_sha256"] == local.summary["model_sha256"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"privacy__unit": "user", "privacy__noise_at": "device", "strategy__weighting": "uniform"},
+        {"privacy__unit": "example", "client__optimizer": "sgd"},
+    ],
+    ids=["device", "example"],
+)
+def test_a_box_draws_no_noise_from_a_seed_that_the_server_knows(
+    changes: dict[str, Any], town: Town, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    grid = SuperLink(town.folders)
+    grid.settings.clear()
+    with pytest.raises(RunFailed, match="clients failed"):
+        town.run(tmp_path / "no", grid=grid, privacy__noise_multiplier=1.0, **changes)
+    assert "the run needs privacy.secret_noise=true" in capfd.readouterr().err
+    secret = town.run(tmp_path / "out", grid=grid, privacy__noise_multiplier=1.0, privacy__secret_noise=True, **changes)
+    assert set(fedasr.load_run(secret).clients["status"]) == {"ok"}
+
+
+@pytest.mark.parametrize("told", ["${oc.env:HOME}", "chars:${data.manifest}"])
+def test_a_box_resolves_nothing_for_the_server(told: str, town: Town) -> None:
+    box = Box("anna", town.folders["anna"], town.folders["anna"] / "manifest.csv")
+    with pytest.raises(InputError, match="interpolation"):
+        box.config(json.dumps(town.config(town.server, model__alphabet=told)))
+
+
 def test_new_recordings_are_in_the_next_round(town: Town, tmp_path: Path) -> None:
     ben = town.folders["ben"]
 

@@ -749,7 +749,8 @@ def test_data_synthesize(place: Place, refuse: Refuse) -> None:
     refuse(start(speakers=0), "Invalid value for '--speakers': 0 is not in the range x>=1")
     refuse(start(each="x"), "Invalid value for '--utterances-per-speaker': 'x' is not a valid integer")
     refuse([*start(), "--seed", "-1"], "Invalid value for '--seed'")
-    refuse([*start(), "--grammar", "hom"], "--grammar: is 'hom' (did you mean 'home'?); expected one of: home, everyday, digits")
+    known = "expected one of: home, everyday, digits"
+    refuse([*start(), "--grammar", "hom"], f"--grammar: is 'hom' (did you mean 'home'?); {known}")
     refuse([*start(), "--grammar", "words"], "--grammar: is 'words' (did you mean 'keywords'?); expected one of")
     refuse(start(out=place.run), f"{place.run}: the folder is not empty; give a new one")
     refuse(start(out=place.manifest), f"{place.manifest}: the folder is not empty")

@@ -388,8 +388,9 @@ def test_votes_of_an_earlier_run_in_the_place_of_teachers(reference: fedasr.Run,
     assert "simulated after the votes of an earlier run" in json.dumps(many.privacy)
     for changes, words in (
         ({"queries": 21}, "has votes on 20 utterances, but 'pate.queries' is 21"),
-        ({"candidates": ["yes", "no", "stop"]}, "'pate.candidates' is"),
-        ({"votes_from": str(tmp_path)}, "has no config.yaml"),
+        ({"candidates": ["yes", "no", "go"]}, "among other candidates"),
+        ({"max_confidence": 0.5, "queries": 1}, "about other speech|no public utterance passes"),
+        ({"votes_from": str(tmp_path)}, "has no votes.npy"),
         ({"unit": "token"}, "recorded votes need utterance"),
         ({"votes_from": None, "simulated_teachers": 3}, "'pate.votes_from' is not"),
     ):
@@ -409,42 +410,40 @@ def test_a_teacher_without_weight_is_not_heard(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("unit", ["utterance", "token"])
 def test_only_utterances_that_the_start_is_unsure_of_are_asked_about(unit: str, tmp_path: Path) -> None:
-    from strategies.pate.prefilter import confidences
+    from fedasr.models.weights import load_arrays
+    from strategies.pate.prefilter import confidences, narrow
     from strategies.pate.public import PublicSpeech
-    from strategies.pate.units import make_unit
+    from strategies.pate.units import TokenVotes, make_unit
 
     run = experiment(as_json(load(pate(pate__unit=unit))))
     public = PublicSpeech(run)
-    sure = confidences(run.model(), public.speech.batch(np.arange(20)), make_unit(unit, public, run.tokenizer))
+    phrases = [run.tokenizer.encode(text) for text in public.candidates]
+    model = run.model()
+    load_arrays(model, run.first_weights())
+    sure = confidences(model, public.speech.batch(np.arange(20)), phrases)
     assert sure.shape == (20,)
     assert ((sure >= 0) & (sure <= 1)).all()
-    changes = {"unit": unit, "min_confidence": 0.0, "max_confidence": 1.0, "queries": 6, "scale": 0.1}
-    found = fedasr.run(pate(pate={**CHANGES["pate"], **changes}, rounds=0), out=tmp_path / "all")
-    assert queries(found)["utterance"].nunique() == 6
-    sure_alone = pate(pate={**CHANGES["pate"], **changes, "min_confidence": 1.0}, rounds=0)
+    middle = float(np.median(sure))
+    settings = {**CHANGES["pate"], "unit": unit, "scale": 0.1}
+    tree = pate(pate={**settings, "max_confidence": middle, "queries": 6}, rounds=0)
+    wanted = np.flatnonzero(sure <= middle)[:6]
+    expected = [(public.truth[place], public.corpus.content_key(place)) for place in wanted.tolist()]
+    # What is learnt of an utterance afterwards is about the one that was asked about.
+    narrowed = PublicSpeech(experiment(as_json(load(tree))))
+    narrow(narrowed, experiment(as_json(load(tree))), run.first_weights())
+    assert [(narrowed.truth[row], narrowed.corpus.content_key(row)) for row in range(6)] == expected
+    chosen = make_unit(unit, narrowed, run.tokenizer)
+    if isinstance(chosen, TokenVotes):
+        assert chosen.references == [run.tokenizer.encode(truth) for truth, _ in expected]
+        assert len(chosen.longest) == 6
+    found = fedasr.run(tree, out=tmp_path / "six")
+    assert queries(found)["utterance"].unique().tolist() == list(range(6))
+    launch(load(tree), tmp_path / "stopped", watcher=StopAt("votes: "))
+    launch(load(tree), tmp_path / "stopped", resume=True)
+    pd.testing.assert_frame_equal(queries(fedasr.load_run(tmp_path / "stopped")), queries(found))
     with pytest.raises(InputError, match=r"no public utterance passes 'pate\.min_confidence'"):
-        fedasr.run(sure_alone, out=tmp_path / "none")
+        fedasr.run(pate(pate={**settings, "min_confidence": 1.0}, rounds=0), out=tmp_path / "none")
     assert not (tmp_path / "none").exists()
-
-
-def test_an_epsilon_that_may_be_published(reference: fedasr.Run, tmp_path: Path) -> None:
-    changes = {"scale": 4.0, "release_order": 3.0}
-    run = fedasr.run(pate(pate={**CHANGES["pate"], **changes}, rounds=0), out=tmp_path / "run")
-    assert run.privacy is not None
-    released = run.privacy["released"]
-    assert (released["delta"], released["unit"], released["population"], released["order"]) == (
-        1e-4,
-        "teacher",
-        12,
-        3.0,
-    )
-    assert released["epsilon"] > 0
-    assert released["standard_deviation"] > 0
-    assert "released" not in (reference.privacy or {})
-    too_high = pate(pate={**CHANGES["pate"], **changes, "release_order": 100.0}, rounds=0)
-    with pytest.raises(InputError, match=r"'pate\.release_order' is 100"):
-        fedasr.run(too_high, out=tmp_path / "no")
-    assert not (tmp_path / "no").exists()
 
 
 @pytest.mark.parametrize("unit", ["utterance", "token"])

@@ -177,7 +177,8 @@ class Grammar:
 
     def words(self) -> list[str]:
         """Return the distinct words, sorted."""
-        return sorted({word for topic in self.templates for item in topic for slot in item.slots for word in slot})
+        phrases = {phrase for topic in self.templates for item in topic for slot in item.slots for phrase in slot}
+        return sorted({word for phrase in phrases for word in phrase.split()})
 
     def sentences(self, topics: npt.NDArray[np.integer], uniforms: npt.NDArray[np.float64]) -> npt.NDArray[np.object_]:
         """Return the sentences of many draws.

@@ -27,6 +27,10 @@ SLACK = 1e-9
 """Rounding that is no fall, relative to the function."""
 BETAS = np.linspace(0.30, 0.495, 40)
 """What is tried for β, over the order."""
+PUBLIC_BETA = 0.4
+"""β of a release, times the order, whatever the votes."""
+PUBLIC_SIGMA = 3.0
+"""σ of a release, over the root of the order, whatever the votes: that part of its cost is 1/9 at any order."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Release:
     sigma: float
     """standard deviation of the noise over the smooth sensitivity"""
     smooth_sensitivity: float
+    """follows from the votes, as the standard deviation does: neither may be published"""
     cost: float
     """RDP of the release itself, at the order"""
 
@@ -136,8 +141,9 @@ def local_sensitivity_gnmax(votes: npt.ArrayLike, teachers: int, sigma: float, o
     found = np.full(teachers, float(local_sensitivity_at(q1, sigma, len(counts), order)))
     if not q1 <= path[0] <= q0:
         found[: len(path)] = local_sensitivity_at(np.array(path), sigma, len(counts), order)
-    if q > q0 and path[0] > q0 and counts[1] == 0:
-        # All teachers agree, and still do not reach q₀: no change of votes leads any nearer to it.
+    if q > q0 and path[0] > q0 and counts[1] == 0 and counts[0] >= teachers:
+        # All teachers agree, and still do not reach q₀: no change of votes leads any nearer to it. One that abstains
+        # could still join them.
         found[len(path) :] = found[len(path) - 1]
     return found
 
@@ -267,7 +273,7 @@ def total_local_sensitivity(
 def best_parameters(local: Floats, order: float) -> tuple[float, float]:
     """Return the β and σ with the least noise and cost together, searched as in the paper: β·α in [0.3, 0.495].
 
-    They depend on the votes, a little. Where that matters, fix them beforehand from public votes.
+    They depend on the votes, so they must not decide what is published: take them from public votes.
     """
     best = (np.inf, 0.0, 0.0)
     for beta in BETAS / order:
@@ -297,15 +303,14 @@ def release(
         order: the Rényi order, chosen before looking at the votes.
         delta: between 0 and 1.
         rng: of the noise; whoever knows its seed can take the noise off.
-        beta: smoothness; None, as ``sigma``: as ``best_parameters``.
-        sigma: of the noise, over the smooth sensitivity.
+        beta: smoothness; None: ``PUBLIC_BETA`` over the order. Like ``sigma`` it must not follow from the votes.
+        sigma: of the noise, over the smooth sensitivity; None: ``PUBLIC_SIGMA`` times the root of the order.
 
     Raises:
         InputError: β or σ are out of range.
     """
-    found_beta, found_sigma = best_parameters(local, order)
-    beta = found_beta if beta is None else positive("beta", beta)
-    sigma = found_sigma if sigma is None else positive("sigma", sigma)
+    beta = PUBLIC_BETA / order if beta is None else positive("beta", beta)
+    sigma = PUBLIC_SIGMA * sqrt(order) if sigma is None else positive("sigma", sigma)
     smooth = smooth_maximum(local, beta)
     cost = release_cost(beta, sigma, order)
     noisy = rdp + smooth * sigma * float(rng.standard_normal())

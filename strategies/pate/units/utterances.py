@@ -23,8 +23,7 @@ class UtteranceVotes:
         self.public = public
         self.texts = public.candidates
         self.classes = len(self.texts)
-        self.sequences = [tokenizer.encode(text) for text in self.texts]
-        self.tokens, self.lengths = joined(self.sequences)
+        self.tokens, self.lengths = joined([tokenizer.encode(text) for text in self.texts])
 
     def following(self, record: Record) -> Questions | None:
         """Return the next block of utterances."""

@@ -113,7 +113,8 @@ def test_a_release_is_noise_around_the_truth_and_repeats_by_its_seed():
     noise = (np.array([release.epsilon for release in found]) - expected) / first.standard_deviation
     assert abs(noise.mean()) < 4 / math.sqrt(400)
     assert noise.std() == pytest.approx(1, abs=0.15)
-    assert 0.3 / order <= first.beta <= 0.495 / order
+    # Neither follows from the votes.
+    assert (first.beta, first.sigma) == (0.4 / order, 3.0 * math.sqrt(order))
     fixed = smooth.release(rdp, local, order, 1e-5, generator(7, "test"), beta=0.04, sigma=9.0)
     assert (fixed.beta, fixed.sigma, fixed.smooth_sensitivity) == (0.04, 9.0, smooth.smooth_maximum(local, 0.04))
 
@@ -144,3 +145,14 @@ def test_confident_votes_release_what_was_answered():
 def test_what_cannot_be_released_is_named(make, says):
     with pytest.raises(InputError, match=says):
         make()
+
+
+@pytest.mark.parametrize(("sigma", "votes", "teachers"), [(15.0, 55, 62), (10.0, 35, 42)])
+def test_one_that_abstains_may_still_join_the_winner(sigma, votes, teachers):
+    """At every distance the bound is no less than what votes that near to these really have."""
+    order, counts = 5.0, np.array([votes, *[0] * 9], float)
+    found = smooth.local_sensitivity_gnmax(counts, teachers, sigma, order)
+    for distance in range(teachers - votes):
+        nearer = np.array([[votes + distance, *[0] * 9]], float)
+        real = smooth.local_sensitivity_at(smooth.log_q_gnmax(nearer, sigma), sigma, 10, order)[0]
+        assert found[distance] >= real - 1e-12

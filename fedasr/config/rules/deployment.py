@@ -1,0 +1,34 @@
+"""What cannot be with real boxes."""
+
+from __future__ import annotations
+
+from fedasr.config.schema import Config, PartitionConfig
+from fedasr.errors import InputError
+
+
+def check_deployment(config: Config, where: str) -> None:
+    """Raise on what cannot be with boxes that hold their own speech, or that nothing would read there.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+    if config.runtime.name != "deployment":
+        return
+
+    def refuse(message: str) -> None:
+        raise InputError(f"'runtime.name' is 'deployment' but {message}", where=where)
+
+    if config.data.partition != PartitionConfig():
+        refuse("'data.partition' is set; every box is a client: leave it out")
+    if config.stream.arrival != "static":
+        refuse(f"'stream.arrival' is '{config.stream.arrival}'; speech comes as boxes record it: leave 'stream' out")
+    if config.devices.clock:
+        refuse("'devices.clock' is true; real boxes take the time they take: leave 'devices' out")
+    if config.evaluate.held_out:
+        refuse(
+            f"'evaluate.held_out' is {config.evaluate.held_out}; the server has no speech of the boxes: leave it out"
+        )
+    if config.model.alphabet == "auto" and config.init_from is None:
+        refuse("'model.alphabet' is 'auto'; the server sees no transcripts: choose latin or arabic, or list characters")
+    if config.evaluate.decoder == "vocabulary" and not config.evaluate.vocabulary:
+        refuse("'evaluate.vocabulary' is empty; the server sees no transcripts: list the phrases")

@@ -1,0 +1,170 @@
+"""What a private run must be for its accountant to be right."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from fedasr.config.schema import Config, PrivacyConfig
+from fedasr.errors import InputError
+
+
+def check_privacy(config: Config, where: str) -> None:
+    """Raise where a private run would not be what its accountant assumes.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+
+    def refuse(message: str) -> None:
+        raise InputError(message, where=where)
+
+    privacy = config.privacy
+    if privacy.unit == "none":
+        for item in fields(PrivacyConfig):
+            if getattr(privacy, item.name) != getattr(PrivacyConfig(), item.name):
+                refuse(
+                    f"'privacy.{item.name}' is set but 'privacy.unit' is 'none'; set privacy.unit=user or example, or"
+                    " strategy.name=pate"
+                )
+        return
+    if privacy.unit == "teacher":
+        read = ("unit", "epsilon", "delta", "secret_noise")
+        unread(privacy, tuple(item.name for item in fields(PrivacyConfig) if item.name not in read), where)
+        return
+    if privacy.noise_multiplier is None and privacy.epsilon is None:
+        refuse(f"'privacy.unit' is '{privacy.unit}': set 'privacy.noise_multiplier', or 'privacy.epsilon' to find it")
+    if config.model.alphabet == "auto" and config.init_from is None:
+        refuse(
+            f"'privacy.unit' is '{privacy.unit}' but 'model.alphabet' is 'auto', which tells what characters occur in"
+            " the transcripts; list them after 'chars:', or choose latin or arabic"
+        )
+    if privacy.unit == "example":
+        check_example_level(config, where)
+        return
+    check_user_level(config, where)
+
+
+def check_example_level(config: Config, where: str) -> None:
+    """Raise where something else than what DP-SGD protects would leave the devices, or a key would not be read.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+
+    def refuse(message: str) -> None:
+        raise InputError(message, where=where)
+
+    privacy = config.privacy
+    if config.selection.name in ("oort", "afl", "power-of-choice"):
+        refuse(
+            f"'privacy.unit' is 'example' but 'selection.name' is '{config.selection.name}', for which devices would"
+            " have to tell their losses; choose another selection"
+        )
+    if config.evaluate.client_side:
+        refuse(
+            f"'privacy.unit' is 'example' but 'evaluate.client_side' is {config.evaluate.client_side}, for which"
+            " devices would have to tell their error rates; set evaluate.client_side=0"
+        )
+    if config.client.batch_seconds is not None:
+        refuse(
+            "'privacy.unit' is 'example' and draws utterances, not seconds; set 'client.batch_size' instead of"
+            " 'client.batch_seconds'"
+        )
+    if privacy.clipping == "adaptive":
+        refuse("'privacy.clipping' is 'adaptive' but 'privacy.unit' is 'example'; choose flat, per-layer or automatic")
+    names = ("quantile", "quantile_rate", "public_activity", "population", "cohort", "noise_at", "noise", "bands")
+    unread(privacy, names, where)
+
+
+def check_user_level(config: Config, where: str) -> None:
+    """Raise where a user's weight in a round is not bounded, or a key would not be read.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+
+    def refuse(message: str) -> None:
+        raise InputError(message, where=where)
+
+    privacy = config.privacy
+    unread(privacy, ("micro_batches", "noise_decay", "physical_batch"), where)
+    if privacy.clipping == "automatic":
+        refuse("'privacy.clipping' is 'automatic' but 'privacy.unit' is 'user'; choose flat, per-layer or adaptive")
+    if privacy.noise_at == "server":
+        unread(privacy, ("participations",), where)
+        check_correlated_noise(config, where)
+    else:
+        unread(privacy, ("public_activity", "population", "cohort", "noise", "bands"), where)
+        if privacy.clipping == "adaptive":
+            refuse("'privacy.clipping' is 'adaptive' but 'privacy.noise_at' is 'device'; choose flat or per-layer")
+        if config.selection.name in ("oort", "afl", "power-of-choice"):
+            refuse(
+                f"'privacy.noise_at' is 'device' but 'selection.name' is '{config.selection.name}', for which devices"
+                " would have to tell their losses; choose another selection"
+            )
+        if config.evaluate.client_side:
+            refuse(
+                f"'privacy.noise_at' is 'device' but 'evaluate.client_side' is {config.evaluate.client_side}, for which"
+                " devices would have to tell their error rates; set evaluate.client_side=0"
+            )
+    if privacy.cohort is not None and privacy.population is None:
+        refuse("'privacy.cohort' is set but 'privacy.population' is not; say how large the population would be")
+    if config.strategy.weighting != "uniform":
+        refuse(
+            f"'privacy.unit' is 'user' but 'strategy.weighting' is '{config.strategy.weighting}'; a user's weight"
+            " would multiply the noise that is needed; set strategy.weighting=uniform"
+        )
+    if privacy.clipping != "adaptive":
+        for name in ("quantile", "quantile_rate"):
+            if getattr(privacy, name) != getattr(PrivacyConfig(), name):
+                refuse(f"'privacy.{name}' is set but 'privacy.clipping' is '{privacy.clipping}'; it reads none")
+    elif privacy.noise_multiplier is not None and privacy.noise_multiplier >= config.selection.clients_per_round / 10:
+        refuse(
+            f"'privacy.noise_multiplier' is {privacy.noise_multiplier}, too much for 'privacy.clipping: adaptive' with"
+            f" {config.selection.clients_per_round} clients per round; it must be below a tenth of the cohort"
+        )
+
+
+def check_correlated_noise(config: Config, where: str) -> None:
+    """Raise where noise over the rounds would not have the sensitivity that is accounted for.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+    privacy, selection = config.privacy, config.selection
+    if privacy.noise != "banded":
+        unread(privacy, ("bands",), where)
+    if privacy.noise == "independent":
+        return
+    if selection.name != "round-robin" or selection.separation < 1:
+        raise InputError(
+            f"'privacy.noise' is '{privacy.noise}', which needs to know how far apart the turns of a device are; set"
+            " selection.name=round-robin and 'selection.separation'",
+            where=where,
+        )
+    if privacy.noise == "banded" and privacy.bands > selection.separation:
+        raise InputError(
+            f"'privacy.bands' is {privacy.bands}, but 'selection.separation' {selection.separation}; the turns of a"
+            " device must be at least as many rounds apart as the noise has bands: lower one or raise the other",
+            where=where,
+        )
+    if privacy.clipping == "adaptive":
+        raise InputError(
+            f"'privacy.noise' is '{privacy.noise}' but 'privacy.clipping' is 'adaptive': noise in a unit that changes"
+            " does not cancel; choose flat or per-layer",
+            where=where,
+        )
+
+
+def unread(privacy: PrivacyConfig, names: tuple[str, ...], where: str) -> None:
+    """Raise where a key is set that a private run of this kind does not read.
+
+    Raises:
+        InputError: naming the key.
+    """
+    for name in names:
+        if getattr(privacy, name) != getattr(PrivacyConfig(), name):
+            kind = f"'privacy.unit' is '{privacy.unit}'"
+            if privacy.unit == "user":
+                kind += f" and 'privacy.noise_at' is '{privacy.noise_at}'"
+            raise InputError(f"'privacy.{name}' is set but {kind}, which reads none; leave it out", where=where)

@@ -1,0 +1,40 @@
+"""What selections can be, and which have the probabilities that a weighting needs."""
+
+from __future__ import annotations
+
+from fedasr.config.schema import Config
+from fedasr.errors import InputError
+
+
+def check_selection(config: Config, where: str) -> None:
+    """Raise on a selection that cannot be, or whose probabilities the weighting needs and does not get."""
+    selection = config.selection
+
+    def refuse(message: str) -> None:
+        raise InputError(message, where=where)
+
+    if selection.name == "power-of-choice" and 0 < selection.candidates < selection.clients_per_round:
+        refuse(
+            f"'selection.candidates' is {selection.candidates} but 'selection.clients_per_round'"
+            f" {selection.clients_per_round}; compare at least as many devices as are chosen, or set 0"
+        )
+    if selection.name == "oort" and selection.oort.exploration_floor > selection.oort.exploration:
+        refuse(
+            f"'selection.oort.exploration_floor' is {selection.oort.exploration_floor} and must not be larger than"
+            f" 'selection.oort.exploration' ({selection.oort.exploration})"
+        )
+    if config.strategy.weighting != "inverse-probability":
+        return
+    said = f"'strategy.weighting' is 'inverse-probability' but 'selection.name' is '{selection.name}', which"
+    if selection.name in ("power-of-choice", "oort", "round-robin"):
+        refuse(f"{said} has no probabilities that are known in every round; choose another of the two")
+    if selection.name in ("top-activity", "threshold"):
+        refuse(f"{said} never chooses some devices, so that no weights make up for them; choose another of the two")
+    if selection.name == "afl" and selection.afl.random_share == 0:
+        refuse(f"{said} with 'selection.afl.random_share' 0 never chooses some devices; set it above 0")
+    recent = selection.name in ("activity", "mixed") and selection.activity.startswith("recent-")
+    if recent and selection.exponent > 0 and config.stream.arrival != "static" and config.stream.keep != "period":
+        refuse(
+            f"{said} with 'selection.activity' '{selection.activity}' seldom chooses devices without recent speech, so"
+            " that no weights make up for them; count all that is stored, or choose another weighting"
+        )

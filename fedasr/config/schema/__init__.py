@@ -1,0 +1,50 @@
+"""The typed schema of a run: every key, its meaning, its unit and its bounds.
+
+``docs/configuration.md`` is generated from it, and ``loading.py`` checks a config against it. One section a file.
+"""
+
+from fedasr.config.schema.client import ClientConfig
+from fedasr.config.schema.data import DataConfig
+from fedasr.config.schema.devices import DevicesConfig
+from fedasr.config.schema.evaluate import EvaluateConfig
+from fedasr.config.schema.features import AugmentConfig, CacheConfig, FeatureConfig
+from fedasr.config.schema.keys import section
+from fedasr.config.schema.model import ConformerConfig, ModelConfig, SpellerConfig, TransducerConfig
+from fedasr.config.schema.partition import PartitionConfig
+from fedasr.config.schema.pate import PateConfig, PublicSpeechConfig, StudentConfig
+from fedasr.config.schema.privacy import PrivacyConfig
+from fedasr.config.schema.root import Config, walk
+from fedasr.config.schema.runtime import RuntimeConfig
+from fedasr.config.schema.selection import AflConfig, OortConfig, SelectionConfig
+from fedasr.config.schema.strategy import StrategyConfig
+from fedasr.config.schema.stream import StreamConfig
+from fedasr.config.schema.synthetic import SyntheticConfig
+
+__all__ = [
+    "AflConfig",
+    "AugmentConfig",
+    "CacheConfig",
+    "ClientConfig",
+    "Config",
+    "ConformerConfig",
+    "DataConfig",
+    "DevicesConfig",
+    "EvaluateConfig",
+    "FeatureConfig",
+    "ModelConfig",
+    "OortConfig",
+    "PartitionConfig",
+    "PateConfig",
+    "PrivacyConfig",
+    "PublicSpeechConfig",
+    "RuntimeConfig",
+    "SelectionConfig",
+    "SpellerConfig",
+    "StrategyConfig",
+    "StreamConfig",
+    "StudentConfig",
+    "SyntheticConfig",
+    "TransducerConfig",
+    "section",
+    "walk",
+]

@@ -1,0 +1,45 @@
+"""Keys of section ``data``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fedasr.config.schema.features import AugmentConfig, CacheConfig, FeatureConfig
+from fedasr.config.schema.keys import key, part
+from fedasr.config.schema.partition import PartitionConfig
+from fedasr.config.schema.synthetic import SyntheticConfig
+
+
+@dataclass
+class DataConfig:
+    """The speech and who holds it."""
+
+    corpus: str = key(
+        "synthetic",
+        "where the speech comes from",
+        choices=("synthetic", "manifest", "librispeech", "speechcommands", "commonvoice"),
+        reference=True,
+    )
+    manifest: str | None = key(None, "the table of corpus `manifest`: CSV, TSV, JSON Lines or Parquet")
+    root: str | None = key(None, "the folder of a public corpus (librispeech, speechcommands, commonvoice)")
+    subset: str | None = key(None, "librispeech: `train-clean-100`; commonvoice: `train.tsv`; else unused")
+    download: bool = key(False, "let torchaudio download the public corpus into `root` first")
+    where: dict[str, Any] = key(dict, "keep rows whose column has the value, or one of the listed values")
+    train_split: str = key("train", "the split that the clients hold")
+    test_split: str = key("test", "the split that the server evaluates on")
+    held_out: float = key(0.1, "share of speakers held out where the corpus has no splits", above=0, high=0.9)
+    clients: int | None = key(
+        None,
+        "how many clients, where the partitioner allows a choice; runtime `deployment`: how many boxes the start waits"
+        " for; absent: those that are connected",
+        low=1,
+    )
+    min_seconds: float = key(0.0, "shorter utterances are left out", low=0)
+    max_seconds: float = key(30.0, "longer utterances are left out", above=0)
+    on_bad_audio: str = key("stop", "stop with a line, or skip and count", choices=("stop", "skip"))
+    synthetic: SyntheticConfig = part(SyntheticConfig, "corpus `synthetic`")
+    partition: PartitionConfig = part(PartitionConfig, "how utterances become clients")
+    features: FeatureConfig = part(FeatureConfig, "log-mel features")
+    augment: AugmentConfig = part(AugmentConfig, "augmentation of training speech")
+    cache: CacheConfig = part(CacheConfig, "the feature cache")

@@ -1,0 +1,36 @@
+"""Keys of section ``evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedasr.config.schema.keys import key
+
+
+@dataclass
+class EvaluateConfig:
+    """Evaluation."""
+
+    every: int = key(
+        1, "server-side evaluation every so many rounds, and after the last; 0: only after the last", low=0
+    )
+    decoder: str = key("greedy", "how hypotheses are found", choices=("greedy", "beam", "vocabulary"))
+    beam: int = key(8, "width of decoder `beam`", low=1)
+    vocabulary: list[str] = key(
+        list, "the phrases that decoder `vocabulary` chooses among; empty: the distinct training transcripts"
+    )
+    limit: int | None = key(None, "evaluate on so many utterances, drawn once with the seed; absent: all", low=1)
+    batch_size: int = key(32, "utterances a batch", low=1)
+    by: list[str] = key(list, "columns whose values get a WER of their own")
+    held_out: float = key(
+        0.0, "share of each client's utterances that it never trains on, for `deciles`", low=0, high=0.9
+    )
+    deciles: int = key(
+        0,
+        "WER of light and heavy users, after the last round and after each period: on so many held-out utterances of"
+        " each tenth of the clients by activity; 0: none",
+        low=0,
+    )
+    client_side: int = key(
+        0, "every so many rounds the selected clients evaluate the global model on their own speech; 0: never", low=0
+    )

@@ -1,0 +1,120 @@
+"""Keys of section ``pate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fedasr.config.schema.client import ClientConfig
+from fedasr.config.schema.keys import key, part
+from fedasr.config.schema.synthetic import SyntheticConfig
+
+
+@dataclass
+class PublicSpeechConfig:
+    """Public speech, whose labels the teachers vote on; features and augmentation are those of `data`."""
+
+    corpus: str = key(
+        "synthetic",
+        "where it comes from; `synthetic` has speakers of its own, whatever the private corpus",
+        choices=("synthetic", "manifest", "librispeech", "speechcommands", "commonvoice"),
+        reference=True,
+    )
+    manifest: str | None = key(None, "the table of corpus `manifest`")
+    root: str | None = key(None, "the folder of a public corpus (librispeech, speechcommands, commonvoice)")
+    subset: str | None = key(None, "as `data.subset`")
+    where: dict[str, Any] = key(dict, "keep rows whose column has the value, or one of the listed values")
+    split: str = key("train", "the split that is labelled")
+    synthetic: SyntheticConfig = part(SyntheticConfig, "corpus `synthetic`")
+
+
+@dataclass
+class StudentConfig(ClientConfig):
+    """Training of the student on the labelled public speech; a round is `epochs` passes."""
+
+    optimizer: str = key("adamw", "the optimiser, which goes on from round to round", choices=("sgd", "adamw"))
+    learning_rate: float = key(0.003, "learning rate", above=0)
+    batch_size: int = key(16, "utterances a batch", low=1)
+    answers: int = key(
+        1,
+        "soft mechanisms with unit `utterance`: how many of the likeliest answers the student learns of an utterance,"
+        " one a pass, drawn by the released shares; 1: the winner alone",
+        low=1,
+    )
+
+
+@dataclass
+class PateConfig:
+    """Strategy `pate`: clients are teachers, the server aggregates their votes; see `docs/pate.md`."""
+
+    mechanism: str = key(
+        "gnmax",
+        "how a label is drawn from the votes: lnmax: the most voted after Laplace noise; gnmax: after Gaussian noise;"
+        " confident-gnmax: only where a noisy check finds a consensus first; soft-gaussian, soft-laplace: from the"
+        " average of the teachers' posteriors, with noise on each before averaging",
+        choices=("lnmax", "gnmax", "confident-gnmax", "soft-gaussian", "soft-laplace"),
+    )
+    scale: float = key(10.0, "the noise on each count, in votes: λ of Laplace, σ of Gauss", above=0)
+    threshold: float | None = key(
+        None, "`confident-gnmax`: votes that the most voted label must have, noise included; in votes"
+    )
+    threshold_scale: float | None = key(
+        None, "`confident-gnmax`: standard deviation of the noise of that check, in votes", above=0
+    )
+    unit: str = key(
+        "utterance",
+        "what one vote is about: utterance: which of the candidates was said; token: what comes next after the"
+        " tokens that are released already; frame: which token (or blank) an output frame has (`ctc`, `ctc-conformer`)",
+        choices=("utterance", "token", "frame"),
+    )
+    candidates: list[str] = key(
+        list, "`utterance`: what may have been said; empty: the distinct transcripts of the public corpus"
+    )
+    queries: int | None = key(
+        None, "public utterances put to the teachers at most, drawn once with the seed; absent: all", low=1
+    )
+    min_confidence: float | None = key(
+        None,
+        "only utterances of which the public start is at least this sure are put to the teachers: its posterior of the"
+        " likeliest candidate (`utterance`), or a token of what it hears (`token`, `frame`); costs nothing",
+        low=0,
+        high=1,
+    )
+    max_confidence: float | None = key(
+        None,
+        "only utterances of which the public start is at most this sure: those that teach something",
+        low=0,
+        high=1,
+    )
+    weights: dict[str, Any] = key(
+        dict,
+        "soft mechanisms: the weight of a teacher's posterior by the client's name, at most 1; others have 1. Public"
+        " knowledge only: weights that follow from speech are not paid for",
+    )
+    budget: str = key(
+        "data-independent",
+        "which ε must stay within `privacy.epsilon`: the one that holds whatever the votes, or the one computed from"
+        " them, with which more is labelled, and when labelling ends says something about the votes",
+        choices=("data-independent", "data-dependent"),
+    )
+    noise_at: str = key(
+        "server",
+        "server: on the counts, by a server that is trusted with each vote; teachers: each adds a share to its own"
+        " vote, so that nobody has the exact counts",
+        choices=("server", "teachers"),
+    )
+    votes_from: str | None = key(
+        None,
+        "run folder whose votes are taken instead of asking teachers (unit `utterance`): to compare mechanisms, noise,"
+        " budgets and students; `{seed}` in it stands for the seed; what is published of several such runs adds up",
+    )
+    simulated_teachers: int | None = key(
+        None, "`votes_from`: draw the votes of so many teachers from the shares of each query; absent: as cast", low=1
+    )
+    store: str | None = key(
+        None,
+        "folder in which simulated teachers keep their models: runs that differ in the votes alone then train them"
+        " once; absent: in the run folder, until the run is done",
+    )
+    public: PublicSpeechConfig = part(PublicSpeechConfig, "the public speech")
+    student: StudentConfig = part(StudentConfig, "training of the student; `client` is that of the teachers")

@@ -1,0 +1,48 @@
+"""Keys of section ``strategy``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedasr.config.schema.keys import key
+
+
+@dataclass
+class StrategyConfig:
+    """What the server does with the updates."""
+
+    name: str = key(
+        "fedavg",
+        "the server optimiser; or pate: no updates, the server aggregates the votes of teachers",
+        choices=("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedlamb", "pate"),
+    )
+    learning_rate: float = key(1.0, "server learning rate", above=0)
+    schedule: str = key(
+        "constant",
+        "server learning rate over the rounds; adaptive optimisers need it: they undo a smaller local rate",
+        choices=("constant", "linear", "cosine"),
+    )
+    final_scale: float = key(0.1, "where `linear` and `cosine` end, as a share of `learning_rate`", low=0, high=1)
+    warmup_rounds: int = key(0, "rounds over which the server learning rate rises linearly", low=0)
+    momentum: float = key(0.9, "momentum of fedavgm", low=0, high=0.9999)
+    beta1: float = key(0.9, "first-moment decay of fedadam, fedyogi, fedlamb", low=0, high=0.9999)
+    beta2: float = key(0.99, "second-moment decay of fedadam, fedyogi, fedlamb", low=0, high=0.99999)
+    tau: float = key(1e-3, "adaptivity of fedadam, fedyogi, fedlamb (Reddi et al. 2021: added to the root)", above=0)
+    weighting: str = key(
+        "examples",
+        "weight of a client's update; `inverse-probability`: examples over its inclusion probability, summed over the"
+        " population's examples (Horvitz–Thompson: unbiased for every selection that reports probabilities)",
+        choices=("examples", "seconds", "uniform", "inverse-probability"),
+    )
+    aggregation: str = key(
+        "mean",
+        "what stands for the updates of a round: mean, weighted; or, where clients may lie, median or trimmed-mean of"
+        " each parameter, every client counting once; or norm-bound: the mean of updates that are scaled down to a"
+        " length; see `docs/robust-aggregation.md`",
+        choices=("mean", "median", "trimmed-mean", "norm-bound"),
+    )
+    trim_share: float = key(
+        0.2, "`trimmed-mean`: share of the replies, rounded up, left out at either end", above=0, high=0.49
+    )
+    norm_bound: float | None = key(None, "`norm-bound`: longest L2 norm of an update", above=0)
+    max_failed_share: float = key(0.5, "a round with a larger share of failed clients stops the run", low=0, high=1)
