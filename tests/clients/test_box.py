@@ -94,7 +94,7 @@ def test_a_box_draws_no_noise_from_a_seed_that_the_server_knows(
 ) -> None:
     grid = SuperLink(town.folders)
     grid.settings.clear()
-    with pytest.raises(RunFailed, match="clients failed"):
+    with pytest.raises(RunFailed, match="no box with speech"):
         town.run(tmp_path / "no", grid=grid, privacy__noise_multiplier=1.0, **changes)
     assert "the run needs privacy.secret_noise=true" in capfd.readouterr().err
     secret = town.run(tmp_path / "out", grid=grid, privacy__noise_multiplier=1.0, privacy__secret_noise=True, **changes)
