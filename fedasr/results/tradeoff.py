@@ -29,6 +29,8 @@ MECHANISM = {
     "data.manifest": "",
     "model.name": "",
     "strategy.name": "",
+    "pate.mechanism": "",
+    "pate.unit": "votes on each ",
     "privacy.unit": "",
     "privacy.noise_at": "noise at the ",
     "privacy.micro_batches": "micro-batches ",
@@ -100,7 +102,9 @@ def mechanism_names(runs: Sequence[Run]) -> dict[Path, str]:
     """Return a name for each run: the mechanism, by the keys in which the runs differ."""
     values = {run.path: settings(run) for run in runs}
     private = [found for found in values.values() if found["privacy.unit"] != "none"]
-    differing = [key for key in MECHANISM if key != "privacy.unit" and len({found[key] for found in private}) > 1]
+    kinds = {key: {found[key] for found in private} for key in MECHANISM if key != "privacy.unit"}
+    # Runs without PATE have no value of its keys: that alone sets nothing apart.
+    differing = [key for key, kind in kinds.items() if len(kind - {""} if key.startswith("pate.") else kind) > 1]
     public = {identity(run) for run in runs if values[run.path]["privacy.unit"] == "none"}
     names = {}
     for run in runs:
@@ -109,7 +113,8 @@ def mechanism_names(runs: Sequence[Run]) -> dict[Path, str]:
             # Each study has runs without privacy of its own.
             parts = [PUBLIC, study(run)] if len(public) > 1 else [PUBLIC]
         else:
-            parts = [f"{found['privacy.unit']}-level", *(f"{MECHANISM[key]}{found[key]}" for key in differing)]
+            said = [f"{MECHANISM[key]}{found[key]}" for key in differing if found[key]]
+            parts = [f"{found['privacy.unit']}-level", *said]
         names[path] = ", ".join(part for part in parts if part)
     return names
 
@@ -122,6 +127,8 @@ def settings(run: Run) -> dict[str, str]:
         for part in key.split("."):
             node = None if node is None else node.get(part)
         found[key] = "" if node is None else str(node)
+    if found["strategy.name"] != "pate":  # its keys are in every config
+        found.update({key: "" for key in found if key.startswith("pate.")})
     found["privacy.unit"] = found["privacy.unit"] or "none"
     if found["data.manifest"]:
         found["data.manifest"] = Path(found["data.manifest"]).parent.name
