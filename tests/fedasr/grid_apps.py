@@ -58,5 +58,5 @@ def add_partition(message: Message, context: Context) -> Message:
     if behaviour.get("grow") == partition:
         out["more"] = np.ones(100_000, np.float32)
     metrics = MetricRecord({"partition": partition, "calls": calls})
-    echo = ConfigRecord({"keys": sorted(behaviour)})
+    echo = ConfigRecord({"keys": sorted(behaviour), "flag": int(str(behaviour.get("flag", 0)))})
     return Message(RecordDict({"arrays": array_record(out), "metrics": metrics, "echo": echo}), reply_to=message)

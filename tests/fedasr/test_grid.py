@@ -54,6 +54,14 @@ def test_replies_come_in_order_with_exact_values(grid: LocalGrid) -> None:
         np.testing.assert_array_equal(arrays["b"], np.full(5, node + 1.0))
 
 
+def test_contents_that_take_turns(grid: LocalGrid) -> None:
+    """More contents at once than a worker keeps."""
+    sets = [messages(list(range(6)), flag=turn) for turn in range(6)]
+    replies = list(grid.send_and_receive([one[position] for position in range(6) for one in sets]))
+    assert [reply.content["metrics"]["partition"] for reply in replies] == [p for p in range(6) for _ in sets]
+    assert [reply.content["echo"]["flag"] for reply in replies] == [*range(6)] * 6
+
+
 def test_kept_replies_are_not_overwritten_by_later_rounds(grid: LocalGrid) -> None:
     first = list(grid.send_and_receive(messages([1, 2, 3])))
     for start in range(10, 40, 10):

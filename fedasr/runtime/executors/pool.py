@@ -18,7 +18,7 @@ from flwr.clientapp import ClientApp
 
 from fedasr.runtime.executors import memory
 from fedasr.runtime.executors.base import TIMED_OUT, WORKER_DIED, Outcome, Reduction, Task
-from fedasr.runtime.executors.worker import Answer, serve
+from fedasr.runtime.executors.worker import KEPT, Answer, serve
 from fedasr.runtime.flower_compat import message_with
 from fedasr.runtime.threads import one_thread
 
@@ -189,7 +189,8 @@ class Round:
         try:
             if key not in worker.knows:
                 worker.connection.send(("order", (key, region, packed, fold)))
-                worker.knows.add(key)
+                # What it forgets then, so that a content whose turn comes again is sent again.
+                worker.knows = {known for known in worker.knows if known > key - KEPT} | {key}
             jobs = [(number, task.message.metadata, task.context) for number, task in zip(batch, tasks, strict=True)]
             worker.connection.send(("batch", (key, reply_region, size, jobs)))
         except OSError:  # the worker has died: its pipe tells, and the tasks go to another

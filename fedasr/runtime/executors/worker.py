@@ -18,6 +18,9 @@ from fedasr.runtime.executors.memory import Attachments, Packed, plan, unpack, w
 from fedasr.runtime.flower_compat import message_with
 from fedasr.runtime.threads import one_thread
 
+KEPT = 4
+"""Contents that a worker keeps: those of the latest keys."""
+
 
 def serve(
     connection: Connection,
@@ -52,7 +55,7 @@ def serve(
             return
         if kind == "order":
             key, region, packed, fold = payload
-            orders = {k: v for k, v in orders.items() if k > key - 4}
+            orders = {k: v for k, v in orders.items() if k > key - KEPT}
             orders[key] = Order(unpack(attached.view(region), packed), fold)
         else:
             key, region, size, jobs = payload

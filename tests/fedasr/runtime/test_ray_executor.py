@@ -148,6 +148,7 @@ def test_contents_that_take_turns(grid: LocalGrid) -> None:
     mixed = [one[position] for position in range(6) for one in sets]
     replies = list(grid.send_and_receive(mixed))
     assert [reply.content["metrics"]["partition"] for reply in replies] == [p for p in range(6) for _ in sets]
+    assert [reply.content["echo"]["flag"] for reply in replies] == [*range(5)] * 6
 
 
 def test_a_reply_and_a_state_larger_than_the_model(grid: LocalGrid) -> None:
