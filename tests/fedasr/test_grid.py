@@ -56,10 +56,17 @@ def test_replies_come_in_order_with_exact_values(grid: LocalGrid) -> None:
 
 def test_contents_that_take_turns(grid: LocalGrid) -> None:
     """More contents at once than a worker keeps."""
+
+    def workers() -> list[int]:
+        return [worker.process.pid for worker in getattr(grid.executor, "pool", [])]
+
+    list(grid.send_and_receive(messages([0])))
+    before = workers()
     sets = [messages(list(range(6)), flag=turn) for turn in range(6)]
     replies = list(grid.send_and_receive([one[position] for position in range(6) for one in sets]))
     assert [reply.content["metrics"]["partition"] for reply in replies] == [p for p in range(6) for _ in sets]
     assert [reply.content["echo"]["flag"] for reply in replies] == [*range(6)] * 6
+    assert workers() == before, "a worker has died of it"
 
 
 def test_kept_replies_are_not_overwritten_by_later_rounds(grid: LocalGrid) -> None:
