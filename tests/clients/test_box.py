@@ -85,7 +85,7 @@ def test_noise_on_boxes_is_that_of_the_simulation(town: Town, tmp_path: Path) ->
     "changes",
     [
         {"privacy__unit": "user", "privacy__noise_at": "device", "strategy__weighting": "uniform"},
-        {"privacy__unit": "example", "client__optimizer": "sgd"},
+        pytest.param({"privacy__unit": "example", "client__optimizer": "sgd"}, marks=pytest.mark.slow),
     ],
     ids=["device", "example"],
 )

@@ -446,8 +446,7 @@ def test_only_utterances_that_the_start_is_unsure_of_are_asked_about(unit: str, 
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("unit", ["utterance", "token"])
-@pytest.mark.parametrize("family", ["las", "hybrid", "rnnt"])
+@pytest.mark.parametrize(("family", "unit"), [("las", "token"), ("hybrid", "utterance"), ("rnnt", "utterance")])
 def test_every_family_can_be_teacher_and_student(family: str, unit: str, tmp_path: Path) -> None:
     small = {"speller": {"hidden": 8, "heads": 2}, "transducer": {"prediction": 8, "joint": 8}}
     model = {**CHANGES["model"], "name": family, **small}

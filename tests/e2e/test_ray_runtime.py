@@ -87,6 +87,7 @@ def test_no_cluster_is_one_line_and_writes_nothing(tmp_path: Path, capsys: pytes
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_resume_with_a_client_that_fails(tmp_path: Path) -> None:
     """Ray on this machine alone. A terminal's Ctrl-C reaches the whole process group, Ray's processes too."""
     config = tiny(rounds=8, data__corpus="tests.e2e.broken_speech:breaks_down", selection__clients_per_round=9)

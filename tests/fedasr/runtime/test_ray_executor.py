@@ -170,6 +170,7 @@ def test_the_death_of_a_worker_changes_no_sum(grid: LocalGrid, tmp_path: Path) -
     np.testing.assert_array_equal(total, np.full(6, sum(numbers) - 13))
 
 
+@pytest.mark.slow
 def test_a_deadline_and_a_stream_that_is_left_early(grid: LocalGrid, executor: RayExecutor) -> None:
     complete(executor)
     replies = list(grid.send_and_receive(messages([1, 2, 3], sleep=2), timeout=3.0))
@@ -181,6 +182,7 @@ def test_a_deadline_and_a_stream_that_is_left_early(grid: LocalGrid, executor: R
     assert failed(list(grid.send_and_receive(messages([1, 2, 3])))) == []
 
 
+@pytest.mark.slow
 def test_workers_share_a_gpu_by_fractions(nodes: Nodes, executor: RayExecutor, connection: None) -> None:
     """A node that says that it has a GPU: Ray counts what it is told."""
     executor.close()
@@ -203,6 +205,7 @@ def test_workers_share_a_gpu_by_fractions(nodes: Nodes, executor: RayExecutor, c
         nodes.kill(extra)
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_in_the_middle_of_a_round(nodes: Nodes, executor: RayExecutor, connection: None) -> None:
     """Of three nodes with a worker each one is killed; its clients had not ended, and run on the other two."""
     executor.close()  # its actors leave their places to others, and come back with its next round
