@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,20 +12,16 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import numpy as np
-from flwr.app import Error, Message, RecordDict
+from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedasr.runtime.executors import memory
-from fedasr.runtime.executors.base import TIMED_OUT, WORKER_DIED, Outcome, Reduction, Task
+from fedasr.runtime.executors.base import WORKER_DIED, Outcome, Reduction, Task
+from fedasr.runtime.executors.rounds import AHEAD, SHARE, Round
 from fedasr.runtime.executors.worker import KEPT, Answer, serve
 from fedasr.runtime.flower_compat import message_with
 from fedasr.runtime.threads import one_thread
 
-AHEAD = 2
-"""Batches a worker is given at a time: one runs, one waits, so that a worker never idles while the server works."""
-SHARE = 0.5
-"""Where replies are added up in the workers, every worker gets this part of its share of what is left, then the same of
-the rest, down to single clients (factoring, Hummel et al. 1992): few messages, and no worker waits at the end."""
 LONGEST_BATCH = 16
 """Clients. What is sent ahead must fit a pipe's buffer: a server that blocks on a worker which itself blocks on its
 answer would wait for ever."""
@@ -87,7 +82,7 @@ class PoolExecutor:
         A client whose worker dies runs once more, alone: the death of a worker changes no result. Where it dies again,
         the client has failed.
         """
-        return Round(self, list(tasks), timeout, reduction).outcomes()
+        return PoolRound(self, list(tasks), timeout, reduction).outcomes()
 
     def close(self) -> None:
         """End the workers and remove the shared memory."""
@@ -102,82 +97,28 @@ class PoolExecutor:
         self.regions.close()
 
 
-class Round:
+class PoolRound(Round):
     """The tasks of one call of ``run``."""
 
     def __init__(
         self, executor: PoolExecutor, tasks: list[Task], timeout: float | None, reduction: Reduction | None
     ) -> None:
+        super().__init__(tasks, timeout, reduction)
         self.executor = executor
-        self.tasks = tasks
-        self.timeout = timeout
-        self.reduction = reduction
-        self.waiting = deque(range(len(tasks)))
-        self.left = sum(task.cost for task in tasks)
-        """cost of the waiting tasks"""
-        self.enough = 0.0
-        """cost of a batch"""
-        self.equal = 0
-        """how many more batches are to be of that cost"""
-        self.suspects: set[int] = set()
-        """tasks whose worker has died"""
-        self.ready: dict[int, Outcome] = {}
         self.sent: dict[int, tuple[int, int, str, memory.Packed]] = {}
         # Replies that wait for an earlier one hold memory, unless they are added up where they are made: the window
         # bounds them to a few models a worker.
         self.window = len(tasks) if reduction is not None else 4 * executor.workers + 4
-
-    def outcomes(self) -> Iterator[Outcome]:
-        """Yield the outcomes in order."""
-        end = None if self.timeout is None else time.monotonic() + self.timeout
-        following = 0
-        try:
-            while following < len(self.tasks):
-                self.dispatch(following)
-                while following in self.ready:
-                    yield self.ready.pop(following)
-                    following += 1
-                    self.dispatch(following)
-                if following < len(self.tasks):
-                    if end is not None and time.monotonic() >= end:
-                        self.give_up()
-                    else:
-                        self.collect(None if end is None else end - time.monotonic())
-        finally:
-            if any(worker.given for worker in self.executor.pool):
-                self.give_up()
-            for _, _, region, _ in self.sent.values():
-                self.executor.regions.give(region)
+        self.most = LONGEST_BATCH if reduction is not None and timeout is None else 1
 
     def dispatch(self, following: int) -> None:
         """Give waiting tasks to workers that have room, within the window."""
         while self.waiting and self.waiting[0] - following < self.window:
             worker = min(self.executor.pool, key=lambda w: len(w.given))
-            # A client's state may be large, and then only a worker that waits for it will read it.
-            ahead = 1 if len(self.tasks[self.waiting[0]].context.state) else AHEAD
+            ahead = AHEAD if has_no_state(self.tasks[self.waiting[0]]) else 1
             if len(worker.given) >= ahead:
                 return
-            self.send(worker, self.batch())
-
-    def batch(self) -> list[int]:
-        """Take the tasks that one worker gets next."""
-        first = self.waiting.popleft()
-        batch, cost = [first], self.tasks[first].cost
-        if self.reduction is not None and self.timeout is None and first not in self.suspects:
-            if not self.equal:
-                self.enough, self.equal = SHARE * self.left / self.executor.workers, self.executor.workers
-            self.equal -= 1
-            content = self.tasks[first].message.content
-            while self.waiting and self.waiting[0] not in self.suspects:
-                following = self.tasks[self.waiting[0]]
-                if cost + following.cost > self.enough or len(batch) == LONGEST_BATCH or len(following.context.state):
-                    break
-                if following.message.content is not content:
-                    break
-                batch.append(self.waiting.popleft())
-                cost += following.cost
-        self.left -= cost
-        return batch
+            self.send(worker, self.batch(self.executor.workers, self.most, lambda share: SHARE * share, has_no_state))
 
     def send(self, worker: Worker, batch: list[int]) -> None:
         """Send tasks to a worker, and their content where the worker has not seen it."""
@@ -249,31 +190,27 @@ class Round:
         again: list[int] = []
         for position, batch in enumerate(given):
             if position == 0 and batch[0] in self.suspects:
-                task = self.tasks[batch[0]]
                 how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
-                reason = f"client {task.context.node_id}: its worker process died twice ({how})"
-                self.ready[batch[0]] = Outcome(Message(Error(WORKER_DIED, reason), reply_to=task.message))
+                self.fail(batch[0], WORKER_DIED, f"its worker process died twice ({how})")
             else:
                 again += batch
                 if position == 0:
                     self.suspects.update(batch)
-        self.waiting.extendleft(reversed(again))
-        self.left += sum(self.tasks[number].cost for number in again)
+        self.again(again)
 
-    def give_up(self) -> None:
-        """Stop the clients that have not answered: they count as failed."""
-        late = set(self.waiting)
+    def stop_workers(self) -> Iterator[int]:
+        """Kill the workers that are busy, and yield the tasks that they had."""
         for worker in list(self.executor.pool):
-            late.update(number for batch in worker.given for number in batch)
             if worker.given:
+                yield from (number for batch in worker.given for number in batch)
                 worker.process.kill()
                 worker.process.join()
                 self.replace(worker)
-        self.waiting.clear()
-        for number in late:
-            task = self.tasks[number]
-            reason = f"client {task.context.node_id}: no reply within {self.timeout or 0:g} s"
-            self.ready[number] = Outcome(Message(Error(TIMED_OUT, reason), reply_to=task.message))
+
+    def end(self) -> None:
+        """Give back the memory of the contents."""
+        for _, _, region, _ in self.sent.values():
+            self.executor.regions.give(region)
 
     def replace(self, worker: Worker) -> None:
         """Put a new worker in a dead one's place."""
@@ -281,3 +218,8 @@ class Round:
         position = self.executor.pool.index(worker)
         del self.executor.pool[position]
         self.executor.pool.insert(position, self.executor.start())
+
+
+def has_no_state(task: Task) -> bool:
+    """Say whether a client keeps no state: one may be large, and then only a worker that waits for it will read it."""
+    return not len(task.context.state)

@@ -14,20 +14,17 @@ from typing import Any
 
 import numpy as np
 import ray
-from flwr.app import Error, Message, RecordDict
+from flwr.app import Message, RecordDict
 from ray.exceptions import RayError, RayTaskError
 
 from fedasr.errors import InputError, RunFailed
 from fedasr.runtime.executors import memory
-from fedasr.runtime.executors.base import TIMED_OUT, WORKER_DIED, Outcome, Reduction, Task
+from fedasr.runtime.executors.base import WORKER_DIED, Outcome, Reduction, Task
 from fedasr.runtime.executors.ray_worker import Batch, Parcel, Place, RayWorker, version
+from fedasr.runtime.executors.rounds import AHEAD, SHARE, Round
 from fedasr.runtime.flower_compat import message_with
 from fedasr.runtime.session import current
 
-AHEAD = 2
-"""Batches an actor is given at a time: one runs, one waits."""
-SHARE = 0.5
-"""Batches get shorter towards the end of a round, each this part of an actor's share of what is left (factoring)."""
 SHORTEST_S = 0.02
 """Seconds of work that make a batch worth a call: a call costs about a millisecond, and its sum some ten."""
 LONGEST_BATCH = 64
@@ -137,7 +134,7 @@ class RayExecutor:
         Raises:
             RunFailed: there is no actor left, and none has started.
         """
-        return Round(self, list(tasks), timeout, reduction).outcomes()
+        return RayRound(self, list(tasks), timeout, reduction).outcomes()
 
     def close(self) -> None:
         """End the actors."""
@@ -146,57 +143,33 @@ class RayExecutor:
         self.pool, self.starting = [], []
 
 
-class Round:
+class RayRound(Round):
     """The tasks of one call of ``run``."""
 
     def __init__(
         self, executor: RayExecutor, tasks: list[Task], timeout: float | None, reduction: Reduction | None
     ) -> None:
+        super().__init__(tasks, timeout, reduction)
         self.executor = executor
-        self.tasks = tasks
-        self.timeout = timeout
-        self.reduction = reduction
-        self.waiting = deque(range(len(tasks)))
-        self.left = sum(task.cost for task in tasks)
-        """cost of the waiting tasks"""
-        self.enough = 0.0
-        """cost of a batch"""
-        self.equal = 0
-        """how many more batches are to be of that cost"""
         self.most = 1 if reduction is None or timeout is not None else LONGEST_BATCH
         """clients of a batch; one at a time where each is to answer by a deadline"""
         self.largest = 0
         """bytes of a packed reply"""
-        self.suspects: set[int] = set()
-        """tasks whose actor was lost"""
-        self.ready: dict[int, Outcome] = {}
         self.sent: dict[int, tuple[int, Any]] = {}
         kind = tasks[0].message.metadata.message_type if tasks else ""
         self.kind = f"{kind} {reduction is not None}"
         self.worked = self.done = 0.0
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Yield the outcomes in order."""
-        end = None if self.timeout is None else time.monotonic() + self.timeout
-        following = 0
+        """Yield the outcomes in order, once an actor has started."""
         if self.tasks:
             self.executor.wait_for_one()
-        try:
-            while following < len(self.tasks):
-                self.dispatch(following)
-                while following in self.ready:
-                    yield self.ready.pop(following)
-                    following += 1
-                    self.dispatch(following)
-                if following < len(self.tasks):
-                    if end is not None and time.monotonic() >= end:
-                        self.give_up()
-                    else:
-                        self.collect(None if end is None else max(0.0, end - time.monotonic()))
-        finally:
-            self.give_up()
-            if self.done > 0:
-                self.executor.pace[self.kind] = self.worked / self.done
+        yield from super().outcomes()
+
+    def end(self) -> None:
+        """Remember how long clients take."""
+        if self.done > 0:
+            self.executor.pace[self.kind] = self.worked / self.done
 
     def dispatch(self, following: int) -> None:
         """Give waiting tasks to actors that have room; replies that wait for an earlier one hold memory, so not all."""
@@ -206,7 +179,8 @@ class Round:
             free = [worker for worker in pool if self.takes(worker, self.waiting[0])]
             if not free:
                 return
-            self.send(min(free, key=lambda worker: len(worker.given)), self.batch())
+            batch = self.batch(len(pool), self.most, self.enough_of, lambda task: True)
+            self.send(min(free, key=lambda worker: len(worker.given)), batch)
 
     def takes(self, worker: Worker, number: int) -> bool:
         """Say whether an actor may be given a task now; a suspect has it for itself until it has answered.
@@ -218,26 +192,10 @@ class Round:
         alone = number in self.suspects or worker.given[0][1][0] in self.suspects
         return not alone and len(worker.given) < AHEAD
 
-    def batch(self) -> list[int]:
-        """Take the tasks that one actor gets next."""
-        first = self.waiting.popleft()
-        batch, cost = [first], self.tasks[first].cost
-        if first not in self.suspects:
-            if not self.equal:
-                self.equal = len(self.executor.pool)
-                share = self.left / self.equal
-                pace = self.executor.pace.get(self.kind, 0.0)
-                self.enough = min(share, max(SHARE * share, SHORTEST_S / pace if pace else 0.0))
-            self.equal -= 1
-            content = self.tasks[first].message.content
-            while self.waiting and self.waiting[0] not in self.suspects and len(batch) < self.most:
-                following = self.tasks[self.waiting[0]]
-                if cost + following.cost > self.enough * (1 + 1e-9) or following.message.content is not content:
-                    break
-                batch.append(self.waiting.popleft())
-                cost += following.cost
-        self.left -= cost
-        return batch
+    def enough_of(self, share: float) -> float:
+        """Return the cost of a batch: not less than is worth a call, nor more than an actor's share."""
+        pace = self.executor.pace.get(self.kind, 0.0)
+        return min(share, max(SHARE * share, SHORTEST_S / pace if pace else 0.0))
 
     def send(self, worker: Worker, batch: list[int]) -> None:
         """Send tasks to an actor."""
@@ -311,25 +269,16 @@ class Round:
         again = [number for _, batch in worker.given for number in batch]
         if again[0] in self.suspects:
             number = again.pop()
-            task = self.tasks[number]
-            reason = f"client {task.context.node_id}: its worker was lost twice ({last_line(error)})"
-            self.ready[number] = Outcome(Message(Error(WORKER_DIED, reason), reply_to=task.message))
+            self.fail(number, WORKER_DIED, f"its worker was lost twice ({last_line(error)})")
         self.suspects.update(again)
-        self.waiting.extendleft(reversed(again))
-        self.left += sum(self.tasks[number].cost for number in again)
+        self.again(again)
 
-    def give_up(self) -> None:
-        """Stop the clients that have not answered: they count as failed."""
-        late = set(self.waiting)
+    def stop_workers(self) -> Iterator[int]:
+        """End the actors that are busy, and yield the tasks that they had."""
         for worker in list(self.executor.pool):
-            late.update(number for _, batch in worker.given for number in batch)
             if worker.given:
+                yield from (number for _, batch in worker.given for number in batch)
                 self.executor.drop(worker)
-        self.waiting.clear()
-        for number in late:
-            task = self.tasks[number]
-            reason = f"client {task.context.node_id}: no reply within {self.timeout or 0:g} s"
-            self.ready[number] = Outcome(Message(Error(TIMED_OUT, reason), reply_to=task.message))
 
 
 def no_place(seconds: float) -> RunFailed:
