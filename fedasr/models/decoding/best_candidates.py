@@ -6,7 +6,10 @@ that begins with it. A narrow beam over the candidates' tree finds a good candid
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 
 import torch
@@ -30,9 +33,8 @@ def best_candidates(prefixes: Prefixes, utterances: int, candidates: Sequence[Se
         utterances: how many.
         candidates: tokens of each; at least one.
     """
-    trie = Trie(candidates)
-    tree = Tree(trie, len(candidates))
-    together = max(1, LARGEST_STEP // (trie.widest * prefixes.weight()))
+    tree = tree_of(tuple(tuple(candidate) for candidate in candidates))
+    together = max(1, LARGEST_STEP // (BEAM * prefixes.weight()))
     found: list[int] = []
     for start in range(0, utterances, together):
         part = prefixes.only(torch.arange(start, min(start + together, utterances)))
@@ -64,10 +66,40 @@ class Tree:
             self.ends.setdefault(trie.ends[index], index)
 
 
+@lru_cache(maxsize=4)
+def tree_of(candidates: tuple[tuple[int, ...], ...]) -> Tree:
+    """Return the tree of the candidates, built once."""
+    return Tree(Trie(candidates), len(candidates))
+
+
+@dataclass
+class Frontier:
+    """Beginnings that are open: for each, its utterance (rising) and node at this depth of the tree, and its score."""
+
+    depth: int
+    prefixes: Prefixes
+    rows: list[int]
+    nodes: list[int]
+    totals: torch.Tensor
+
+    def halves(self) -> list[Frontier]:
+        """Return the beginnings of the first half of the utterances, and of the others."""
+        middle = self.rows[len(self.rows) // 2]
+        cut = bisect_left(self.rows, middle) or bisect_right(self.rows, middle)
+        return [self._part(0, cut), self._part(cut, len(self.rows))]
+
+    def _part(self, start: int, end: int) -> Frontier:
+        kept = torch.arange(start, end)
+        rows, nodes = self.rows[start:end], self.nodes[start:end]
+        return Frontier(self.depth, self.prefixes.only(kept), rows, nodes, self.totals[start:end])
+
+
 def search(
     prefixes: Prefixes, tree: Tree, best: Sequence[tuple[float, int]], beam: int | None
 ) -> list[tuple[float, int]]:
     """Return the best score and candidate of each utterance.
+
+    All utterances go down the tree together; where too much of it is open to be held at once, one half goes first.
 
     Args:
         prefixes: the empty prefix of each utterance.
@@ -76,39 +108,51 @@ def search(
         beam: beginnings an utterance that are kept; None: all that can still win.
     """
     found = list(best)
-    open_ones = [(row, 0) for row in range(len(found))]
-    totals = torch.zeros(len(found), dtype=torch.float64)
-    for depth in range(len(tree.children) + 1):
-        wholes = prefixes.whole().tolist()
-        for (row, node), score in zip(open_ones, wholes, strict=True):
-            index = tree.ends.get((depth, node))
-            if index is not None and (score > found[row][0] or (score == found[row][0] and index < found[row][1])):
-                found[row] = score, index
-        if depth == len(tree.children):
-            break
-        following = [
-            (place, row, child, token)
-            for place, (row, node) in enumerate(open_ones)
-            for child, token in tree.children[depth][node]
-        ]
-        if not following:
-            break
-        places, rows, _, tokens = (torch.tensor(column) for column in zip(*following, strict=True))
-        scores = prefixes.scores()
-        device = scores.device
-        new = totals.to(device)[places.to(device)] + scores[places.to(device), tokens.to(device)]
-        new = new.double().cpu()
-        least = torch.tensor([score for score, _ in found], dtype=torch.float64)[rows]
-        kept = (new >= least - SLACK) & torch.isfinite(new)
-        if beam is not None:
-            kept &= among_best(new, rows, beam)
-        chosen = kept.nonzero().flatten()
-        if not len(chosen):
-            break
-        open_ones = [following[place][1:3] for place in chosen.tolist()]
-        totals = new[chosen]
-        prefixes = prefixes.extended(places[chosen].to(device), tokens[chosen].to(device))
+    size = len(found)
+    waiting = [Frontier(0, prefixes, list(range(size)), [0] * size, torch.zeros(size, dtype=torch.float64))]
+    while waiting:
+        following = step(waiting.pop(), tree, found, beam)
+        if following is None:
+            continue
+        large = len(following.rows) * following.prefixes.weight() > LARGEST_STEP
+        if large and following.rows[0] != following.rows[-1]:
+            waiting += following.halves()
+        else:
+            waiting.append(following)
     return found
+
+
+def step(at: Frontier, tree: Tree, found: list[tuple[float, int]], beam: int | None) -> Frontier | None:
+    """Return what is open one token further, None where nothing is; whole candidates go into ``found``."""
+    wholes = at.prefixes.whole().tolist()
+    for row, node, score in zip(at.rows, at.nodes, wholes, strict=True):
+        index = tree.ends.get((at.depth, node))
+        if index is not None and (score > found[row][0] or (score == found[row][0] and index < found[row][1])):
+            found[row] = score, index
+    if at.depth == len(tree.children):
+        return None
+    following = [
+        (place, row, child, token)
+        for place, (row, node) in enumerate(zip(at.rows, at.nodes, strict=True))
+        for child, token in tree.children[at.depth][node]
+    ]
+    if not following:
+        return None
+    places, rows, _, tokens = torch.tensor(following).unbind(1)
+    scores = at.prefixes.scores()
+    device = scores.device
+    new = at.totals.to(device)[places.to(device)] + scores[places.to(device), tokens.to(device)]
+    new = new.double().cpu()
+    least = torch.tensor([score for score, _ in found], dtype=torch.float64)[rows]
+    kept = (new >= least - SLACK) & torch.isfinite(new)
+    if beam is not None:
+        kept &= among_best(new, rows, beam)
+    chosen = kept.nonzero().flatten()
+    if not len(chosen):
+        return None
+    prefixes = at.prefixes.extended(places[chosen].to(device), tokens[chosen].to(device))
+    _, rows_left, nodes_left, _ = zip(*[following[place] for place in chosen.tolist()], strict=True)
+    return Frontier(at.depth + 1, prefixes, list(rows_left), list(nodes_left), new[chosen])
 
 
 def among_best(scores: torch.Tensor, rows: torch.Tensor, count: int) -> torch.Tensor:

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedasr.models.decoding import best_candidates
 from fedasr.models.decoding.best_candidates import among_best
 from tests.fedasr.models.families import FAMILIES, batch_of, build
 
@@ -29,6 +30,33 @@ def test_it_is_the_largest_of_all_scores(family: str, sharp: float) -> None:
         assert float(scores[row, index]) == pytest.approx(float(scores[row].max()), abs=1e-4)
         same = [place for place, phrase in enumerate(CANDIDATES) if phrase == CANDIDATES[index]]
         assert index == same[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_little_memory_changes_nothing(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(family)
+    batch = batch_of([40, 12, 33, 9, 21, 28], [[1]] * 6)
+    with model.as_it_decodes():
+        encoded = model.encode(batch)
+        together = model.likeliest_phrases(encoded, CANDIDATES)
+        for largest in (1, 20_000):
+            monkeypatch.setattr(best_candidates, "LARGEST_STEP", largest)
+            assert model.likeliest_phrases(encoded, CANDIDATES) == together
+
+
+def test_a_frontier_is_cut_between_utterances() -> None:
+    class Nothing:
+        def only(self, rows: torch.Tensor) -> list[int]:
+            return rows.tolist()
+
+    for rows in ([0, 1], [0, 0, 0, 1], [0, 1, 1, 1], [2, 2, 3, 3, 3, 5]):
+        places = list(range(len(rows)))
+        frontier = best_candidates.Frontier(2, Nothing(), rows, places, torch.arange(len(rows)))  # type: ignore[arg-type]
+        first, second = frontier.halves()
+        assert first.rows + second.rows == rows
+        assert first.nodes + second.nodes == places
+        assert set(first.rows).isdisjoint(second.rows)
+        assert first.prefixes == first.nodes == first.totals.tolist()
 
 
 def test_speech_that_no_phrase_fits_has_none() -> None:
