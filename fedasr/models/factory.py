@@ -13,6 +13,7 @@ from fedasr.models.encoders.pyramid import Pyramid
 from fedasr.models.encoders.recurrent import BLSTMEncoder, LSTMEncoder
 from fedasr.models.hybrid import HybridModel
 from fedasr.models.las import LASModel
+from fedasr.models.prediction import ContextPrediction, LSTMPrediction, Prediction
 from fedasr.models.rnnt import TransducerModel
 from fedasr.models.speller import Speller
 from fedasr.models.subsampling import Subsampling
@@ -47,8 +48,8 @@ def build_model(config: ModelConfig, mel_bins: int, vocabulary_size: int) -> Spe
         smoothing = config.speller.label_smoothing
         return HybridModel(subsampling, encoder, speller, vocabulary_size, config.ctc_weight, smoothing)
     if config.name == "rnnt":
-        prediction, joint = config.transducer.prediction, config.transducer.joint
-        return TransducerModel(subsampling, encoder, vocabulary_size, prediction, joint, config.dropout)
+        prediction = build_prediction(config, vocabulary_size)
+        return TransducerModel(subsampling, encoder, prediction, vocabulary_size, config.transducer.joint)
     return CTCModel(subsampling, encoder, vocabulary_size)
 
 
@@ -76,3 +77,11 @@ def build_encoder(config: ModelConfig, inputs: int) -> Encoder:
 def build_speller(config: ModelConfig, inputs: int, vocabulary_size: int) -> Speller:
     """Return the attention decoder over states of ``inputs`` channels."""
     return Speller(inputs, config.speller.hidden, config.speller.heads, vocabulary_size, config.dropout)
+
+
+def build_prediction(config: ModelConfig, vocabulary_size: int) -> Prediction:
+    """Return the prediction network of `rnnt`."""
+    width, context = config.transducer.prediction, config.transducer.context
+    if context is None:
+        return LSTMPrediction(vocabulary_size, width, config.dropout)
+    return ContextPrediction(vocabulary_size, width, context, config.dropout)

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from fedasr.data.batches import Batch
 from fedasr.models.base import Encoded, SpeechModel
-from fedasr.models.decoding.transducer import GreedySearch, Hidden, TransducerPrefixes
+from fedasr.models.decoding.transducer import GreedySearch, TransducerPrefixes
 from fedasr.models.encoders.base import Encoder
+from fedasr.models.prediction import Hidden, Prediction
 from fedasr.models.subsampling import Subsampling
 from fedasr.models.tokenizer import BLANK
 
@@ -20,29 +21,25 @@ class TransducerModel(SpeechModel):
     Args:
         subsampling: features to fewer frames.
         encoder: reads what the subsampling gives.
+        prediction: reads what was said so far.
         vocabulary_size: tokens, the blank included; the blank also starts the prediction network.
-        prediction: width of the token embedding and of the prediction network's LSTM.
         joint: width of the joint network.
-        dropout: of the embedded tokens.
     """
 
     def __init__(
         self,
         subsampling: Subsampling,
         encoder: Encoder,
+        prediction: Prediction,
         vocabulary_size: int,
-        prediction: int,
         joint: int,
-        dropout: float,
     ) -> None:
         super().__init__()
         self.subsampling = subsampling
         self.encoder = encoder
-        self.dropout = dropout
-        self.embedding = nn.Embedding(vocabulary_size, prediction)
-        self.lstm = nn.LSTM(prediction, prediction, batch_first=True)
+        self.prediction = prediction
         self.heard = nn.Linear(encoder.width, joint)
-        self.said = nn.Linear(prediction, joint)
+        self.said = nn.Linear(prediction.width, joint)
         self.output = nn.Linear(joint, vocabulary_size)
 
     def output_frames(self, feature_lengths: torch.Tensor) -> torch.Tensor:
@@ -55,14 +52,13 @@ class TransducerModel(SpeechModel):
         return Encoded(self.heard(self.encoder(frames, lengths)), lengths)
 
     def predict(self, tokens: torch.Tensor, hidden: Hidden | None) -> tuple[torch.Tensor, Hidden]:
-        """Return the prediction network's part of the joint network, ``(batch, tokens, joint)``, and its last states.
+        """Return the prediction network's part of the joint network, ``(batch, tokens, joint)``, and what goes on.
 
         Args:
             tokens: what was said, int64 ``(batch, tokens)``; a sentence starts with the blank.
-            hidden: the states before; None at the start.
+            hidden: what the call before returned; None at the start.
         """
-        embedded = F.dropout(self.embedding(tokens), self.dropout, self.training)
-        states, hidden = self.lstm(embedded) if hidden is None else self.lstm(embedded, hidden)
+        states, hidden = self.prediction(tokens, hidden)
         return self.said(states), hidden
 
     def join(self, frames: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,13 @@ class SpellerConfig:
 class TransducerConfig:
     """The prediction and joint networks of `rnnt`."""
 
-    prediction: int = key(128, "width of the token embedding and of the prediction LSTM", low=1)
+    prediction: int = key(128, "width of the token embedding and of the prediction network", low=1)
+    context: int | None = key(
+        None,
+        "how many tokens before the prediction network sees; absent: all, through an LSTM. With one or two it cannot"
+        " learn sentences by heart, which is what a device with few of them needs",
+        low=1,
+    )
     joint: int = key(128, "width of the joint network", low=1)
 
 

@@ -18,7 +18,7 @@ from fedasr.errors import InputError
 from fedasr.models.base import SpeechModel
 from fedasr.models.convolutions import FrameConv1d
 from fedasr.models.ctc import CTCModel
-from fedasr.models.decoding.transducer import GreedySearch, Hidden
+from fedasr.models.decoding.transducer import GreedySearch
 from fedasr.models.encoders.recurrent import LSTMEncoder
 from fedasr.models.rnnt import TransducerModel
 from fedasr.models.subsampling import Subsampling
@@ -81,7 +81,7 @@ class StreamingLSTM:
 
     def __init__(self, encoder: LSTMEncoder) -> None:
         self.encoder = encoder
-        self.hidden: list[Hidden | None] = [None] * len(encoder.layers)
+        self.hidden: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * len(encoder.layers)
 
     def feed(self, x: torch.Tensor) -> torch.Tensor:
         """Return the states ``(1, time, hidden)`` of ``x (1, time, channels)``."""

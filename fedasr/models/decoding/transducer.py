@@ -13,14 +13,13 @@ import torch
 
 from fedasr.models.decoding.prefixes import END, Prefixes
 from fedasr.models.padding import padding_mask
+from fedasr.models.prediction import Hidden
 from fedasr.models.tokenizer import BLANK
 
 INF = float("inf")
 
 MOST_TOKENS_A_FRAME = 8
 """Greedy decoding goes on to the next frame after so many tokens; a path that never emits a blank would not end."""
-
-Hidden = tuple[torch.Tensor, torch.Tensor]
 
 
 class Transducer(Protocol):
@@ -67,13 +66,15 @@ class GreedySearch:
     def _emit(self, rows: torch.Tensor, tokens: torch.Tensor) -> None:
         for row, token in zip(rows.tolist(), tokens.tolist(), strict=True):
             self.tokens[row].append(token)
-        before = (self.hidden[0][:, rows], self.hidden[1][:, rows])
-        predicted, hidden = self.model.predict(tokens.unsqueeze(1), before)
+        predicted, hidden = self.model.predict(tokens.unsqueeze(1), only(self.hidden, rows))
         self.predicted = self.predicted.index_copy(0, rows, predicted)
-        self.hidden = (
-            self.hidden[0].index_copy(1, rows, hidden[0]),
-            self.hidden[1].index_copy(1, rows, hidden[1]),
-        )
+        pairs = zip(self.hidden, hidden, strict=True)
+        self.hidden = tuple(before.index_copy(1, rows, after) for before, after in pairs)
+
+
+def only(hidden: Hidden, rows: torch.Tensor) -> Hidden:
+    """Return what the prediction network keeps of some hypotheses."""
+    return tuple(kept[:, rows] for kept in hidden)
 
 
 class TransducerPrefixes(Prefixes):
@@ -142,7 +143,7 @@ class TransducerPrefixes(Prefixes):
         tokens = tokens.to(self.lengths.device)
         other.utterances = self.utterances[rows]
         entries = self.reached[rows] - self.normaliser[rows] + self.logits[rows, :, tokens]
-        other._arrive(entries, tokens, (self.hidden[0][:, rows], self.hidden[1][:, rows]))
+        other._arrive(entries, tokens, only(self.hidden, rows))
         return other
 
     def only(self, rows: torch.Tensor) -> TransducerPrefixes:
@@ -151,5 +152,5 @@ class TransducerPrefixes(Prefixes):
         other.utterances = self.utterances[rows]
         other.logits, other.normaliser, other.blank = self.logits[rows], self.normaliser[rows], self.blank[rows]
         other.reached = self.reached[rows]
-        other.hidden = (self.hidden[0][:, rows], self.hidden[1][:, rows])
+        other.hidden = only(self.hidden, rows)
         return other

@@ -23,6 +23,11 @@ FAMILIES: dict[str, dict[str, object]] = {
     "hybrid": {"name": "hybrid", "encoder": "blstm"},
     "hybrid-conformer": {"name": "hybrid", "encoder": "conformer"},
     "rnnt": {"name": "rnnt", "encoder": "lstm"},
+    "rnnt-context": {
+        "name": "rnnt",
+        "encoder": "lstm",
+        "transducer": TransducerConfig(prediction=10, context=2, joint=14),
+    },
     "rnnt-conformer": {"name": "rnnt", "encoder": "conformer"},
     "rnnt-dsconv": {"name": "rnnt", "encoder": "dsconv"},
 }

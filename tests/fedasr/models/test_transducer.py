@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from fedasr.data.batches import Batch
-from fedasr.models.decoding.transducer import MOST_TOKENS_A_FRAME, GreedySearch, Hidden, TransducerPrefixes
+from fedasr.models.decoding.transducer import MOST_TOKENS_A_FRAME, GreedySearch, TransducerPrefixes
+from fedasr.models.prediction import ContextPrediction, Hidden
 from fedasr.models.rnnt import TransducerModel
+from fedasr.seeds import torch_scope
 from tests.fedasr.models.families import TOKENS, batch_of, build
 
 
@@ -160,3 +162,22 @@ def test_greedy_follows_the_best_step_of_each_frame() -> None:
                     said.append(best)
             assert found[row] == said
     assert any(found)
+
+
+def test_a_short_context_sees_the_last_tokens_alone() -> None:
+    with torch_scope(0, "prediction"):
+        prediction = ContextPrediction(6, 5, 2, dropout=0.0)
+    said = torch.tensor([[0, 3, 1, 4, 4], [0, 2, 5, 4, 4]])
+    states, kept = prediction(said, None)
+    assert torch.equal(states[0, 4], states[1, 4])  # 4 after 4
+    assert not torch.equal(states[0, 3], states[1, 3])  # 4 after 1, 4 after 5
+    first, second = (layer.weight for layer in prediction.embeddings)
+    assert torch.equal(states[0, 2], first[1] + second[3])
+    assert torch.equal(states[0, 0], first[0] + second[0])
+    # Token by token, as decoding goes, it is the same.
+    hidden: Hidden | None = None
+    for place in range(said.shape[1]):
+        one, hidden = prediction(said[:, place : place + 1], hidden)
+        assert torch.equal(one[:, 0], states[:, place])
+    assert hidden is not None
+    assert torch.equal(hidden[0], kept[0])
