@@ -13,6 +13,7 @@ from fedasr.errors import InputError
 from fedasr.privacy.gradients import compiled
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.training.local import Resident, normalised_loss
+from tests.fedasr.models.families import FAMILIES, batch_of, build
 from tests.fedasr.privacy.gradients.references import (
     STACKS,
     one_by_one,
@@ -42,6 +43,14 @@ def test_every_model(stack: str, norm: str, how: str, size: str) -> None:
     out = torch.zeros(wanted.shape[1])
     found.add_weighted_sum(factors, out)
     assert relative(out, factors @ wanted) < 1e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family(family: str) -> None:
+    model, batch = build(family), batch_of([40, 12, 33, 21], [[1, 2], [3], [4, 4, 1], [2]])
+    wanted = one_by_one(model, lambda row: normalised_loss(model, utterance(batch, row))[0], len(batch))
+    found = BookKeeper(model).gradients(partial(normalised_loss, model, batch)).samples()
+    assert relative(found, wanted) < 1e-5
 
 
 @pytest.mark.parametrize("stack", STACKS)
