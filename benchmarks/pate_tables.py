@@ -9,13 +9,13 @@ Each row is a label of a sweep: means over its seeds, and the spread of the word
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.tables import grid, print_table, runs_of
 from fedasr.results.load import Run, load_run
 from fedasr.results.tradeoff import tradeoff, write_tradeoff
 
@@ -63,23 +63,13 @@ def row(label: str, runs: Sequence[Run]) -> list[str]:
 def markdown(folders: Sequence[Path], figure: Path | None = None) -> str:
     """Return the table of the runs in the folders of sweeps, and draw the figure where one is asked for."""
     groups: dict[str, list[Run]] = defaultdict(list)
-    paths = [path for folder in folders for path in sorted(folder.glob("*-seed*"))]
+    paths = runs_of(folders)
     for path in paths:
         groups[path.name.rpartition("-seed")[0]].append(load_run(path))
     if figure is not None:
         write_tradeoff(tradeoff(paths), figure)
-    lines = [list(HEAD), ["---"] * len(HEAD), *(row(label, runs) for label, runs in groups.items())]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sweeps", nargs="+", type=Path)
-    parser.add_argument("--figure", type=Path)
-    given = parser.parse_args()
-    print(markdown(given.sweeps, given.figure))
+    return grid(HEAD, [row(label, runs) for label, runs in groups.items()])
 
 
 if __name__ == "__main__":
-    main()
+    print_table(__doc__, markdown)

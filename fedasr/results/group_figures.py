@@ -71,7 +71,7 @@ def participation(groups: Sequence[Group]) -> Figure:
     lines: list[Line | None] = []
     names = []
     for group in groups:
-        at, rounds = profile(group.runs)
+        at, rounds = profile([run.participation for run in group.runs])
         unknown = np.full_like(rounds, np.nan)
         lines.append(Line(100 * at, rounds, unknown, unknown) if np.isfinite(rounds).all() else None)
         names.append(f"{group.short}, Gini {average([run.participation.gini for run in group.runs]):.2f}")

@@ -89,7 +89,8 @@ class Run:
     @cached_property
     def participation(self) -> Participation:
         """How the rounds were shared: ``clients, took_part, gini, jain``, and ``counts``, rounds of each client."""
-        return participation(self)
+        population = self.summary.get("clients")
+        return participation(self.clients, int(population) if isinstance(population, (int, float)) else None)
 
     @property
     def name(self) -> str:

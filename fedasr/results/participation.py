@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fedasr.results.statistics import gini, jain
-
-if TYPE_CHECKING:
-    from fedasr.results.load import Run
 
 OK = "ok"
 
@@ -32,12 +29,17 @@ class Participation:
     counts: NDArray[np.int64] = field(repr=False, compare=False)
 
 
-def participation(run: Run) -> Participation:
-    """Return how the rounds of a run were shared among its clients."""
-    times = counts(run)
-    known = len(run.clients) > 0
+def participation(clients: pd.DataFrame, population: int | None) -> Participation:
+    """Return how the rounds of a run were shared among its clients.
+
+    Args:
+        clients: ``clients.parquet``.
+        population: clients that the run could choose from; None where it did not record it.
+    """
+    times = counts(clients, population)
+    known = len(clients) > 0
     return Participation(
-        clients=population(run),
+        clients=population,
         took_part=int((times > 0).sum()),
         gini=gini(times) if known else float("nan"),
         jain=jain(times) if known else float("nan"),
@@ -45,29 +47,22 @@ def participation(run: Run) -> Participation:
     )
 
 
-def counts(run: Run) -> NDArray[np.int64]:
+def counts(clients: pd.DataFrame, population: int | None) -> NDArray[np.int64]:
     """Return in how many rounds each client's update arrived, (clients,).
 
     Clients that were never selected count as zero where the run recorded its population; else only clients that were
     selected at least once are known.
     """
-    clients = run.clients
     replied = clients["status"].fillna(OK).eq(OK)
     times = replied.groupby(clients["client"].astype(str)).sum().to_numpy(np.int64)
-    never = (population(run) or 0) - len(times)
+    never = (population or 0) - len(times)
     return np.concatenate([np.zeros(max(never, 0), dtype=np.int64), times])
 
 
-def population(run: Run) -> int | None:
-    """Return how many clients the run could choose from, None where it did not record it."""
-    value = run.summary.get("clients")
-    return int(value) if isinstance(value, (int, float)) else None
-
-
-def profile(runs: Sequence[Run], points: int = 101) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def profile(runs: Sequence[Participation], points: int = 101) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the share of clients, most frequent first, (points,), and the rounds they took part in, the runs' mean."""
     at = np.linspace(0, 1, points)
-    known = [times for run in runs if len(times := np.sort(run.participation.counts)[::-1])]
+    known = [times for run in runs if len(times := np.sort(run.counts)[::-1])]
     if not known:
         return at, np.full(points, np.nan)
     ranks = [np.minimum((at * len(times)).astype(np.int64), len(times) - 1) for times in known]

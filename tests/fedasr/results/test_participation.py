@@ -41,7 +41,7 @@ def test_before_the_first_selection_there_is_no_index(tmp_path):
 
 def test_the_profile_is_the_mean_of_the_sorted_counts(tmp_path):
     runs = [selected(tmp_path / "a", [4, 0, 2, 2], 4), selected(tmp_path / "b", [0, 0, 6, 2], 4, seed=1)]
-    at, rounds = profile(runs, points=5)
+    at, rounds = profile([run.participation for run in runs], points=5)
     np.testing.assert_allclose(at, [0, 0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(rounds, [5, 2, 1, 0, 0])
 
