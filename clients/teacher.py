@@ -122,15 +122,15 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
     model.load(store.load(name_of(device, str(order["start"])), model.layout.names))
     target = model.parameters.device
     speech, asked = arrays_of(message, "speech"), arrays_of(message, "questions")
-    texts = sequences(asked["tokens"], asked["lengths"])
+    questions = Questions.of(order, model.model, sequences(asked["tokens"], asked["lengths"]))
     config = device.experiment.config
     soft = config.pate.mechanism.startswith("soft-")
     # One entry an utterance: rows of frames come in the order of the utterances, however they were batched.
     found: list[npt.NDArray[Any]] = [np.zeros(0)] * len(speech["lengths"])
     with model.model.as_it_decodes():
         for places, batch in batches(speech["frames"], speech["lengths"], config.evaluate.batch_size):
-            asked_of = order, model.model, batch.to(target), places, texts
-            rows = posteriors_of(*asked_of) if soft else votes_of(*asked_of)
+            ask = posteriors_of if soft else votes_of
+            rows = ask(questions, model.model, batch.to(target), places)
             for place, row in zip(places.tolist(), rows, strict=True):
                 found[place] = row
     votes = np.concatenate(found)
@@ -143,41 +143,54 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
     return to_fixed(counts)
 
 
-def votes_of(
-    order: Mapping[str, Any], model: SpeechModel, batch: Batch, places: Places, texts: list[list[int]]
-) -> list[Votes]:
+@dataclass(frozen=True)
+class Questions:
+    """What a message asks about each utterance."""
+
+    unit: str
+    texts: list[list[int]]
+    """candidates, or the released prefix of each utterance"""
+    bonus: torch.Tensor | None
+    """of each candidate, ``(candidates,)``: that a teacher expected it before it heard anything must not count"""
+
+    @classmethod
+    def of(cls, order: Mapping[str, Any], model: SpeechModel, texts: list[list[int]]) -> Questions:
+        """Return the questions of a message to a teacher."""
+        share = float(order["internal_lm"])
+        with model.as_it_decodes():
+            return cls(str(order["unit"]), texts, -share * model.internal_lm(texts) if share else None)
+
+
+def votes_of(questions: Questions, model: SpeechModel, batch: Batch, places: Places) -> list[Votes]:
     """Return the votes on the questions about each utterance, ``(questions,)`` each; arguments as ``scores_of``."""
-    if order["unit"] == "utterance":  # what decoder ``vocabulary`` chooses, without scoring what cannot win
-        return [np.array([best]) for best in model.likeliest_phrases(model.encode(batch), texts)]
-    return [most_likely(scores.cpu()) for scores in scores_of(order, model, batch, places, texts)]
+    if questions.unit == "utterance":  # what decoder ``vocabulary`` chooses, without scoring what cannot win
+        found = model.likeliest_phrases(model.encode(batch), questions.texts, questions.bonus)
+        return [np.array([best]) for best in found]
+    return [most_likely(scores.cpu()) for scores in scores_of(questions, model, batch, places)]
 
 
-def posteriors_of(
-    order: Mapping[str, Any], model: SpeechModel, batch: Batch, places: Places, texts: list[list[int]]
-) -> list[Floats]:
+def posteriors_of(questions: Questions, model: SpeechModel, batch: Batch, places: Places) -> list[Floats]:
     """Return the posteriors of the answers, ``(questions, classes)`` an utterance; arguments as ``scores_of``."""
-    return [posteriors(scores.cpu()) for scores in scores_of(order, model, batch, places, texts)]
+    return [posteriors(scores.cpu()) for scores in scores_of(questions, model, batch, places)]
 
 
-def scores_of(
-    order: Mapping[str, Any], model: SpeechModel, batch: Batch, places: Places, texts: list[list[int]]
-) -> list[torch.Tensor]:
+def scores_of(questions: Questions, model: SpeechModel, batch: Batch, places: Places) -> list[torch.Tensor]:
     """Return log-scores of the answers to the questions about each utterance, ``(questions, classes)`` an utterance.
 
     Args:
-        order: of the message.
+        questions: of the message.
         model: the teacher.
         batch: utterances.
         places: of the utterances in the message.
-        texts: token sequences of the message.
     """
-    if order["unit"] == "frame":
+    if questions.unit == "frame":
         encoded = model.encode(batch)
         return [encoded.frames[row, :length] for row, length in enumerate(encoded.lengths.tolist())]
-    if order["unit"] == "token":
-        scores = model.next_token_log_posteriors(batch, [texts[place] for place in places])
+    if questions.unit == "token":
+        scores = model.next_token_log_posteriors(batch, [questions.texts[place] for place in places])
     else:
-        scores = model.phrase_scores(model.encode(batch), texts)  # what decoder ``vocabulary`` compares
+        scores = model.phrase_scores(model.encode(batch), questions.texts)  # what decoder ``vocabulary`` compares
+        scores = scores if questions.bonus is None else scores + questions.bonus.to(scores)
     return list(scores[:, None])
 
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
-from fedasr.evaluation.evaluator import Evaluation
 from fedasr.experiment import Experiment, as_json
-from fedasr.models.weights import Layout, save_weights, sha256
-from fedasr.runtime import checkpoint, client_states
+from fedasr.runtime import checkpoint
 from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.flower_compat import content_bytes
-from fedasr.runtime.run_folder import RunFolder, write_json
+from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
 from fedasr.training.schedules import learning_rate
 from strategies.aggregation.server_optimizers import make_optimizer
 from strategies.boxes import Boxes
-from strategies.evaluations import Evaluations
+from strategies.course import Course
 from strategies.nodes import node_ids
 from strategies.population import Population
 from strategies.privacy.factory import make_mechanism
@@ -29,11 +26,8 @@ from strategies.rounds import RoundResult, Rounds
 from strategies.selection import Feedback
 from strategies.selection.base import Floats, Ids
 
-TABLES_EVERY_SECONDS = 20.0
-"""How often the Parquet tables are brought up to date, so that a notebook can follow a run."""
 
-
-class Federation:
+class Federation(Course):
     """A federated run on a grid.
 
     Args:
@@ -44,15 +38,8 @@ class Federation:
     """
 
     def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder, resume: bool) -> None:
-        self.experiment = experiment
-        self.config = experiment.config
-        self.grid = grid
-        self.folder = folder
-        arrays = experiment.first_weights()
-        self.layout = Layout.of(arrays)
-        self.weights = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
+        super().__init__(grid, experiment, folder)
         self.optimizer = make_optimizer(self.config.strategy, self.layout)
-        self.evaluations = Evaluations(experiment, self.layout, folder)
         self.rounds = Rounds(
             grid, self.config, as_json(self.config), experiment.partition, self.layout, folder.checkpoint
         )
@@ -62,13 +49,8 @@ class Federation:
         self.boxes = Boxes(grid, as_json(self.config)) if isinstance(grid, BoxGrid) else None
         self.asked_bytes = 0
         self.privacy = make_mechanism(self.config, self.layout, len(self.population))
-        self.round = 0
-        self.totals: dict[str, float] = {"updates": 0, "bytes_up": 0, "bytes_down": 0, "wall_seconds": 0.0}
-        self.last: dict[str, Any] = {}
         self.skipped: dict[int, int] = {}
         """client → its utterances that could not be decoded when it last trained"""
-        self.started = time.perf_counter()
-        self.tables_written = time.perf_counter()
         found = checkpoint.load(folder.checkpoint) if resume else None
         if found is not None:
             self.restore(found)
@@ -79,11 +61,7 @@ class Federation:
         config = self.config
         if self.round == 0:
             self.folder.rewind({})
-            if config.init_from is not None or config.rounds == 0:
-                start = self.evaluate(0)
-                self.last = {"initial_wer": start.errors.wer, "initial_loss": start.loss}
-                if config.rounds == 0:
-                    self.last.update(wer=start.errors.wer, cer=start.errors.cer, loss=start.loss)
+            self.evaluate_start()
             self.save()
         session.watcher.begin(config.name, config.rounds, self.round, len(self.population))
         try:
@@ -127,11 +105,7 @@ class Federation:
             clients = [int(client) for client in cohort.selection.clients]
             row["client_wer"], extra = self.rounds.evaluate(round, self.weights, clients, roster)
             row["bytes_down"] += extra
-        if self.evaluations.due(round):
-            found = self.evaluate(round)
-            row.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
-            row["epsilon"] = privacy.epsilon()
-            self.last.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
+        self.evaluate_into(row)
         row["wall_seconds"] = time.perf_counter() - started
         self.folder.append("rounds", [row])
         self.folder.append("clients", result.rows)
@@ -144,9 +118,7 @@ class Federation:
         for failure in [*result.failures, *self.rounds.take_notes()][:3]:
             session.watcher.note(f"round {round}: {failure}")
         session.watcher.round(row)
-        if time.perf_counter() - self.tables_written > TABLES_EVERY_SECONDS:
-            self.folder.write_tables()
-            self.tables_written = time.perf_counter()
+        self.write_tables_in_time()
         return True
 
     def ask(self, round: int, clients: Ids) -> Floats:
@@ -187,44 +159,28 @@ class Federation:
             "period": self.population.period + 1,
         }
 
-    def evaluate(self, round: int) -> Evaluation:
-        """Evaluate the global model on held-out speakers, and whatever else is due."""
-        return self.evaluations.evaluate(round, self.weights)
+    @property
+    def clients(self) -> int:
+        """The number of clients."""
+        return len(self.population)
+
+    def epsilon(self) -> float | None:
+        """Return what was spent so far; None where nothing private is released."""
+        return self.privacy.epsilon()
 
     def save(self) -> None:
         """Write the checkpoint of the current round."""
-        spent = {**self.totals, "wall_seconds": self.totals["wall_seconds"] + time.perf_counter() - self.started}
-        checkpoint.save(
-            self.folder.checkpoint,
-            checkpoint.Checkpoint(
-                self.round,
-                self.layout.views(self.weights),
-                self.optimizer.state,
-                client_states.dump(self.grid),
-                {
-                    "totals": spent,
-                    "last": self.last,
-                    "population": self.population.state_dict(),
-                    "privacy": self.privacy.state_dict(),
-                    "journals": self.folder.positions(),
-                },
-                self.privacy.arrays(),
-            ),
-        )
+        facts = {"population": self.population.state_dict(), "privacy": self.privacy.state_dict()}
+        self.write_checkpoint(self.optimizer.state, facts, self.privacy.arrays())
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint."""
-        self.round = found.round
-        self.weights = self.layout.flatten(found.weights, np.empty(self.layout.size, np.float32))
+        self.go_on_from(found)
         self.optimizer.state = dict(found.optimizer)
-        self.totals = dict(found.facts["totals"])
-        self.last = dict(found.facts["last"])
         self.population.load_state_dict(found.facts["population"], found.round)
         self.privacy.load_state_dict(found.facts["privacy"])
         self.privacy.load_arrays(found.columns)
         self.population.roster.retire(self.privacy.retired)
-        client_states.load(self.grid, found.states)
-        self.folder.rewind(found.facts["journals"])
         # The roster's memory of who took part is what the journal says.
         for row in self.folder.rows("clients"):
             if row["status"] == "ok":
@@ -234,40 +190,11 @@ class Federation:
                     self.skipped[row["id"]] = row["skipped"]
 
     def finish(self, status: str) -> str:
-        """Write the final model and the summary."""
-        arrays = self.layout.views(self.weights)
-        wall = self.totals["wall_seconds"] + time.perf_counter() - self.started
-        save_weights(self.folder.path / "model.safetensors", arrays)
-        self.experiment.tokenizer.save(self.folder.path / "tokenizer.json")
-        document = self.privacy.document()
-        if document is not None:
-            write_json(self.folder.path / "privacy.json", document)
-            if "guarantee" in document:
-                current().watcher.note(f"privacy: {document['guarantee']}")
-        write_json(self.folder.path / "summary.json", self.summary(status, arrays, wall))
-        return status
-
-    def summary(self, status: str, arrays: Mapping[str, Any], wall: float) -> dict[str, Any]:
-        """Return the content of ``summary.json``."""
-        updates = int(self.totals["updates"])
-        return {
-            "name": self.config.name,
-            "status": status,
-            "seed": self.config.seed,
-            "rounds": self.round,
-            "wer": self.last.get("wer"),
-            "cer": self.last.get("cer"),
-            "loss": self.last.get("loss"),
-            "updates": updates,
-            "updates_per_second": updates / wall if wall else None,
-            "wall_seconds": wall,
-            "bytes_up": int(self.totals["bytes_up"]),
-            "bytes_down": int(self.totals["bytes_down"]),
-            "parameters": self.layout.size,
-            "model_sha256": sha256(arrays),
-            "epsilon": self.privacy.epsilon(),
+        """Write the final model, the ledger and the summary."""
+        more = {
             "delta": None if self.config.privacy.unit == "none" else self.config.privacy.delta,
-            "clients": len(self.population),
             "utterances_skipped": self.experiment.skipped + sum(self.skipped.values()),
             **{key: value for key, value in self.last.items() if key.startswith("initial_") or key == "stopped"},
         }
+        self.write_end(status, self.privacy.document(), more)
+        return status

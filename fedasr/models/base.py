@@ -85,9 +85,25 @@ class SpeechModel(nn.Module, ABC):
         """Return what decoder ``vocabulary`` compares, ``(batch, phrases)``."""
         return score_candidates(self.prefixes(encoded), len(encoded), phrases)
 
-    def likeliest_phrases(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> list[int]:
-        """Return which phrase decoder ``vocabulary`` chooses for each utterance; −1 where none is possible."""
-        return best_candidates(self.prefixes(encoded), len(encoded), phrases)
+    def likeliest_phrases(
+        self, encoded: Encoded, phrases: Sequence[Sequence[int]], bonus: torch.Tensor | None = None
+    ) -> list[int]:
+        """Return which phrase decoder ``vocabulary`` chooses for each utterance; −1 where none is possible.
+
+        Args:
+            encoded: the utterances.
+            phrases: tokens of each; at least one.
+            bonus: what is added to the score of each phrase, ``(phrases,)``.
+        """
+        return best_candidates(self.prefixes(encoded), len(encoded), phrases, bonus)
+
+    def internal_lm(self, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return what the model expects to be said before it hears anything, in nats, float64 ``(phrases,)``.
+
+        An estimate of its internal language model (Meng et al. 2021, arXiv 2011.01991): the score with nothing heard.
+        Zeros where the family has none.
+        """
+        return torch.zeros(len(phrases), dtype=torch.float64)
 
     def longest(self, encoded: Encoded) -> list[int]:
         """Return the most tokens that decoding gives each utterance: more than anybody says in that time."""

@@ -93,9 +93,13 @@ class CTCModel(SpeechModel):
         """Return the log-probability of each phrase, ``(batch, phrases)``."""
         return self._sequence_scores(encoded, phrases)
 
-    def likeliest_phrases(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> list[int]:
+    def likeliest_phrases(
+        self, encoded: Encoded, phrases: Sequence[Sequence[int]], bonus: torch.Tensor | None = None
+    ) -> list[int]:
         """Return the phrase with the largest probability of each utterance; −1 where none fits."""
         scores = self.phrase_scores(encoded, phrases)
+        if bonus is not None:
+            scores = scores + bonus.to(scores)
         usable = torch.isfinite(scores)
         best = first_best(torch.where(usable, scores, -torch.inf))
         return [place if usable[row, place] else IMPOSSIBLE for row, place in enumerate(best)]

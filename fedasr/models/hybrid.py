@@ -123,6 +123,10 @@ class HybridModel(SpeechModel):
     def _sequence_scores(self, encoded: Encoded, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
         return score_candidates(Chained(self.prefixes(encoded)), len(encoded), candidates)
 
+    def internal_lm(self, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return the speller's share of each phrase's score with nothing to attend to, float64 ``(phrases,)``."""
+        return (1 - self.ctc_weight) * self.speller.internal_lm(phrases)
+
     def greedy(self, encoded: Encoded) -> list[list[int]]:
         """Return the tokens with the best joint score one by one: joint decoding with a beam of 1."""
         return greedy_search(self.prefixes(encoded), self.longest(encoded))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from fedasr.data.batches import Batch
@@ -50,6 +52,10 @@ class LASModel(SpeechModel):
     def prefixes(self, encoded: Encoded) -> SpellerPrefixes:
         """Return the empty prefix of each utterance."""
         return SpellerPrefixes.of(self.speller, self.speller.read(encoded.frames, encoded.lengths))
+
+    def internal_lm(self, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return the log-probability of each phrase with nothing to attend to, float64 ``(phrases,)``."""
+        return self.speller.internal_lm(phrases)
 
     def greedy(self, encoded: Encoded) -> list[list[int]]:
         """Return the tokens that are likeliest one by one."""

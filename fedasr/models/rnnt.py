@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -94,6 +96,23 @@ class TransducerModel(SpeechModel):
     def prefixes(self, encoded: Encoded) -> TransducerPrefixes:
         """Return the empty prefix of each utterance; probabilities are sums over all alignments."""
         return TransducerPrefixes(self, encoded.frames, encoded.lengths)
+
+    def internal_lm(self, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return the log-probability of each phrase's tokens by the prediction network alone, float64 ``(phrases,)``.
+
+        The joint network gets what the encoder adds to silence as zero, and blanks are left out.
+        """
+        lengths = torch.tensor([len(phrase) for phrase in phrases])
+        tokens = torch.zeros(len(phrases), max(1, int(lengths.max())), dtype=torch.int64)
+        for row, phrase in enumerate(phrases):
+            tokens[row, : len(phrase)] = torch.tensor(phrase, dtype=torch.int64)
+        tokens, device = tokens.to(self.heard.bias.device), self.heard.bias.device
+        predicted, _ = self.predict(F.pad(tokens[:, :-1], (1, 0), value=BLANK), None)
+        logits = self.join(self.heard.bias, predicted).double()
+        logits[:, :, BLANK] = -torch.inf
+        beyond = torch.arange(tokens.shape[1], device=device) >= lengths.to(device).unsqueeze(1)
+        found = logits.log_softmax(2).gather(2, tokens.unsqueeze(2)).squeeze(2)
+        return found.masked_fill(beyond, 0.0).sum(1)
 
     def greedy(self, encoded: Encoded) -> list[list[int]]:
         """Return the tokens of the path that takes the likeliest step each time."""

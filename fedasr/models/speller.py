@@ -8,13 +8,14 @@ context otherwise would.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fedasr.models.decoding.prefixes import END, Prefixes
+from fedasr.models.decoding.prefixes import END, Prefixes, score_candidates
 from fedasr.models.padding import padding_mask
 
 POSITIONS = 16
@@ -125,6 +126,12 @@ class Speller(nn.Module):
         if smoothing:
             losses = (1 - smoothing) * losses - smoothing * log_posteriors.mean(dim=2)
         return losses.masked_fill(F.pad(beyond, (1, 0)), 0.0).sum(1)
+
+    def internal_lm(self, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return the log-probability of each phrase where attention finds nothing, in nats, float64 ``(phrases,)``."""
+        nothing = self.output.weight.new_zeros(1, self.heads, 1, self.output.in_features // self.heads)
+        prefixes = SpellerPrefixes.of(self, Memory(nothing, nothing, None))
+        return score_candidates(prefixes, 1, phrases)[0]
 
 
 class SpellerPrefixes(Prefixes):

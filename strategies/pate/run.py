@@ -13,16 +13,14 @@ import numpy as np
 from flwr.serverapp import Grid
 
 from fedasr.errors import InputError
-from fedasr.evaluation.evaluator import Evaluation
 from fedasr.evaluation.wer import error_counts
 from fedasr.experiment import Experiment
-from fedasr.models.weights import Layout, save_weights, sha256
 from fedasr.privacy.pate.analysis import ORDERS, query_costs, to_epsilon
 from fedasr.privacy.pate.mechanisms import Floats
-from fedasr.runtime import checkpoint, client_states
+from fedasr.runtime import checkpoint
 from fedasr.runtime.run_folder import RunFolder, write_json
 from fedasr.runtime.session import current
-from strategies.evaluations import Evaluations
+from strategies.course import Course
 from strategies.pate.aggregator import INDEPENDENT, Aggregator
 from strategies.pate.prefilter import narrow
 from strategies.pate.public import PUBLIC_JSON, PublicSpeech
@@ -32,10 +30,11 @@ from strategies.pate.student import Student
 from strategies.pate.teachers import Teachers
 from strategies.pate.units import UtteranceVotes, make_unit
 
-TABLES_EVERY_SECONDS = 20.0
+LABELLING = ("queries", "answered", "labels", "label_accuracy", "label_wer")
+"""What the summary says of the labels."""
 
 
-class PateRun:
+class PateRun(Course):
     """A PATE run on a grid.
 
     Args:
@@ -46,33 +45,22 @@ class PateRun:
     """
 
     def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder, resume: bool) -> None:
-        self.experiment = experiment
-        self.config = experiment.config
-        self.grid = grid
-        self.folder = folder
-        arrays = experiment.first_weights()
-        self.layout = Layout.of(arrays)
-        self.start = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
-        self.weights = self.start
-        self.evaluations = Evaluations(experiment, self.layout, folder)
+        super().__init__(grid, experiment, folder)
+        start = self.weights
         self.public = PublicSpeech(experiment)
-        narrow(self.public, experiment, arrays)
+        narrow(self.public, experiment, self.layout.views(start))
         self.unit = make_unit(self.config.pate.unit, self.public, experiment.tokenizer)
         self.teachers: Teachers | RecordedVotes
         if self.config.pate.votes_from is None:
-            self.teachers = Teachers(grid, experiment, self.start, self.layout)
+            self.teachers = Teachers(grid, experiment, start, self.layout)
         else:
             self.teachers = RecordedVotes(self.config, self.public)
         self.record = Record(self.unit.classes, len(ORDERS))
         self.aggregator = Aggregator(self.config, len(self.teachers), self.record)
-        self.round = 0
         self.taught: list[int] | None = None
         """the clients that have a teacher; None: not all have learnt yet"""
         self.labelled = False
         self.optimizer: dict[str, Any] = {}
-        self.totals: dict[str, float] = {"updates": 0, "bytes_up": 0, "bytes_down": 0, "wall_seconds": 0.0}
-        self.last: dict[str, Any] = {}
-        self.started = self.tables_written = time.perf_counter()
         found = checkpoint.load(folder.checkpoint) if resume else None
         if found is None:
             self.folder.rewind({})
@@ -86,20 +74,12 @@ class PateRun:
         try:
             if not self.folder.checkpoint.joinpath(checkpoint.NAME).exists():
                 self.evaluate_start()
+                self.save()
             done = (self.labelled or (self.teach() and self.vote())) and self.learn()
         finally:
             session.watcher.end()
             self.folder.write_tables()
         return self.finish("done" if done else "interrupted")
-
-    def evaluate_start(self) -> None:
-        """Evaluate the public start, which the student must better."""
-        if self.config.init_from is not None or self.config.rounds == 0:
-            found = self.evaluations.evaluate(0, self.start)
-            self.last = {"initial_wer": found.errors.wer, "initial_loss": found.loss}
-            if self.config.rounds == 0:
-                self.last.update(wer=found.errors.wer, cer=found.errors.cer, loss=found.loss)
-        self.save()
 
     def teach(self) -> bool:
         """Let every teacher learn, or make sure that it has; return False where somebody wants the run to stop.
@@ -184,20 +164,23 @@ class PateRun:
         started = time.perf_counter()
         self.weights, loss = student.round(round)
         row = self.row(round, loss, student)
-        if self.evaluations.due(round):
-            found: Evaluation = self.evaluations.evaluate(round, self.weights)
-            row.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
-            row["epsilon"] = self.aggregator.epsilons()[0]
-            self.last.update(loss=found.loss, wer=found.errors.wer, cer=found.errors.cer)
+        self.evaluate_into(row)
         row["wall_seconds"] = time.perf_counter() - started
         self.folder.append("rounds", [row])
         self.round = round
         self.optimizer = student.optimizer()
         self.save()
         current().watcher.round(row)
-        if time.perf_counter() - self.tables_written > TABLES_EVERY_SECONDS:
-            self.folder.write_tables()
-            self.tables_written = time.perf_counter()
+        self.write_tables_in_time()
+
+    @property
+    def clients(self) -> int:
+        """The number of clients."""
+        return self.teachers.devices
+
+    def epsilon(self) -> float | None:
+        """Return what the labels so far have cost as the votes were."""
+        return self.aggregator.epsilons()[0]
 
     def row(self, round: int, loss: float, student: Student) -> dict[str, Any]:
         """Return the row of a round of the student without its evaluation; the first has what the teachers sent."""
@@ -273,26 +256,9 @@ class PateRun:
 
     def save(self) -> None:
         """Write the checkpoint."""
-        spent = {**self.totals, "wall_seconds": self.totals["wall_seconds"] + time.perf_counter() - self.started}
-        facts = {
-            "totals": spent,
-            "last": self.last,
-            "population": {},
-            "privacy": {},
-            "pate": {"taught": self.taught, "labelled": self.labelled, "public": self.public.rows.tolist()},
-            "journals": self.folder.positions(),
-        }
-        checkpoint.save(
-            self.folder.checkpoint,
-            checkpoint.Checkpoint(
-                self.round,
-                self.layout.views(self.weights),
-                self.optimizer,
-                client_states.dump(self.grid),
-                facts,
-                self.record.arrays(),
-            ),
-        )
+        pate = {"taught": self.taught, "labelled": self.labelled, "public": self.public.rows.tolist()}
+        facts = {"population": {}, "privacy": {}, "pate": pate}
+        self.write_checkpoint(self.optimizer, facts, self.record.arrays())
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint.
@@ -307,70 +273,34 @@ class PateRun:
                 "was started with other public speech; put it back, or start anew in another folder",
                 where=str(self.folder.path),
             )
-        self.round = found.round
-        self.weights = self.layout.flatten(found.weights, np.empty(self.layout.size, np.float32))
+        self.go_on_from(found)
         self.optimizer = dict(found.optimizer)
-        self.totals = dict(found.facts["totals"])
-        self.last = dict(found.facts["last"])
         self.taught, self.labelled = found.facts["pate"]["taught"], found.facts["pate"]["labelled"]
         self.record.load_arrays(found.columns)
-        client_states.load(self.grid, found.states)
-        self.folder.rewind(found.facts["journals"])
 
     def finish(self, status: str) -> str:
         """Write the student, the votes, the ledger and the summary."""
-        arrays = self.layout.views(self.weights)
-        save_weights(self.folder.path / "model.safetensors", arrays)
-        self.experiment.tokenizer.save(self.folder.path / "tokenizer.json")
+        document = None
         if len(self.record):
             document = self.aggregator.document()
-            write_json(self.folder.path / "privacy.json", document)
-            current().watcher.note(f"privacy: {document['guarantee']}")
             if self.aggregator.exact:
                 np.save(self.folder.path / "votes.npy", self.record.votes.astype(np.int32))
                 np.save(self.folder.path / "answered.npy", self.record.answered.astype(np.int8))
                 write_json(self.folder.path / PUBLIC_JSON, self.public.described())
             elif self.aggregator.mechanism.soft:
                 np.save(self.folder.path / "posteriors.npy", self.record.votes)
-        write_json(self.folder.path / "summary.json", self.summary(status, sha256(arrays)))
+        self.write_end(status, document, self.more())
         return status
 
-    def summary(self, status: str, model_sha256: str) -> dict[str, Any]:
-        """Return the content of ``summary.json``."""
-        wall = self.totals["wall_seconds"] + time.perf_counter() - self.started
-        updates = int(self.totals["updates"])
-        epsilon, independent = self.aggregator.epsilons()
+    def more(self) -> dict[str, Any]:
+        """Return what ``summary.json`` has beside what every run has."""
         skipped = sum(row["skipped"] for row in self.folder.rows("clients"))
-        named = (
-            "queries",
-            "answered",
-            "labels",
-            "label_accuracy",
-            "label_wer",
-            "stopped",
-            "initial_wer",
-            "initial_loss",
-        )
+        named = (*LABELLING, "stopped", "initial_wer", "initial_loss")
+        simulated = self.config.pate.simulated_teachers is not None
         return {
-            "name": self.config.name,
-            "status": status,
-            "seed": self.config.seed,
-            "rounds": self.round,
-            "wer": self.last.get("wer"),
-            "cer": self.last.get("cer"),
-            "loss": self.last.get("loss"),
-            "updates": updates,
-            "updates_per_second": updates / wall if wall else None,
-            "wall_seconds": wall,
-            "bytes_up": int(self.totals["bytes_up"]),
-            "bytes_down": int(self.totals["bytes_down"]),
-            "parameters": self.layout.size,
-            "model_sha256": model_sha256,
-            "epsilon": epsilon,
-            "epsilon_data_independent": independent,
+            "epsilon_data_independent": self.aggregator.epsilons()[1],
             "delta": self.config.privacy.delta,
-            "clients": self.teachers.devices,
-            **({} if self.config.pate.simulated_teachers is None else {"simulated_teachers": len(self.teachers)}),
+            **({"simulated_teachers": len(self.teachers)} if simulated else {}),
             "utterances_skipped": self.experiment.skipped + skipped,
             **{name: self.last[name] for name in named if name in self.last},
         }

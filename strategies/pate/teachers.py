@@ -188,6 +188,7 @@ class Teachers:
             "experiment": self.config_json,
             "start": self.start,
             "unit": pate.unit,
+            "internal_lm": pate.internal_lm,
             "noise": pate.noise_at,
             "classes": classes,
             "number": number,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedasr.config.rules.defaults import changed
 from fedasr.config.rules.public_speech import check_public_speech
-from fedasr.config.rules.votes import check_recorded_votes, check_soft_votes
+from fedasr.config.rules.votes import check_internal_lm, check_recorded_votes, check_soft_votes
 from fedasr.config.schema import Config, PateConfig
 from fedasr.errors import InputError
 
@@ -61,6 +61,7 @@ def check_pate(config: Config, where: str) -> None:
             f"'pate.unit' is 'frame' but 'model.name' is '{config.model.name}', which has no posteriors of frames;"
             " choose token or utterance, or model.name=ctc"
         )
+    check_internal_lm(config, where)
     check_soft_votes(config, where)
     check_recorded_votes(config, where)
     if (pate.min_confidence or 0.0) > (1.0 if pate.max_confidence is None else pate.max_confidence):

@@ -6,6 +6,20 @@ from fedasr.config.schema import Config
 from fedasr.errors import InputError
 
 
+def check_internal_lm(config: Config, where: str) -> None:
+    """Raise where there are no candidates to take anything off.
+
+    Raises:
+        InputError: naming the keys.
+    """
+    if config.pate.internal_lm and config.pate.unit != "utterance":
+        raise InputError(
+            f"'pate.internal_lm' is {config.pate.internal_lm:g} but 'pate.unit' is '{config.pate.unit}', which has no"
+            " candidates; leave it out, or set pate.unit=utterance",
+            where=where,
+        )
+
+
 def check_soft_votes(config: Config, where: str) -> None:
     """Raise on keys of the soft mechanisms that are wrong, or that another mechanism would not read.
 

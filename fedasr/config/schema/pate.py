@@ -70,6 +70,13 @@ class PateConfig:
     candidates: list[str] = key(
         list, "`utterance`: what may have been said; empty: the distinct transcripts of the public corpus"
     )
+    internal_lm: float = key(
+        0.0,
+        "`utterance`: how much of what a teacher expects before it hears anything is taken off its scores; one with few"
+        " sentences of its own else hears those everywhere (`las`, `hybrid`, `rnnt`; `ctc` expects nothing)",
+        low=0,
+        high=1,
+    )
     queries: int | None = key(
         None, "public utterances put to the teachers at most, drawn once with the seed; absent: all", low=1
     )

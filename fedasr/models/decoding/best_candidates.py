@@ -1,7 +1,8 @@
 """The likeliest of many candidates without scoring them all: what cannot win any more is left.
 
 A score never rises along a transcript, so a beginning that scores less than a whole candidate can be dropped with all
-that begins with it. A narrow beam over the candidates' tree finds a good candidate first.
+that begins with it, the largest bonus among them counted. A narrow beam over the candidates' tree finds a good
+candidate first.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ SLACK = 1e-6
 IMPOSSIBLE = -1
 
 
-def best_candidates(prefixes: Prefixes, utterances: int, candidates: Sequence[Sequence[int]]) -> list[int]:
+def best_candidates(
+    prefixes: Prefixes, utterances: int, candidates: Sequence[Sequence[int]], bonus: torch.Tensor | None = None
+) -> list[int]:
     """Return the index of the likeliest candidate of each utterance; of equals, the first; −1 where none is possible.
 
     The same as the largest column of ``score_candidates``, but for equals within rounding.
@@ -32,15 +35,17 @@ def best_candidates(prefixes: Prefixes, utterances: int, candidates: Sequence[Se
         prefixes: the empty prefix of each utterance.
         utterances: how many.
         candidates: tokens of each; at least one.
+        bonus: what is added to the score of each, ``(candidates,)``; None: nothing.
     """
     tree = tree_of(tuple(tuple(candidate) for candidate in candidates))
+    promise = Promise(tree, [0.0] * len(candidates) if bonus is None else bonus.tolist())
     together = max(1, LARGEST_STEP // (BEAM * prefixes.weight()))
     found: list[int] = []
     for start in range(0, utterances, together):
         part = prefixes.only(torch.arange(start, min(start + together, utterances)))
         size = min(together, utterances - start)
-        first = search(part, tree, [(-inf, IMPOSSIBLE)] * size, beam=BEAM)
-        found += [winner for _, winner in search(part, tree, first, beam=None)]
+        first = search(part, tree, promise, [(-inf, IMPOSSIBLE)] * size, beam=BEAM)
+        found += [winner for _, winner in search(part, tree, promise, first, beam=None)]
     return found
 
 
@@ -61,9 +66,38 @@ class Tree:
                 level[parent].append((node, token))
             self.children.append(level)
             above = len(parents)
+        self.deepest = above
         self.ends: dict[tuple[int, int], int] = {}
         for index in range(candidates):
             self.ends.setdefault(trie.ends[index], index)
+
+
+class Promise:
+    """What the bonus adds: to each whole candidate, and at most to anything that goes through a node.
+
+    Args:
+        tree: of the candidates.
+        bonus: of each candidate.
+
+    Attributes:
+        bonus: the same.
+        most: of each level and node, the largest bonus at it or below.
+    """
+
+    def __init__(self, tree: Tree, bonus: Sequence[float]) -> None:
+        self.bonus = bonus
+        below: list[float] = []
+        self.most: list[list[float]] = []
+        for depth in range(len(tree.children), -1, -1):
+            nodes = range(len(tree.children[depth]) if depth < len(tree.children) else tree.deepest)
+            level = []
+            for node in nodes:
+                index = tree.ends.get((depth, node))
+                children = tree.children[depth][node] if depth < len(tree.children) else []
+                own = -inf if index is None else bonus[index]
+                level.append(max([own, *(below[child] for child, _ in children)]))
+            self.most.insert(0, level)
+            below = level
 
 
 @lru_cache(maxsize=4)
@@ -95,7 +129,7 @@ class Frontier:
 
 
 def search(
-    prefixes: Prefixes, tree: Tree, best: Sequence[tuple[float, int]], beam: int | None
+    prefixes: Prefixes, tree: Tree, promise: Promise, best: Sequence[tuple[float, int]], beam: int | None
 ) -> list[tuple[float, int]]:
     """Return the best score and candidate of each utterance.
 
@@ -104,6 +138,7 @@ def search(
     Args:
         prefixes: the empty prefix of each utterance.
         tree: of the candidates.
+        promise: what the bonus adds.
         best: what is known already.
         beam: beginnings an utterance that are kept; None: all that can still win.
     """
@@ -111,7 +146,7 @@ def search(
     size = len(found)
     waiting = [Frontier(0, prefixes, list(range(size)), [0] * size, torch.zeros(size, dtype=torch.float64))]
     while waiting:
-        following = step(waiting.pop(), tree, found, beam)
+        following = step(waiting.pop(), tree, promise, found, beam)
         if following is None:
             continue
         large = len(following.rows) * following.prefixes.weight() > LARGEST_STEP
@@ -122,11 +157,14 @@ def search(
     return found
 
 
-def step(at: Frontier, tree: Tree, found: list[tuple[float, int]], beam: int | None) -> Frontier | None:
+def step(
+    at: Frontier, tree: Tree, promise: Promise, found: list[tuple[float, int]], beam: int | None
+) -> Frontier | None:
     """Return what is open one token further, None where nothing is; whole candidates go into ``found``."""
     wholes = at.prefixes.whole().tolist()
     for row, node, score in zip(at.rows, at.nodes, wholes, strict=True):
         index = tree.ends.get((at.depth, node))
+        score += 0.0 if index is None else promise.bonus[index]
         if index is not None and (score > found[row][0] or (score == found[row][0] and index < found[row][1])):
             found[row] = score, index
     if at.depth == len(tree.children):
@@ -138,15 +176,16 @@ def step(at: Frontier, tree: Tree, found: list[tuple[float, int]], beam: int | N
     ]
     if not following:
         return None
-    places, rows, _, tokens = torch.tensor(following).unbind(1)
+    places, rows, nodes, tokens = torch.tensor(following).unbind(1)
     scores = at.prefixes.scores()
     device = scores.device
     new = at.totals.to(device)[places.to(device)] + scores[places.to(device), tokens.to(device)]
     new = new.double().cpu()
     least = torch.tensor([score for score, _ in found], dtype=torch.float64)[rows]
-    kept = (new >= least - SLACK) & torch.isfinite(new)
+    hoped = new + torch.tensor(promise.most[at.depth + 1], dtype=torch.float64)[nodes]
+    kept = (hoped >= least - SLACK) & torch.isfinite(new)
     if beam is not None:
-        kept &= among_best(new, rows, beam)
+        kept &= among_best(hoped, rows, beam)
     chosen = kept.nonzero().flatten()
     if not len(chosen):
         return None

@@ -1,0 +1,160 @@
+"""What every run keeps whatever happens in its rounds: weights, totals, tables, checkpoints, the summary."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from flwr.serverapp import Grid
+
+from fedasr.experiment import Experiment
+from fedasr.models.weights import Layout, save_weights, sha256
+from fedasr.runtime import checkpoint, client_states
+from fedasr.runtime.run_folder import RunFolder, write_json
+from fedasr.runtime.session import current
+from strategies.evaluations import Evaluations
+
+TABLES_EVERY_SECONDS = 20.0
+"""How often the Parquet tables are brought up to date, so that a notebook can follow a run."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class Course(ABC):
+    """A run on a grid.
+
+    Args:
+        grid: any Flower grid.
+        experiment: what is trained on what.
+        folder: where the run is written.
+    """
+
+    def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder) -> None:
+        self.grid = grid
+        self.experiment = experiment
+        self.config = experiment.config
+        self.folder = folder
+        arrays = experiment.first_weights()
+        self.layout = Layout.of(arrays)
+        self.weights = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
+        self.evaluations = Evaluations(experiment, self.layout, folder)
+        self.round = 0
+        self.totals: dict[str, float] = {"updates": 0, "bytes_up": 0, "bytes_down": 0, "wall_seconds": 0.0}
+        self.last: dict[str, Any] = {}
+        """what the summary says last: of the newest evaluation, and why the run ended early"""
+        self.started = self.tables_written = time.perf_counter()
+
+    @property
+    @abstractmethod
+    def clients(self) -> int:
+        """The number of clients."""
+
+    @abstractmethod
+    def epsilon(self) -> float | None:
+        """Return what was spent so far; None where nothing private is released."""
+
+    @abstractmethod
+    def run(self) -> str:
+        """Run to the end, or until somebody asks to stop; return ``done`` or ``interrupted``."""
+
+    def seconds(self) -> float:
+        """Return how long the run has taken, before it was resumed as well."""
+        return self.totals["wall_seconds"] + time.perf_counter() - self.started
+
+    def evaluate_start(self) -> None:
+        """Evaluate what the run starts from, where that is no chance, or all there is."""
+        if self.config.init_from is None and self.config.rounds > 0:
+            return
+        found = self.evaluations.evaluate(0, self.weights)
+        self.last.update(initial_wer=found.errors.wer, initial_loss=found.loss)
+        if self.config.rounds == 0:
+            self.last.update(wer=found.errors.wer, cer=found.errors.cer, loss=found.loss)
+
+    def evaluate_into(self, row: dict[str, Any]) -> None:
+        """Evaluate the weights after the round of a row, where that is due, and write down what was found."""
+        if self.evaluations.due(row["round"]):
+            evaluation = self.evaluations.evaluate(row["round"], self.weights)
+            found = {"loss": evaluation.loss, "wer": evaluation.errors.wer, "cer": evaluation.errors.cer}
+            row.update(found, epsilon=self.epsilon())
+            self.last.update(found)
+
+    def write_tables_in_time(self) -> None:
+        """Bring the tables up to date where they are old."""
+        if time.perf_counter() - self.tables_written > TABLES_EVERY_SECONDS:
+            self.folder.write_tables()
+            self.tables_written = time.perf_counter()
+
+    def write_checkpoint(self, optimizer: Arrays, facts: Mapping[str, Any], columns: Arrays) -> None:
+        """Write the checkpoint of the current round.
+
+        Args:
+            optimizer: its state.
+            facts: what else the run knows, to go on from; JSON.
+            columns: the same as arrays.
+        """
+        checkpoint.save(
+            self.folder.checkpoint,
+            checkpoint.Checkpoint(
+                self.round,
+                self.layout.views(self.weights),
+                optimizer,
+                client_states.dump(self.grid),
+                {
+                    "totals": {**self.totals, "wall_seconds": self.seconds()},
+                    "last": self.last,
+                    **facts,
+                    "journals": self.folder.positions(),
+                },
+                columns,
+            ),
+        )
+
+    def go_on_from(self, found: checkpoint.Checkpoint) -> None:
+        """Take from a checkpoint what every run has, and cut the tables back to it."""
+        self.round = found.round
+        self.weights = self.layout.flatten(found.weights, np.empty(self.layout.size, np.float32))
+        self.totals = dict(found.facts["totals"])
+        self.last = dict(found.facts["last"])
+        client_states.load(self.grid, found.states)
+        self.folder.rewind(found.facts["journals"])
+
+    def write_end(self, status: str, document: Mapping[str, Any] | None, more: Mapping[str, Any]) -> None:
+        """Write the model, the ledger and the summary.
+
+        Args:
+            status: ``done`` or ``interrupted``.
+            document: the ledger; None: nothing private ran.
+            more: of the summary, beside what every run has.
+        """
+        arrays = self.layout.views(self.weights)
+        save_weights(self.folder.path / "model.safetensors", arrays)
+        self.experiment.tokenizer.save(self.folder.path / "tokenizer.json")
+        if document is not None:
+            write_json(self.folder.path / "privacy.json", document)
+            if "guarantee" in document:
+                current().watcher.note(f"privacy: {document['guarantee']}")
+        wall, updates = self.seconds(), int(self.totals["updates"])
+        summary = {
+            "name": self.config.name,
+            "status": status,
+            "seed": self.config.seed,
+            "rounds": self.round,
+            "wer": self.last.get("wer"),
+            "cer": self.last.get("cer"),
+            "loss": self.last.get("loss"),
+            "updates": updates,
+            "updates_per_second": updates / wall if wall else None,
+            "wall_seconds": wall,
+            "bytes_up": int(self.totals["bytes_up"]),
+            "bytes_down": int(self.totals["bytes_down"]),
+            "parameters": self.layout.size,
+            "model_sha256": sha256(arrays),
+            "epsilon": self.epsilon(),
+            "clients": self.clients,
+            **more,
+        }
+        write_json(self.folder.path / "summary.json", summary)
