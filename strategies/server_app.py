@@ -14,12 +14,12 @@ from rich.console import Console
 from fedasr.config import Config, load, override
 from fedasr.data.census import Census
 from fedasr.experiment import Experiment, as_json, experiment
-from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.launch import open_run, recorded, settle
 from fedasr.runtime.progress import ProgressWatcher
 from fedasr.runtime.run_folder import RunFolder, write_json
 from fedasr.runtime.session import session
 from fedasr.runtime.threads import one_thread
+from fedasr.runtime.watched_boxes import WatchedBoxGrid
 from strategies.boxes import wait_for_boxes
 from strategies.federated import Federation
 from strategies.nodes import wait_for_nodes
@@ -86,7 +86,7 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
         write_report(path)
 
 
-def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[BoxGrid, Census]:
+def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[WatchedBoxGrid, Census]:
     """Return the grid of the boxes that take part, and who they are: those of the run that is resumed, or all there.
 
     Raises:
@@ -98,7 +98,7 @@ def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[BoxG
     else:
         names = wait_for_boxes(grid, config.data.clients, config.runtime.reply_timeout_s)
     census = Census.unasked(names)
-    return BoxGrid(grid, census.names, config.runtime.reply_timeout_s), census
+    return WatchedBoxGrid(grid, census.names, config.runtime.reply_timeout_s, path), census
 
 
 def submitted_config(name: str, overrides: str) -> Config:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from fedasr.cli import edge_status
 from fedasr.cli.common import console, print_json
 
 app = typer.Typer(
@@ -16,6 +18,24 @@ app = typer.Typer(
 Home = Annotated[Path, typer.Option("--home", help="The server's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 PORT = 8443
+
+
+class LogFormat(StrEnum):
+    """How a server or a box writes its log."""
+
+    text = "text"
+    json = "json"
+
+
+Log = Annotated[LogFormat, typer.Option(help="The log for people, or one JSON object a line.")]
+
+
+def speak(log: LogFormat) -> None:
+    """Let the log be what was asked for."""
+    if log == LogFormat.json:
+        from fedasr.edge.log import speak_json
+
+        speak_json()
 
 
 @app.command("init-server", epilog="Example: fedasr edge init-server --host asr.example.org --host 192.168.1.20")
@@ -83,8 +103,10 @@ def revoke_box(
 def start_server(
     home: Home = Path("edge"),
     bind: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 or :: for all.")] = "0.0.0.0",
+    log_format: Log = LogFormat.text,
 ) -> None:
     """Run Flower's SuperLink with TLS and node authentication."""
+    speak(log_format)
     from fedasr.edge.run_server import run_server
     from fedasr.edge.server_folder import ServerFolder
 
@@ -95,37 +117,15 @@ def start_server(
 def start_client(
     data: Annotated[Path, typer.Option(help="The box's folder, with its identity and what it must remember.")],
     manifest: Annotated[Path | None, typer.Option(help="The table of its speech; default DATA/manifest.csv.")] = None,
+    log_format: Log = LogFormat.text,
 ) -> None:
     """Run Flower's SuperNode on this box, with the app that is installed here."""
+    speak(log_format)
     from fedasr.edge.box_folder import BoxFolder
     from fedasr.edge.run_client import run_client
 
     box = BoxFolder(data)
     run_client(box, manifest.resolve() if manifest is not None else box.manifest)
-
-
-@app.command("status", epilog="Example: fedasr edge status --data /srv/fedasr")
-def show_status(
-    data: Annotated[Path | None, typer.Option(help="On a box: its folder.")] = None,
-    home: Home = Path("edge"),
-    json: Json = False,
-) -> None:
-    """Say how a server's boxes are, or on a box what it has done."""
-    from fedasr.edge.box_folder import BoxFolder
-    from fedasr.edge.server_folder import ServerFolder
-    from fedasr.edge.status import box_status, server_status
-
-    if data is not None:
-        box = BoxFolder(data)
-        found = box_status(box, box.manifest)
-    else:
-        found = server_status(ServerFolder(home))
-    if json:
-        print_json(found)
-    elif data is not None:
-        show_box(found)
-    else:
-        show_boxes(found)
 
 
 @app.command("doctor", epilog="Example: fedasr edge doctor --data /srv/fedasr")
@@ -159,35 +159,4 @@ def doctor(
         raise typer.Exit(1)
 
 
-def show_boxes(found: dict[str, Any]) -> None:
-    """Print the state of a server for people."""
-    from rich import box as frames
-    from rich.table import Table
-
-    console.print(f"SuperLink at {found['address']}", markup=False)
-    table = Table(box=frames.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("Box", "State", "Since", "Key"):
-        table.add_column(name)
-    for box in found["boxes"]:
-        table.add_row(box["name"], box["state"], box["since"] or "—", box["fingerprint"][:24])
-    console.print(table)
-    for run in found["runs"][:5]:
-        console.print(f"run {run['run']}: {run['status']}", markup=False)
-
-
-def show_box(found: dict[str, Any]) -> None:
-    """Print the state of a box for people."""
-    last, epsilon = found["last_round"], found["epsilon"]
-    lines = {
-        "box": f"{found['name']} of {found['superlink']}, {'running' if found['running'] else 'not running'}",
-        "server": found["server"],
-        "recordings": found["recordings"],
-        "rounds": found["rounds"],
-        "last": "none" if last is None else f"round {last['round']} at {last['at']}, {last['utterances']} utterances",
-        "sent": f"{found['bytes_sent'] / 1e6:.2f} MB",
-        "privacy": "nothing private was done"
-        if epsilon is None
-        else f"ε = {epsilon:.2f} at δ = {found['delta']:g} spent",
-    }
-    for name, value in lines.items():
-        console.print(f"{name:12}{value}", markup=False)
+edge_status.register(app)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from fedasr.edge.certificates import fingerprint
+from fedasr.errors import one_line
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -31,14 +32,18 @@ KEY_HEADER = b"flwr-public-key"
 FORBIDDEN = 403
 REFUSALS = {
     401: "its signature or its clock is wrong, or its key was revoked",
+    403: "its run has ended",
     412: "its key is unknown, was revoked, or is that of a box that is connected",
 }
 """What Flower's answers to a box mean."""
+GOODBYE = "/v1/fleet/deactivate-node"
+NOT_CONNECTED = 412
+"""What Flower answers to the goodbye of a box that it did not count as connected, which is no refusal."""
 
 
 def say(text: str) -> None:
-    """Write a line to the server's log."""
-    print(f"refused: {text}", file=sys.stderr, flush=True)
+    """Write a line to the server's log; what strangers choose, such as a path, cannot begin another."""
+    print(one_line("refused: ", text), file=sys.stderr, flush=True)
 
 
 class Gate:
@@ -64,12 +69,17 @@ class Gate:
             return
 
         async def watched(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start" and path.startswith(FOR_BOXES) and message["status"] >= 400:
+            if message["type"] == "http.response.start" and refuses(path, message["status"]):
                 why = REFUSALS.get(message["status"], f"status {message['status']}")
                 say(f"{path.removeprefix(FOR_BOXES)} from {address}, key {key_of(scope)}: {why}")
             await send(message)
 
         await self.app(scope, receive, watched)
+
+
+def refuses(path: str, status: int) -> bool:
+    """Say whether an answer refuses a box something."""
+    return path.startswith(FOR_BOXES) and status >= 400 and (path, status) != (GOODBYE, NOT_CONNECTED)
 
 
 def allowed(path: str, address: str) -> bool:

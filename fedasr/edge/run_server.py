@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
 from fedasr.edge.checks import findings, server_certificates
 from fedasr.edge.flower_command import environment
+from fedasr.edge.log import OWN, JsonLines
 from fedasr.edge.processes import Process, first_to_end, stopping
 from fedasr.edge.secrets import private_folder
 from fedasr.edge.server_folder import ServerFolder
 from fedasr.errors import InputError, RunFailed
 
-NOISE = ('HTTP/1.1" 200',)
-"""Flower's log has a line for every poll of every box."""
+NOISE = ('HTTP/1.1" 200', "ControlServicer.ListNodes", "ControlServicer.ListRuns")
+"""Flower's log has a line for every poll of every box, and for every look of who watches."""
 
 
 def superlink_arguments(server: ServerFolder, bind: str) -> list[str]:
@@ -53,11 +55,22 @@ def run_server(server: ServerFolder, bind: str) -> None:
         arguments = superlink_arguments(server, bind)
         superlink = Process(arguments, environment(server.flower_home), server.work, worth_showing)
         try:
-            ended = first_to_end([superlink], wish)
+            with told(server):
+                ended = first_to_end([superlink], wish)
         finally:
             superlink.stop()
     if ended is not None:
         raise RunFailed(f"the SuperLink ended with status {ended.ended}: {last_words(ended)}")
+
+
+def told(server: ServerFolder) -> AbstractContextManager[None]:
+    """Have the log tell what the runs do, where it is for programs: people have ``fedasr edge status --watch``."""
+    log = sys.stderr
+    if not isinstance(log, JsonLines):
+        return nullcontext()
+    from fedasr.edge.watching.reporter import reporting
+
+    return reporting(server, lambda event: log.put(OWN, event.as_json()))
 
 
 def worth_showing(line: str) -> bool:

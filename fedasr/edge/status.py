@@ -1,4 +1,4 @@
-"""How a server's boxes are, and what a box has done: for people and, as JSON, for their tools."""
+"""What a box has done: for people and, as JSON, for their tools."""
 
 from __future__ import annotations
 
@@ -6,51 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from fedasr.edge.box_folder import BoxFolder
-from fedasr.edge.flower_command import flwr
 from fedasr.edge.handshake import Unreachable, Untrusted, knock
 from fedasr.edge.run_client import LEFT_WITHOUT_GOODBYE
-from fedasr.edge.server_folder import ServerFolder, read_json
+from fedasr.edge.server_folder import read_json
 from fedasr.errors import InputError
 from fedasr.privacy.ledger import Ledger
 
 DELTA = 1e-5
 """At which a box tells what its account has spent."""
 SEEN_BY = "server"
-STATES = {"registered": "never connected", "unregistered": "revoked"}
-
-
-def server_status(server: ServerFolder) -> dict[str, Any]:
-    """Return the address of a server, its boxes and its runs, the newest first.
-
-    Raises:
-        InputError: there is no server, or its SuperLink does not answer.
-    """
-    address = server.address
-    nodes = {str(node["node-id"]): node for node in flwr(server, "supernode", "list")["nodes"]}
-    boxes = []
-    for box in server.boxes():
-        node = nodes.get(box.node_id, {})
-        state = str(node.get("status", "unknown to the SuperLink"))
-        boxes.append(
-            {
-                "name": box.name,
-                "state": "revoked" if box.revoked else STATES.get(state, state),
-                "since": since(node, state) if not box.revoked else box.revoked,
-                "enrolled": box.enrolled,
-                "fingerprint": box.fingerprint,
-            }
-        )
-    runs = [
-        {"run": str(run["run-id"]), "status": str(run["status"]), "submitted": str(run.get("created-at", ""))}
-        for run in flwr(server, "list").get("runs", [])
-    ]
-    return {"address": address, "boxes": boxes, "runs": runs}
-
-
-def since(node: dict[str, Any], state: str) -> str | None:
-    """Return when a node came into its state."""
-    found = node.get({"online": "online-at", "offline": "offline-at"}.get(state, ""))
-    return str(found) if found and found != "N/A" else None
 
 
 def box_status(box: BoxFolder, manifest: Path) -> dict[str, Any]:
