@@ -457,6 +457,34 @@ def test_every_family_can_be_teacher_and_student(family: str, unit: str, tmp_pat
     assert run.summary["epsilon"] > 0
 
 
+def test_what_a_teacher_expects_is_taken_off_its_scores(tmp_path: Path) -> None:
+    from fedasr.models.weights import load_arrays, read_weights
+    from strategies.pate.public import PublicSpeech
+
+    model = {**CHANGES["model"], "name": "rnnt", "transducer": {"prediction": 8, "joint": 8}}
+    changes = {"model": model, "pate__queries": 6, "client__epochs": 8, "rounds": 0, "pate__store": str(tmp_path / "s")}
+    votes = {}
+    for share in (0.0, 1.0):
+        run = fedasr.run(pate(**changes, pate__internal_lm=share), out=tmp_path / f"{share}")
+        votes[share] = np.load(run.path / "votes.npy")
+    assert (votes[0.0] != votes[1.0]).any()
+
+    known = experiment(as_json(load(pate(**changes))))
+    public, teacher = PublicSpeech(known), known.model()
+    texts = [known.tokenizer.encode(text) for text in public.candidates]
+    batch = public.speech.batch(np.arange(6))
+    files = sorted((tmp_path / "s").glob("*.safetensors"))
+    for share, found in votes.items():
+        expected = np.zeros_like(found)
+        for file in files:
+            arrays, _ = read_weights(file)
+            load_arrays(teacher, {name: arrays[name] for name in teacher.state_dict()})
+            with teacher.as_it_decodes():
+                scores = teacher.phrase_scores(teacher.encode(batch), texts) - share * teacher.internal_lm(texts)
+            expected[np.arange(6), scores.argmax(1).numpy()] += 1
+        assert (found == expected).all()
+
+
 def test_flowers_engine_gives_the_same_labels_and_leaves_no_teachers(reference: fedasr.Run, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Flower's simulation engine needs Ray: pip install 'fedasr[ray]'")
     run = fedasr.run(pate(), out=tmp_path / "run", overrides={"runtime.name": "flower", "runtime.workers": 2})
