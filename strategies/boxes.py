@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from fedasr.data.roster import Roster
 from fedasr.errors import InputError, RunFailed
 from fedasr.runtime.box_grid import BoxGrid, connected
 from fedasr.runtime.flower_compat import values_of
+from fedasr.runtime.run_folder import write_json
 from fedasr.runtime.session import current
 
 LOOK_EVERY_SECONDS = 1.0
@@ -50,6 +53,35 @@ def wait_for_boxes(grid: Grid, wanted: int | None, patience_s: float) -> list[st
                 " enrol them with 'fedasr edge enroll', start them with 'fedasr edge run-client', or set data.clients"
             )
         time.sleep(LOOK_EVERY_SECONDS)
+
+
+class Sent:
+    """Who was sent the model of a round, kept beside the checkpoint until that holds the round.
+
+    Found by a run that goes on after a kill, it tells of a round whose updates have left the boxes and are lost: they
+    will leave a second time.
+
+    Args:
+        folder: of the checkpoint.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "sent.json"
+
+    def note(self, round: int, clients: Iterable[int]) -> None:
+        """Note the clients of a round, before anything is sent."""
+        write_json(self.file, {"round": round, "clients": [int(client) for client in clients]})
+
+    def lost(self, checkpoint: int) -> list[int]:
+        """Return the clients of the round after a checkpoint's, none where nothing was sent since."""
+        if not self.file.is_file():
+            return []
+        found = json.loads(self.file.read_text(encoding="utf-8"))
+        return [int(client) for client in found["clients"]] if found["round"] > checkpoint else []
+
+    def forget(self) -> None:
+        """Forget what a checkpoint holds."""
+        self.file.unlink(missing_ok=True)
 
 
 class Boxes:

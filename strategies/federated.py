@@ -17,7 +17,7 @@ from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
 from fedasr.training.schedules import learning_rate
 from strategies.aggregation.server_optimizers import make_optimizer
-from strategies.boxes import Boxes
+from strategies.boxes import Boxes, Sent
 from strategies.course import Course
 from strategies.nodes import node_ids
 from strategies.population import Population
@@ -47,6 +47,7 @@ class Federation(Course):
         self.population = Population(experiment, message_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, len(self.population))
         self.boxes = Boxes(grid, as_json(self.config)) if isinstance(grid, BoxGrid) else None
+        self.sent = Sent(folder.checkpoint)
         self.asked_bytes = 0
         self.privacy = make_mechanism(self.config, self.layout, len(self.population))
         self.skipped: dict[int, int] = {}
@@ -91,6 +92,8 @@ class Federation(Course):
             self.last["stopped"] = stopped
             return False
         cohort = self.population.choose(round, waited)
+        if self.boxes is not None:
+            self.sent.note(round, cohort.selection.clients)
         result = self.rounds.train(round, self.weights, cohort, roster, privacy.clip())
         update = privacy.release(result, round, selectable)
         if update is not None:
@@ -188,6 +191,12 @@ class Federation(Course):
                 self.population.roster.note(row["round"], np.array([row["id"]]), [loss], [duration])
                 if row["skipped"]:
                     self.skipped[row["id"]] = row["skipped"]
+        lost = self.sent.lost(found.round)
+        if lost:
+            self.privacy.lost(lost, found.round + 1)
+            self.population.roster.retire(self.privacy.retired)
+            self.save()
+        self.sent.forget()
 
     def finish(self, status: str) -> str:
         """Write the final model, the ledger and the summary."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,8 @@ class Identity:
     name: str
     superlink: str
     """``host:port``"""
+    node: int | None = None
+    """Flower's number of the box; None where it was enrolled before it was told"""
 
     @property
     def host(self) -> str:
@@ -70,7 +74,27 @@ class BoxFolder:
         if not known or not found["superlink"].rpartition(":")[2].isdigit():
             raise InputError("is damaged; expected 'name' and 'superlink' (host:port)", where=str(self.settings_file))
         public_key_of(read_private(self.key), str(self.key))
-        return Identity(found["name"], found["superlink"])
+        node = str(found.get("node", ""))
+        return Identity(found["name"], found["superlink"], int(node) if node.isdecimal() else None)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep others from running the box meanwhile; whoever is killed keeps nobody away.
+
+        Raises:
+            InputError: it runs already.
+        """
+        import fcntl  # the rest of `fedasr edge` may be used where there is none
+
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError("runs already on this machine; stop it first", where=str(self.path)) from None
+            yield
+        finally:
+            os.close(descriptor)
 
     def prepare(self, identity: Identity, manifest: Path) -> None:
         """Write what the box's processes are started with: the node configuration, and a secret that they share."""

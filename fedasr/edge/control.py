@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -84,14 +85,13 @@ class Control:
             authority = server.authority.read_bytes()
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", where=str(server.authority)) from None
-        # Flower's client believes in the environment's proxy, which must not come between this machine and itself.
-        os.environ.update({name: environment(server.flower_home)[name] for name in ("no_proxy", "NO_PROXY")})
-        self.client = ControlHttpClient.from_server_address(
-            f"127.0.0.1:{port}",
-            insecure=False,
-            root_certificates=authority,
-            interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
-        )
+        with no_proxy(server):
+            self.client = ControlHttpClient.from_server_address(
+                f"127.0.0.1:{port}",
+                insecure=False,
+                root_certificates=authority,
+                interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
+            )
 
     def nodes(self) -> dict[str, Node]:
         """Return node id → node.
@@ -150,6 +150,21 @@ class Control:
     def close(self) -> None:
         """Hang up."""
         self.client.close()
+
+
+@contextmanager
+def no_proxy(server: ServerFolder) -> Iterator[None]:
+    """Let no proxy come between this machine and itself: Flower's client asks the environment when it is made."""
+    before = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
+    os.environ.update({name: environment(server.flower_home)[name] for name in before})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def second(moment: str) -> str | None:

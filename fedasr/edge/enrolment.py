@@ -62,9 +62,10 @@ def enroll(server: ServerFolder, name: str, public_key: Path | None) -> tuple[En
         write_private(kit.key, private)
     write_public(kit.public_key, public)
     write_public(kit.authority, server.authority.read_bytes())
-    write_public(kit.settings_file, json.dumps({"name": name, "superlink": server.address}, indent=1).encode() + b"\n")
-    answer = flwr_register(server, kit.public_key, name)
-    entry = Enrolment(name, answer, fingerprint(key), stamp())
+    node = flwr_register(server, kit.public_key, name)
+    settings = {"name": name, "superlink": server.address, "node": node}
+    write_public(kit.settings_file, json.dumps(settings, indent=1).encode() + b"\n")
+    entry = Enrolment(name, node, fingerprint(key), stamp())
     server.write_registry([*boxes, entry])
     return entry, kit.path
 

@@ -23,6 +23,7 @@ from flwr.common.constant import SubStatus
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
     RuntimeVersionHttpInterceptor,
@@ -31,6 +32,7 @@ from flwr.supercore.interceptors import (
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
+from fedasr.edge.processes import die_with_parent
 from fedasr.references import load_reference
 from fedasr.runtime.threads import one_thread
 
@@ -38,10 +40,12 @@ CLIENT_APP = "clients.client_app:flower_app"
 ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 POLL_SECONDS = 0.3
 SECRET_VARIABLE = "FEDASR_EDGE_SECRET_FILE"
+UNANSWERED = 75
+"""Exit status where the process of a message died: nobody can answer it any more, and the SuperNode waits for that."""
 
 
-def serve(address: str, secret: bytes, app: ClientApp, parent: int) -> None:
-    """Answer messages until the parent process has gone.
+def serve(address: str, secret: bytes, app: ClientApp, parent: int) -> int:
+    """Answer messages until the parent process has gone, or a message cannot be answered; return the exit status.
 
     Args:
         address: of the SuperNode, ``host:port`` on this machine.
@@ -64,7 +68,8 @@ def serve(address: str, secret: bytes, app: ClientApp, parent: int) -> None:
     while os.getppid() == parent:
         if worker is not None and worker.exitcode is not None:
             if worker.exitcode:
-                print(f"a message was not answered: the app ended with {worker.exitcode}", file=sys.stderr, flush=True)
+                print(f"a message was not answered: its process {ending(worker.exitcode)}", file=sys.stderr, flush=True)
+                return UNANSWERED
             worker = None
         try:
             found = client.AcquireTask(question)
@@ -80,6 +85,14 @@ def serve(address: str, secret: bytes, app: ClientApp, parent: int) -> None:
             worker.start()
         else:
             time.sleep(POLL_SECONDS)
+    return 0
+
+
+def ending(status: int) -> str:
+    """Return in words how a process ended that did not end well."""
+    if status == -signal.SIGKILL:
+        return "was killed; does the box have enough memory?"
+    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 
 def perform(address: str, token: str, app: ClientApp) -> None:
@@ -91,6 +104,7 @@ def perform(address: str, token: str, app: ClientApp) -> None:
         app: answers.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent()
     client = RuntimeHttpClient.from_server_address(
         address,
         insecure=True,
@@ -102,7 +116,10 @@ def perform(address: str, token: str, app: ClientApp) -> None:
     try:
         message, context, _, _ = pull_task_input(client)
         reply = app(message, context)
-        push_message(client, reply, context)
+        try:
+            push_message(client, reply, context)
+        except ObjectPushError:
+            sys.exit("the reply was not taken: it came too late, or its run has ended")
         push_task_output(client, context, SubStatus.COMPLETED, "")
     finally:
         heartbeat.stop()
@@ -111,13 +128,14 @@ def perform(address: str, token: str, app: ClientApp) -> None:
 
 def main() -> None:
     """Serve the SuperNode that the arguments name."""
+    die_with_parent()
     parser = argparse.ArgumentParser(prog="python -m fedasr.edge.executor", description=__doc__)
     parser.add_argument("--address", required=True, help="of the SuperNode's runtime interface, host:port")
     given = parser.parse_args()
     parent = os.getppid()
     secret = Path(os.environ[SECRET_VARIABLE]).read_bytes()
     one_thread()
-    serve(given.address, secret, load_reference(CLIENT_APP), parent)
+    sys.exit(serve(given.address, secret, load_reference(CLIENT_APP), parent))
 
 
 if __name__ == "__main__":

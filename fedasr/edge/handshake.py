@@ -44,6 +44,9 @@ def knock(host: str, port: int, authority: Path) -> None:
             pass
     except ssl.SSLCertVerificationError as error:
         raise Untrusted(f"the server at {host}:{port} is not trusted: {verdict(error, authority)}") from None
+    except ssl.SSLEOFError:
+        # What forwards to a server that is away answers so: a proxy, a router, a load balancer.
+        raise Unreachable(f"who answers at {host}:{port} hangs up at once") from None
     except ssl.SSLError as error:
         raise Untrusted(
             f"what answers at {host}:{port} does not speak TLS ({error.reason}); a SuperLink that was not started by"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -15,12 +16,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from fedasr.edge.log import pass_on, source_of
+
 TAIL_LINES = 40
 STOP_SECONDS = 6.0
 """How long a process may take to end after each request."""
 LEFT_SECONDS = 4.0
 """How long what it has started may live on."""
 LOOK_SECONDS = 0.2
+DEATH_SIGNAL = 1
+"""Linux: what ``prctl`` calls PR_SET_PDEATHSIG."""
+
+
+def die_with_parent() -> None:
+    """Have this process killed when the one that has started it ends: nothing of a box outlives a ``kill -9`` of it.
+
+    What lived on would keep the box connected, or write to its account beside the processes that come after.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
 
 
 class Process:
@@ -41,6 +55,7 @@ class Process:
         shows: Callable[[str], bool] | None = None,
     ) -> None:
         self.shows = shows or (lambda line: True)
+        self.source = source_of(arguments)
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.process = subprocess.Popen(
             list(arguments),
@@ -62,8 +77,7 @@ class Process:
         for line in self.process.stdout:
             self.tail.append(line.rstrip("\n"))
             if self.shows(line):
-                sys.stderr.write(line)
-                sys.stderr.flush()
+                pass_on(line, self.source)
 
     @property
     def ended(self) -> int | None:

@@ -6,38 +6,56 @@ import os
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedasr.edge.box_folder import BoxFolder, Identity
-from fedasr.edge.executor import SECRET_VARIABLE
-from fedasr.edge.flower_command import command, environment
+from fedasr.edge.executor import SECRET_VARIABLE, UNANSWERED
+from fedasr.edge.flower_command import environment
+from fedasr.edge.goodbye import Refused, say_goodbye
 from fedasr.edge.handshake import CLOCK_AHEAD_S, CLOCK_BEHIND_S, Unreachable, Untrusted, clock_offset, knock
 from fedasr.edge.processes import Process, first_to_end, free_port, stopping
 from fedasr.edge.run_server import last_words
+from fedasr.edge.supernode import GIVEN_UP
 from fedasr.errors import InputError, RunFailed
 
 REJECTED = ("[code: 2004]", "401 Unauthorized")
 """By which Flower says that it does not take a key, or a signature whose time is not now."""
+NO_CONNECTION = "Failed to initialize the connection"
+"""By which it says that it has given up connecting, whether it was rejected or nobody answered."""
 LEFT_WITHOUT_GOODBYE = "connected"
 """File that is there while the box is connected: found at the start, the box was cut off."""
 FORGETTING_SECONDS = 90.0
 """After that a server no longer counts a box that was cut off as connected."""
 RETRY_SECONDS = 10.0
+PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class End:
+    """How a box's processes ended by themselves."""
+
+    why: str
+    rejected: bool = False
+    """whether the server did not let the box in"""
+    again: bool = False
+    """whether starting again may mend it: a message that cannot be answered, a connection that was lost"""
 
 
 def run_client(box: BoxFolder, manifest: Path) -> None:
     """Run a box until somebody stops it or the server refuses it.
 
-    A server that is not there is waited for. One that is not the box's own, or does not know its key, ends the run
-    with a line that says so.
+    A server that is not there, or goes away, is waited for. One that is not the box's own, or does not know its key,
+    ends the run with a line that says so.
 
     Args:
         box: its files.
         manifest: of its speech; need not be there yet.
 
     Raises:
-        InputError: the box was not enrolled, its key is wrong, or it and the server do not know each other.
-        RunFailed: a process ended by itself.
+        InputError: the box was not enrolled, runs already, its key is wrong, or it and the server do not know each
+            other.
+        RunFailed: a process ended by itself, or the box's folder cannot be written to.
     """
     # What the box writes, features of speech above all, is for nobody else on the machine.
     os.umask(0o077)
@@ -47,24 +65,70 @@ def run_client(box: BoxFolder, manifest: Path) -> None:
     except Untrusted as error:
         raise InputError(str(error), where=str(box.path)) from None
     except Unreachable as error:
-        print(f"{error}; waiting for it", file=sys.stderr, flush=True)
-    mark = box.path / "work" / LEFT_WITHOUT_GOODBYE
-    patience = time.monotonic() + (FORGETTING_SECONDS if mark.exists() else 0.0)
-    with stopping() as wish:
-        while True:
+        say(f"{error}; waiting for it")
+    with box.alone(), stopping() as wish:
+        serve(box, identity, manifest, wish)
+
+
+def serve(box: BoxFolder, identity: Identity, manifest: Path, wish: threading.Event) -> None:
+    """Run SuperNode and executor, again and again where that helps, until somebody wishes for the end.
+
+    Raises:
+        InputError: the server refuses the box.
+        RunFailed: a process ended by itself, or the box's folder cannot be written to.
+    """
+    mark = box.work / LEFT_WITHOUT_GOODBYE
+    cut_off = mark.exists()  # the server may still count the box as connected
+    patience = time.monotonic() + FORGETTING_SECONDS  # where it cannot be told
+    while True:
+        if cut_off:
+            try:
+                cut_off = not told(box, identity)
+            except Unreachable:
+                if wish.wait(RETRY_SECONDS):
+                    return
+                continue
+        try:
             box.prepare(identity, manifest)
             mark.touch()
-            ended, rejected = serve_once(box, identity, wish)
+        except OSError as error:
+            raise RunFailed(f"{box.path} cannot be written to: {error.strerror}") from None
+        end = serve_once(box, identity, wish)
+        if end is None:
             mark.unlink(missing_ok=True)
-            if ended is None:
+            return
+        if end.again:
+            say(f"the box's {end.why}; starting again")
+            cut_off, patience = True, time.monotonic() + FORGETTING_SECONDS
+            if wish.wait(PAUSE_SECONDS):
                 return
-            if not rejected:
-                raise RunFailed(f"the box's {ended}")
-            if time.monotonic() > patience:
-                raise InputError(why_rejected(box, identity), where=str(box.key))
-            print("the server still counts this box as connected; trying again", file=sys.stderr, flush=True)
+        elif not end.rejected:
+            raise RunFailed(f"the box's {end.why}")
+        elif not cut_off or time.monotonic() > patience:
+            mark.unlink(missing_ok=True)
+            raise InputError(why_rejected(box, identity), where=str(box.key))
+        else:
+            say("the server still counts this box as connected; trying again")
             if wish.wait(RETRY_SECONDS):
                 return
+
+
+def told(box: BoxFolder, identity: Identity) -> bool:
+    """Tell the server that the box is not connected; return whether it knows.
+
+    Raises:
+        Unreachable: nobody answers.
+        InputError: the server does not know the box.
+    """
+    try:
+        return say_goodbye(box, identity)
+    except Refused:
+        raise InputError(why_rejected(box, identity), where=str(box.key)) from None
+
+
+def say(text: str) -> None:
+    """Write a line to the box's log."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def why_rejected(box: BoxFolder, identity: Identity) -> str:
@@ -82,8 +146,8 @@ def why_rejected(box: BoxFolder, identity: Identity) -> str:
     )
 
 
-def serve_once(box: BoxFolder, identity: Identity, wish: threading.Event) -> tuple[str | None, bool]:
-    """Run SuperNode and executor until one ends; return which and why (None: somebody wished), and whether by the key.
+def serve_once(box: BoxFolder, identity: Identity, wish: threading.Event) -> End | None:
+    """Run SuperNode and executor until one ends; return how (None: somebody wished).
 
     Args:
         box: its files.
@@ -103,12 +167,15 @@ def serve_once(box: BoxFolder, identity: Identity, wish: threading.Event) -> tup
         for process in running:
             process.stop()
     if ended is None:
-        return None, False
-    who = "SuperNode" if ended is supernode else "executor"
-    # A SuperNode that is refused while it runs ends as if it had been asked to.
-    left = ended is supernode and ended.ended == 0
-    rejected = left or any(sign in line for line in supernode.tail for sign in REJECTED)
-    return f"{who} ended with status {ended.ended}: {last_words(ended)}", rejected
+        return None
+    if ended is not supernode:
+        return End(f"executor ended with status {ended.ended}: {last_words(ended)}", again=ended.ended == UNANSWERED)
+    why = f"SuperNode ended with status {ended.ended}: {last_words(ended)}"
+    if any(sign in line for line in supernode.tail for sign in REJECTED):
+        return End(why, rejected=True)
+    # It ends with 0 where its key is revoked while it runs.
+    again = ended.ended in (0, GIVEN_UP) or any(NO_CONNECTION in line for line in supernode.tail)
+    return End(why, again=again)
 
 
 def supernode_arguments(box: BoxFolder, identity: Identity, address: str) -> list[str]:
@@ -118,7 +185,7 @@ def supernode_arguments(box: BoxFolder, identity: Identity, address: str) -> lis
     """
     host, _, port = address.rpartition(":")
     return [
-        command("flower-supernode"),
+        *(sys.executable, "-m", "fedasr.edge.supernode"),
         *("--superlink", identity.superlink, "--root-certificates", str(box.authority)),
         *("--auth-supernode-private-key", str(box.key)),
         *("--node-config", str(box.node_config)),

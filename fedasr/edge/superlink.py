@@ -1,18 +1,21 @@
 """Flower's SuperLink behind a gate: ``python -m fedasr.edge.superlink`` takes the arguments of ``flower-superlink``.
 
-Two things are added, and nothing is replaced: the gate in front of Flower's own middleware, and a line in the log for
-every TLS handshake that fails.
+Two things are added: the gate in front of Flower's own middleware, and a line in the log for every TLS handshake that
+fails. One is changed: how long a request waits for the database.
 """
 
 from __future__ import annotations
 
 import ssl
 
+from flwr.supercore import sql_mixin
+from flwr.supercore.constant import SQLITE_PRAGMAS
 from flwr.superlink import extensions
 from flwr.superlink.cli.flower_superlink import flower_superlink
 from starlette.middleware import Middleware
 
 from fedasr.edge.gate import Gate, say
+from fedasr.edge.processes import die_with_parent
 
 
 class LoudHandshake(ssl.SSLObject):
@@ -45,8 +48,16 @@ def meaning(error: ssl.SSLError) -> str:
     return MEANINGS.get(str(error.reason), f"TLS error {error.reason}")
 
 
+DATABASE_PATIENCE_MS = 25_000
+"""How long a request waits for the database while others write, on a busy machine. After Flower's 5 seconds it would be
+answered with an error, which loses a reply or ends the process that starts runs; boxes wait 30."""
+
+
 def main() -> None:
     """Run the SuperLink."""
+    die_with_parent()
+    pragmas = {**dict(SQLITE_PRAGMAS), "busy_timeout": str(DATABASE_PATIENCE_MS)}
+    setattr(sql_mixin, "SQLITE_PRAGMAS", tuple(pragmas.items()))  # noqa: B010 (it is a constant)
     setattr(extensions, "get_middleware", lambda: (Middleware(Gate),))  # noqa: B010 (a module has no such field)
     ssl.SSLContext.sslobject_class = LoudHandshake
     flower_superlink()

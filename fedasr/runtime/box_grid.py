@@ -8,16 +8,23 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 from fedasr.runtime.executors import BAD_INPUT
-from fedasr.runtime.executors.base import CLIENT_FAILED
+from fedasr.runtime.executors.base import CLIENT_FAILED, TIMED_OUT, WORKER_DIED
 from fedasr.runtime.flower_compat import entries, set_source
+from fedasr.runtime.wrapped_grid import WrappedGrid
 
 ADDRESS = "box"
 """The record by which a box learns which client it is: draws depend on the number, not on Flower's node id."""
 UNREACHABLE = 5
 """Flower's code for a node that is not there."""
+EXPIRED = 3
+"""Flower's code for a message whose time is over, which it has forgotten."""
+MEANINGS = {
+    UNREACHABLE: "the box lost its connection, or was started anew",
+    WORKER_DIED: "the box's app died, or was frozen",
+}
+"""What Flower's errors mean of a box; its own words are about messages and heartbeats."""
 POLL_SECONDS = 0.5
 
 
@@ -28,7 +35,7 @@ def connected(grid: Grid) -> dict[str, int]:
     return {name: node for name, node in nodes if name and often[name] == 1}
 
 
-class BoxGrid(Grid):
+class BoxGrid(WrappedGrid):
     """Clients 0…N−1 on Flower's grid, each a box that was enrolled by name.
 
     Names come from the SuperLink, which knows them by the boxes' keys: a box cannot take another's. A box may go and
@@ -44,24 +51,9 @@ class BoxGrid(Grid):
     partition_ids_are_node_ids = True
 
     def __init__(self, grid: Grid, names: Sequence[str], timeout_s: float) -> None:
-        self.grid = grid
+        super().__init__(grid)
         self.names = tuple(names)
         self.timeout_s = timeout_s
-
-    def set_run(self, run: Run) -> None:
-        """Set the run."""
-        self.grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """Return the run."""
-        return self.grid.run
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """Return a message to a client."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         """Return the clients, a range, whether they are connected or not."""
@@ -81,10 +73,6 @@ class BoxGrid(Grid):
         there = self.present()
         return self.grid.push_messages([self.addressed(m, there[m.metadata.dst_node_id]) for m in messages])
 
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Return the replies that are there, from Flower's node ids."""
-        return self.grid.pull_messages(message_ids)
-
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         """Send messages to clients and yield the replies as they come."""
         there = self.present()
@@ -96,16 +84,20 @@ class BoxGrid(Grid):
                 sent.append(self.addressed(message, there[client]))
                 clients.append(client)
             else:
-                yield Message(Error(UNREACHABLE, "the box is not connected"), reply_to=message)
-        waiting = dict(zip(self.grid.push_messages(sent), clients, strict=True)) if sent else {}
-        end = time.monotonic() + (self.timeout_s if timeout is None else timeout)
+                yield failure(message, client, UNREACHABLE, "the box is not connected")
+        waiting = dict(zip(self.grid.push_messages(sent), zip(clients, sent, strict=True), strict=True)) if sent else {}
+        patience = self.timeout_s if timeout is None else timeout
+        end = time.monotonic() + patience
         while waiting and time.monotonic() < end:
             for reply in self.grid.pull_messages(list(waiting)):
-                answered = reply.metadata.reply_to_message_id
-                if answered in waiting:
-                    yield self.received(reply, waiting.pop(answered))
+                # A second reply to a message, or one to a message of a round before, is nobody's.
+                found = waiting.pop(reply.metadata.reply_to_message_id, None)
+                if found is not None:
+                    yield self.received(reply, *found)
             if waiting:
                 time.sleep(POLL_SECONDS)
+        for client, message in waiting.values():
+            yield failure(message, client, TIMED_OUT, f"no reply within {patience:g} s")
 
     def addressed(self, message: Message, node: int) -> Message:
         """Return a message to a node that tells the box which client it is; the records are shared."""
@@ -116,9 +108,20 @@ class BoxGrid(Grid):
         kind, group = message.metadata.message_type, message.metadata.group_id
         return Message(content, node, kind, ttl=self.timeout_s, group_id=group)
 
-    def received(self, reply: Message, client: int) -> Message:
-        """Return a reply as one from a client."""
-        if reply.has_error() and reply.error.code == BAD_INPUT:
-            reply.error = Error(CLIENT_FAILED, reply.error.reason)
+    def received(self, reply: Message, client: int, message: Message) -> Message:
+        """Return a reply to a message as one from a client."""
+        if reply.has_error():
+            code = reply.error.code
+            if code in (EXPIRED, TIMED_OUT):
+                return failure(message, client, TIMED_OUT, f"no reply within {self.timeout_s:g} s")
+            code = CLIENT_FAILED if code == BAD_INPUT else code
+            reply.error = Error(code, MEANINGS.get(code, reply.error.reason))
         set_source(reply, client)
         return reply
+
+
+def failure(message: Message, client: int, code: int, why: str) -> Message:
+    """Return the answer to a message that a client's box did not give."""
+    reply = Message(Error(code, why), reply_to=message)
+    set_source(reply, client)
+    return reply

@@ -11,15 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
-from flwr.supercore.run import Run
 
 from fedasr.config import Config
 from fedasr.errors import InputError
 from fedasr.paths import STORE_VARIABLE
 from fedasr.references import load_reference
 from fedasr.runtime.threads import one_thread
+from fedasr.runtime.wrapped_grid import WrappedGrid
 
 CLIENT_APP = "clients.client_app:flower_app"
 SERVER_APP = "strategies.server_app:app"
@@ -36,7 +36,7 @@ class EngineEnded(RuntimeError):
     """Flower's engine has ended while the server waited for replies."""
 
 
-class EngineGrid(Grid):
+class EngineGrid(WrappedGrid):
     """Flower's own grid, except that replies come as a stream and that waiting ends when the engine does.
 
     The engine runs the server app in a thread that would otherwise wait for ever once Ray is gone, after a crash or a
@@ -44,35 +44,8 @@ class EngineGrid(Grid):
     """
 
     def __init__(self, grid: Grid, ended: threading.Event) -> None:
-        self.grid = grid
+        super().__init__(grid)
         self.ended = ended
-
-    def set_run(self, run: Run) -> None:
-        """Set the run."""
-        self.grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """Return the run."""
-        return self.grid.run
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """Return a message to a node."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
-
-    def get_node_ids(self) -> Iterable[int]:
-        """Return the node ids, random numbers."""
-        return self.grid.get_node_ids()
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send messages and return their ids."""
-        return self.grid.push_messages(messages)
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Return the replies that are there."""
-        return self.grid.pull_messages(message_ids)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         """Send messages and yield the replies as they come.

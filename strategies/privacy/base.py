@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,6 +38,10 @@ class Mechanism(Protocol):
             round: counted from 1.
             selectable: how many clients could have been selected.
         """
+        ...
+
+    def lost(self, clients: Sequence[int], round: int) -> None:
+        """Count a round that clients were asked for and whose replies are lost; they will be asked for it again."""
         ...
 
     def epsilon(self) -> float | None:
@@ -84,6 +88,9 @@ class Public:
     def release(self, result: RoundResult, round: int, selectable: int) -> Vector | None:
         """Return the mean update; None where nobody answered."""
         return result.mean.mean() if result.mean.updates else None
+
+    def lost(self, clients: Sequence[int], round: int) -> None:
+        """Count nothing: the server has released nothing of it, and devices keep their own accounts."""
 
     def epsilon(self) -> float | None:
         """Return None."""

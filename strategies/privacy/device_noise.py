@@ -7,7 +7,7 @@ pays for each of its own turns. ε is that of the user with the most turns.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,12 +86,16 @@ class DeviceNoise(Public):
         return None
 
     def release(self, result: RoundResult, round: int, selectable: int) -> Vector | None:
-        """Charge the round where somebody has had one turn more than anybody before; return the mean."""
+        """Count the turns of the round; return the mean."""
+        self.lost([row["id"] for row in result.rows], round)
+        return super().release(result, round, selectable)
+
+    def lost(self, clients: Sequence[int], round: int) -> None:
+        """Count the turns of a round, charged where somebody has had one turn more than anybody before."""
         before = max(self.turns.values(), default=0)
-        self.turns.update(row["id"] for row in result.rows)
+        self.turns.update(clients)
         if max(self.turns.values(), default=0) > before:
             self.ledger.charge(self.event, released="update", population=self.population, round=round, seen_by="server")
-        return super().release(result, round, selectable)
 
     def epsilon(self) -> float:
         """Return what the user with the most turns has spent so far."""

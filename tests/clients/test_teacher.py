@@ -65,7 +65,7 @@ def question(run: Experiment, noise: str = "server", **order: Any) -> Message:
     batch = run.speech.batch(run.rows("test"))
     frames = np.concatenate([f[:n].numpy() for f, n in zip(batch.features, batch.feature_lengths, strict=True)])
     tokens = [run.tokenizer.encode(text) for text in ("no", "yes")]
-    values = {"unit": "utterance", "noise": noise, "classes": 2, "number": 0, "teachers": 3} | order
+    values = {"unit": "utterance", "internal_lm": 0.0, "noise": noise, "classes": 2, "number": 0, "teachers": 3} | order
     record = {
         "speech": array_record({"frames": frames, "lengths": batch.feature_lengths.numpy()}),
         "questions": array_record({"tokens": np.concatenate(tokens), "lengths": np.array([2, 3])}),

@@ -7,10 +7,13 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ import soundfile
 from fedasr.config.schema import SyntheticConfig
 from fedasr.data.corpus import SAMPLE_RATE_HZ
 from fedasr.data.synthetic import SyntheticCorpus
-from fedasr.edge.processes import free_port
+from fedasr.edge.processes import descendants, free_port
 
 from .tiny import ROOT, environment
 
@@ -37,6 +40,100 @@ def until(condition: Callable[[], Any], seconds: float, what: str, every: float 
         assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
         time.sleep(every)
     return found
+
+
+def living(variable: str, value: object) -> list[int]:
+    """Return the living processes that were started with a variable of their environment, whoever their parent is."""
+    mark = f"{variable}={value}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:  # it ended meanwhile, or belongs to somebody else
+            continue
+    return found
+
+
+def family(process: subprocess.Popen[str]) -> list[int]:
+    """Return a process and all that it has started."""
+    return [process.pid, *descendants(process.pid)]
+
+
+def command_line(process: int) -> bytes:
+    """Return the command line of a process, empty where it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def executors(box: subprocess.Popen[str]) -> list[int]:
+    """Return the process of a box that waits for messages, and after it the one that answers a message, if any."""
+    return [pid for pid in family(box) if b"fedasr.edge.executor" in command_line(pid)]
+
+
+def tell(processes: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to processes, those that have ended meanwhile left out."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+class Relay:
+    """A line to a port of this machine that can be cut: whoever calls is hung up on, in the middle of a word too.
+
+    Args:
+        port: where it leads to.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self.cut = False
+        self.open: set[socket.socket] = set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self.listener.getsockname()[1])
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        """Take callers until the relay is closed."""
+        with suppress(OSError):
+            while True:
+                caller, _ = self.listener.accept()
+                threading.Thread(target=self.serve, args=(caller,), daemon=True).start()
+
+    def serve(self, caller: socket.socket) -> None:
+        """Carry what a caller and the target say, both ways."""
+        with suppress(OSError), caller:
+            if self.cut:
+                return
+            with socket.create_connection(("127.0.0.1", self.target), timeout=10) as called:
+                called.settimeout(None)
+                self.open |= {caller, called}
+                back = threading.Thread(target=self.carry, args=(called, caller), daemon=True)
+                back.start()
+                self.carry(caller, called)
+                back.join()
+                self.open -= {caller, called}
+
+    def carry(self, source: socket.socket, target: socket.socket) -> None:
+        """Carry bytes until one side hangs up."""
+        with suppress(OSError):
+            while piece := source.recv(1 << 16):
+                target.sendall(piece)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Cut the line."""
+        self.cut = True
+        for end in list(self.open):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        """Let callers through again."""
+        self.cut = False
 
 
 def speech(root: Path) -> dict[str, list[dict[str, str]]]:
@@ -88,6 +185,8 @@ class World:
         self.home = root / "server"
         self.port = free_port()
         self.started: list[subprocess.Popen[str]] = []
+        self.boxes: dict[str, subprocess.Popen[str]] = {}
+        """name → the process that was started last for it"""
         self.environment = {**environment(), "FEDASR_EDGE_TEST": str(root), "FLWR_LOG_LEVEL": "INFO"}
 
     def edge(self, *arguments: object, code: int = 0) -> str:
@@ -111,7 +210,7 @@ class World:
             env=self.environment,
             cwd=self.root,
             stdin=subprocess.DEVNULL,
-            stdout=(self.root / log).open("w"),
+            stdout=(self.root / log).open("a"),
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
@@ -119,14 +218,21 @@ class World:
         self.started.append(process)
         return process
 
-    def start_server(self) -> None:
-        """Make a server and start it."""
-        self.edge("init-server", "--home", self.home, "--host", "127.0.0.1", "--port", self.port)
+    def start_server(self) -> subprocess.Popen[str]:
+        """Start the server; make it where there is none."""
+        if not self.home.exists():
+            self.edge("init-server", "--home", self.home, "--host", "127.0.0.1", "--port", self.port)
+        before = self.log("server.log").count("Uvicorn running") if (self.root / "server.log").exists() else 0
         server = self.start(
             "server.log", "fedasr.cli.main", "edge", "run-server", "--home", self.home, "--bind", "127.0.0.1"
         )
-        until(lambda: "Uvicorn running" in self.log("server.log") or server.poll() is not None, 90, "the SuperLink")
+        until(
+            lambda: self.log("server.log").count("Uvicorn running") > before or server.poll() is not None,
+            90,
+            "the SuperLink",
+        )
         assert server.poll() is None, self.log("server.log")
+        return server
 
     def enrol(self, name: str) -> Path:
         """Enrol a box and carry what it needs to its folder, which is not the server's."""
@@ -137,19 +243,37 @@ class World:
 
     def start_box(self, folder: Path) -> subprocess.Popen[str]:
         """Start a box."""
-        return self.start(f"{folder.name}.log", "fedasr.cli.main", "edge", "run-client", "--data", folder)
+        found = self.start(f"{folder.name}.log", "fedasr.cli.main", "edge", "run-client", "--data", folder)
+        self.boxes[folder.name.removeprefix("box ")] = found
+        return found
+
+    def at_work(self, name: str, kind: str = "train") -> list[int]:
+        """Return the process that answers a box's message, in a list; empty where it is not at work on such a one."""
+        log = self.log(f"box {name}.log")
+        if log.rfind(f"Receiving: {kind} message") <= log.rfind("Sending:"):
+            return []
+        return executors(self.boxes[name])[1:]
 
     def log(self, name: str) -> str:
         """Return what a process has said."""
         return (self.root / name).read_text(errors="replace")
 
-    def submit(self, config: Mapping[str, Any], out: Path) -> str:
+    def submit(self, config: Mapping[str, Any], out: Path, resume: bool = False) -> str:
         """Submit a run to the SuperLink and return its id; it goes on by itself."""
         file = self.root / f"{out.name}.yaml"
         file.write_text(json.dumps(config))
-        settings = f"config={json.dumps(str(file))} out={json.dumps(str(out))}"
+        settings = f"config={json.dumps(str(file))} out={json.dumps(str(out))} resume={json.dumps(resume)}"
         said = self.flwr("run", ROOT, "edge", "--run-config", settings, "--format", "json")
         return str(json.loads(said[said.index("{") :])["run-id"])
+
+    def ended(self, run: str) -> bool:
+        """Say whether the task of a run has ended, well or not."""
+        return any("Finished task" in line and f"of run {run}" in line for line in self.log("server.log").splitlines())
+
+    def runs(self, run: str) -> bool:
+        """Say whether a run goes on, in the words of the SuperLink."""
+        said = self.flwr("list", "edge", "--run-id", run, "--format", "json")
+        return not str(json.loads(said[said.index("{") :])["runs"][0]["status"]).startswith("finished")
 
     def flwr(self, *arguments: object) -> str:
         """Run Flower's command on the server and return what it said."""
@@ -168,15 +292,7 @@ class World:
 
     def left(self) -> list[int]:
         """Return the living processes that were started from here, whoever their parent is by now."""
-        mark = f"FEDASR_EDGE_TEST={self.root}".encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:  # it ended meanwhile, or belongs to somebody else
-                continue
-        return found
+        return living("FEDASR_EDGE_TEST", self.root)
 
     def stop(self) -> list[int]:
         """Stop everything as a service manager would; return what was still there, which is killed."""
@@ -191,6 +307,5 @@ class World:
         end = time.monotonic() + 10
         while (left := self.left()) and time.monotonic() < end:
             time.sleep(LOOK_SECONDS)
-        for process in left:
-            os.kill(process, signal.SIGKILL)
+        tell(left, signal.SIGKILL)
         return left

@@ -20,7 +20,10 @@ import fedasr
 from fedasr.edge.certificates import certificate_pem, key_pem, load_authority, make_authority, make_box_key, make_server
 from fedasr.edge.processes import free_port
 from fedasr.edge.secrets import write_private
+from fedasr.edge.server_folder import ServerFolder
+from fedasr.edge.watching.server_state import server_status
 from fedasr.models.weights import read_weights
+from fedasr.runtime.watched_boxes import EXCHANGE
 
 from .edge_world import NAMES, WORDS, World, speech, until, write_manifest
 
@@ -222,6 +225,29 @@ def test_the_table_says_what_each_box_sent(done: fedasr.Run, town: Town) -> None
         counts = json.loads((town.boxes[name] / "activity.json").read_text())
         assert counts["messages"]["train"] == ROUNDS
         assert counts["last_round"]["utterances"] == 24
+
+
+def test_the_run_can_be_watched(done: fedasr.Run, town: Town) -> None:
+    """The SuperLink and the run folder together: who is there, who answered, the error rate."""
+    home = town.world.home
+    found = server_status(ServerFolder(home))
+    states = {box["name"]: box["state"] for box in found["boxes"]}
+    assert states == {**dict.fromkeys(NAMES, "online"), "dora": "revoked"}
+    run = found["run"]
+    assert (run["run"], run["status"], run["state"]) == (town.run_id, "finished:completed", "done")
+    assert (run["folder"], run["over"], run["good"]) == (str(town.out), True, True)
+    assert (run["round"], run["rounds"], run["wer"]) == (ROUNDS, ROUNDS, done.rounds["wer"].iloc[-1])
+    assert {box["box"]: box["status"] for box in run["last_round"]["boxes"]} == dict.fromkeys(NAMES, "ok")
+    assert run["bytes_received"] > done.clients["bytes_up"].sum()
+    said = town.world.edge("status", town.run_id, "--home", home, "--watch")
+    assert "the run is over: done after round 3 of 3" in said.splitlines()[-1]
+    assert "has no run '5'; the newest: " in town.world.edge("status", "5", "--home", home, code=2)
+
+
+def test_who_was_asked_is_written_down(done: fedasr.Run) -> None:
+    said = json.loads((done.path / EXCHANGE).read_text())
+    assert (said["kind"], said["round"], said["over"], said["failed"]) == ("train", ROUNDS, True, {})
+    assert sorted(said["asked"]) == sorted(said["answered"]) == list(NAMES)
 
 
 def test_a_box_runs_none_of_the_servers_code(done: fedasr.Run, town: Town) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,9 @@ from pathlib import Path
 import pytest
 
 import fedasr
+from fedasr.edge.processes import free_port
 
+from .edge_world import living, tell
 from .tiny import ROOT, environment
 
 pytest.importorskip("ray", reason="Flower's simulation engine needs Ray: pip install 'fedasr[ray]'")
@@ -34,25 +35,6 @@ OVERRIDES = {
     "selection.clients_per_round": 5,
     "client.epochs": 1,
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def processes(home: Path) -> list[int]:
-    """Return the living processes that were started with this FLWR_HOME, whoever their parent is by now."""
-    mark = f"FLWR_HOME={home}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-        except OSError:  # it ended meanwhile, or belongs to somebody else
-            continue
-    return found
 
 
 def ailment(port: str) -> str | None:
@@ -106,12 +88,11 @@ def flower(tmp_path: Path) -> Iterator[dict[str, str]]:
         superlink.terminate()
         superlink.wait(20)
         end = time.monotonic() + 20
-        while processes(home) and time.monotonic() < end:
+        while living("FLWR_HOME", home) and time.monotonic() < end:
             time.sleep(0.1)
-        assert not processes(home), "processes are left over"
+        assert not living("FLWR_HOME", home), "processes are left over"
     finally:
-        for process in processes(home):
-            os.kill(process, signal.SIGKILL)
+        tell(living("FLWR_HOME", home), signal.SIGKILL)
 
 
 def flwr(variables: dict[str, str], *arguments: str) -> str:

@@ -32,3 +32,9 @@ def check_deployment(config: Config, where: str) -> None:
         refuse("'model.alphabet' is 'auto'; the server sees no transcripts: choose latin or arabic, or list characters")
     if config.evaluate.decoder == "vocabulary" and not config.evaluate.vocabulary:
         refuse("'evaluate.vocabulary' is empty; the server sees no transcripts: list the phrases")
+    if config.evaluate.client_side and config.privacy.unit != "none":
+        # A server that is killed meanwhile would draw the round's noise anew, and the boxes would have seen both.
+        refuse(
+            "'evaluate.client_side' is set in a private run; a model would leave before the account is on the disk:"
+            " leave it out"
+        )

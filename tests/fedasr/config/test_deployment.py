@@ -38,6 +38,13 @@ def test_what_cannot_be_with_boxes(changes: dict[str, Any], says: str) -> None:
     assert says in str(caught.value)
 
 
+def test_no_model_leaves_before_the_account_is_on_the_disk() -> None:
+    private = {"privacy__unit": "user", "privacy__noise_multiplier": 1.0, "strategy__weighting": "uniform"}
+    load(deployed(**private), [])
+    with pytest.raises(InputError, match=r"'evaluate\.client_side' is set in a private run"):
+        load(deployed(**private, evaluate__client_side=2), [])
+
+
 def test_a_deployed_run_is_submitted_to_its_superlink(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="submit the run there with 'flwr run'"):
         launch(load(deployed()), tmp_path / "out")

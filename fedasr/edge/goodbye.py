@@ -1,0 +1,60 @@
+"""The goodbye of a box that could not say one: it was killed, lost its power, or lost the network.
+
+A SuperLink counts a box as connected until it has missed a minute of heartbeats; until then it gives it messages that
+nobody gets, and refuses it when it comes back. Told that the box is not connected, it fails the message that was lost
+at once, and lets the box in.
+"""
+
+from __future__ import annotations
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from flwr.proto.fleet_pb2 import DeactivateNodeRequest
+from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+from fedasr.edge.box_folder import BoxFolder, Identity
+from fedasr.edge.handshake import Unreachable
+from fedasr.edge.secrets import read_private
+
+
+class Refused(Exception):
+    """The server does not know the box's key, or not the time it was signed at."""
+
+
+def say_goodbye(box: BoxFolder, identity: Identity) -> bool:
+    """Tell a box's server that the box is not connected; return whether it knows that now.
+
+    Args:
+        box: its files.
+        identity: of the box; without Flower's number of it nothing can be said.
+
+    Raises:
+        Unreachable: nobody answers.
+        Refused: the server does not take the key.
+    """
+    if identity.node is None:
+        return False
+    key = load_ssh_private_key(read_private(box.key), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey), "looked at when the identity was read"
+    try:
+        with FleetHttpClient.from_server_address(
+            identity.superlink,
+            insecure=False,
+            root_certificates=str(box.authority),
+            interceptors=[
+                RuntimeVersionHttpInterceptor(component_name="SuperNode"),
+                NodeAuthHttpInterceptor(key, key.public_key()),
+            ],
+        ) as client:
+            client.DeactivateNode(DeactivateNodeRequest(node_id=identity.node))
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == httpx.codes.UNAUTHORIZED:
+            raise Refused from None
+        # It was not counted as connected any more.
+        return error.response.status_code == httpx.codes.PRECONDITION_FAILED
+    except httpx.TransportError as error:
+        raise Unreachable(f"nobody answers at {identity.superlink}: {error}") from None
+    return True

@@ -1,0 +1,61 @@
+"""A round whose server was killed: what has left the boxes for nothing counts, and again when it leaves again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.app import Message
+
+from fedasr.config import load
+from fedasr.data.census import Census
+from fedasr.runtime.box_grid import BoxGrid
+from fedasr.runtime.flower_compat import values_of
+from fedasr.runtime.launch import open_run
+from fedasr.runtime.run_folder import RunFolder
+from strategies.server_app import run_strategy
+
+from .boxes import SuperLink, Town
+
+NOISE_OF_DEVICES = {
+    "privacy__unit": "user",
+    "privacy__noise_at": "device",
+    "privacy__noise_multiplier": 1.0,
+    "privacy__secret_noise": True,
+    "strategy__weighting": "uniform",
+}
+
+
+class Killed(SuperLink):
+    """The server is killed when all boxes have trained in round 2."""
+
+    def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
+        found = list(super().replies(messages, *more, **others))
+        if any(m.metadata.message_type == "train" and values_of(m, "config")["round"] == 2 for m in messages):
+            raise KeyboardInterrupt
+        yield from found
+
+
+def run(town: Town, out: Path, grid: SuperLink, resume: bool) -> dict[str, Any]:
+    """Run the boxes and return what is said of privacy."""
+    config = load(town.config(town.server, runtime__name="deployment", **NOISE_OF_DEVICES))
+    census = Census.unasked(list(town.folders))
+    experiment = open_run(config, out, resume, census)
+    assert experiment is not None
+    run_strategy(BoxGrid(grid, census.names, 5.0), experiment, RunFolder(out), resume)
+    found: dict[str, Any] = json.loads((out / "privacy.json").read_text())
+    return found
+
+
+def test_a_turn_that_was_lost_with_the_server_is_a_turn(tmp_path: Path) -> None:
+    town = Town(tmp_path / "town")
+    whole = run(town, tmp_path / "whole", SuperLink(town.folders), resume=False)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(town, tmp_path / "out", Killed(town.folders), resume=(tmp_path / "out").exists())
+    resumed = run(town, tmp_path / "out", SuperLink(town.folders), resume=True)
+    assert whole["most_turns"] == 2
+    assert resumed["most_turns"] == 4
