@@ -1,0 +1,230 @@
+"""Real boxes that are killed every few seconds for many rounds: is every round accounted for, does memory stay flat?
+
+    python -m benchmarks.soak --figure docs/results/soak.png
+
+A server and its boxes run on this machine over TLS with node authentication, as ``fedasr edge`` starts them. At random
+times a random box loses all its processes, its executor, or the process that answers a message, by SIGKILL; what ends
+is started again after a moment, as a service manager does. One box is spared, so that its memory can be followed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+import fedasr
+from benchmarks.measure import resident_mb
+from fedasr.results import style
+from tests.e2e.edge_world import NAMES, World, executors, family, speech, tell, until, write_manifest
+
+SPARED = "box-0"
+KINDS = ("box", "executor", "message")
+SAMPLE_SECONDS = 2.0
+LOOK_SECONDS = 0.2
+RESTART_SECONDS = 2.0
+"""How long what has ended stays away."""
+DEADLINE_S = 30.0
+PATIENCE = 2.5
+"""The deadline is at least as many times as long as the server takes to start: the machine may be slow, or busy."""
+LEARNING_SHARE = 0.2
+"""Of the samples: at first processes import and fill their caches, which is no leak."""
+
+
+@dataclass
+class Soak:
+    """What was seen."""
+
+    rounds: int
+    boxes: int
+    deadline_s: float = DEADLINE_S
+    """of a round"""
+    seconds: float = 0.0
+    kills: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    starts: int = 0
+    """of boxes, after the first"""
+    replies: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    """reason → how many"""
+    database_mb: float = 0.0
+    """of the SuperLink, at the end"""
+    memory: list[tuple[float, float, float]] = field(default_factory=list)
+    """(seconds, megabytes of the server's processes, of the spared box's)"""
+
+
+def config(manifest: Path, rounds: int, boxes: int, deadline_s: float) -> dict[str, Any]:
+    """Return the config of the run: a tiny model, every box in every round."""
+    return {
+        "name": "soak",
+        "seed": 1,
+        "rounds": rounds,
+        "data": {"corpus": "manifest", "manifest": str(manifest), "clients": boxes},
+        "model": {"encoder": "lstm", "channels": [8, 8], "hidden": 8},
+        "client": {"optimizer": "sgd", "learning_rate": 0.1, "batch_size": 4, "steps": 10},
+        "selection": {"clients_per_round": boxes},
+        "strategy": {"max_failed_share": 1.0},
+        "evaluate": {"every": 0},
+        "runtime": {"name": "deployment", "reply_timeout_s": deadline_s},
+    }
+
+
+def soak(root: Path, rounds: int, boxes: int, every_s: float, seed: int) -> tuple[Soak, fedasr.Run]:
+    """Let boxes be killed while a run goes on, and return what was seen and the run.
+
+    Args:
+        root: a folder, empty or made.
+        rounds: of the run.
+        boxes: how many, one of which is spared.
+        every_s: mean seconds between two kills.
+        seed: of the kills.
+    """
+    root.mkdir(exist_ok=True)
+    world, rng, seen = World(root), Random(seed), Soak(rounds, boxes)
+    rows = speech(root / "speech")
+    folders: dict[str, Path] = {}
+    try:
+        began = time.monotonic()
+        server = world.start_server()
+        seen.deadline_s = max(DEADLINE_S, round(PATIENCE * (time.monotonic() - began)))
+        for number in range(boxes):
+            name = f"box-{number}"
+            folders[name] = world.enrol(name)
+            write_manifest(
+                folders[name] / "manifest.csv", rows[NAMES[number % len(NAMES)]], ("path", "speaker", "text")
+            )
+            world.start_box(folders[name])
+        out = root / "run"
+        test = write_manifest(root / "test.csv", rows["test"])
+        run = world.submit(config(test, rounds, boxes, seen.deadline_s), out)
+        until(lambda: world.at_work(SPARED), 300, "the first round")
+        started = time.monotonic()
+        due, sample = started + rng.expovariate(1 / every_s), started
+        away: dict[str, float] = {}
+        while not world.ended(run):
+            now = time.monotonic()
+            if now >= sample:
+                memory = resident_mb(server.pid), resident_mb(world.boxes[SPARED].pid)
+                seen.memory.append((now - started, *memory))
+                sample = now + SAMPLE_SECONDS
+            if now >= due and kill(world, rng.choice([name for name in folders if name != SPARED]), rng, seen):
+                due = now + rng.expovariate(1 / every_s)
+            for name, box in list(world.boxes.items()):
+                if box.poll() is not None and now >= away.setdefault(name, now + RESTART_SECONDS):
+                    world.start_box(folders[name])
+                    seen.starts += 1
+                    del away[name]
+            time.sleep(LOOK_SECONDS)
+        seen.seconds = time.monotonic() - started
+        seen.database_mb = world.home.joinpath("superlink.db").stat().st_size / 1e6
+    finally:
+        left = world.stop()
+    assert not left, f"processes are left over: {left}"
+    found = fedasr.load_run(out)
+    seen.replies = int((found.clients["status"] == "ok").sum())
+    seen.failures = dict(Counter(found.clients["reason"].dropna()))
+    return seen, found
+
+
+def kill(world: World, name: str, rng: Random, seen: Soak) -> bool:
+    """Kill a box, its executor, or the process that answers a message; return False where there is none just now."""
+    kind = rng.choice(KINDS)
+    box = world.boxes[name]
+    alive = family(box) if box.poll() is None else []
+    victims = {"box": alive, "executor": executors(box)[:1], "message": executors(box)[1:]}[kind]
+    tell(victims, signal.SIGKILL)
+    seen.kills[kind] += bool(victims)
+    return bool(victims)
+
+
+def check(seen: Soak, run: fedasr.Run) -> None:
+    """Raise where a round is missing, or a box is not in a round exactly once.
+
+    Raises:
+        AssertionError: saying which.
+    """
+    assert run.summary["status"] == "done", run.summary
+    assert run.rounds["round"].tolist() == list(range(1, seen.rounds + 1))
+    pairs = Counter(zip(run.clients["round"], run.clients["client"], strict=True))
+    assert max(pairs.values()) == 1, [pair for pair, often in pairs.items() if often > 1]
+    rows = run.clients.groupby("round").size()
+    assert rows.tolist() == run.rounds["clients_selected"].tolist()
+    replied = run.clients[run.clients["status"] == "ok"].groupby("round").size()
+    assert replied.reindex(run.rounds["round"], fill_value=0).tolist() == run.rounds["clients_replied"].tolist()
+    assert run.clients.loc[run.clients["status"] != "ok", "reason"].notna().all()
+
+
+def growth(memory: Sequence[tuple[float, float, float]], column: int) -> tuple[float, float, float]:
+    """Return the memory after the processes have settled, at the end, and its slope in megabytes a minute."""
+    table = np.array(memory)
+    table = table[int(LEARNING_SHARE * len(table)) :]
+    tenth = max(1, len(table) // 10)
+    slope = np.polyfit(table[:, 0] / 60, table[:, column], 1)[0] if len(table) > 1 else float("nan")
+    return float(np.median(table[:tenth, column])), float(np.median(table[-tenth:, column])), float(slope)
+
+
+def tables(seen: Soak) -> str:
+    """Return the tables of the page, Markdown."""
+    killed = ", ".join(f"{often} × {kind}" for kind, often in seen.kills.items())
+    total = sum(seen.kills.values())
+    lines = [
+        "| | |",
+        "|---|---|",
+        f"| rounds | {seen.rounds}, in {seen.seconds / 60:.1f} minutes, each at most {seen.deadline_s:.0f} s |",
+        f"| boxes | {seen.boxes}, one of which is spared |",
+        f"| killed | {total} ({killed}), one every {seen.seconds / max(1, total):.1f} s |",
+        f"| started again | {seen.starts} |",
+        f"| replies | {seen.replies} |",
+        *(f"| failed: {reason} | {often} |" for reason, often in sorted(seen.failures.items(), key=lambda x: -x[1])),
+        f"| the SuperLink's database at the end | {seen.database_mb:.1f} MB |",
+        "",
+        "| memory, MB | settled | at the end | a minute |",
+        "|---|---|---|---|",
+    ]
+    for column, who in ((1, "server"), (2, "the spared box")):
+        settled, end, slope = growth(seen.memory, column)
+        lines.append(f"| {who} | {settled:.0f} | {end:.0f} | {slope:+.2f} |")
+    return "\n".join(lines)
+
+
+def draw(seen: Soak, target: Path) -> None:
+    """Draw the memory over time."""
+    table = np.array(seen.memory)
+    figure = style.figure(6.4, 3.0)
+    axes = style.axes(figure)
+    for index, who in enumerate(("server", "spared box")):
+        axes.plot(table[:, 0] / 60, table[:, index + 1], label=who, **style.look(index))
+    axes.set_ylim(0, 1.06 * float(table[:, 1:].max()))
+    style.name_axes(axes, "minutes", "resident memory, MB")
+    ends = [(*table[-1, [0, index + 1]], who) for index, who in enumerate(("server", "spared box"))]
+    style.name_lines(axes, [(x / 60, y, who, style.SERIES[index]) for index, (x, y, who) in enumerate(ends)])
+    figure.savefig(target)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Soak, check, and print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--boxes", type=int, default=5)
+    parser.add_argument("--every", type=float, default=6.0, help="mean seconds between two kills")
+    parser.add_argument("--seed", type=int, default=0, help="of the kills")
+    parser.add_argument("--figure", type=Path, help="where the memory over time is drawn")
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="soak") as folder:
+        seen, run = soak(Path(folder), given.rounds, given.boxes, given.every, given.seed)
+        print(tables(seen), flush=True)
+        if given.figure is not None:
+            draw(seen, given.figure)
+        check(seen, run)
+
+
+if __name__ == "__main__":
+    main()

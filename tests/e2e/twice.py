@@ -1,0 +1,98 @@
+"""A box that answers everything twice, and again a round later: the real client behind Flower's own connection."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from flwr.app import ArrayRecord, Context, Message, RecordDict
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    inflate_object_from_contents,
+    pull_objects,
+    push_object_contents_from_iterable,
+)
+from flwr.supernode.fleet_http_connection import http_request_response
+
+from clients.client_app import flower_app
+from fedasr.edge.box_folder import BoxFolder
+
+POLL_SECONDS = 0.2
+
+
+@contextmanager
+def answering_twice(folder: Path) -> Iterator[list[str]]:
+    """Let a box's messages be answered by somebody who answers twice; yields the types of those that were.
+
+    Args:
+        folder: of the box, which does not run.
+    """
+    answered: list[str] = []
+    over = threading.Event()
+    box = threading.Thread(target=serve, args=(folder, answered, over), daemon=True)
+    box.start()
+    try:
+        yield answered
+    finally:
+        over.set()
+        box.join(30)
+
+
+def serve(folder: Path, answered: list[str], over: threading.Event) -> None:
+    """Answer the box's messages until it is over."""
+    box = BoxFolder(folder)
+    identity = box.require()
+    key = load_ssh_private_key(box.key.read_bytes(), None)
+    settings = {"name": identity.name, "data": str(box.path)}
+    before: Message | None = None
+    with http_request_response(identity.superlink, False, str(box.authority), (key, key.public_key())) as line:  # type: ignore[arg-type]
+        node, receive, send, _, _, pull, push, confirm = line
+
+        def deliver(reply: Message) -> None:
+            """Send a reply as a SuperNode does."""
+            reply.metadata.__dict__["_message_id"] = reply.object_id
+            with no_object_id_recompute():
+                contents = {name: thing.deflate() for name, thing in get_all_nested_objects(reply).items()}
+                wanted, session = send(reply, get_object_tree(reply), 0.0)
+                push_object_contents_from_iterable(
+                    ((name, contents[name]) for name in wanted),
+                    push_object_fn=lambda name, content: push(reply.metadata.run_id, session, name, content),
+                )
+
+        while not over.is_set():
+            found = receive()
+            if found is None:
+                time.sleep(POLL_SECONDS)
+                continue
+            head, tree = found
+            run, number = head.metadata.run_id, head.metadata.message_id
+            parts = pull_objects([part.object_id for part in iterate_object_tree(tree)], lambda name: pull(run, name))  # noqa: B023
+            confirm(run, number)
+            message = inflate_object_from_contents(number, parts)
+            assert isinstance(message, Message)
+            message.metadata.__dict__["_message_id"] = number
+            reply = flower_app(message, Context(run, node, dict(settings), RecordDict(), {}))
+            deliver(reply)
+            if message.metadata.message_type == "train":
+                deliver(reply)
+                deliver(another(reply, message))
+                if before is not None:
+                    deliver(another(reply, before))
+                before = message
+            answered.append(message.metadata.message_type)
+
+
+def another(reply: Message, message: Message) -> Message:
+    """Return another answer to a message: the weights of a reply, doubled."""
+    content = RecordDict(dict(reply.content.items()))
+    content["arrays"] = ArrayRecord({name: 2 * array.numpy() for name, array in reply.content["arrays"].items()})  # type: ignore[arg-type, union-attr]
+    return Message(content, reply_to=message)
