@@ -24,6 +24,8 @@ from fedasr.runtime.run_folder import write_json
 from fedasr.runtime.session import current
 
 LOOK_EVERY_SECONDS = 1.0
+RETURN_SECONDS = 60.0
+"""How long a run that goes on waits for its boxes at most; they look for their server every ten seconds."""
 MOST_UTTERANCES = 10**8
 MOST_SECONDS = 1e9
 """No box holds more; one that says so is not believed."""
@@ -52,6 +54,21 @@ def wait_for_boxes(grid: Grid, wanted: int | None, patience_s: float) -> list[st
                 f"{len(names)} of {wanted or 1} boxes were connected after {patience_s:.0f} s{more};"
                 " enrol them with 'fedasr edge enroll', start them with 'fedasr edge run-client', or set data.clients"
             )
+        time.sleep(LOOK_EVERY_SECONDS)
+
+
+def wait_for_return(grid: Grid, names: Iterable[str], patience_s: float) -> None:
+    """Wait until the boxes of a run that goes on are connected again, or as long as that may take.
+
+    After a restart of the server they come back one by one; a round without the others would be a smaller population.
+
+    Args:
+        grid: Flower's.
+        names: of the boxes.
+        patience_s: how long.
+    """
+    wanted, end = set(names), time.monotonic() + patience_s
+    while not wanted <= connected(grid).keys() and time.monotonic() < end:
         time.sleep(LOOK_EVERY_SECONDS)
 
 

@@ -20,7 +20,7 @@ from fedasr.runtime.run_folder import RunFolder, write_json
 from fedasr.runtime.session import session
 from fedasr.runtime.threads import one_thread
 from fedasr.runtime.watched_boxes import WatchedBoxGrid
-from strategies.boxes import wait_for_boxes
+from strategies.boxes import RETURN_SECONDS, wait_for_boxes, wait_for_return
 from strategies.federated import Federation
 from strategies.nodes import wait_for_nodes
 from strategies.pate.run import PateRun
@@ -95,6 +95,7 @@ def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[Watc
     kept = path / BOXES
     if resume and kept.is_file():
         names = [str(name) for name in json.loads(kept.read_text(encoding="utf-8"))]
+        wait_for_return(grid, names, min(RETURN_SECONDS, config.runtime.reply_timeout_s))
     else:
         names = wait_for_boxes(grid, config.data.clients, config.runtime.reply_timeout_s)
     census = Census.unasked(names)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-from flwr.app import ArrayRecord, Context, Message, RecordDict
+from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
@@ -94,5 +94,5 @@ def serve(folder: Path, answered: list[str], over: threading.Event) -> None:
 def another(reply: Message, message: Message) -> Message:
     """Return another answer to a message: the weights of a reply, doubled."""
     content = RecordDict(dict(reply.content.items()))
-    content["arrays"] = ArrayRecord({name: 2 * array.numpy() for name, array in reply.content["arrays"].items()})  # type: ignore[arg-type, union-attr]
+    content["arrays"] = ArrayRecord({name: Array(2 * array.numpy()) for name, array in reply.content["arrays"].items()})  # type: ignore[arg-type, union-attr]
     return Message(content, reply_to=message)
