@@ -31,11 +31,14 @@ MECHANISM = {
     "strategy.name": "",
     "pate.mechanism": "",
     "pate.unit": "votes on each ",
+    "pate.simulated_teachers": "simulated teachers: ",
     "privacy.unit": "",
     "privacy.noise_at": "noise at the ",
     "privacy.micro_batches": "micro-batches ",
 }
 """What sets mechanisms apart, and what stands before the value in their names; the rest of a config may be tuned."""
+ASKED = "-"
+"""Value of ``pate.simulated_teachers`` where the teachers were asked."""
 COLUMNS = ["mechanism", "unit", "epsilon", "delta", "adjacency", "seen_by", "sampling", "population", "n", "seeds"]
 
 
@@ -113,7 +116,7 @@ def mechanism_names(runs: Sequence[Run]) -> dict[Path, str]:
             # Each study has runs without privacy of its own.
             parts = [PUBLIC, study(run)] if len(public) > 1 else [PUBLIC]
         else:
-            said = [f"{MECHANISM[key]}{found[key]}" for key in differing if found[key]]
+            said = [f"{MECHANISM[key]}{found[key]}" for key in differing if found[key] not in ("", ASKED)]
             parts = [f"{found['privacy.unit']}-level", *said]
         names[path] = ", ".join(part for part in parts if part)
     return names
@@ -127,6 +130,7 @@ def settings(run: Run) -> dict[str, str]:
         for part in key.split("."):
             node = None if node is None else node.get(part)
         found[key] = "" if node is None else str(node)
+    found["pate.simulated_teachers"] = found["pate.simulated_teachers"] or ASKED
     if found["strategy.name"] != "pate":  # its keys are in every config
         found.update({key: "" for key in found if key.startswith("pate.")})
     found["privacy.unit"] = found["privacy.unit"] or "none"

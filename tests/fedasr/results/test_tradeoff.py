@@ -19,11 +19,19 @@ from tests.fedasr.results.run_folders import make_run
 
 
 def private_run(
-    folder: Path, wer: float, *, epsilon: float | None, seed: int = 0, unit: str = "user", population: int | None = 200
+    folder: Path,
+    wer: float,
+    *,
+    epsilon: float | None,
+    seed: int = 0,
+    unit: str = "user",
+    population: int | None = 200,
+    **sections: Any,
 ) -> Path:
     """Write a run whose budget is ``epsilon``, None for one without privacy, and whose last WER is ``wer``."""
     privacy: dict[str, Any] = {"unit": "none" if epsilon is None else unit, "epsilon": epsilon}
-    make_run(folder, seed=seed, rounds=2, wer=[1.0, wer], config={"privacy": privacy, "data": {"corpus": "synthetic"}})
+    config = {"privacy": privacy, "data": {"corpus": "synthetic"}, **sections}
+    make_run(folder, seed=seed, rounds=2, wer=[1.0, wer], config=config)
     if epsilon is not None:
         document = {
             "epsilon": epsilon * 0.999,
@@ -131,3 +139,14 @@ def test_studies_keep_their_own_runs_without_privacy(tmp_path: Path) -> None:
     table = tradeoff(runs)
     assert table["mechanism"].tolist() == ["no privacy, first", "no privacy, second"]
     assert table["wer"].tolist() == [0.1, 0.2]
+
+
+def test_simulated_teachers_are_a_mechanism_of_their_own(tmp_path: Path) -> None:
+    runs = []
+    for number, simulated in enumerate((None, None, 1000)):
+        pate = {"mechanism": "gnmax", "simulated_teachers": simulated}
+        parts = {"strategy": {"name": "pate"}, "pate": pate, "unit": "teacher", "seed": number}
+        runs.append(private_run(tmp_path / str(number), 0.5, epsilon=1.0, **parts))
+    found = tradeoff(runs)
+    assert found["mechanism"].tolist() == ["teacher-level", "teacher-level, simulated teachers: 1000"]
+    assert found["n"].tolist() == [2, 1]
