@@ -486,6 +486,7 @@ def test_what_a_teacher_expects_is_taken_off_its_scores(tmp_path: Path) -> None:
         assert (found == expected).all()
 
 
+@pytest.mark.slow
 def test_flowers_engine_gives_the_same_labels_and_leaves_no_teachers(reference: fedasr.Run, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Flower's simulation engine needs Ray: pip install 'fedasr[ray]'")
     run = fedasr.run(pate(), out=tmp_path / "run", overrides={"runtime.name": "flower", "runtime.workers": 2})

@@ -136,6 +136,7 @@ def test_who_does_not_answer_is_waited_for(watched: Watched, tmp_path: Path) -> 
     assert (now["answered"], now["failed"], now["waiting"]) == (["anna"], {"ben": "disk full"}, ["cleo"])
 
 
+@pytest.mark.slow
 def test_what_a_private_run_has_spent_is_told_while_it_goes_on(tmp_path: Path) -> None:
     private = {"privacy__unit": "example", "privacy__noise_multiplier": 1.0, "strategy__weighting": "uniform"}
     found = Watched(tmp_path, **private, evaluate__every=2)

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from fedasr.errors import InputError
 from fedasr.privacy.gradients import compiled, recurrence
 from fedasr.privacy.gradients.recurrence import choose, run, run_back, unrolled
-from tests.fedasr.privacy.gradients.references import relative
 
 needs_compiler = pytest.mark.skipif(compiled.find_compiler() is None, reason="no C++ compiler")
 BOTH = ["torch", pytest.param("compiled", marks=needs_compiler)]
@@ -63,7 +62,9 @@ def test_states_and_gradients_are_those_of_nn_lstm(
         return [hidden_states.detach(), last.detach(), *torch.autograd.grad(loss, leaves)]
 
     for wanted, found in zip(results(False), results(True), strict=True):
-        assert relative(found.flatten(), wanted.flatten()) < 1e-5
+        # Terms of about one may cancel in a sum, and leave the rounding of a term behind.
+        error = float((found.double() - wanted).norm())
+        assert error < 1e-5 * max(float(wanted.norm()), math.sqrt(wanted.numel()))
 
 
 @needs_compiler
