@@ -14,11 +14,11 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.common import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
-from flwr.supercore.run import Run
 
 from fedasr import seeds
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError
+from fedasr.runtime.wrapped_grid import WrappedGrid
 from strategies.selection.base import Feedback, Floats, Ids, Probing, Selection, Selector
 
 Nodes = npt.NDArray[np.uint64]
@@ -262,7 +262,7 @@ class WithSelector(Strategy):
         self.strategy.summary()
 
 
-class SelectedNodes(Grid):
+class SelectedNodes(WrappedGrid):
     """A grid on which only the selected nodes are there.
 
     Args:
@@ -271,35 +271,12 @@ class SelectedNodes(Grid):
     """
 
     def __init__(self, grid: Grid, nodes: list[int]) -> None:
-        self.grid = grid
+        super().__init__(grid)
         self.nodes = nodes
 
     def get_node_ids(self) -> Iterable[int]:
         """Return the selected nodes."""
         return list(self.nodes)
-
-    def set_run(self, run: Run) -> None:
-        """Set the run."""
-        self.grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """Return the run."""
-        return self.grid.run
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """Return a message to a node."""
-        return self.grid.create_message(content, message_type, dst_node_id, group_id, ttl)
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send messages."""
-        return self.grid.push_messages(messages)
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Fetch replies."""
-        return self.grid.pull_messages(message_ids)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Send messages and return the replies."""
