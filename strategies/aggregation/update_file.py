@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
+from weakref import finalize
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,8 @@ class UpdateFile:
         """
         try:
             if self.file is None:
-                self.file = TemporaryFile(dir=self.folder)  # noqa: SIM115 - it lives as long as the run
+                self.file = TemporaryFile(dir=self.folder)  # noqa: SIM115 - it lives as long as this object
+                finalize(self, self.file.close)
             self.file.seek(self.rows * vector.nbytes)
             self.file.write(vector.data)
             self.file.flush()

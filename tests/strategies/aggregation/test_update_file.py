@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def test_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
     file = UpdateFile(tmp_path)
     file.append(np.zeros(3, np.float32))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_is_closed_with_its_owner(tmp_path: Path) -> None:
+    owner = UpdateFile(tmp_path)
+    owner.append(np.zeros(3, np.float32))
+    file = owner.file
+    del owner
+    gc.collect()
+    assert file is not None and file.closed
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
