@@ -12,6 +12,7 @@ from fedasr.config.schema import DataConfig
 from fedasr.data.corpus import Column, Corpus
 from fedasr.data.manifest import ManifestCorpus
 from fedasr.data.public import PUBLIC
+from fedasr.data.splits import set_aside
 from fedasr.data.subset import Subset
 from fedasr.errors import InputError, nearest
 from fedasr.references import call_reference
@@ -28,6 +29,8 @@ def open_corpus(config: DataConfig, seed: int) -> Corpus:
         InputError: the corpus cannot be opened, ``where`` names an unknown column, or nothing remains.
     """
     corpus = _open(config, seed)
+    if config.public_share:
+        corpus = set_aside(corpus, config.public_share, seed, config.train_split)
     kept = np.ones(len(corpus), bool)
     for name, wanted in config.where.items():
         kept &= _matching(corpus, str(name), wanted)

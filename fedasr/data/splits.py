@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedasr.data.corpus import Column
+from fedasr.data.corpus import Column, Corpus
+from fedasr.data.subset import Subset
+from fedasr.errors import InputError
 from fedasr.seeds import generator
 
+PUBLIC = "public"
+"""The split of speakers who are set aside as public."""
 
-def hold_out(speakers: Column, share: float, seed: int, train: str = "train", test: str = "test") -> Column:
+
+def hold_out(
+    speakers: Column, share: float, seed: int, train: str = "train", test: str = "test", draw: str = "held-out"
+) -> Column:
     """Return the split of each utterance, shape ``(utterances,)``: no speaker is in both.
 
     Args:
@@ -17,11 +24,37 @@ def hold_out(speakers: Column, share: float, seed: int, train: str = "train", te
         seed: the draw is a pure function of it and of the set of speakers, not of their order.
         train: name of the split of the others.
         test: name of the split of the speakers held out.
+        draw: its name; draws of other names are independent.
     """
     names, inverse = np.unique(speakers.astype(str), return_inverse=True)
     count = min(max(1, round(share * len(names))), len(names) - 1)
     held_out = np.zeros(len(names), bool)
-    held_out[generator(seed, "held-out").permutation(len(names))[:count]] = True
+    held_out[generator(seed, draw).permutation(len(names))[:count]] = True
     splits = np.full(len(speakers), train, dtype=object)
     splits[held_out[inverse]] = test
     return splits
+
+
+def set_aside(corpus: Corpus, share: float, seed: int, train: str) -> Corpus:
+    """Return the corpus with a share of the speakers of split ``train`` in split ``PUBLIC`` instead.
+
+    Args:
+        corpus: any.
+        share: of the speakers, rounded, at least one; none of a single speaker.
+        seed: of the draw, as in ``hold_out``.
+        train: the split that is divided; the others stay as they are.
+
+    Raises:
+        InputError: the corpus has a split ``PUBLIC`` of its own.
+    """
+    splits = np.array(corpus.columns["split"], dtype=object)
+    if (splits == PUBLIC).any():
+        raise InputError(
+            f"'data.public_share' is {share:g}, but the corpus has a split '{PUBLIC}' already; leave it out"
+        )
+    rows = np.flatnonzero(splits == train)
+    if len(rows):
+        splits[rows] = hold_out(corpus.columns["speaker"][rows], share, seed, train, PUBLIC, "public")
+    found = Subset(corpus, np.arange(len(corpus)))
+    found.columns = {**found.columns, "split": splits}
+    return found

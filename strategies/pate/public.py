@@ -16,6 +16,7 @@ from fedasr.data.corpus import Column, Corpus
 from fedasr.data.quality import transcript_problem, usable_rows
 from fedasr.data.sources import open_corpus
 from fedasr.data.speech import Speech
+from fedasr.data.splits import PUBLIC
 from fedasr.data.subset import Subset
 from fedasr.errors import InputError, nearest
 from fedasr.experiment import Experiment
@@ -165,8 +166,21 @@ def public_data(config: Config) -> DataConfig:
     )
 
 
+def shares_corpus(config: Config) -> bool:
+    """Return whether the public speech is the part of the private corpus that ``data.public_share`` sets aside."""
+    public, data = config.pate.public, config.data
+    names = ("corpus", "manifest", "root", "subset", "where", "synthetic")
+    same = all(getattr(public, name) == getattr(data, name) for name in names)
+    return same and data.public_share > 0 and public.split == PUBLIC
+
+
 def open_public(run: Experiment, config: DataConfig) -> Corpus:
-    """Return the public corpus; synthetic speakers are drawn with a seed of their own, so that no private one is."""
+    """Return the public corpus: the private one where a part of it is set aside, otherwise another.
+
+    Synthetic speakers of another are drawn with a seed of their own, so that no private one is among them.
+    """
+    if shares_corpus(run.config):
+        return run.corpus
     seed = run.config.seed
     if config.corpus == "synthetic":
         seed = seeds.torch_seed(seed, "pate-public")
@@ -183,13 +197,14 @@ def open_public(run: Experiment, config: DataConfig) -> Corpus:
 def check_disjoint(run: Experiment, public: Corpus, rows: Ids) -> None:
     """Raise where a public speaker is also a teacher's, or one that the student is evaluated on.
 
-    Synthetic speakers never are; names of different kinds of corpora do not compare.
+    Synthetic speakers of another corpus never are; names of different kinds of corpora do not compare.
 
     Raises:
         InputError: naming one.
     """
     data = run.config.data
-    if data.corpus != run.config.pate.public.corpus or data.corpus == "synthetic":
+    other = data.corpus != run.config.pate.public.corpus or data.corpus == "synthetic"
+    if other and not shares_corpus(run.config):
         return
     speakers = set(public.columns["speaker"][rows].tolist())
     for split, whose in ((data.train_split, "the teachers were trained on"), (data.test_split, "is evaluated on")):
@@ -197,5 +212,6 @@ def check_disjoint(run: Experiment, public: Corpus, rows: Ids) -> None:
         if common := sorted(map(str, speakers & held)):
             raise InputError(
                 f"'pate.public' has {len(common)} of the speakers that {whose}, such as '{common[0]}'; public speech"
-                " must be of other speakers: choose another split, or others by 'pate.public.where'"
+                " must be of other speakers: choose another split, or others by 'pate.public.where', or set some of"
+                " them aside with 'data.public_share' and choose split 'public'"
             )

@@ -20,6 +20,8 @@ def check_deployment(config: Config, where: str) -> None:
 
     if config.data.partition != PartitionConfig():
         refuse("'data.partition' is set; every box is a client: leave it out")
+    if config.data.public_share:
+        refuse(f"'data.public_share' is {config.data.public_share:g}; what boxes hold is private: leave it out")
     if config.stream.arrival != "static":
         refuse(f"'stream.arrival' is '{config.stream.arrival}'; speech comes as boxes record it: leave 'stream' out")
     if config.devices.clock:

@@ -36,5 +36,5 @@ def check_public_speech(config: Config, where: str) -> None:
         refuse(
             f"'pate.public.split' is '{public.split}' of the corpus that 'data' reads too; public speech must be"
             " neither the teachers' nor what the student is evaluated on: choose another split, or other rows by"
-            " 'where'"
+            " 'where', or set some speakers aside with 'data.public_share' and choose split 'public'"
         )

@@ -29,6 +29,13 @@ class DataConfig:
     train_split: str = key("train", "the split that the clients hold")
     test_split: str = key("test", "the split that the server evaluates on")
     held_out: float = key(0.1, "share of speakers held out where the corpus has no splits", above=0, high=0.9)
+    public_share: float = key(
+        0.0,
+        "share of the speakers of the training split whose speech is public: no client holds it, its split is `public`,"
+        " and PATE can have it labelled (`pate.public.split: public`)",
+        low=0,
+        high=0.9,
+    )
     clients: int | None = key(
         None,
         "how many clients, where the partitioner allows a choice; runtime `deployment`: how many boxes the start waits"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +165,25 @@ def test_connected_digits_of_speechocean(speech: Path) -> None:
     assert len(corpus) == 60
     digits = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "oh"}
     assert set(" ".join(texts(corpus)).split()) <= digits
+
+
+def speakers(corpus: Corpus, split: str) -> set[str]:
+    return set(corpus.columns["speaker"][corpus.columns["split"] == split].tolist())
+
+
+def test_a_share_of_the_training_speakers_is_set_aside(speech: Path) -> None:
+    whole = config(speech / "speech_commands_v2_testset_mini" / "manifest.csv")
+    given, parts = open_corpus(whole, 0), [open_corpus(replace(whole, public_share=0.25), seed) for seed in (0, 0, 1)]
+    for found in parts:
+        public = speakers(found, "public")
+        assert len(public) == round(0.25 * len(speakers(given, "train")))
+        assert speakers(found, "train") == speakers(given, "train") - public
+        assert speakers(found, "test") == speakers(given, "test")
+        assert texts(found) == texts(given)
+    assert speakers(parts[0], "public") == speakers(parts[1], "public") != speakers(parts[2], "public")
+
+
+def test_a_corpus_with_public_speech_of_its_own_is_not_divided(manifest: Path) -> None:
+    manifest.write_text(TABLE.replace("train", "public"))
+    with pytest.raises(InputError, match=r"'data\.public_share' is 0\.5, but the corpus has a split 'public' already"):
+        open_corpus(config(manifest, public_share=0.5), 0)

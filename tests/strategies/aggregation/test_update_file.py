@@ -51,7 +51,8 @@ def test_the_file_is_closed_with_its_owner(tmp_path: Path) -> None:
     file = owner.file
     del owner
     gc.collect()
-    assert file is not None and file.closed
+    assert file is not None
+    assert file.closed
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
