@@ -36,6 +36,8 @@ RESTART_SECONDS = 2.0
 DEADLINE_S = 30.0
 PATIENCE = 2.5
 """The deadline is at least as many times as long as the server takes to start: the machine may be slow, or busy."""
+LAST_LINES = 40
+"""Of the server's log, told where a run does not end well."""
 LEARNING_SHARE = 0.2
 """Of the samples: at first processes import and fill their caches, which is no leak."""
 
@@ -127,8 +129,10 @@ def soak(root: Path, rounds: int, boxes: int, every_s: float, seed: int) -> tupl
         seen.database_mb = world.home.joinpath("superlink.db").stat().st_size / 1e6
     finally:
         left = world.stop()
-    assert not left, f"processes are left over: {left}"
     found = fedasr.load_run(out)
+    said = "\n".join(world.log("server.log").splitlines()[-LAST_LINES:])
+    assert found.summary["status"] == "done", f"{found.summary}\n{said}"
+    assert not left, f"processes are left over: {left}"
     seen.replies = int((found.clients["status"] == "ok").sum())
     seen.failures = dict(Counter(found.clients["reason"].dropna()))
     return seen, found
@@ -151,7 +155,6 @@ def check(seen: Soak, run: fedasr.Run) -> None:
     Raises:
         AssertionError: saying which.
     """
-    assert run.summary["status"] == "done", run.summary
     assert run.rounds["round"].tolist() == list(range(1, seen.rounds + 1))
     pairs = Counter(zip(run.clients["round"], run.clients["client"], strict=True))
     assert max(pairs.values()) == 1, [pair for pair, often in pairs.items() if often > 1]
@@ -216,10 +219,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--boxes", type=int, default=5)
     parser.add_argument("--every", type=float, default=6.0, help="mean seconds between two kills")
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
+    parser.add_argument("--folder", type=Path, help="where the boxes live, for a look at it afterwards")
     parser.add_argument("--figure", type=Path, help="where the memory over time is drawn")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="soak") as folder:
-        seen, run = soak(Path(folder), given.rounds, given.boxes, given.every, given.seed)
+        seen, run = soak(given.folder or Path(folder), given.rounds, given.boxes, given.every, given.seed)
         print(tables(seen), flush=True)
         if given.figure is not None:
             draw(seen, given.figure)

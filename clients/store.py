@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import Context
 
+from fedasr.errors import InputError
 from fedasr.models.weights import read_weights
 from fedasr.paths import STORE_VARIABLE
 
@@ -41,16 +43,26 @@ class ClientStore:
         return self.path(name).is_file()
 
     def save(self, name: str, arrays: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Keep weights under a name, replacing what was there."""
+        """Keep weights under a name, replacing what was there.
+
+        Raises:
+            InputError: they cannot be written, such as to a full disk; what was there before is there still.
+        """
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
-        # What a teacher has learnt is for nobody else on the machine either.
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         target = self.path(name)
         # Two runs may share a store and write the same teacher at once.
         temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-        save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, temporary)
-        temporary.replace(target)
+        try:
+            # What a teacher has learnt is for nobody else on the machine either.
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, temporary)
+            temporary.replace(target)
+        except (OSError, SafetensorError) as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise InputError(f"cannot be written: {error}", where=str(target)) from None
 
     def load(self, name: str, order: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
         """Return the weights of a name, in the order of the model's own.

@@ -111,8 +111,8 @@ class Experiment:
         found = np.flatnonzero(there & self._usable[0])
         if not len(found):
             raise InputError(
-                f"none of the {int(there.sum())} utterances of '{key}', '{split}', can be used: 'data.on_bad_audio' is"
-                " 'skip' and all were skipped; set it to 'stop' to see why"
+                f"none of the {int(there.sum())} utterances of '{key}', '{split}', can be used: all were skipped as"
+                " bad ('data.on_bad_audio' is 'skip'); 'fedasr data check' on the manifest says why"
             )
         return found
 

@@ -96,6 +96,15 @@ class BoxFolder:
         finally:
             os.close(descriptor)
 
+    @property
+    def running(self) -> bool:
+        """Whether somebody runs the box just now."""
+        try:
+            with self.alone():
+                return False
+        except InputError:
+            return True
+
     def prepare(self, identity: Identity, manifest: Path) -> None:
         """Write what the box's processes are started with: the node configuration, and a secret that they share."""
         for folder in (self.flower_home, self.work):

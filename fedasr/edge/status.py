@@ -7,7 +7,6 @@ from typing import Any
 
 from fedasr.edge.box_folder import BoxFolder
 from fedasr.edge.handshake import Unreachable, Untrusted, knock
-from fedasr.edge.run_client import LEFT_WITHOUT_GOODBYE
 from fedasr.edge.server_folder import read_json
 from fedasr.errors import InputError
 from fedasr.privacy.ledger import Ledger
@@ -39,7 +38,7 @@ def box_status(box: BoxFolder, manifest: Path) -> dict[str, Any]:
     return {
         "name": identity.name,
         "superlink": identity.superlink,
-        "running": (box.work / LEFT_WITHOUT_GOODBYE).exists(),
+        "running": box.running,
         "server": server,
         "recordings": recordings,
         "rounds": done.get("rounds", 0),

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import Message
+from flwr.app import Error, Message
 
+import fedasr
 from fedasr.config import load
 from fedasr.data.census import Census
+from fedasr.errors import RunFailed
 from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.flower_compat import values_of
 from fedasr.runtime.launch import open_run
@@ -39,6 +41,16 @@ class Killed(SuperLink):
         yield from found
 
 
+class AllLost(SuperLink):
+    """The connection to every box is lost in round 2."""
+
+    def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
+        if any(m.metadata.message_type == "train" and values_of(m, "config")["round"] == 2 for m in messages):
+            yield from (Message(Error(1, "the connection was lost"), reply_to=message) for message in messages)
+        else:
+            yield from super().replies(messages, *more, **others)
+
+
 def run(town: Town, out: Path, grid: SuperLink, resume: bool) -> dict[str, Any]:
     """Run the boxes and return what is said of privacy."""
     config = load(town.config(town.server, runtime__name="deployment", **NOISE_OF_DEVICES))
@@ -59,3 +71,17 @@ def test_a_turn_that_was_lost_with_the_server_is_a_turn(tmp_path: Path) -> None:
     resumed = run(town, tmp_path / "out", SuperLink(town.folders), resume=True)
     assert whole["most_turns"] == 2
     assert resumed["most_turns"] == 4
+
+
+@pytest.mark.parametrize("changes", [{}, {**NOISE_OF_DEVICES, "privacy__secret_noise": False}])
+def test_a_round_in_which_no_box_answers_is_lost_where_the_config_says_so(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    town = Town(tmp_path / "town")
+    with pytest.raises(RunFailed, match=r"round 2: 3 of 3 clients failed \(strategy.max_failed_share is 0\.9\)"):
+        town.run(tmp_path / "ended", grid=AllLost(town.folders), rounds=3, strategy__max_failed_share=0.9, **changes)
+    share = {"strategy__max_failed_share": 1.0}
+    found = fedasr.load_run(town.run(tmp_path / "out", grid=AllLost(town.folders), rounds=3, **share, **changes))
+    assert found.summary["status"] == "done"
+    assert found.rounds["clients_replied"].tolist() == [3, 0, 3]
+    assert found.clients[found.clients["round"] == 2]["reason"].notna().all()

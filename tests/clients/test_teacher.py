@@ -178,3 +178,12 @@ def test_a_store_keeps_order_and_refuses_what_is_damaged(tmp_path: Path) -> None
     store.path("a").write_bytes(b"damaged")
     with pytest.raises(InputError, match="not a readable safetensors file"):
         store.load("a", ("w", "b"))
+
+
+def test_weights_that_cannot_be_kept_are_one_line_and_leave_nothing(tmp_path: Path) -> None:
+    store = ClientStore(tmp_path)
+    store.save("a", {"w": np.ones(3, np.float32)})
+    (tmp_path / "b.safetensors").mkdir()  # nothing can take its place
+    with pytest.raises(InputError, match=r"b\.safetensors: cannot be written"):
+        store.save("b", {"w": np.ones(3, np.float32)})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]

@@ -294,8 +294,8 @@ class World:
         """Return the living processes that were started from here, whoever their parent is by now."""
         return living("FEDASR_EDGE_TEST", self.root)
 
-    def stop(self) -> list[int]:
-        """Stop everything as a service manager would; return what was still there, which is killed."""
+    def stop(self) -> list[str]:
+        """Stop everything as a service manager would; return what was still there, by command, which is killed."""
         for process in reversed(self.started):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -307,5 +307,6 @@ class World:
         end = time.monotonic() + 10
         while (left := self.left()) and time.monotonic() < end:
             time.sleep(LOOK_SECONDS)
+        said = [f"{pid}: {command_line(pid).replace(bytes(1), b' ').decode()}" for pid in left]
         tell(left, signal.SIGKILL)
-        return left
+        return said

@@ -116,5 +116,5 @@ def test_nothing_usable_is_refused_even_under_skip(
     for file in manifest.parent.glob("s5/*.wav"):
         file.write_bytes(b"")
     config = save(small(manifest, data__on_bad_audio="skip"), tmp_path / "config.yaml")
-    says = (f"{config}: ", "none of the 3 utterances of 'data.test_split', 'test', can be used", "set it to 'stop'")
+    says = (f"{config}: ", "none of the 3 utterances of 'data.test_split', 'test', can be used", "'fedasr data check'")
     refused(capsys, tmp_path, ["run", config, "--out", tmp_path / "run"], *says)

@@ -45,4 +45,10 @@ class StrategyConfig:
         0.2, "`trimmed-mean`: share of the replies, rounded up, left out at either end", above=0, high=0.49
     )
     norm_bound: float | None = key(None, "`norm-bound`: longest L2 norm of an update", above=0)
-    max_failed_share: float = key(0.5, "a round with a larger share of failed clients stops the run", low=0, high=1)
+    max_failed_share: float = key(
+        0.5,
+        "a round with a larger share of failed clients stops the run, and so does one in which all fail; 1 under"
+        " runtime `deployment`: a round in which no box answers is lost, and the run goes on",
+        low=0,
+        high=1,
+    )

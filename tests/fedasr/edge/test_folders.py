@@ -131,6 +131,15 @@ def test_a_box_that_has_done_nothing(box: BoxFolder, capsys: pytest.CaptureFixtu
     assert (found["name"], found["rounds"], found["epsilon"], found["running"]) == ("anna", 0, None, False)
 
 
+def test_a_box_runs_as_long_as_somebody_runs_it(box: BoxFolder) -> None:
+    assert not box.running
+    with box.alone():
+        assert box.running
+        with pytest.raises(InputError, match="runs already on this machine"), box.alone():
+            pass
+    assert not box.running
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
