@@ -1,12 +1,17 @@
 """Flower's SuperLink behind a gate: ``python -m fedasr.edge.superlink`` takes the arguments of ``flower-superlink``.
 
-Two things are added: the gate in front of Flower's own middleware, and a line in the log for every TLS handshake that
-fails. One is changed: how long a request waits for the database.
+Added are the gate in front of Flower's own middleware, a line in the log for every TLS handshake that fails, and an end
+where the process that starts runs has died. Changed is how long a request waits for the database.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import ssl
+import sys
+import threading
+import time
 
 from flwr.supercore import sql_mixin
 from flwr.supercore.constant import SQLITE_PRAGMAS
@@ -15,7 +20,7 @@ from flwr.superlink.cli.flower_superlink import flower_superlink
 from starlette.middleware import Middleware
 
 from fedasr.edge.gate import Gate, say
-from fedasr.edge.processes import die_with_parent
+from fedasr.edge.processes import descendants, die_with_parent, process_name
 
 
 class LoudHandshake(ssl.SSLObject):
@@ -53,9 +58,28 @@ DATABASE_PATIENCE_MS = 25_000
 answered with an error, which loses a reply or ends the process that starts runs; boxes wait 30."""
 
 
+STARTER = "flower-superexec"
+"""Flower's process that starts the server's part of a run. Without it runs are taken in and never begin."""
+LONGEST_NAME = 15
+"""Linux keeps so many letters of a process's name, also of one that has ended and was not waited for."""
+LOOK_SECONDS = 0.5
+
+
+def end_with_starter() -> None:
+    """End this process when the one that starts runs has died, so that who watches over it starts both again."""
+    while not (found := [pid for pid in descendants(os.getpid()) if process_name(pid) == STARTER[:LONGEST_NAME]]):
+        time.sleep(LOOK_SECONDS)
+    died = os.waitid(os.P_PID, found[0], os.WEXITED | os.WNOWAIT)
+    if died is not None and died.si_status != signal.SIGTERM:  # as the SuperLink itself stops it
+        print(f"{STARTER} was killed or failed ({died.si_status}), no run could start", file=sys.stderr, flush=True)
+        os._exit(1)  # the database is sound after a SIGKILL too
+
+
 def main() -> None:
     """Run the SuperLink."""
     die_with_parent()
+    if sys.platform == "linux":
+        threading.Thread(target=end_with_starter, daemon=True).start()
     pragmas = {**dict(SQLITE_PRAGMAS), "busy_timeout": str(DATABASE_PATIENCE_MS)}
     setattr(sql_mixin, "SQLITE_PRAGMAS", tuple(pragmas.items()))  # noqa: B010 (it is a constant)
     setattr(extensions, "get_middleware", lambda: (Middleware(Gate),))  # noqa: B010 (a module has no such field)

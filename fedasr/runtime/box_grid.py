@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
+from fedasr.runtime.arrivals import Arrivals
 from fedasr.runtime.executors import BAD_INPUT
 from fedasr.runtime.executors.base import CLIENT_FAILED, TIMED_OUT, WORKER_DIED
 from fedasr.runtime.flower_compat import entries, set_source
@@ -88,12 +89,16 @@ class BoxGrid(WrappedGrid):
         waiting = dict(zip(self.grid.push_messages(sent), zip(clients, sent, strict=True), strict=True)) if sent else {}
         patience = self.timeout_s if timeout is None else timeout
         end = time.monotonic() + patience
+        arrivals = Arrivals(self.grid)
         while waiting and time.monotonic() < end:
-            for reply in self.grid.pull_messages(list(waiting)):
+            for answered, reply in arrivals.look(list(waiting)):
                 # A second reply to a message, or one to a message of a round before, is nobody's.
-                found = waiting.pop(reply.metadata.reply_to_message_id, None)
-                if found is not None:
+                found = waiting.pop(answered, None)
+                if found is not None and reply is not None:
                     yield self.received(reply, *found)
+                elif found is not None:
+                    client, message = found
+                    yield failure(message, client, UNREACHABLE, "its reply was cut off, and never went on")
             if waiting:
                 time.sleep(POLL_SECONDS)
         for client, message in waiting.values():

@@ -23,7 +23,7 @@ import soundfile
 from fedasr.config.schema import SyntheticConfig
 from fedasr.data.corpus import SAMPLE_RATE_HZ
 from fedasr.data.synthetic import SyntheticCorpus
-from fedasr.edge.processes import descendants, free_port
+from fedasr.edge.processes import command_line, descendants, free_port
 
 from .tiny import ROOT, environment
 
@@ -60,17 +60,9 @@ def family(process: subprocess.Popen[str]) -> list[int]:
     return [process.pid, *descendants(process.pid)]
 
 
-def command_line(process: int) -> bytes:
-    """Return the command line of a process, empty where it has ended."""
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
 def executors(box: subprocess.Popen[str]) -> list[int]:
     """Return the process of a box that waits for messages, and after it the one that answers a message, if any."""
-    return [pid for pid in family(box) if b"fedasr.edge.executor" in command_line(pid)]
+    return [pid for pid in family(box) if "fedasr.edge.executor" in command_line(pid)]
 
 
 def tell(processes: Iterable[int], number: signal.Signals) -> None:
@@ -307,6 +299,6 @@ class World:
         end = time.monotonic() + 10
         while (left := self.left()) and time.monotonic() < end:
             time.sleep(LOOK_SECONDS)
-        said = [f"{pid}: {command_line(pid).replace(bytes(1), b' ').decode()}" for pid in left]
+        said = [f"{pid}: {command_line(pid)}" for pid in left]
         tell(left, signal.SIGKILL)
         return said

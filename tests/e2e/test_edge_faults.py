@@ -18,6 +18,7 @@ import fedasr
 from benchmarks.soak import check, soak
 from fedasr.edge.certificates import certificate_pem, make_authority
 from fedasr.edge.handshake import Unreachable, knock
+from fedasr.edge.processes import command_line
 from fedasr.models.weights import read_weights
 from fedasr.privacy.ledger import Ledger
 from fedasr.runtime import checkpoint
@@ -28,7 +29,6 @@ from .edge_world import (
     WORDS,
     Relay,
     World,
-    command_line,
     family,
     living,
     speech,
@@ -36,7 +36,7 @@ from .edge_world import (
     until,
     write_manifest,
 )
-from .twice import answering_twice
+from .manners import answering
 
 if not Path("/proc/self/environ").exists():
     pytest.skip("the test looks into /proc to be sure that it leaves no process behind", allow_module_level=True)
@@ -152,6 +152,14 @@ class Town:
     def ended(self, number: int) -> None:
         """Wait until a round has ended."""
         until(lambda: self.last_round() >= number, PATIENCE_S, f"the end of round {number}")
+
+    def leave_alone(self, name: str) -> None:
+        """Stop all boxes but one."""
+        for process in self.world.boxes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self.world.boxes.values():
+            process.wait(PATIENCE_S)
+        self.world.start_box(self.boxes[name])
 
     def parts(self) -> list[Path]:
         """Return the half-written files of all boxes."""
@@ -361,7 +369,7 @@ def test_a_server_that_is_killed_in_a_round_goes_on_with_resume(town: Town) -> N
 def kill_superlink(town: Town) -> None:
     """Kill the SuperLink and wait until all that belongs to it has ended."""
     everything = family(town.server)
-    superlinks = [pid for pid in everything if b"fedasr.edge.superlink" in command_line(pid)]
+    superlinks = [pid for pid in everything if "fedasr.edge.superlink" in command_line(pid)]
     tell(superlinks[:1], signal.SIGKILL)
     assert town.server.wait(PATIENCE_S) == 1
     assert "failed: the SuperLink ended with status -9" in town.world.log("server.log").splitlines()[-1]
@@ -431,15 +439,12 @@ def test_a_private_run_whose_server_was_killed_ends_as_if_it_had_not_been(town: 
 def test_only_the_first_of_two_answers_counts(town: Town, tmp_path: Path) -> None:
     """A box answers everything twice, and a round later once more: its first answers make the simulation's weights."""
     world = town.world
-    for name in NAMES:
-        world.boxes[name].send_signal(signal.SIGTERM)
-        world.boxes[name].wait(PATIENCE_S)
     folder = world.enrol("zoe")
     write_manifest(folder / "manifest.csv", town.rows["ben"], COLUMNS)
     wanted = config(town.test, 2, rounds=3)
     out = tmp_path / "twice"
-    world.start_box(town.boxes["anna"])
-    with answering_twice(folder) as answered:
+    town.leave_alone("anna")
+    with answering(folder, "twice") as answered:
         run = world.submit(wanted, out)
         until(lambda: world.ended(run), 2 * PATIENCE_S, "the run")
     assert answered.count("train") == wanted["rounds"]
@@ -456,6 +461,25 @@ def test_only_the_first_of_two_answers_counts(town: Town, tmp_path: Path) -> Non
         np.testing.assert_allclose(mine[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+def test_a_box_that_stops_in_the_middle_of_its_upload_keeps_nobody_waiting(town: Town, tmp_path: Path) -> None:
+    """Flower's grid would wait for the rest for three minutes, and everybody else would be late."""
+    world = town.world
+    folder = world.enrol("yves")
+    write_manifest(folder / "manifest.csv", town.rows["ben"], COLUMNS)
+    out = tmp_path / "half"
+    town.leave_alone("anna")
+    with answering(folder, "half") as answered:
+        run = world.submit(config(town.test, 2, rounds=2), out)
+        until(lambda: world.ended(run), 2 * PATIENCE_S, "the run")
+    assert "train" in answered
+    found = fedasr.load_run(out)
+    rows = {(row["round"], row["client"]): row for row in found.clients.to_dict("records")}
+    for number in (1, 2):
+        assert rows[number, "anna"]["status"] == "ok"
+        assert rows[number, "yves"]["reason"] == f"no reply within {DEADLINE_S:g} s"
+    assert found.rounds["wall_seconds"].max() < 2 * DEADLINE_S
+
+
 def test_who_hangs_up_at_once_is_waited_for(tmp_path: Path) -> None:
     """What forwards to a server that is away does so; a box that ended for good would never come back."""
     authority = tmp_path / "ca.crt"
@@ -466,7 +490,20 @@ def test_who_hangs_up_at_once_is_waited_for(tmp_path: Path) -> None:
         knock("127.0.0.1", line.port, authority)
 
 
-@pytest.mark.slow
+def test_a_server_that_can_start_no_run_ends_with_a_line(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    try:
+        server = world.start_server()
+        starter = until(lambda: [p for p in family(server) if "flower-superexec" in command_line(p)], 60, "the starter")
+        tell(starter, signal.SIGKILL)
+        assert server.wait(60) == 1
+        said = world.log("server.log")
+        assert "the SuperLink ended with status 1: flower-superexec was killed or failed (9), no run" in said
+        world.start_server()
+    finally:
+        assert not world.stop()
+
+
 def test_a_soak_in_miniature(tmp_path: Path) -> None:
     seen, run = soak(tmp_path / "soak", rounds=3, boxes=3, every_s=4.0, seed=0)
     check(seen, run)

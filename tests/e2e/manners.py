@@ -1,4 +1,4 @@
-"""A box that answers everything twice, and again a round later: the real client behind Flower's own connection."""
+"""Boxes that answer too often, or half: the real client behind Flower's own connection."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ POLL_SECONDS = 0.2
 
 
 @contextmanager
-def answering_twice(folder: Path) -> Iterator[list[str]]:
-    """Let a box's messages be answered by somebody who answers twice; yields the types of those that were.
+def answering(folder: Path, manner: str) -> Iterator[list[str]]:
+    """Let a box's messages be answered by somebody with bad manners; yields the types of those that were.
 
     Args:
         folder: of the box, which does not run.
+        manner: how it answers ``train``: ``twice``, and again a round later; or ``half``, of the first piece no more.
     """
     answered: list[str] = []
     over = threading.Event()
-    box = threading.Thread(target=serve, args=(folder, answered, over), daemon=True)
+    box = threading.Thread(target=serve, args=(folder, manner, answered, over), daemon=True)
     box.start()
     try:
         yield answered
@@ -47,7 +48,7 @@ def answering_twice(folder: Path) -> Iterator[list[str]]:
         box.join(30)
 
 
-def serve(folder: Path, answered: list[str], over: threading.Event) -> None:
+def serve(folder: Path, manner: str, answered: list[str], over: threading.Event) -> None:
     """Answer the box's messages until it is over."""
     box = BoxFolder(folder)
     identity = box.require()
@@ -57,14 +58,14 @@ def serve(folder: Path, answered: list[str], over: threading.Event) -> None:
     with http_request_response(identity.superlink, False, str(box.authority), (key, key.public_key())) as line:  # type: ignore[arg-type]
         node, receive, send, _, _, pull, push, confirm = line
 
-        def deliver(reply: Message) -> None:
-            """Send a reply as a SuperNode does."""
+        def deliver(reply: Message, pieces: int | None = None) -> None:
+            """Send a reply as a SuperNode does, or some pieces of it."""
             reply.metadata.__dict__["_message_id"] = reply.object_id
             with no_object_id_recompute():
                 contents = {name: thing.deflate() for name, thing in get_all_nested_objects(reply).items()}
                 wanted, session = send(reply, get_object_tree(reply), 0.0)
                 push_object_contents_from_iterable(
-                    ((name, contents[name]) for name in wanted),
+                    ((name, contents[name]) for name in sorted(wanted)[:pieces]),
                     push_object_fn=lambda name, content: push(reply.metadata.run_id, session, name, content),
                 )
 
@@ -81,8 +82,9 @@ def serve(folder: Path, answered: list[str], over: threading.Event) -> None:
             assert isinstance(message, Message)
             message.metadata.__dict__["_message_id"] = number
             reply = flower_app(message, Context(run, node, dict(settings), RecordDict(), {}))
-            deliver(reply)
-            if message.metadata.message_type == "train":
+            trained = message.metadata.message_type == "train"
+            deliver(reply, 1 if trained and manner == "half" else None)
+            if trained and manner == "twice":
                 deliver(reply)
                 deliver(another(reply, message))
                 if before is not None:
