@@ -30,6 +30,7 @@ from fedasr.runtime.executors import DebugExecutor, Executor, PoolExecutor, Seri
 from fedasr.runtime.executors.ray_cluster import check_cluster, ray_executor
 from fedasr.runtime.flower_compat import RUN_ID
 from fedasr.runtime.grid import LocalGrid
+from fedasr.runtime.one_writer import one_writer
 from fedasr.runtime.run_folder import RunFolder, write_json, write_text
 from fedasr.runtime.session import Watcher, session
 from fedasr.runtime.threads import one_thread
@@ -84,6 +85,13 @@ def launch(config: Config, out: Path | None = None, resume: bool = False, watche
 
 @contextmanager
 def recorded(path: Path, config: Config) -> Iterator[None]:
+    """Be the folder's only writer, and say in its ``summary.json`` that the run failed, and why, where it does."""
+    with one_writer(RunFolder(path).checkpoint), failures_recorded(path, config):
+        yield
+
+
+@contextmanager
+def failures_recorded(path: Path, config: Config) -> Iterator[None]:
     """Say in the folder's ``summary.json`` that its run failed, and why in a line, where it does."""
     try:
         yield
@@ -113,7 +121,8 @@ def open_run(config: Config, path: Path, resume: bool, census: Census | None = N
     if resume:
         if finished(folder):
             return None
-        found = checkpoint.load(folder.checkpoint)
+        with one_writer(folder.checkpoint):  # refused before anything is written
+            found = checkpoint.load(folder.checkpoint)
         if found is not None:
             check_same(config, folder)
             check_accounts(config, found, folder)
