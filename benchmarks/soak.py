@@ -59,6 +59,8 @@ class Soak:
     """reason → how many"""
     database_mb: float = 0.0
     """of the SuperLink, at the end"""
+    left: list[str] = field(default_factory=list)
+    """processes that outlived the end"""
     memory: list[tuple[float, float, float]] = field(default_factory=list)
     """(seconds, megabytes of the server's processes, of the spared box's)"""
 
@@ -130,11 +132,11 @@ def soak(root: Path, rounds: int, boxes: int, every_s: float, seed: int) -> tupl
     finally:
         left = world.stop()
     found = fedasr.load_run(out)
-    said = "\n".join(world.log("server.log").splitlines()[-LAST_LINES:])
-    assert found.summary["status"] == "done", f"{found.summary}\n{said}"
-    assert not left, f"processes are left over: {left}"
     seen.replies = int((found.clients["status"] == "ok").sum())
     seen.failures = dict(Counter(found.clients["reason"].dropna()))
+    seen.left = left
+    said = "\n".join(world.log("server.log").splitlines()[-LAST_LINES:])
+    assert found.summary["status"] == "done", f"{found.summary}\n{said}"
     return seen, found
 
 
@@ -150,11 +152,12 @@ def kill(world: World, name: str, rng: Random, seen: Soak) -> bool:
 
 
 def check(seen: Soak, run: fedasr.Run) -> None:
-    """Raise where a round is missing, or a box is not in a round exactly once.
+    """Raise where a round is missing, a box is not in a round exactly once, or a process outlived the end.
 
     Raises:
         AssertionError: saying which.
     """
+    assert not seen.left, f"processes are left over: {seen.left}"
     assert run.rounds["round"].tolist() == list(range(1, seen.rounds + 1))
     pairs = Counter(zip(run.clients["round"], run.clients["client"], strict=True))
     assert max(pairs.values()) == 1, [pair for pair, often in pairs.items() if often > 1]

@@ -28,6 +28,10 @@ DEATH_SIGNAL = 1
 """Linux: what ``prctl`` calls PR_SET_PDEATHSIG."""
 
 
+PARENT_VARIABLE = "FEDASR_PARENT"
+"""Environment variable with the process that has started this one, which may have ended before this one could look."""
+
+
 def die_with_parent() -> None:
     """Have this process killed when the one that has started it ends: nothing of a box outlives a ``kill -9`` of it.
 
@@ -35,6 +39,9 @@ def die_with_parent() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
+        parent = os.environ.pop(PARENT_VARIABLE, None)  # of this process, not of those that it starts
+        if parent is not None and os.getppid() != int(parent):
+            os._exit(1)
 
 
 class Process:
@@ -59,7 +66,7 @@ class Process:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.process = subprocess.Popen(
             list(arguments),
-            env=dict(environment),
+            env={**environment, PARENT_VARIABLE: str(os.getpid())},
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
