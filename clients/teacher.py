@@ -22,7 +22,7 @@ from clients.speech import Device
 from clients.store import ClientStore
 from clients.trainer import resident
 from fedasr import seeds
-from fedasr.config import to_dict
+from fedasr.config import Config, to_dict
 from fedasr.data.batches import Batch
 from fedasr.data.speech import collate
 from fedasr.experiment import experiment
@@ -100,12 +100,29 @@ def name_of(device: Device, start: str) -> str:
 
 @lru_cache(maxsize=2)
 def recipe(config_json: str) -> bytes:
-    """Return what of a config shapes a teacher, as bytes."""
-    config = to_dict(experiment(config_json).config)
+    """Return what of a config shapes a teacher, as bytes.
+
+    Only what differs from the defaults: a key that comes with an upgrade must not lose a box its teacher.
+    """
+    config, usual = to_dict(experiment(config_json).config), to_dict(Config())
     config["data"].pop("cache")
     tokenizer = experiment(config_json).tokenizer.characters
-    kept = [config["seed"], config["data"], config["model"], config["client"], list(tokenizer)]
+    sections = [chosen(config[name], usual[name]) for name in ("data", "model", "client")]
+    kept = [config["seed"], *sections, list(tokenizer)]
     return json.dumps(kept, sort_keys=True).encode()
+
+
+def chosen(section: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a section whose values are not the usual ones."""
+    found: dict[str, Any] = {}
+    for name, value in section.items():
+        if isinstance(value, Mapping) and isinstance(usual.get(name), Mapping):
+            below = chosen(value, usual[name])
+            if below:
+                found[name] = below
+        elif name not in usual or value != usual[name]:
+            found[name] = value
+    return found
 
 
 def vote(device: Device, message: Message, store: ClientStore) -> Votes:

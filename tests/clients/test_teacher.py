@@ -14,7 +14,7 @@ import fedasr.experiment
 from clients.client_app import app
 from clients.speech import Device, find_device
 from clients.store import ClientStore, find_store
-from clients.teacher import ABSTAINS, batches, most_likely, name_of, sequences, vote
+from clients.teacher import ABSTAINS, batches, chosen, most_likely, name_of, sequences, vote
 from fedasr.config import load
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment, as_json
@@ -178,6 +178,15 @@ def test_a_store_keeps_order_and_refuses_what_is_damaged(tmp_path: Path) -> None
     store.path("a").write_bytes(b"damaged")
     with pytest.raises(InputError, match="not a readable safetensors file"):
         store.load("a", ("w", "b"))
+
+
+def test_only_what_is_not_usual_names_a_teacher() -> None:
+    """A key that comes with an upgrade, with its default, must not lose a box its teacher."""
+    before = {"epochs": 2, "batch_size": 8, "noise": {"at": "server", "masks": [1, 2]}}
+    after = {**before, "new": 0.0, "noise": {**before["noise"], "more": None}}  # type: ignore[dict-item]
+    usual = {"epochs": 1, "batch_size": 8, "new": 0.0, "noise": {"at": "server", "masks": [1], "more": None}}
+    assert chosen(before, usual) == chosen(after, usual) == {"epochs": 2, "noise": {"masks": [1, 2]}}
+    assert chosen({**after, "new": 1.0}, usual)["new"] == 1.0
 
 
 def test_weights_that_cannot_be_kept_are_one_line_and_leave_nothing(tmp_path: Path) -> None:
