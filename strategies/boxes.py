@@ -166,9 +166,11 @@ class Boxes:
         Raises:
             RunFailed: for ``runtime.reply_timeout_s`` there was none; the run can be resumed.
         """
-        end = time.monotonic() + self.grid.timeout_s
+        end: float | None = None
         while True:
             there = self.ask(round)
+            # Boxes that have just come back may be slow to answer the first time, which has its own deadline.
+            end = time.monotonic() + self.grid.timeout_s if end is None else end
             mask = np.zeros(len(self.census), np.bool_)
             mask[there] = True
             roster.attend(mask)
