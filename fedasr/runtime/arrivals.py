@@ -7,8 +7,9 @@ not there yet is asked for again at the next look.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from flwr.app import Message
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest
@@ -22,9 +23,19 @@ from flwr.supercore.inflatable.inflatable_utils import (
     inflate_object_from_contents,
     pull_objects,
 )
-from flwr.superlink.grid.http_grid import HttpGrid
 
 from fedasr.runtime.flower_compat import set_message_id
+
+if TYPE_CHECKING:
+    from flwr.superlink.grid.http_grid import HttpGrid
+
+HTTP_GRID = "flwr.superlink.grid.http_grid"
+
+
+def leads_to_superlink(grid: Grid) -> TypeGuard[HttpGrid]:
+    """Say whether a grid is a connection to a SuperLink; where there is none, its module is not imported for that."""
+    module = sys.modules.get(HTTP_GRID)
+    return module is not None and isinstance(grid, module.HttpGrid)
 
 
 class Arrivals:
@@ -48,7 +59,7 @@ class Arrivals:
             waiting: the messages that are not answered yet.
         """
         wanted = [number for number in waiting if number not in self.uploads]
-        if not isinstance(self.grid, HttpGrid):
+        if not leads_to_superlink(self.grid):
             yield from ((reply.metadata.reply_to_message_id, reply) for reply in self.grid.pull_messages(wanted))
             return
         if wanted:
