@@ -158,7 +158,8 @@ def test_an_expired_certificate_is_refused(town: Town) -> None:
         "fedasr.edge.superlink",
         *("--ssl-ca-certfile", world.home / "ca.crt", "--enable-supernode-auth"),
         *("--ssl-certfile", home / "server.crt", "--ssl-keyfile", home / "server.key"),
-        *("--host", "127.0.0.1", "--port", port, "--disable-runtime-dependency-installation"),
+        # Its own process that starts runs would not trust it either, and it would end with that.
+        *("--host", "127.0.0.1", "--port", port, "--isolation", "process"),
     )
     until(lambda: "Uvicorn running" in world.log("expired.log"), 60, "the SuperLink with the expired certificate")
     assert "its certificate has expired" in town.refused(elsewhere(town, "late", port))
