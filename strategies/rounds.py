@@ -172,7 +172,7 @@ class Rounds:
         failed, allowed = len(result.failures), self.config.strategy.max_failed_share
         # All at once is an error that clients share, except that boxes may all be away for a while.
         hopeless = failed == len(clients) and (self.config.runtime.name != "deployment" or allowed < 1)
-        if clients and (failed > allowed * len(clients) or hopeless):
+        if clients and (failed / len(clients) > allowed or hopeless):
             raise TooManyFailures(
                 f"round {round}: {failed} of {len(clients)} clients failed (strategy.max_failed_share is {allowed});"
                 f" the first: {result.failures[0]}"

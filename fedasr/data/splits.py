@@ -9,7 +9,7 @@ from fedasr.data.subset import Subset
 from fedasr.errors import InputError
 from fedasr.seeds import generator
 
-PUBLIC = "public"
+PUBLIC_SPLIT = "public"
 """The split of speakers who are set aside as public."""
 
 
@@ -36,7 +36,7 @@ def hold_out(
 
 
 def set_aside(corpus: Corpus, share: float, seed: int, train: str) -> Corpus:
-    """Return the corpus with a share of the speakers of split ``train`` in split ``PUBLIC`` instead.
+    """Return the corpus with a share of the speakers of split ``train`` in split ``PUBLIC_SPLIT`` instead.
 
     Args:
         corpus: any.
@@ -45,16 +45,16 @@ def set_aside(corpus: Corpus, share: float, seed: int, train: str) -> Corpus:
         train: the split that is divided; the others stay as they are.
 
     Raises:
-        InputError: the corpus has a split ``PUBLIC`` of its own.
+        InputError: the corpus has a split ``PUBLIC_SPLIT`` of its own.
     """
     splits = np.array(corpus.columns["split"], dtype=object)
-    if (splits == PUBLIC).any():
+    if (splits == PUBLIC_SPLIT).any():
         raise InputError(
-            f"'data.public_share' is {share:g}, but the corpus has a split '{PUBLIC}' already; leave it out"
+            f"'data.public_share' is {share:g}, but the corpus has a split '{PUBLIC_SPLIT}' already; leave it out"
         )
     rows = np.flatnonzero(splits == train)
     if len(rows):
-        splits[rows] = hold_out(corpus.columns["speaker"][rows], share, seed, train, PUBLIC, "public")
+        splits[rows] = hold_out(corpus.columns["speaker"][rows], share, seed, train, PUBLIC_SPLIT, "public")
     found = Subset(corpus, np.arange(len(corpus)))
     found.columns = {**found.columns, "split": splits}
     return found

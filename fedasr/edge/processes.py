@@ -124,14 +124,6 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def command_line(pid: int) -> str:
-    """Return the command line of a process, its words with spaces between; empty where it has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
-
-
 def process_name(pid: int) -> str:
     """Return the name of a process, cut off after 15 letters; empty where it is gone."""
     try:

@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from fedasr import seeds
 from fedasr.config import Config
+from fedasr.config.rules.public_speech import same_corpus
 from fedasr.config.schema import DataConfig, PublicSpeechConfig
 from fedasr.data.corpus import Column, Corpus
 from fedasr.data.quality import transcript_problem, usable_rows
 from fedasr.data.sources import open_corpus
 from fedasr.data.speech import Speech
-from fedasr.data.splits import PUBLIC
+from fedasr.data.splits import PUBLIC_SPLIT
 from fedasr.data.subset import Subset
 from fedasr.errors import InputError, nearest
 from fedasr.experiment import Experiment
@@ -168,10 +169,7 @@ def public_data(config: Config) -> DataConfig:
 
 def shares_corpus(config: Config) -> bool:
     """Return whether the public speech is the part of the private corpus that ``data.public_share`` sets aside."""
-    public, data = config.pate.public, config.data
-    names = ("corpus", "manifest", "root", "subset", "where", "synthetic")
-    same = all(getattr(public, name) == getattr(data, name) for name in names)
-    return same and data.public_share > 0 and public.split == PUBLIC
+    return same_corpus(config) and config.data.public_share > 0 and config.pate.public.split == PUBLIC_SPLIT
 
 
 def open_public(run: Experiment, config: DataConfig) -> Corpus:

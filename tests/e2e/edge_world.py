@@ -23,7 +23,7 @@ import soundfile
 from fedasr.config.schema import SyntheticConfig
 from fedasr.data.corpus import SAMPLE_RATE_HZ
 from fedasr.data.synthetic import SyntheticCorpus
-from fedasr.edge.processes import command_line, descendants, free_port
+from fedasr.edge.processes import descendants, free_port
 
 from .tiny import ROOT, environment
 
@@ -58,6 +58,14 @@ def living(variable: str, value: object) -> list[int]:
 def family(process: subprocess.Popen[str]) -> list[int]:
     """Return a process and all that it has started."""
     return [process.pid, *descendants(process.pid)]
+
+
+def command_line(pid: int) -> str:
+    """Return the command line of a process, its words with spaces between; empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def executors(box: subprocess.Popen[str]) -> list[int]:

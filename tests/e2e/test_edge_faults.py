@@ -18,7 +18,6 @@ import fedasr
 from benchmarks.soak import check, soak
 from fedasr.edge.certificates import certificate_pem, make_authority
 from fedasr.edge.handshake import Unreachable, knock
-from fedasr.edge.processes import command_line
 from fedasr.models.weights import read_weights
 from fedasr.privacy.ledger import Ledger
 from fedasr.runtime import checkpoint
@@ -29,6 +28,7 @@ from .edge_world import (
     WORDS,
     Relay,
     World,
+    command_line,
     family,
     living,
     speech,

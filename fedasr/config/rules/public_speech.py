@@ -6,6 +6,13 @@ from fedasr.config.schema import Config, SyntheticConfig
 from fedasr.errors import InputError
 
 
+def same_corpus(config: Config) -> bool:
+    """Return whether the public speech comes from the corpus that the clients' comes from."""
+    data, public = config.data, config.pate.public
+    names = ("corpus", "manifest", "root", "subset", "where", *(["synthetic"] if data.corpus == "synthetic" else []))
+    return all(getattr(public, name) == getattr(data, name) for name in names)
+
+
 def check_public_speech(config: Config, where: str) -> None:
     """Raise on public speech that is not described in full, or that is the private speech.
 
@@ -30,9 +37,7 @@ def check_public_speech(config: Config, where: str) -> None:
             refuse("'pate.public.synthetic.min_snr_db' must not be larger than 'pate.public.synthetic.max_snr_db'")
     elif public.synthetic != SyntheticConfig():
         refuse(f"'pate.public.synthetic' is set but 'pate.public.corpus' is '{public.corpus}'; leave it out")
-    names = ("corpus", "manifest", "root", "subset", "where")
-    same = all(getattr(public, name) == getattr(data, name) for name in names)
-    if same and public.corpus != "synthetic" and public.split in (data.train_split, data.test_split):
+    if same_corpus(config) and public.corpus != "synthetic" and public.split in (data.train_split, data.test_split):
         refuse(
             f"'pate.public.split' is '{public.split}' of the corpus that 'data' reads too; public speech must be"
             " neither the teachers' nor what the student is evaluated on: choose another split, or other rows by"
