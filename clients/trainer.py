@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +15,7 @@ from fedasr.evaluation.evaluator import Evaluation, evaluate
 from fedasr.experiment import experiment
 from fedasr.models.weights import Arrays
 from fedasr.training import local
-from fedasr.training.batching import plan_batches
+from fedasr.training.batching import batches_of_a_round, plan_batches
 from fedasr.training.schedules import learning_rate
 
 
@@ -46,26 +45,12 @@ def train(device: Device, arrays: Arrays) -> tuple[dict[str, npt.NDArray[Any]], 
     target = model.parameters.device
     skipped: set[int] = set()
     with seeds.torch_scope(*where):
-        for rows in batches(device, rng):
+        for rows in batches_of_a_round(device.rows, device.seconds, device.experiment.config.client, rng):
             batch = speech.batch(rows, rng)
             if len(batch) < len(rows):
                 skipped.update(set(map(int, rows)).difference(batch.indices))
             local.step(state, batch.to(target))
     return *local.final(state), len(skipped)
-
-
-def batches(device: Device, rng: np.random.Generator) -> Iterator[npt.NDArray[np.integer]]:
-    """Yield the batches of a round: ``client.epochs`` passes, or ``client.steps`` batches."""
-    config = device.experiment.config.client
-    if config.steps is None:
-        for _ in range(config.epochs):
-            yield from plan_batches(device.rows, device.seconds, config, rng)
-        return
-    left = config.steps
-    while left > 0 and len(device.rows):
-        for rows in plan_batches(device.rows, device.seconds, config, rng)[:left]:
-            left -= 1
-            yield rows
 
 
 def evaluate_globally(device: Device, arrays: Arrays) -> Evaluation:

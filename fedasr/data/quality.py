@@ -18,22 +18,30 @@ OutputFrames = Callable[[torch.Tensor], torch.Tensor]
 
 
 def usable_rows(
-    corpus: Corpus, config: DataConfig, tokenizer: Encoder, output_frames: OutputFrames
+    corpus: Corpus, config: DataConfig, tokenizer: Encoder, output_frames: OutputFrames, transcripts: bool = True
 ) -> tuple[npt.NDArray[np.bool_], int]:
     """Return which utterances can be used, shape ``(utterances,)``, and how many cannot.
 
     Only utterances of the training and test split are looked at.
+
+    Args:
+        corpus: any.
+        config: the splits, and what to do about an utterance that cannot be used.
+        tokenizer: of the models.
+        output_frames: how many a model makes of input frames.
+        transcripts: whether they are read; without, any will do.
 
     Raises:
         InputError: one cannot, and ``data.on_bad_audio`` is ``stop``; the line names it.
     """
     splits = np.asarray(corpus.columns["split"])
     used = np.flatnonzero((splits == config.train_split) | (splits == config.test_split))
-    bad = dict(bad_transcripts(corpus, used, tokenizer))
+    bad = dict(bad_transcripts(corpus, used, tokenizer)) if transcripts else {}
     exact = getattr(corpus, "bad_audio", None)
     if exact is not None:
         bad.update(exact(used))
-        bad.update(too_short(corpus, used, tokenizer, output_frames, config, bad))
+        if transcripts:
+            bad.update(too_short(corpus, used, tokenizer, output_frames, config, bad))
     usable = np.ones(len(corpus), bool)
     for row in sorted(bad):
         if config.on_bad_audio == "stop":

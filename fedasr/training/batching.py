@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -32,6 +34,31 @@ def plan_batches(
         cuts = cuts_by_seconds(seconds[order], config.batch_seconds)
     batches = np.split(rows[order], cuts)
     return [batches[i] for i in rng.permutation(len(batches))] if len(rows) else []
+
+
+def batches_of_a_round(
+    rows: Rows,
+    seconds: npt.NDArray[np.float32],
+    config: ClientConfig,
+    rng: np.random.Generator,
+    before_pass: Callable[[], None] = lambda: None,
+) -> Iterator[Rows]:
+    """Yield the batches of a round: ``epochs`` passes, or ``steps`` batches; arguments as ``plan_batches``.
+
+    Args:
+        before_pass: called before each pass is planned.
+    """
+    if config.steps is None:
+        for _ in range(config.epochs):
+            before_pass()
+            yield from plan_batches(rows, seconds, config, rng)
+        return
+    left = config.steps
+    while left > 0 and len(rows):
+        before_pass()
+        for batch in plan_batches(rows, seconds, config, rng)[:left]:
+            left -= 1
+            yield batch
 
 
 def cuts_by_seconds(seconds: npt.NDArray[np.float32], limit: float) -> list[int]:

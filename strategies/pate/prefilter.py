@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fedasr.data.batches import Batch
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment
 from fedasr.models.base import SpeechModel
 from fedasr.models.weights import Arrays, load_arrays
+from strategies.pate import confidence
 from strategies.pate.public import PublicSpeech
 
 Floats = npt.NDArray[np.float64]
@@ -74,9 +74,4 @@ def confidences(model: SpeechModel, batch: Batch, phrases: Sequence[Sequence[int
             scores = model.phrase_scores(encoded, phrases).double()
             best = scores.softmax(dim=1).max(dim=1).values
             return np.nan_to_num(np.asarray(best.numpy(), np.float64))
-        heard = model.greedy(encoded)
-        found = [
-            float(model.sequence_log_probability(encoded.utterance(row), [tokens])[0, 0]) / (len(tokens) + 1)
-            for row, tokens in enumerate(heard)
-        ]
-        return np.asarray(torch.tensor(found, dtype=torch.float64).exp().numpy(), np.float64)
+        return confidence.of_transcripts(model, encoded, model.greedy(encoded))

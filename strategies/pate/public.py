@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,15 @@ class PublicSpeech:
     """The utterances that the teachers are asked about, in the order in which they are.
 
     The transcripts of the public corpus are used twice: as candidates, where the config lists none (what can be said
-    to a device is public), and to tell the experimenter how many labels are right. No label comes from them.
+    to a device is public), and to tell the experimenter how many labels are right. No label comes from them, and where
+    they are not needed as candidates there may be none.
 
     Attributes:
         speech: of the drawn utterances, numbered from 0.
-        truth: their transcripts.
+        truth: their transcripts; None: unknown.
         candidates: the phrases of unit ``utterance``.
+        all: the public corpus, of which the drawn utterances are a part.
+        drawn: rows of it in the order in which they come into question, shape ``(usable,)``.
 
     Raises:
         InputError: the corpus cannot be opened or used, or shares a speaker with the private corpus.
@@ -48,8 +52,13 @@ class PublicSpeech:
         self.config = public_data(run.config)
         corpus = open_public(run, self.config)
         splits = np.asarray(corpus.columns["split"])
-        usable, _ = usable_rows(corpus, self.config, run.tokenizer, run.model().output_frames)
-        rows = np.flatnonzero((splits == self.config.train_split) & usable)
+        pate = run.config.pate
+        self.read = pate.unit == "utterance" and not pate.candidates
+        asked = splits == self.config.train_split
+        if self.read and asked.any() and not any(corpus.columns["text"][asked].tolist()):
+            raise InputError("the public speech has no transcripts; list what may have been said in 'pate.candidates'")
+        usable, _ = usable_rows(corpus, self.config, run.tokenizer, run.model().output_frames, transcripts=self.read)
+        rows = np.flatnonzero(asked & usable)
         if not len(rows):
             known = sorted({str(s) or "(none)" for s in np.unique(splits)})
             wanted = self.config.train_split
@@ -59,10 +68,10 @@ class PublicSpeech:
             )
         check_disjoint(run, corpus, rows)
         self.candidates = self.phrases(corpus.columns["text"][rows].tolist())
-        pate = run.config.pate
         self.filtered = pate.min_confidence is not None or pate.max_confidence is not None
         self.all = corpus
-        self.rows: Ids = seeds.generator(run.config.seed, "pate-queries").permutation(rows)
+        self.drawn: Ids = seeds.generator(run.config.seed, "pate-queries").permutation(rows)
+        self.rows = self.drawn
         self.keep(np.arange(len(rows) if self.filtered or pate.queries is None else min(pate.queries, len(rows))))
 
     def keep(self, places: Ids) -> None:
@@ -73,21 +82,31 @@ class PublicSpeech:
         """
         self.rows = self.rows[places]
         self.corpus = Subset(self.all, self.rows)
-        self.truth = [self.run.tokenizer.normalise(str(text)) for text in self.corpus.columns["text"]]
-        self.speech = Speech(self.corpus, self.run.tokenizer, self.config)
+        self.truth = [self.said(row) for row in self.rows.tolist()]
+        self.speech = self.without_transcripts(self.rows)
+
+    @cached_property
+    def whole(self) -> Speech:
+        """The whole public corpus, numbered by its rows, without transcripts."""
+        return self.without_transcripts(np.arange(len(self.all)))
+
+    def without_transcripts(self, rows: Ids) -> Speech:
+        """Return rows of the corpus as speech of which nobody can see what is said."""
+        unknown = np.full(len(rows), "", object)
+        return Speech(Relabelled(self.all, rows, unknown), self.run.tokenizer, self.config)
 
     def __len__(self) -> int:
         """Return the number of utterances."""
         return len(self.corpus)
 
     def phrases(self, texts: Sequence[str]) -> tuple[str, ...]:
-        """Return the candidates: those of the config, else the distinct transcripts, sorted; none for tokens.
+        """Return the candidates: those of the config, else the distinct transcripts, sorted; other units have none.
 
         Raises:
             InputError: there are fewer than two, or one that the tokenizer does not know.
         """
         pate, tokenizer = self.run.config.pate, self.run.tokenizer
-        if pate.unit == "token":
+        if pate.unit != "utterance":
             return ()
         for phrase in pate.candidates:
             problem = transcript_problem(phrase, tokenizer)
@@ -118,11 +137,32 @@ class PublicSpeech:
         frames = [batch.features[row, :length].numpy() for row, length in enumerate(lengths.tolist())]
         return {"frames": np.concatenate(frames), "lengths": lengths}
 
-    def labelled(self, labels: Mapping[int, str]) -> Labelled:
-        """Return the utterances that have a label, with it for their transcript; augmented as ``data.augment`` says."""
-        kept = np.array(sorted(labels), np.int64)
-        texts = np.array([labels[utterance] for utterance in kept.tolist()], object)
-        return Labelled(Relabelled(self.corpus, kept, texts), self.run.tokenizer, self.config)
+    def labelled(self, labels: Mapping[int, str], more: Mapping[int, str] | None = None) -> Labelled:
+        """Return the utterances that have a label, with it for their transcript; augmented as ``data.augment`` says.
+
+        Args:
+            labels: of utterances.
+            more: of rows of the whole corpus, which come after the others.
+        """
+        kept, more = sorted(labels), more or {}
+        rows = np.array([*self.rows[kept].tolist(), *more], np.int64)
+        texts = np.array([*(labels[utterance] for utterance in kept), *more.values()], object)
+        return Labelled(Relabelled(self.all, rows, texts), self.run.tokenizer, self.config)
+
+    def said(self, row: int) -> str | None:
+        """Return the transcript of a row of the whole corpus, for the experimenter alone; None: it is unknown."""
+        text = str(self.all.columns["text"][row])
+        return None if transcript_problem(text, self.run.tokenizer) else self.run.tokenizer.normalise(text)
+
+    def unlabelled(self, labels: Collection[int], most: int | None = None) -> Ids:
+        """Return rows of the whole corpus without a label, in the order drawn, shape ``(rows,)``.
+
+        Args:
+            labels: the utterances that have one.
+            most: how many at most; None: all.
+        """
+        taken = self.rows[sorted(labels)]
+        return self.drawn[~np.isin(self.drawn, taken)][:most]
 
 
 class Labelled(Speech):

@@ -7,6 +7,7 @@ themselves. What a killed run had not written down is asked again, and comes out
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from flwr.serverapp import Grid
 from fedasr.errors import InputError
 from fedasr.evaluation.wer import error_counts
 from fedasr.experiment import Experiment
+from fedasr.models.weights import load_arrays
 from fedasr.privacy.pate.analysis import ORDERS, query_costs, to_epsilon
 from fedasr.privacy.pate.mechanisms import Floats
 from fedasr.runtime import checkpoint
@@ -23,14 +25,15 @@ from fedasr.runtime.session import current
 from strategies.course import Course
 from strategies.pate.aggregator import INDEPENDENT, Aggregator
 from strategies.pate.prefilter import narrow
-from strategies.pate.public import PUBLIC_JSON, PublicSpeech
+from strategies.pate.public import PUBLIC_JSON, Ids, PublicSpeech
 from strategies.pate.record import NO_LABEL, Record
 from strategies.pate.recorded import RecordedVotes
-from strategies.pate.student import Student
+from strategies.pate.self_training import Stage, own_labels, stage_of
+from strategies.pate.student import Student, device_of
 from strategies.pate.teachers import Teachers
 from strategies.pate.units import UtteranceVotes, make_unit
 
-LABELLING = ("queries", "answered", "labels", "label_accuracy", "label_wer")
+LABELLING = ("queries", "answered", "labels", "label_accuracy", "label_wer", "own_labels", "own_label_accuracy")
 """What the summary says of the labels."""
 
 
@@ -60,6 +63,8 @@ class PateRun(Course):
         self.taught: list[int] | None = None
         """the clients that have a teacher; None: not all have learnt yet"""
         self.labelled = False
+        self.own: dict[int, str] = {}
+        """what the student has labelled by itself, by row of the public corpus"""
         self.optimizer: dict[str, Any] = {}
         found = checkpoint.load(folder.checkpoint) if resume else None
         if found is None:
@@ -147,17 +152,44 @@ class PateRun(Course):
         """Train the student round by round; return False where somebody wants the run to stop."""
         session = current()
         labels = self.unit.transcripts(self.record)
-        speech = self.public.labelled(labels) if labels else None
+        student: Student | None = None
+        rows = self.public.unlabelled(labels, self.config.pate.student.unlabelled)
+        stages = self.config.pate.student.self_training + 1 if labels and len(rows) else 1
+        while self.round < self.config.rounds:
+            if session.stop.is_set():
+                return False
+            stage = stage_of(self.round + 1, self.config.rounds, stages)
+            if stage.number and self.round == stage.before:
+                self.label_by_itself(stage, rows)
+                self.optimizer, student = {}, None
+            if student is None:
+                student = self.student(labels, stage)
+            self.one_round(self.round + 1, student)
+        return True
+
+    def label_by_itself(self, stage: Stage, rows: Ids) -> None:
+        """Let the student label public speech that the teachers have not, for the stage that begins."""
+        model = self.experiment.model()
+        load_arrays(model, self.layout.views(self.weights))
+        self.own = own_labels(self.public, model.to(device_of(self.experiment)), rows, stage.share)
+        heard, said = with_truth(self.own.values(), [self.public.said(row) for row in self.own])
+        self.last.update(own_labels=len(self.own), own_label_accuracy=share_alike(heard, said))
+        current().watcher.note(f"student: stage {stage.number}, {len(self.own)} utterances labelled by itself")
+
+    def student(self, labels: Mapping[int, str], stage: Stage) -> Student:
+        """Return the student of a stage, as far as it has got.
+
+        Args:
+            labels: released, by utterance.
+            stage: of which it is.
+        """
+        speech = self.public.labelled(labels, self.own) if labels else None
         choices = None
         if self.config.pate.student.answers > 1 and isinstance(self.unit, UtteranceVotes):
             likeliest = self.unit.likeliest(self.record, self.config.pate.student.answers)
             choices = [likeliest[utterance] for utterance in sorted(labels)]
-        student = Student(self.experiment, speech, choices, self.weights, self.optimizer)
-        while self.round < self.config.rounds:
-            if session.stop.is_set():
-                return False
-            self.one_round(self.round + 1, student)
-        return True
+            choices += [([text], np.ones(1)) for text in self.own.values()]
+        return Student(self.experiment, speech, choices, self.weights, self.optimizer, stage.before, stage.rounds)
 
     def one_round(self, round: int, student: Student) -> None:
         """Train the student for a round, evaluate it where that is due, and write a checkpoint."""
@@ -186,16 +218,14 @@ class PateRun(Course):
         """Return the row of a round of the student without its evaluation; the first has what the teachers sent."""
         first = round == 1
         taught = len(self.taught or ())
-        passes = self.config.pate.student.epochs
-        seconds = 0.0 if student.speech is None else float(student.speech.durations[student.rows].sum(dtype=np.float64))
         return {
             "round": round,
             "train_loss": loss,
             "clients_selected": self.teachers.devices if first else 0,
             "clients_replied": taught if first else 0,
             "clients_failed": self.teachers.devices - taught if first else 0,
-            "examples": passes * len(student.rows),
-            "audio_seconds": passes * seconds,
+            "examples": student.examples,
+            "audio_seconds": student.seconds,
             "bytes_up": int(self.totals["bytes_up"]) if first else 0,
             "bytes_down": int(self.totals["bytes_down"]) if first else 0,
             "simulated_seconds": float("nan"),
@@ -244,19 +274,19 @@ class PateRun(Course):
     def accuracy(self) -> dict[str, Any]:
         """Return how many utterances have a label, and how right the labels are by the public transcripts."""
         labels = self.unit.transcripts(self.record)
-        truth = [self.public.truth[utterance] for utterance in labels]
-        right = sum(label == said for label, said in zip(labels.values(), truth, strict=True))
+        heard, said = with_truth(labels.values(), [self.public.truth[utterance] for utterance in labels])
         return {
             "queries": len(self.record),
             "answered": int(self.record.answered.sum()) if len(self.record) else 0,
             "labels": len(labels),
-            "label_accuracy": right / len(labels) if labels else None,
-            "label_wer": error_counts(truth, list(labels.values())).wer if labels else None,
+            "label_accuracy": share_alike(heard, said),
+            "label_wer": error_counts(said, heard).wer if said else None,
         }
 
     def save(self) -> None:
         """Write the checkpoint."""
         pate = {"taught": self.taught, "labelled": self.labelled, "public": self.public.rows.tolist()}
+        pate["own"] = list(self.own.items())
         facts = {"population": {}, "privacy": {}, "pate": pate}
         self.write_checkpoint(self.optimizer, facts, self.record.arrays())
 
@@ -276,6 +306,7 @@ class PateRun(Course):
         self.go_on_from(found)
         self.optimizer = dict(found.optimizer)
         self.taught, self.labelled = found.facts["pate"]["taught"], found.facts["pate"]["labelled"]
+        self.own = dict(found.facts["pate"].get("own", ()))
         self.record.load_arrays(found.columns)
 
     def finish(self, status: str) -> str:
@@ -304,6 +335,17 @@ class PateRun(Course):
             "utterances_skipped": self.experiment.skipped + skipped,
             **{name: self.last[name] for name in named if name in self.last},
         }
+
+
+def with_truth(labels: Iterable[str], truth: Iterable[str | None]) -> tuple[list[str], list[str]]:
+    """Return the labels of which it is known what was said, and what was."""
+    known = [(label, said) for label, said in zip(labels, truth, strict=True) if said is not None]
+    return [label for label, _ in known], [said for _, said in known]
+
+
+def share_alike(labels: Sequence[str], truth: Sequence[str]) -> float | None:
+    """Return the share of labels that are what was said; None without any."""
+    return sum(label == said for label, said in zip(labels, truth, strict=True)) / len(truth) if truth else None
 
 
 def check_pate(run: Experiment) -> None:

@@ -18,7 +18,7 @@ from fedasr.experiment import Experiment
 from fedasr.models.tokenizer import Tokenizer
 from fedasr.models.weights import Vector
 from fedasr.training import local
-from fedasr.training.batching import plan_batches
+from fedasr.training.batching import batches_of_a_round
 from fedasr.training.schedules import learning_rate
 from strategies.pate.public import Labelled
 
@@ -36,6 +36,12 @@ class Student:
         choices: answers of each utterance and their shares, one of which is learnt a pass; None: the one label.
         start: its weights, shape ``(parameters,)``.
         optimizer: its state, from a checkpoint.
+        before: rounds before those of this student, which its schedule does not count.
+        rounds: of its schedule; None: all of the run.
+
+    Attributes:
+        examples: utterances that it was trained on in the last round.
+        seconds: their audio.
     """
 
     def __init__(
@@ -45,13 +51,15 @@ class Student:
         choices: Sequence[Choices] | None,
         start: Vector,
         optimizer: Mapping[str, npt.NDArray[Any]],
+        before: int = 0,
+        rounds: int | None = None,
     ) -> None:
         self.run = run
+        self.before, self.rounds = before, run.config.rounds if rounds is None else rounds
+        self.examples, self.seconds = 0, 0.0
         self.settings = run.config.pate.student
         self.speech = speech
-        wanted = run.config.runtime.device
-        use_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
-        resident = local.Resident(run.model().to(torch.device("cuda" if use_cuda else "cpu")))
+        resident = local.Resident(run.model().to(device_of(run)))
         arrays = resident.layout.views(start)
         self.state = local.init(resident, arrays, self.settings, self.settings.learning_rate)
         for name, array in optimizer.items():
@@ -97,17 +105,21 @@ class Student:
             round: counted from 1.
         """
         config, state = self.run.config, self.state
-        state.learning_rate = learning_rate(self.settings, round, config.rounds)
+        state.learning_rate = learning_rate(self.settings, round - self.before, self.rounds)
         state.loss, state.utterances = 0.0, 0
+        self.examples, self.seconds = 0, 0.0
         if self.speech is not None:
             where = (config.seed, "student-training", round)
             rng = seeds.generator(*where)
             state.resident.model.train()
+            durations = self.speech.durations
             with seeds.torch_scope(*where):
-                for _ in range(self.settings.epochs):
-                    self.redraw(rng)
-                    for rows in plan_batches(self.rows, self.speech.durations[self.rows], self.settings, rng):
-                        local.step(state, self.speech.batch(rows, rng).to(state.resident.parameters.device))
+                for rows in batches_of_a_round(
+                    self.rows, durations[self.rows], self.settings, rng, lambda: self.redraw(rng)
+                ):
+                    local.step(state, self.speech.batch(rows, rng).to(state.resident.parameters.device))
+                    self.examples += len(rows)
+                    self.seconds += float(durations[rows].sum(dtype=np.float64))
         loss = state.loss / state.utterances if state.utterances else float("nan")
         return state.resident.parameters.detach().cpu().numpy().copy(), loss
 
@@ -115,6 +127,12 @@ class Student:
         """Return the state of the optimiser, as arrays."""
         values = vars(self.state.optimizer).items()
         return {name: value.cpu().numpy() for name, value in values if isinstance(value, torch.Tensor)}
+
+
+def device_of(run: Experiment) -> torch.device:
+    """Return where the student is trained."""
+    wanted = run.config.runtime.device
+    return torch.device("cuda" if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()) else "cpu")
 
 
 def frames_needed(tokenizer: Tokenizer, text: str) -> int:

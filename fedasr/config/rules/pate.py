@@ -67,9 +67,19 @@ def check_pate(config: Config, where: str) -> None:
     if (pate.min_confidence or 0.0) > (1.0 if pate.max_confidence is None else pate.max_confidence):
         refuse("'pate.min_confidence' must not be larger than 'pate.max_confidence'")
     check_public_speech(config, where)
-    for section, training in (("client", config.client), ("pate.student", pate.student)):
-        if training.steps is not None:
-            refuse(f"'{section}.steps' is set, but teachers and student of 'pate' train by epochs; leave it out")
+    if config.client.steps is not None:
+        refuse("'client.steps' is set, but teachers of 'pate' train by epochs; leave it out")
+    stages = pate.student.self_training + 1
+    if 0 < config.rounds < stages:
+        refuse(
+            f"'pate.student.self_training' is {stages - 1}, which makes {stages} stages, but 'rounds' is"
+            f" {config.rounds}; give each stage a round at least"
+        )
+    if pate.student.unlabelled is not None and stages == 1:
+        refuse(
+            "'pate.student.unlabelled' is set but 'pate.student.self_training' is 0, which needs no unlabelled speech;"
+            " leave it out, or set the latter"
+        )
     if pate.student.proximal:
         refuse("'pate.student.proximal' is set, but there is no global model to stay near to; leave it out")
     if config.stream.arrival != "static":

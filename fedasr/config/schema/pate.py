@@ -41,6 +41,18 @@ class StudentConfig(ClientConfig):
         " one a pass, drawn by the released shares; 1: the winner alone",
         low=1,
     )
+    self_training: int = key(
+        0,
+        "stages after the first: in each the student labels public speech that has no released label by itself and"
+        " learns the surest part of it as well, in the k-th of n stages k/(n + 1). Costs no privacy. `rounds` are"
+        " shared out among the stages, in each of which the schedule begins anew",
+        low=0,
+    )
+    unlabelled: int | None = key(
+        None,
+        "`self_training`: how many public utterances without a released label the student hears at most; absent: all",
+        low=1,
+    )
 
 
 @dataclass

@@ -36,7 +36,7 @@ class TokenVotes:
         hop_s = public.config.features.hop_ms / 1000
         seconds = frames_of(public.speech.durations, public.config.features.hop_ms) * hop_s
         self.longest = [ceil(TOKENS_PER_SECOND * s) for s in seconds.tolist()]
-        self.references = [tokenizer.encode(text) for text in public.truth]
+        self.references = [None if text is None else tokenizer.encode(text) for text in public.truth]
 
     def following(self, record: Record) -> Questions | None:
         """Return the prefixes of a block that are to be continued, or the beginning of the next block."""
@@ -70,10 +70,11 @@ class TokenVotes:
         for utterance, label in zip(record.utterances, record.labels, strict=True):
             place = places.get(utterance, 0)
             places[utterance] = place + 1
-            expected = [*self.references[utterance], END]
-            if utterance in lost or label == NO_LABEL:
+            reference = self.references[utterance]
+            if reference is None or utterance in lost or label == NO_LABEL:
                 found.append(None)
                 continue
+            expected = [*reference, END]
             found.append(label == expected[place])
             if label != expected[place]:
                 lost.add(utterance)

@@ -59,4 +59,7 @@ class UtteranceVotes:
         """Compare the winners with what was said."""
         pairs = zip(record.utterances, record.labels, strict=True)
         truth = self.public.truth
-        return [None if label == NO_LABEL else self.texts[label] == truth[utterance] for utterance, label in pairs]
+        return [
+            None if label == NO_LABEL or truth[utterance] is None else self.texts[label] == truth[utterance]
+            for utterance, label in pairs
+        ]

@@ -1,0 +1,30 @@
+"""How sure a model is of what it hears."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fedasr.models.base import Encoded, SpeechModel
+
+Floats = npt.NDArray[np.float64]
+
+
+def of_transcripts(model: SpeechModel, encoded: Encoded, transcripts: Sequence[Sequence[int]]) -> Floats:
+    """Return the probability of one transcript an utterance, as a geometric mean over its tokens and the end.
+
+    Args:
+        model: any family.
+        encoded: the utterances.
+        transcripts: the tokens of each; may be empty.
+
+    Returns:
+        Between 0 and 1, shape ``(utterances,)``.
+    """
+    found = [
+        float(model.sequence_log_probability(encoded.utterance(row), [tokens])[0, 0]) / (len(tokens) + 1)
+        for row, tokens in enumerate(transcripts)
+    ]
+    return np.exp(np.array(found, np.float64))
