@@ -8,6 +8,7 @@ environment; elsewhere, as with ``flwr run``, it is a temporary folder.
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,6 +24,7 @@ from fedasr.models.weights import read_weights
 from fedasr.paths import STORE_VARIABLE
 
 FOLDER = "weights"
+SECRET_BYTES = 32
 
 
 class ClientStore:
@@ -72,6 +74,35 @@ class ClientStore:
         """
         arrays, _ = read_weights(self.path(name))
         return {key: arrays[key] for key in order}
+
+    def secret(self, name: str) -> bytes:
+        """Return 32 random bytes that the device keeps under a name, drawn when they are first asked for.
+
+        Raises:
+            InputError: they cannot be written or read, or the file is damaged.
+        """
+        target = self.folder / f"{name}.secret"
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            if not target.exists():
+                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                temporary.write_bytes(secrets.token_bytes(SECRET_BYTES))
+                temporary.chmod(0o600)
+                with suppress(FileExistsError):  # another process was first
+                    os.link(temporary, target)
+                temporary.unlink()
+            found = target.read_bytes()
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise InputError(f"cannot be kept: {error}", where=str(target)) from None
+        if len(found) != SECRET_BYTES:
+            raise InputError(
+                f"is damaged: {len(found)} bytes, expected {SECRET_BYTES}; remove it, and start runs that it took part"
+                " in anew",
+                where=str(target),
+            )
+        return found
 
 
 def find_store(context: Context) -> ClientStore:

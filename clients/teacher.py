@@ -28,7 +28,7 @@ from fedasr.data.speech import collate
 from fedasr.experiment import experiment
 from fedasr.models.base import SpeechModel
 from fedasr.models.weights import Arrays, sha256
-from fedasr.privacy.pate.noise import noise_generator, share, to_fixed
+from fedasr.privacy.pate.noise import share, to_fixed
 from fedasr.runtime.flower_compat import arrays_of, values_of
 from fedasr.training import local
 from fedasr.training.batching import plan_batches
@@ -156,7 +156,7 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
         return votes
     counts = votes * weight_of(device) if soft else one_hot(votes, int(order["classes"]))
     if at_teachers:
-        counts += noise_share(counts.shape, device, int(order["number"]), int(order["teachers"]))
+        counts += noise_share(counts.shape, device, int(order["teachers"]), noise_source(device, message, store))
     return to_fixed(counts)
 
 
@@ -240,19 +240,36 @@ def one_hot(votes: Votes, classes: int) -> Floats:
     return counts
 
 
-def noise_share(shape: tuple[int, ...], device: Device, number: int, teachers: int) -> Floats:
+def noise_share(shape: tuple[int, ...], device: Device, teachers: int, rng: np.random.Generator) -> Floats:
     """Return the teacher's share of the noise, in votes.
 
     Args:
         shape: ``(questions, classes)``.
         device: whose share it is.
-        number: of the first question, counted over the run: every question has noise of its own.
         teachers: among how many the noise is split.
+        rng: of this message.
     """
-    config = device.experiment.config
-    pate = config.pate
-    rng = noise_generator(config.privacy.secret_noise, config.seed, "pate-teacher-noise", number, device.client)
+    pate = device.experiment.config.pate
     return share(pate.mechanism, pate.scale, shape, rng, teachers)
+
+
+def noise_source(device: Device, message: Message, store: ClientStore) -> np.random.Generator:
+    """Return where the noise on the answer to a message comes from.
+
+    Secret noise is a function of a secret of the device and of everything that is asked. So the same questions, which
+    a resumed run asks again, have the same noise: two answers with noise of their own would cost twice as much.
+    """
+    order, config = values_of(message, "config"), device.experiment.config
+    if not config.privacy.secret_noise:
+        return seeds.generator(config.seed, "pate-teacher-noise", int(order["number"]), device.client)
+    pate = config.pate
+    asked = {name: order[name] for name in ("unit", "internal_lm", "classes", "number", "teachers")}
+    facts = [asked, name_of(device, str(order["start"])), pate.mechanism, pate.scale, weight_of(device)]
+    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), key=store.secret(f"{device.client}-noise"))
+    for record in ("speech", "questions"):
+        for name, array in sorted(arrays_of(message, record).items()):
+            digest.update(f"{name}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest.digest()[:32], "big")))
 
 
 def batches(

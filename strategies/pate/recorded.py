@@ -30,7 +30,8 @@ class RecordedVotes:
 
     Args:
         config: of this run; ``pate.votes_from`` is the earlier one's folder.
-        public: the speech of this run, in the order in which it is asked about.
+        public: the speech of this run, in the order in which it is asked about; where ``pate.queries`` is absent, what
+            no votes are about is taken out of it.
 
     Raises:
         InputError: there are no exact votes, or they are about other speech or candidates.
@@ -52,10 +53,12 @@ class RecordedVotes:
                 )
         self.votes = read_votes(folder / "votes.npy")
         wanted = config.pate.queries
-        if wanted is None or wanted > len(self.votes):
+        if wanted is None:
+            public.keep(np.arange(min(len(self.votes), len(public))))
+        elif wanted > len(self.votes):
             raise InputError(
-                f"has votes on {len(self.votes)} utterances, but 'pate.queries' is {wanted or 'absent'}; set it to as"
-                " many or fewer",
+                f"has votes on {len(self.votes)} utterances, but 'pate.queries' is {wanted}; set it to as many or"
+                " fewer, or leave it out",
                 where=str(folder / "votes.npy"),
             )
         self.check_public(public)

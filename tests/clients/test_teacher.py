@@ -132,6 +132,33 @@ def test_shares_of_noise_are_on_the_vote_and_differ_between_teachers(run: Experi
     assert not np.array_equal(*counts)
 
 
+def test_secret_noise_is_the_same_when_the_same_is_asked_again(tmp_path: Path) -> None:
+    """Else a server that asks twice, as a resumed run does, has two noisy answers for the price of one."""
+    run = fedasr.experiment.experiment(as_json(load({**CONFIG, "privacy": {"unit": "teacher", "secret_noise": True}})))
+
+    def noisy(folder: str, **order: Any) -> list[list[float]]:
+        asked = question(run, "teachers", **order)
+        answer = app(asked, context(tmp_path / folder, 0))
+        return from_fixed(arrays_of(answer, "votes")["votes"]).tolist()
+
+    for folder in ("one", "other"):
+        app(lesson(run), context(tmp_path / folder, 0))
+    first = noisy("one")
+    assert noisy("one") == first
+    assert noisy("one", number=3) != first
+    assert noisy("one", teachers=4) != first
+    assert noisy("other") != first
+    kept = tmp_path / "one" / "0-noise.secret"
+    assert len(kept.read_bytes()) == 32
+    assert kept.stat().st_mode & 0o077 == 0
+    kept.write_bytes(b"short")
+    with pytest.raises(InputError, match="is damaged: 5 bytes"):
+        ClientStore(tmp_path / "one").secret("0-noise")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be kept"):
+        ClientStore(tmp_path / "file").secret("noise")
+
+
 def test_a_device_without_a_teacher_says_so(run: Experiment, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such weights"):
         vote(device(run, tmp_path), question(run), ClientStore(tmp_path))

@@ -68,8 +68,8 @@ def from_fixed(values: Fixed) -> Floats:
     return np.asarray(values / float(ONE), np.float64)
 
 
-def noise_generator(secret: bool, seed: int, purpose: str, number: int, client: int = 0) -> np.random.Generator:
+def noise_generator(secret: bool, seed: int, purpose: str, number: int) -> np.random.Generator:
     """Return the generator of a draw: from the seed, or from the operating system where the guarantee must be real."""
     if secret:
         return np.random.Generator(np.random.PCG64(secrets.randbits(256)))
-    return seeds.generator(seed, purpose, number, client)
+    return seeds.generator(seed, purpose, number, 0)
