@@ -7,34 +7,30 @@ themselves. What a killed run had not written down is asked again, and comes out
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from flwr.serverapp import Grid
 
 from fedasr.errors import InputError
-from fedasr.evaluation.wer import error_counts
 from fedasr.experiment import Experiment
 from fedasr.models.weights import load_arrays
-from fedasr.privacy.pate.analysis import ORDERS, query_costs, to_epsilon
-from fedasr.privacy.pate.mechanisms import Floats
+from fedasr.privacy.pate.analysis import ORDERS
 from fedasr.runtime import checkpoint
 from fedasr.runtime.run_folder import RunFolder, write_json
 from fedasr.runtime.session import current
 from strategies.course import Course
-from strategies.pate.aggregator import INDEPENDENT, Aggregator
+from strategies.pate.aggregator import Aggregator
+from strategies.pate.findings import LABELLING, Findings
 from strategies.pate.prefilter import narrow
 from strategies.pate.public import PUBLIC_JSON, Ids, PublicSpeech
-from strategies.pate.record import NO_LABEL, Record
+from strategies.pate.record import Record
 from strategies.pate.recorded import RecordedVotes
 from strategies.pate.self_training import Stage, own_labels, stage_of
 from strategies.pate.student import Student, device_of
 from strategies.pate.teachers import Teachers
 from strategies.pate.units import UtteranceVotes, make_unit
-
-LABELLING = ("queries", "answered", "labels", "label_accuracy", "label_wer", "own_labels", "own_label_accuracy")
-"""What the summary says of the labels."""
 
 
 class PateRun(Course):
@@ -60,6 +56,7 @@ class PateRun(Course):
             self.teachers = RecordedVotes(self.config, self.public)
         self.record = Record(self.unit.classes, len(ORDERS))
         self.aggregator = Aggregator(self.config, len(self.teachers), self.record)
+        self.findings = Findings(self.public, self.unit, self.aggregator)
         self.taught: list[int] | None = None
         """the clients that have a teacher; None: not all have learnt yet"""
         self.labelled = False
@@ -138,8 +135,8 @@ class PateRun(Course):
                 for reason in ballot.failures[:3]:
                     session.watcher.note(f"votes: {reason}")
             if self.labelled:
-                self.folder.append("queries", self.query_rows())
-                self.last.update(self.accuracy())
+                self.folder.append("queries", self.findings.queries())
+                self.last.update(self.findings.labels())
             self.save()
             session.watcher.note(f"votes: {len(self.record)} queries")
             if session.stop.is_set():
@@ -172,8 +169,7 @@ class PateRun(Course):
         model = self.experiment.model()
         load_arrays(model, self.layout.views(self.weights))
         self.own = own_labels(self.public, model.to(device_of(self.experiment)), rows, stage.share)
-        heard, said = with_truth(self.own.values(), [self.public.said(row) for row in self.own])
-        self.last.update(own_labels=len(self.own), own_label_accuracy=share_alike(heard, said))
+        self.last.update(self.findings.own_labels(self.own))
         current().watcher.note(f"student: stage {stage.number}, {len(self.own)} utterances labelled by itself")
 
     def student(self, labels: Mapping[int, str], stage: Stage) -> Student:
@@ -233,56 +229,6 @@ class PateRun(Course):
             "period": 1,
         }
 
-    def query_rows(self) -> list[dict[str, Any]]:
-        """Return the rows of ``queries.parquet``, which is for the experimenter: it holds votes as they were."""
-        record, mechanism = self.record, self.aggregator.mechanism
-        if not len(record):
-            return []
-        known = record.answered if mechanism.has_threshold else None
-        costs = query_costs(record.votes, mechanism, ORDERS, known) if self.aggregator.exact else None
-        _, order = to_epsilon(record.rdp[0], ORDERS, self.config.privacy.delta, "improved")
-        place = ORDERS.index(order)
-        right = self.unit.right(record)
-        return [
-            {
-                "query": number,
-                "utterance": record.utterances[number],
-                "answered": record.labels[number] != NO_LABEL,
-                "label": self.shown(record.labels[number]),
-                "correct": right[number],
-                "votes": float(record.counts[number].max()) if costs is not None else None,
-                "rdp": float(self.plain(number)[place] if costs is None else costs[number, place]),
-                "order": float(order),
-            }
-            for number in range(len(record))
-        ]
-
-    def plain(self, number: int) -> Floats:
-        """Return RDP of a query whatever the votes, shape ``(orders,)``."""
-        answered = self.record.labels[number] != NO_LABEL
-        return np.asarray(self.aggregator.cost(self.record.counts[number], answered)[INDEPENDENT])
-
-    def shown(self, label: int) -> str | None:
-        """Return a label for people."""
-        if label == NO_LABEL:
-            return None
-        if self.config.pate.unit == "utterance":
-            return self.public.candidates[label]
-        nothing = "(end)" if self.config.pate.unit == "token" else "(blank)"
-        return self.experiment.tokenizer.decode([label]) or "" if label else nothing
-
-    def accuracy(self) -> dict[str, Any]:
-        """Return how many utterances have a label, and how right the labels are by the public transcripts."""
-        labels = self.unit.transcripts(self.record)
-        heard, said = with_truth(labels.values(), [self.public.truth[utterance] for utterance in labels])
-        return {
-            "queries": len(self.record),
-            "answered": int(self.record.answered.sum()) if len(self.record) else 0,
-            "labels": len(labels),
-            "label_accuracy": share_alike(heard, said),
-            "label_wer": error_counts(said, heard).wer if said else None,
-        }
-
     def save(self) -> None:
         """Write the checkpoint."""
         pate = {"taught": self.taught, "labelled": self.labelled, "public": self.public.rows.tolist()}
@@ -335,17 +281,6 @@ class PateRun(Course):
             "utterances_skipped": self.experiment.skipped + skipped,
             **{name: self.last[name] for name in named if name in self.last},
         }
-
-
-def with_truth(labels: Iterable[str], truth: Iterable[str | None]) -> tuple[list[str], list[str]]:
-    """Return the labels of which it is known what was said, and what was."""
-    known = [(label, said) for label, said in zip(labels, truth, strict=True) if said is not None]
-    return [label for label, _ in known], [said for _, said in known]
-
-
-def share_alike(labels: Sequence[str], truth: Sequence[str]) -> float | None:
-    """Return the share of labels that are what was said; None without any."""
-    return sum(label == said for label, said in zip(labels, truth, strict=True)) / len(truth) if truth else None
 
 
 def check_pate(run: Experiment) -> None:
