@@ -51,21 +51,27 @@ class Aggregator:
         self.data_dependent = pate.budget == "data-dependent"
 
     def release(self, utterance: int, counts: Floats) -> bool:
-        """Pay for the next query and release its label; False: the budget does not allow it, and nothing is released.
+        """Pay for the next query and release its label; False: the budget allows no more.
+
+        A check for consensus is paid for by itself. Where it finds one and the label cannot be paid for, labelling ends
+        with a query that has no label: that there was consensus is released and paid for, which label is not.
 
         Args:
             utterance: that the query is about.
             counts: votes, or the sum of posteriors, for each class, shape ``(classes,)``, noisy already where the
                 teachers add the noise.
         """
-        if not self.affords(counts):
+        if not self.affords(counts, answered=not self.mechanism.has_threshold):
             return False
         if self.mechanism.soft:
             counts = self.noisy(counts, len(self.record))
         label = self.label(counts, len(self.record))
+        enough = label == NO_LABEL or self.affords(counts, answered=True)
+        if not enough:
+            label = NO_LABEL
         self.record.rdp += self.cost(counts, label != NO_LABEL)
         self.record.add(utterance, label, counts)
-        return True
+        return enough
 
     def label(self, counts: Floats, number: int) -> int:
         """Return the noisy winner of query ``number``, or ``NO_LABEL`` where the check finds no consensus."""
@@ -100,12 +106,12 @@ class Aggregator:
         known = [answered] if mechanism.has_threshold else None
         return np.stack([query_costs(counts[None], mechanism, ORDERS, known)[0], plain])
 
-    def affords(self, counts: Floats) -> bool:
-        """Say whether the budget allows one more query, should it be answered."""
+    def affords(self, counts: Floats, answered: bool) -> bool:
+        """Say whether the budget allows one more query, with its label or with the check alone."""
         budget = self.config.privacy.epsilon
         if budget is None:
             return True
-        after = self.record.rdp + self.cost(counts, answered=True)
+        after = self.record.rdp + self.cost(counts, answered)
         rdp = np.minimum(after[DEPENDENT], after[INDEPENDENT]) if self.data_dependent else after[INDEPENDENT]
         return to_epsilon(rdp, ORDERS, self.config.privacy.delta, "improved")[0] <= budget
 

@@ -128,7 +128,7 @@ class PateRun(Course):
                     if not self.aggregator.release(utterance, counts):
                         self.labelled = True
                         self.last["stopped"] = (
-                            f"privacy budget: query {len(self.record) + 1} would exceed"
+                            f"privacy budget: one more label than those of {len(self.record)} queries would exceed"
                             f" ε = {self.config.privacy.epsilon:g} at δ = {self.config.privacy.delta:g} for a teacher"
                         )
                         break

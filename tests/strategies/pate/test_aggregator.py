@@ -147,12 +147,34 @@ def test_labelling_ends_before_the_budget_is_exceeded(mechanism: str, budget: st
     epsilon, independent = found.epsilons()
     assert (epsilon if budget == "data-dependent" else independent) <= 6.0 + 1e-9
     before = len(found.record)
-    found.record.rdp += found.cost(votes, answered=True)
+    found.record.rdp += found.cost(votes, answered=mechanism != "confident-gnmax" or found.affords(votes, False))
     rdp = found.record.rdp[1] if budget == "data-independent" else found.record.rdp.min(axis=0)
     from fedasr.privacy.pate.analysis import to_epsilon
 
     assert to_epsilon(rdp, ORDERS, 1e-5, "improved")[0] > 6.0
     assert len(found.record) == before
+
+
+@pytest.mark.parametrize("budget", ["data-independent", "data-dependent"])
+def test_a_check_is_paid_for_by_itself_and_a_label_only_where_there_is_consensus(budget: str) -> None:
+    """A query that could not be paid for if it were answered may still be asked; what it costs is what was released."""
+    pate = {"mechanism": "confident-gnmax", "scale": 40.0, "threshold": 800.0, "threshold_scale": 100.0}
+    found = aggregator(privacy={"epsilon": 0.1}, budget=budget, **pate)
+    split, close = np.array([300.0, 300.0, 0]), np.array([1400.0, 1390.0, 0])
+    assert not found.affords(split, answered=True)
+    assert [found.release(0, split) for _ in range(3)] == [True] * 3
+    checks = 3 * found.mechanism.check_rdp_data_independent(ORDERS)
+    assert found.record.rdp[1] == pytest.approx(checks)
+    # There is consensus, but the label is too dear: that is the end, and the check has been paid for.
+    assert not found.release(1, close)
+    assert found.record.labels == [NO_LABEL] * 4
+    assert found.record.rdp[1] == pytest.approx(checks * 4 / 3)
+    assert max(found.epsilons()) <= 0.1
+    assert found.ledger().spent(1e-5)[0].epsilon == found.epsilons()[0]
+    if budget == "data-dependent":  # beyond doubt, so hardly more than the check
+        again = aggregator(privacy={"epsilon": 0.1}, budget=budget, **pate)
+        assert again.release(0, np.array([2400.0, 0, 0]))
+        assert again.record.labels == [0]
 
 
 def test_a_data_dependent_budget_labels_more() -> None:
