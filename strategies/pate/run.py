@@ -151,7 +151,7 @@ class PateRun(Course):
         labels = self.unit.transcripts(self.record)
         student: Student | None = None
         rows = self.public.unlabelled(labels, self.config.pate.student.unlabelled)
-        stages = self.config.pate.student.self_training + 1 if labels and len(rows) else 1
+        stages = self.config.pate.student.self_training + 1 if len(rows) else 1
         while self.round < self.config.rounds:
             if session.stop.is_set():
                 return False
@@ -179,7 +179,7 @@ class PateRun(Course):
             labels: released, by utterance.
             stage: of which it is.
         """
-        speech = self.public.labelled(labels, self.own) if labels else None
+        speech = self.public.labelled(labels, self.own) if labels or self.own else None
         choices = None
         if self.config.pate.student.answers > 1 and isinstance(self.unit, UtteranceVotes):
             likeliest = self.unit.likeliest(self.record, self.config.pate.student.answers)

@@ -111,6 +111,17 @@ def test_soft_labels_and_steps(tmp_path: Path) -> None:
     assert run.summary["own_labels"] > 0
 
 
+def test_without_a_released_label_the_start_teaches_itself(tmp_path: Path) -> None:
+    """What self-training gives at no cost is what PATE must be compared with."""
+    tree = pate(pate=SETTINGS, rounds=3, privacy={"unit": "teacher", "epsilon": 0.01, "delta": 1e-4})
+    run = fedasr.run(tree, out=tmp_path / "run")
+    assert run.summary["labels"] == 0
+    assert run.summary["own_labels"] > 0
+    assert run.rounds["examples"].tolist()[0] == 0
+    assert run.rounds["examples"].tolist()[2] == run.summary["own_labels"]
+    assert run.privacy is None
+
+
 def test_nothing_to_label_means_one_stage(tmp_path: Path) -> None:
     """Where every public utterance has a label, all rounds go to the released ones."""
     student = {"batch_size": 4, "self_training": 1}
