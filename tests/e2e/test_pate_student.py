@@ -77,7 +77,7 @@ def test_the_transcripts_of_the_public_speech_teach_nothing(tmp_path: Path) -> N
     assert [right[name] for name in told] != [wrong[name] for name in told]
 
 
-@pytest.mark.parametrize("unit", ["utterance", "token", "frame"])
+@pytest.mark.parametrize("unit", ["utterance", "frame"])
 def test_public_speech_needs_no_transcripts(unit: str, tmp_path: Path) -> None:
     folder = tmp_path / "speech"
     synthesize(folder, 4, 3, 0, "digits")
