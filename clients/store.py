@@ -86,11 +86,9 @@ class ClientStore:
         try:
             if not target.exists():
                 self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                temporary.touch(mode=0o600)
                 temporary.write_bytes(secrets.token_bytes(SECRET_BYTES))
-                temporary.chmod(0o600)
-                with suppress(FileExistsError):  # another process was first
-                    os.link(temporary, target)
-                temporary.unlink()
+                temporary.replace(target)
             found = target.read_bytes()
         except OSError as error:
             with suppress(OSError):

@@ -23,9 +23,7 @@ from fedasr.training.schedules import learning_rate
 def resident(config_json: str) -> local.Resident:
     """Return this process's model, built once and loaded anew for every client."""
     run = experiment(config_json)
-    wanted = run.config.runtime.device
-    use_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
-    return local.Resident(run.model().to(torch.device("cuda" if use_cuda else "cpu")))
+    return local.Resident(run.model().to(local.chosen_device(run.config.runtime.device)))
 
 
 def train(device: Device, arrays: Arrays) -> tuple[dict[str, npt.NDArray[Any]], local.LocalResult, int]:

@@ -79,6 +79,12 @@ class LocalResult:
     steps: int
 
 
+def chosen_device(wanted: str) -> torch.device:
+    """Return the device that ``runtime.device`` asks for."""
+    use_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if use_cuda else "cpu")
+
+
 def normalised_loss(model: SpeechModel, batch: Batch) -> torch.Tensor:
     """Return each utterance's negative log-likelihood per token, shape ``(batch,)``, in nats.
 

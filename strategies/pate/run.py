@@ -20,6 +20,7 @@ from fedasr.privacy.pate.analysis import ORDERS
 from fedasr.runtime import checkpoint
 from fedasr.runtime.run_folder import RunFolder, write_json
 from fedasr.runtime.session import current
+from fedasr.training.local import chosen_device
 from strategies.course import Course
 from strategies.pate.aggregator import Aggregator
 from strategies.pate.findings import LABELLING, Findings
@@ -28,7 +29,7 @@ from strategies.pate.public import PUBLIC_JSON, Ids, PublicSpeech
 from strategies.pate.record import Record
 from strategies.pate.recorded import RecordedVotes
 from strategies.pate.self_training import Stage, own_labels, stage_of
-from strategies.pate.student import Student, device_of
+from strategies.pate.student import Student
 from strategies.pate.teachers import Teachers
 from strategies.pate.units import UtteranceVotes, make_unit
 
@@ -168,7 +169,7 @@ class PateRun(Course):
         """Let the student label public speech that the teachers have not, for the stage that begins."""
         model = self.experiment.model()
         load_arrays(model, self.layout.views(self.weights))
-        self.own = own_labels(self.public, model.to(device_of(self.experiment)), rows, stage.share)
+        self.own = own_labels(self.public, model.to(chosen_device(self.config.runtime.device)), rows, stage.share)
         self.last.update(self.findings.own_labels(self.own))
         current().watcher.note(f"student: stage {stage.number}, {len(self.own)} utterances labelled by itself")
 

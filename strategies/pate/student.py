@@ -59,7 +59,7 @@ class Student:
         self.examples, self.seconds = 0, 0.0
         self.settings = run.config.pate.student
         self.speech = speech
-        resident = local.Resident(run.model().to(device_of(run)))
+        resident = local.Resident(run.model().to(local.chosen_device(run.config.runtime.device)))
         arrays = resident.layout.views(start)
         self.state = local.init(resident, arrays, self.settings, self.settings.learning_rate)
         for name, array in optimizer.items():
@@ -127,12 +127,6 @@ class Student:
         """Return the state of the optimiser, as arrays."""
         values = vars(self.state.optimizer).items()
         return {name: value.cpu().numpy() for name, value in values if isinstance(value, torch.Tensor)}
-
-
-def device_of(run: Experiment) -> torch.device:
-    """Return where the student is trained."""
-    wanted = run.config.runtime.device
-    return torch.device("cuda" if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()) else "cpu")
 
 
 def frames_needed(tokenizer: Tokenizer, text: str) -> int:
