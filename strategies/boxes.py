@@ -20,8 +20,8 @@ from fedasr.data.roster import Roster
 from fedasr.errors import InputError, RunFailed
 from fedasr.runtime.box_grid import BoxGrid, connected
 from fedasr.runtime.flower_compat import values_of
-from fedasr.runtime.run_folder import write_json
 from fedasr.runtime.session import current
+from fedasr.writing import write_json
 
 LOOK_EVERY_SECONDS = 1.0
 RETURN_SECONDS = 60.0

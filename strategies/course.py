@@ -14,8 +14,9 @@ from flwr.serverapp import Grid
 from fedasr.experiment import Experiment
 from fedasr.models.weights import Layout, save_weights, sha256
 from fedasr.runtime import checkpoint, client_states
-from fedasr.runtime.run_folder import RunFolder, write_json
+from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
+from fedasr.writing import write_json
 from strategies.evaluations import Evaluations
 
 TABLES_EVERY_SECONDS = 20.0

@@ -16,10 +16,11 @@ from fedasr.data.census import Census
 from fedasr.experiment import Experiment, as_json, experiment
 from fedasr.runtime.launch import open_run, recorded, settle
 from fedasr.runtime.progress import ProgressWatcher
-from fedasr.runtime.run_folder import RunFolder, write_json
+from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import session
 from fedasr.runtime.threads import one_thread
 from fedasr.runtime.watched_boxes import WatchedBoxGrid
+from fedasr.writing import write_json
 from strategies.boxes import RETURN_SECONDS, wait_for_boxes, wait_for_return
 from strategies.federated import Federation
 from strategies.nodes import wait_for_nodes

@@ -7,11 +7,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from fedasr.data.audio import AudioProblem, decode, samples_at_16khz
 from fedasr.data.corpus import SAMPLE_RATE_HZ
+from fedasr.data.ctc_frames import frames_needed
 from fedasr.data.files import agree, disagreement
 from fedasr.data.manifest import ManifestError, Table, parse_duration, read_table
 
@@ -79,11 +79,6 @@ def check_manifest(
 def normalise(text: str, lowercase: bool = True) -> str:
     """Return a transcript in Unicode form NFC, white space collapsed, lower case where asked for."""
     return " ".join(unicodedata.normalize("NFC", text.lower() if lowercase else text).split())
-
-
-def frames_needed(text: str) -> int:
-    """Return the output frames that CTC needs for a transcript: one a character, one between equal neighbours."""
-    return len(text) + sum(a == b for a, b in pairwise(text))
 
 
 def _transcripts(table: Table, alphabet: Iterable[str] | None, lowercase: bool) -> Iterator[Problem]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ import torch
 
 from fedasr.config.schema import DataConfig
 from fedasr.data.corpus import Corpus
+from fedasr.data.ctc_frames import frames_needed
 from fedasr.data.speech import Encoder, frames_of
 from fedasr.errors import InputError
 
@@ -85,10 +85,7 @@ def too_short(
     config: DataConfig,
     known: dict[int, str],
 ) -> list[tuple[int, str]]:
-    """Return the rows whose transcript needs more CTC frames than the audio gives, each with the reason.
-
-    CTC needs a frame a token, and one between equal neighbours.
-    """
+    """Return the rows whose transcript needs more CTC frames than the audio gives, each with the reason."""
     texts = corpus.columns["text"]
     durations = np.asarray(corpus.columns["duration_s"], dtype=np.float32)
     good = [row for row in rows.tolist() if row not in known]
@@ -100,8 +97,7 @@ def too_short(
     for row, available in zip(good, frames, strict=True):
         text = str(texts[row])
         if text not in needed:
-            tokens = tokenizer.encode(text)
-            needed[text] = len(tokens) + sum(a == b for a, b in pairwise(tokens))
+            needed[text] = frames_needed(tokenizer.encode(text))
         if needed[text] > available:
             found.append(
                 (

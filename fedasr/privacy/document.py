@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from fedasr.privacy.accountants import round_up, settled
 from fedasr.privacy.checks import count, positive
 from fedasr.privacy.events import Event, FixedSizeGaussian, PoissonGaussian
 from fedasr.privacy.ledger import Budget, Ledger, Spending
+from fedasr.writing import write_json
 
 PRIVACY_JSON = "privacy.json"
 ONE_UNIT = {"example": "one utterance", "user": "one user", "teacher": "one teacher's data"}
@@ -103,9 +103,7 @@ def write_privacy(path: str | Path, document: Mapping[str, Any]) -> None:
     place = Path(path)
     if place.is_dir():
         place = place / PRIVACY_JSON
-    temporary = place.with_name(f".{place.name}.part")
-    temporary.write_text(json.dumps(finite(document), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(place)
+    write_json(place, document)
 
 
 def sentence(spending: Spending) -> str:
@@ -173,14 +171,3 @@ def extrapolation(ledger: Ledger, spent: list[Spending], delta: float, target: T
         "cohort_factor": target.cohort_factor,
         "spent": found,
     }
-
-
-def finite(value: Any) -> Any:
-    """Return ``value`` with floats that JSON cannot say as None."""
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -31,9 +31,10 @@ from fedasr.runtime.executors.ray_cluster import check_cluster, ray_executor
 from fedasr.runtime.flower_compat import RUN_ID
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.one_writer import one_writer
-from fedasr.runtime.run_folder import RunFolder, write_json, write_text
+from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import Watcher, session
 from fedasr.runtime.threads import one_thread
+from fedasr.writing import write_json, write_text
 
 SERVER_APP = "strategies.server_app:app"
 CLIENT_APP = "clients.client_app:app"

@@ -7,13 +7,13 @@ resumed run cuts off what a killed one wrote after it; the Parquet tables are ma
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fedasr.errors import InputError
 from fedasr.paths import exists, is_file
+from fedasr.writing import finite
 
 ROUND_COLUMNS = {
     "round": "int64",
@@ -89,29 +89,6 @@ TABLES = {
     "activity": ACTIVITY_COLUMNS,
     "queries": QUERY_COLUMNS,
 }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all; NaN becomes null."""
-    write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False) + "\n")
-
-
-def finite(value: Any) -> Any:
-    """Return ``value`` with floats that JSON cannot say as None."""
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 class RunFolder:

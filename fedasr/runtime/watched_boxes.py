@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 
 from fedasr.errors import one_line
 from fedasr.runtime.box_grid import BoxGrid
-from fedasr.runtime.run_folder import write_json
+from fedasr.writing import write_json
 
 EXCHANGE = "exchange.json"
 """File of the run folder of a deployed run: the messages that are out, or the last that were."""

@@ -18,9 +18,10 @@ from fedasr.experiment import Experiment
 from fedasr.models.weights import load_arrays
 from fedasr.privacy.pate.analysis import ORDERS
 from fedasr.runtime import checkpoint
-from fedasr.runtime.run_folder import RunFolder, write_json
+from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
 from fedasr.training.local import chosen_device
+from fedasr.writing import write_json
 from strategies.course import Course
 from strategies.pate.aggregator import Aggregator
 from strategies.pate.findings import LABELLING, Findings

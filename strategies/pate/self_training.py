@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedasr.data.ctc_frames import frames_needed
 from fedasr.models.base import SpeechModel
 from strategies.pate.confidence import Floats, of_transcripts
 from strategies.pate.public import Ids, PublicSpeech
-from strategies.pate.student import frames_needed
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def hear(
     texts = [run.tokenizer.decode(list(sequence)) for sequence in tokens]
     # A label needs its frames, else no alignment exists and nothing can be learnt from it.
     fits = [
-        bool(text) and np.isfinite(value) and frames_needed(run.tokenizer, text) <= length
+        bool(text) and np.isfinite(value) and frames_needed(run.tokenizer.encode(text)) <= length
         for text, value, length in zip(texts, sure.tolist(), encoded.lengths.tolist(), strict=True)
     ]
     kept = np.flatnonzero(fits)

@@ -6,7 +6,6 @@ No private speech decides anything about it, not even when to stop: the number o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ import numpy.typing as npt
 import torch
 
 from fedasr import seeds
+from fedasr.data.ctc_frames import frames_needed
 from fedasr.experiment import Experiment
-from fedasr.models.tokenizer import Tokenizer
 from fedasr.models.weights import Vector
 from fedasr.training import local
 from fedasr.training.batching import batches_of_a_round
@@ -80,7 +79,7 @@ class Student:
         """Say whether the model can learn a label of an utterance: it is not empty, nor longer than its frames."""
         assert self.speech is not None
         frames = self.state.resident.model.output_frames(torch.tensor([len(self.speech.features(row))]))
-        return 0 < frames_needed(self.run.tokenizer, label) <= int(frames)
+        return 0 < frames_needed(self.run.tokenizer.encode(label)) <= int(frames)
 
     def that_fit(self, row: int, texts: list[str], shares: Floats) -> Choices:
         """Return the answers of an utterance that the model can learn, their shares adding up to one."""
@@ -127,9 +126,3 @@ class Student:
         """Return the state of the optimiser, as arrays."""
         values = vars(self.state.optimizer).items()
         return {name: value.cpu().numpy() for name, value in values if isinstance(value, torch.Tensor)}
-
-
-def frames_needed(tokenizer: Tokenizer, text: str) -> int:
-    """Return the frames that a label needs: one a token, and one between equal neighbours."""
-    tokens = tokenizer.encode(text)
-    return len(tokens) + sum(a == b for a, b in pairwise(tokens))

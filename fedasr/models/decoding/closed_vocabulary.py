@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
 
 import torch
 from torch.nn import functional as F
 
+from fedasr.data.ctc_frames import frames_needed
 from fedasr.models.tokenizer import BLANK
 
 CHUNK = 512
@@ -75,7 +75,7 @@ class Lexicon:
         above = torch.cat([torch.full((1,), BLANK), self.tokens])[self.parents]
         self.differs = (self.tokens != above).double()
         self.ends = torch.tensor(ends, dtype=torch.int64)
-        needed = [len(phrase) + sum(a == b for a, b in pairwise(phrase)) for phrase in phrases]
+        needed = [frames_needed(phrase) for phrase in phrases]
         self.frames = torch.tensor(needed, dtype=torch.int64)
 
 

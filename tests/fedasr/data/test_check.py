@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fedasr.data.check import Problem, check_manifest, frames_needed
+from fedasr.data.check import Problem, check_manifest
+from fedasr.data.ctc_frames import frames_needed
 from fedasr.data.files import input_error
 from fedasr.data.manifest import ManifestCorpus
 from fedasr.errors import InputError

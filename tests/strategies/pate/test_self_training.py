@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedasr.config import load
+from fedasr.data.ctc_frames import frames_needed
 from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
 from strategies.pate.confidence import of_transcripts
 from strategies.pate.public import PublicSpeech
 from strategies.pate.self_training import own_labels, stage_of
-from strategies.pate.student import frames_needed
 
 
 @given(data=st.data())
@@ -77,7 +77,7 @@ def test_the_surest_are_kept_and_fit(family: str, unit: str) -> None:
         with model.as_it_decodes():
             encoded = model.encode(batch)
             sure[row] = of_transcripts(model, encoded, [run.tokenizer.encode(text)])[0]
-        assert frames_needed(run.tokenizer, text) <= int(encoded.lengths[0])
+        assert frames_needed(run.tokenizer.encode(text)) <= int(encoded.lengths[0])
         if unit == "utterance":
             assert text in public.candidates
     assert min(sure[row] for row in half) >= max([sure[row] for row in everything if row not in half], default=0) - 1e-6
