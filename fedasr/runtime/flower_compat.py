@@ -1,4 +1,4 @@
-"""The private surface of Flower that we touch, in one place, guarded by a test that names the supported versions.
+"""The private surface of Flower that messages need, guarded by a test that names the supported versions.
 
 Three things have no public door: the identity that an instruction message is stamped with, the id of a message, and an
 array that is serialised only when somebody asks for its bytes.
