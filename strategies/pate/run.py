@@ -152,12 +152,14 @@ class PateRun(Course):
         session = current()
         labels = self.unit.transcripts(self.record)
         student: Student | None = None
-        rows = self.public.unlabelled(labels, self.config.pate.student.unlabelled)
-        stages = self.config.pate.student.self_training + 1 if len(rows) else 1
+        settings = self.config.pate.student
+        rows = self.public.unlabelled(labels, settings.unlabelled)
+        stages = settings.self_training + 1 if len(rows) else 1
+        left_out = int(stages > 1 and len(labels) < settings.least_labels)
         while self.round < self.config.rounds:
             if session.stop.is_set():
                 return False
-            stage = stage_of(self.round + 1, self.config.rounds, stages)
+            stage = stage_of(self.round + 1, self.config.rounds, stages, left_out)
             if stage.number and self.round == stage.before:
                 self.label_by_itself(stage, rows)
                 self.optimizer, student = {}, None

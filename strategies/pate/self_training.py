@@ -24,7 +24,7 @@ class Stage:
     """Rounds in which the student learns one set of labels.
 
     Attributes:
-        number: counted from 0.
+        number: counted from 0, the stage of released labels alone.
         before: rounds of the stages before it.
         rounds: of its own.
         share: of what the student can label by itself that it learns: k/(n + 1) in the k-th of n stages after the
@@ -37,16 +37,19 @@ class Stage:
     share: float
 
 
-def stage_of(round: int, rounds: int, stages: int) -> Stage:
+def stage_of(round: int, rounds: int, stages: int, left_out: int = 0) -> Stage:
     """Return the stage that a round belongs to; stages differ by one round at most.
 
     Args:
         round: counted from 1.
         rounds: of the whole run, as many as there are stages at least.
         stages: the first, which learns released labels alone, and those after it.
+        left_out: how many of the first stages are left out; their rounds go to the others.
     """
-    number = (round * stages - 1) // rounds
-    before, end = number * rounds // stages, (number + 1) * rounds // stages
+    kept = stages - left_out
+    place = (round * kept - 1) // rounds
+    before, end = place * rounds // kept, (place + 1) * rounds // kept
+    number = left_out + place
     return Stage(number, before, end - before, number / stages)
 
 

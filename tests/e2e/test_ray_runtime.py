@@ -20,8 +20,8 @@ from fedasr.cli.main import status
 from tests.ray_nodes import Nodes
 
 from . import ray_speech
+from .pate.world import pate
 from .small_speech import only_line
-from .test_pate import pate
 from .tiny import ROOT, environment, tiny
 
 pytest.importorskip("ray", reason="runtime 'ray' needs Ray: pip install 'fedasr[ray]'")

@@ -48,6 +48,12 @@ class StudentConfig(ClientConfig):
         " shared out among the stages, in each of which the schedule begins anew",
         low=0,
     )
+    least_labels: int = key(
+        16,
+        "`self_training`: with fewer released labels than these the first stage is left out: a student of a handful of"
+        " labels hears little else, so that the public start is the one that labels first",
+        low=1,
+    )
     unlabelled: int | None = key(
         None,
         "`self_training`: how many public utterances without a released label the student hears at most; absent: all",

@@ -24,19 +24,22 @@ def test_stages_share_out_the_rounds(data: st.DataObject) -> None:
     """Each round has one stage, in order; stages are of equal length but for one round; shares rise by the same."""
     rounds = data.draw(st.integers(1, 60))
     stages = data.draw(st.integers(1, rounds))
-    found = [stage_of(round, rounds, stages) for round in range(1, rounds + 1)]
-    assert sorted({stage.number for stage in found}) == list(range(stages))
+    left_out = data.draw(st.integers(0, min(1, stages - 1)))
+    found = [stage_of(round, rounds, stages, left_out) for round in range(1, rounds + 1)]
+    assert sorted({stage.number for stage in found}) == list(range(left_out, stages))
     for round, stage in enumerate(found, 1):
         assert stage.before < round <= stage.before + stage.rounds
         assert sum(other.number == stage.number for other in found) == stage.rounds
     lengths = {stage.rounds for stage in found}
     assert max(lengths) - min(lengths) <= 1
-    assert sorted({stage.share for stage in found}) == [number / stages for number in range(stages)]
+    assert sorted({stage.share for stage in found}) == [number / stages for number in range(left_out, stages)]
 
 
 def test_stages_by_hand() -> None:
     assert [stage_of(round, 7, 3).number for round in range(1, 8)] == [0, 0, 1, 1, 2, 2, 2]
     assert [stage_of(round, 7, 3).share for round in (1, 3, 7)] == [0, 1 / 3, 2 / 3]
+    assert [stage_of(round, 7, 3, 1).number for round in range(1, 8)] == [1, 1, 1, 2, 2, 2, 2]
+    assert [stage_of(round, 7, 3, 1).share for round in (3, 4)] == [1 / 3, 2 / 3]
 
 
 def config(family: str, **pate: Any) -> dict[str, Any]:

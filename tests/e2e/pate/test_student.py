@@ -14,12 +14,12 @@ from fedasr.data.synthetic import synthesize
 from fedasr.errors import InputError
 from fedasr.runtime.launch import launch
 
-from .test_pate import CHANGES, StopAt, pate, queries, same
+from .world import CHANGES, StopAt, pate, queries, same
 
 SETTINGS: dict[str, Any] = {
     **CHANGES["pate"],
     "queries": 8,
-    "student": {"batch_size": 4, "self_training": 2, "unlabelled": 10},
+    "student": {"batch_size": 4, "self_training": 2, "unlabelled": 10, "least_labels": 8},
 }
 
 
@@ -117,9 +117,25 @@ def test_without_a_released_label_the_start_teaches_itself(tmp_path: Path) -> No
     run = fedasr.run(tree, out=tmp_path / "run")
     assert run.summary["labels"] == 0
     assert run.summary["own_labels"] > 0
-    assert run.rounds["examples"].tolist()[0] == 0
-    assert run.rounds["examples"].tolist()[2] == run.summary["own_labels"]
+    examples = run.rounds["examples"].tolist()
+    # The stage of released labels alone is left out; the other two have the three rounds.
+    assert 0 < examples[0] < examples[1] == examples[2] == run.summary["own_labels"]
     assert run.privacy is None
+
+
+def test_of_a_few_released_labels_no_stage_is_made(reference: fedasr.Run, tmp_path: Path) -> None:
+    """With eight labels where nine are asked for the start labels first, and they are learnt beside its labels."""
+    student = {**SETTINGS["student"], "least_labels": 9}
+    config = load(pate(pate={**SETTINGS, "student": student}, rounds=4))
+    launch(config, tmp_path / "whole")
+    whole = fedasr.load_run(tmp_path / "whole")
+    pd.testing.assert_frame_equal(queries(whole), queries(reference))
+    examples = whole.rounds["examples"].tolist()
+    assert 8 < examples[0] == examples[1] < examples[2] == 8 + whole.summary["own_labels"]
+    launch(config, tmp_path / "halves", watcher=StopAt("round 2"))
+    assert fedasr.load_run(tmp_path / "halves").status == "interrupted"
+    launch(config, tmp_path / "halves", resume=True)
+    same(fedasr.load_run(tmp_path / "halves"), whole)
 
 
 def test_nothing_to_label_means_one_stage(tmp_path: Path) -> None:
