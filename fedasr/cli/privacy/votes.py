@@ -1,0 +1,193 @@
+"""What noisy votes of teachers cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedasr.cli.common import console
+from fedasr.cli.privacy.options import AsJson, Delta, app, tell, upward
+from fedasr.errors import InputError
+
+if TYPE_CHECKING:
+    from fedasr.privacy.pate.analysis import Analysis
+    from fedasr.privacy.pate.smooth import Release
+
+
+@app.command(
+    "pate",
+    epilog="Example: fedasr privacy pate --votes votes.csv --mechanism gnmax --scale 40 --delta 1e-5",
+)
+def pate(
+    votes: Annotated[Path, typer.Option(help=".npy or .csv: one row of vote counts a query.", show_default=False)],
+    mechanism: Annotated[
+        str,
+        typer.Option(help="lnmax, gnmax, confident-gnmax; threshold: its check alone.", show_default=False),
+    ],
+    delta: Delta,
+    scale: Annotated[
+        float | None, typer.Option(help="Noise on each count, in votes: λ of Laplace, σ of Gauss.", show_default=False)
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Votes that the winner must have for an answer.", show_default=False)
+    ] = None,
+    threshold_scale: Annotated[
+        float | None, typer.Option(help="Noise of that check, in votes.", show_default=False)
+    ] = None,
+    orders: Annotated[str | None, typer.Option(help="Rényi orders, as 1.5,2,5,10.", show_default=False)] = None,
+    conversion: Annotated[
+        str, typer.Option(help="classic (as published results), or improved (as the ledger; smaller).")
+    ] = "classic",
+    answered: Annotated[
+        Path | None,
+        typer.Option(
+            help="0 or 1 a query: which were answered. Absent: as many as are likely to be.", show_default=False
+        ),
+    ] = None,
+    smooth_order: Annotated[
+        float | None,
+        typer.Option(
+            help="Also release the data-dependent ε with noise by its smooth sensitivity, at this order.",
+            show_default=False,
+        ),
+    ] = None,
+    teachers: Annotated[
+        int | None, typer.Option(help="How many vote. Absent: the most votes of a row.", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of the noise of the release, to repeat it; keep it secret.", show_default=False),
+    ] = None,
+    per_query: Annotated[
+        Path | None, typer.Option(help="Write FILE.csv: what each query costs.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Say what the noisy votes of teachers cost; neighbours differ in one teacher."""
+    from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse
+    from fedasr.privacy.pate.votes import read_answered, read_votes
+
+    kind = Mechanism(mechanism, scale, threshold, threshold_scale)
+    counts = read_votes(votes)
+    known = None if answered is None else read_answered(answered, len(counts))
+    grid = ORDERS if orders is None else parse_orders(orders)
+    found = analyse(counts, kind, delta, orders=grid, answered=known, conversion=conversion)
+    report: dict[str, Any] = {
+        "epsilon": found.best[0],
+        "epsilon_data_independent": found.best_data_independent[0],
+        "delta": delta,
+        "order": found.best[1],
+        "order_data_independent": found.best_data_independent[1],
+        "queries": found.queries,
+        "answered": found.answered if found.expected else int(found.answered),
+        "answered_expected": found.expected,
+        "conversion": conversion,
+        "unit": "teacher",
+        "adjacency": "replace-one",
+        "rdp": found.rdp,
+        "rdp_data_independent": found.rdp_data_independent,
+        "orders": found.orders,
+    }
+    rows = pate_rows(found)
+    if smooth_order is not None:
+        from fedasr.privacy.pate.smooth import check_conditions, total_local_sensitivity
+
+        many = int(counts.sum(axis=1).max()) if teachers is None else teachers
+        local = total_local_sensitivity(counts, kind, many, smooth_order, known)
+        released = release_epsilon(found, smooth_order, local, seed, counts, known)
+        conditions = check_conditions(kind.scale, counts.shape[1], smooth_order) if kind.scale else None
+        report["smooth"] = {
+            "order": released.order,
+            "epsilon": released.epsilon,
+            "standard_deviation": released.standard_deviation,
+            "beta": released.beta,
+            "sigma": released.sigma,
+            "smooth_sensitivity": released.smooth_sensitivity,
+            "cost": released.cost,
+            "local_sensitivity": local,
+            "conditions": None if conditions is None else {"c5": conditions[0], "c6": conditions[1]},
+            "teachers": many,
+        }
+        rows.append(("ε, may be published", f"{released.epsilon:.4g}"))
+    if per_query is not None:
+        write_costs(per_query, found, counts, known)
+    tell(report, json, rows)
+    if per_query is not None:
+        console.print(f"wrote {per_query}", markup=False)
+
+
+def parse_orders(text: str) -> tuple[float, ...]:
+    """Return the orders in a list with commas, rising.
+
+    Raises:
+        InputError: one is no number above 1.
+    """
+    try:
+        values = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        raise InputError(f"'--orders' is '{text}'; expected numbers above 1 with commas, as 1.5,2,5,10") from None
+    if not all(1 < value < float("inf") for value in values):
+        raise InputError(f"'--orders' is '{text}'; expected numbers above 1 with commas, as 1.5,2,5,10")
+    return tuple(values)
+
+
+def release_epsilon(found: Analysis, order: float, local: Any, seed: int | None, counts: Any, answered: Any) -> Release:
+    """Return the ε with noise; without a seed the noise is the system's, which nobody can repeat."""
+    import secrets
+
+    from fedasr.privacy.pate.analysis import query_costs
+    from fedasr.privacy.pate.smooth import release
+    from fedasr.seeds import generator
+
+    rdp = float(query_costs(counts, found.mechanism, (order,), answered).sum())
+    rng = generator(secrets.randbits(63) if seed is None else seed, "pate-smooth-release")
+    return release(rdp, local, order, found.delta, rng)
+
+
+def pate_rows(found: Analysis) -> list[tuple[str, str]]:
+    """Return the result for people."""
+    answered = f"{found.answered:,.1f} expected" if found.expected else f"{found.answered:,.0f}"
+    return [
+        (
+            "ε of these votes",
+            f"{upward(found.best[0])} (order {found.best[1]:g}; do not publish: it depends on the data)",
+        ),
+        (
+            "ε of any votes",
+            f"{upward(found.best_data_independent[0])} (order {found.best_data_independent[1]:g})",
+        ),
+        ("δ", f"{found.delta:g}"),
+        ("queries", f"{found.queries:,}"),
+        ("answered", answered),
+        ("adjacency", "one teacher votes otherwise"),
+    ]
+
+
+def write_costs(path: Path, found: Analysis, counts: Any, answered: Any) -> None:
+    """Write a row a query: how likely it was answered, how surely the plurality won, and RDP at the best order.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    import pandas as pd
+
+    from fedasr.privacy.pate.analysis import answer_chances, query_costs
+
+    table = pd.DataFrame(
+        {
+            "query": range(len(counts)),
+            "winner": counts.argmax(axis=1),
+            "votes": counts.max(axis=1).astype(int),
+            "log_q": found.mechanism.log_q(counts),
+            "answered": answer_chances(counts, found.mechanism, answered),
+            "order": found.best[1],
+            "rdp": query_costs(counts, found.mechanism, (found.best[1],), answered)[:, 0],
+        }
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(path, index=False)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", where=str(path)) from None
