@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fedasr
@@ -31,6 +32,7 @@ if not Path("/proc/self/environ").exists():
     pytest.skip("the test looks into /proc to be sure that it leaves no process behind", allow_module_level=True)
 
 ROUNDS = 3
+PUBLIC_WORDS = {"grammar": "words", "words": WORDS, "activity": "constant", "test_speakers": 1}
 
 
 def config(manifest: Path, **runtime: str) -> dict[str, Any]:
@@ -179,22 +181,21 @@ def elsewhere(town: Town, name: str, port: int) -> Path:
 # And the run
 
 
-@pytest.fixture(scope="module")
-def done(town: Town) -> fedasr.Run:
-    world = town.world
-    ended = f"of run {town.run_id}"
-
-    def finished() -> bool:
-        return any("Finished task" in line and ended in line for line in world.log("server.log").splitlines())
-
+def at_the_end(world: World, run: str, out: Path) -> fedasr.Run:
+    """Wait for a run and return it; where it fails, say all that was said."""
     try:
-        until(finished, 300, "the run", every=0.5)
-        assert (town.out / "report.html").exists(), "the run has failed"
+        until(lambda: world.ended(run), 300, "the run", every=0.5)
+        assert (out / "report.html").exists(), "the run has failed"
     except AssertionError as error:
         logs = [f"== {log.name}\n{log.read_text()[-3000:]}" for log in sorted(world.root.glob("*.log"))]
-        said = world.flwr("log", town.run_id, "edge", "--show")
+        said = world.flwr("log", run, "edge", "--show")
         pytest.fail("\n".join([str(error), said, *logs]))
-    return fedasr.load_run(town.out)
+    return fedasr.load_run(out)
+
+
+@pytest.fixture(scope="module")
+def done(town: Town) -> fedasr.Run:
+    return at_the_end(town.world, town.run_id, town.out)
 
 
 def test_the_error_rate_falls(done: fedasr.Run) -> None:
@@ -264,6 +265,34 @@ def test_what_is_private_is_nobody_elses(done: fedasr.Run, town: Town) -> None:
     private += [town.boxes[name] / path for name in NAMES for path in ("identity/box.key", "work/executor.secret")]
     assert len(private) == 12
     assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
+
+
+def test_boxes_as_teachers_release_the_labels_of_the_simulation(done: fedasr.Run, town: Town, tmp_path: Path) -> None:
+    """PATE over TLS: the boxes learn and vote, and keep their teachers; the votes and the labels are the same."""
+
+    def aggregator(manifest: Path, **runtime: str) -> dict[str, Any]:
+        tree = config(manifest, **runtime)
+        del tree["selection"]
+        public = {**PUBLIC_WORDS, "speakers": 4, "utterances_per_speaker": 4}
+        tree |= {"name": "labels", "rounds": 1, "strategy": {"name": "pate"}}
+        tree |= {"privacy": {"unit": "teacher", "delta": 1e-4}, "pate": {"scale": 0.7, "public": {"synthetic": public}}}
+        return tree
+
+    deployed = aggregator(town.server, name="deployment")
+    deployed["data"]["clients"] = len(NAMES)
+    out = town.out.with_name("labels")
+    boxes = at_the_end(town.world, town.world.submit(deployed, out), out)
+    local = fedasr.run(aggregator(town.whole, executor="serial"), out=tmp_path / "local")
+    tables = [pd.read_parquet(run.path / "queries.parquet") for run in (boxes, local)]
+    pd.testing.assert_frame_equal(*tables)
+    assert len(tables[0]) == 16
+    np.testing.assert_array_equal(*(np.load(run.path / "votes.npy") for run in (boxes, local)))
+    assert tables[0]["correct"].mean() > 0.5
+    assert (boxes.summary["epsilon"], boxes.privacy) == (local.summary["epsilon"], local.privacy)
+    for name in NAMES:
+        assert len(list((town.boxes[name] / "weights").glob("*.safetensors"))) == 1, "a box keeps its teacher"
+    weights = {path.name for path in out.rglob("*.safetensors")}
+    assert weights == {"model.safetensors", "state.safetensors"}, "the student and its checkpoint, and no teacher"
 
 
 def test_a_box_that_is_revoked_ends(done: fedasr.Run, town: Town) -> None:
