@@ -51,7 +51,7 @@ class StudentConfig(ClientConfig):
     least_labels: int = key(
         16,
         "`self_training`: with fewer released labels than these the first stage is left out: a student of a handful of"
-        " labels hears little else, so that the public start is the one that labels first",
+        " labels hears little else, so that the public start labels first; the better the start, the more of them",
         low=1,
     )
     unlabelled: int | None = key(
