@@ -4,7 +4,8 @@
     fedasr sweep simulations/sweeps/pate_home_users.yaml --out runs/pate_home_users
     python -m benchmarks.pate_tables runs/pate_home_sweep runs/pate_home_users --figure pate_home.png
 
-Each row is a label of a sweep: means over its seeds, and the spread of the word error rate.
+Each row is a label of a sweep: means over its seeds, and the spread of the word error rate. *Right* is the share of
+right labels among those released, *own right* among those that the student gave by itself in its last stage.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ HEAD = (
     "population",
     "labels",
     "right",
+    "own right",
     "WER",
     "lowest – highest",
     "seeds",
@@ -53,7 +55,8 @@ def row(label: str, runs: Sequence[Run]) -> list[str]:
         str(privacy.get("unit", "—")),
         str(privacy.get("population", "—")),
         mean("labels", 0),
-        mean("label_accuracy", 3),
+        mean("label_accuracy", 2),
+        mean("own_label_accuracy", 2),
         f"{np.mean(wers):.3f}",
         f"{min(wers):.3f} – {max(wers):.3f}",
         str(len(runs)),

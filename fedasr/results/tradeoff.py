@@ -24,6 +24,8 @@ from fedasr.results.statistics import mean_interval
 from fedasr.results.units import metric_factor, metric_label, metric_text
 
 PUBLIC = "no privacy"
+NOTHING = "nothing released"
+"""A run of PATE whose budget afforded no label: its student learnt public speech alone, and ε is 0."""
 MECHANISM = {
     "data.corpus": "",
     "data.manifest": "",
@@ -51,8 +53,9 @@ def tradeoff(runs: Runs, metric: str = "wer") -> pd.DataFrame:
 
     Returns:
         ``mechanism``; ``unit, epsilon, delta, adjacency, seen_by, sampling, population`` as in ``privacy.json`` (ε:
-        the largest over the seeds; infinite, and the rest empty, without privacy); ``n`` seeds and which; the metric's
-        mean, ``<metric>_low`` and ``<metric>_high``, the 95 % t interval over seeds. By mechanism, then ε.
+        the largest over the seeds; infinite without privacy, 0 where nothing was released, and then the rest empty);
+        ``n`` seeds and which; the metric's mean, ``<metric>_low`` and ``<metric>_high``, the 95 % t interval over
+        seeds. By mechanism, then ε.
 
     Raises:
         InputError: no runs, a folder is no run folder, or a run has not ended or never measured the metric.
@@ -87,8 +90,16 @@ def allowance(run: Run) -> float:
     privacy = run.config.get("privacy") or {}
     if privacy.get("unit", "none") == "none":
         return math.inf
+    if released_nothing(run):
+        return 0.0
     value = privacy.get("epsilon") or privacy.get("noise_multiplier")
     return float(value or math.nan)
+
+
+def released_nothing(run: Run) -> bool:
+    """Say whether a run of PATE has ended without a label that was paid for."""
+    strategy = (run.config.get("strategy") or {}).get("name")
+    return strategy == "pate" and run.status == "done" and run.privacy is None and run.summary.get("epsilon") == 0
 
 
 def study(run: Run) -> str:
@@ -115,6 +126,9 @@ def mechanism_names(runs: Sequence[Run]) -> dict[Path, str]:
         if found["privacy.unit"] == "none":
             # Each study has runs without privacy of its own.
             parts = [PUBLIC, study(run)] if len(public) > 1 else [PUBLIC]
+        elif released_nothing(run):
+            speech = [key for key in differing if key.startswith(("data.", "model."))]
+            parts = [NOTHING, *(f"{MECHANISM[key]}{found[key]}" for key in speech)]
         else:
             said = [f"{MECHANISM[key]}{found[key]}" for key in differing if found[key] not in ("", ASKED)]
             parts = [f"{found['privacy.unit']}-level", *said]
@@ -147,8 +161,8 @@ def privacy_facts(runs: Sequence[Run]) -> dict[str, Any]:
     """
     empty = {"unit": "", "epsilon": math.inf, "delta": math.nan, "adjacency": "", "seen_by": "", "sampling": "",
              "population": ""}  # fmt: skip
-    if allowance(runs[0]) == math.inf:
-        return empty
+    if allowance(runs[0]) in (0.0, math.inf):
+        return empty | {"epsilon": allowance(runs[0])}
     found = []
     for run in runs:
         document = run.privacy or {}
@@ -178,12 +192,12 @@ def text_rows(table: pd.DataFrame, metric: str) -> tuple[list[str], list[list[st
             "95 % interval", "Seeds"]  # fmt: skip
     body = []
     for row in table.to_dict("records"):
-        finite = math.isfinite(row["epsilon"])
+        spent = 0 < row["epsilon"] < math.inf
         body.append(
             [
                 row["mechanism"],
-                f"{row['epsilon']:.3g}" if finite else "∞",
-                f"{row['delta']:g}" if finite else "–",
+                "∞" if row["epsilon"] == math.inf else f"{row['epsilon']:.3g}",
+                f"{row['delta']:g}" if spent else "–",
                 row["adjacency"] or "–",
                 row["seen_by"] or "–",
                 row["sampling"] or "–",
@@ -197,11 +211,12 @@ def text_rows(table: pd.DataFrame, metric: str) -> tuple[list[str], list[list[st
 
 
 def draw(table: pd.DataFrame, metric: str = "wer") -> Figure:
-    """Draw the metric against ε: a line a mechanism with its interval, and a dashed line without privacy."""
+    """Draw the metric against ε: a line a mechanism with its interval, dashed without privacy, dotted at ε = 0."""
     fig = style.figure(5.6, 3.4)
     ax = style.axes(fig)
     factor = metric_factor(metric)
-    private = table[np.isfinite(table["epsilon"])]
+    spent = np.isfinite(table["epsilon"]) & (table["epsilon"] > 0)
+    private = table[spent]
     names = list(dict.fromkeys(private["mechanism"]))
     ends = []
     for index, name in enumerate(names):
@@ -214,9 +229,10 @@ def draw(table: pd.DataFrame, metric: str = "wer") -> Figure:
         )  # fmt: skip
         last = rows.iloc[-1]
         ends.append((float(last["epsilon"]), float(factor * last[metric]), name, looks["color"]))
-    for _, row in table[~np.isfinite(table["epsilon"])].iterrows():
+    for _, row in table[~spent].iterrows():
         level = float(factor * row[metric])
-        ax.axhline(level, color=style.MUTED, linestyle="--", linewidth=1, label=row["mechanism"])
+        dashes = ":" if row["epsilon"] == 0 else "--"
+        ax.axhline(level, color=style.MUTED, linestyle=dashes, linewidth=1, label=row["mechanism"])
         ends.append((math.inf, level, str(row["mechanism"]), style.MUTED))
     scale(ax, private["epsilon"].tolist())
     style.name_axes(ax, "ε" + common_facts(private), metric_label(metric))

@@ -14,7 +14,7 @@ import fedasr
 from fedasr.cli.main import status
 from fedasr.errors import InputError
 from fedasr.results.statistics import mean_interval
-from fedasr.results.tradeoff import text_rows, tradeoff
+from fedasr.results.tradeoff import draw, text_rows, tradeoff
 from tests.fedasr.results.run_folders import make_run
 
 
@@ -55,6 +55,29 @@ def study(tmp_path: Path) -> list[Path]:
             found.append(private_run(folder, wer + 0.01 * seed, epsilon=epsilon, seed=seed))
         found.append(private_run(tmp_path / f"example-{seed}", 0.5, epsilon=1.0, seed=seed, unit="example"))
     return found
+
+
+def test_a_student_without_a_released_label_has_spent_nothing(tmp_path: Path) -> None:
+    """It is a level to compare with: ε is 0, and what an ε depends on does not apply."""
+    runs = study(tmp_path)
+    sections = {"strategy": {"name": "pate"}, "pate": {"mechanism": "gnmax", "unit": "utterance"}}
+    for seed in (0, 1):
+        folder = private_run(tmp_path / f"alone-{seed}", 0.4, epsilon=0.01, seed=seed, unit="teacher", **sections)
+        (folder / "privacy.json").unlink()
+        summary = json.loads((folder / "summary.json").read_text())
+        (folder / "summary.json").write_text(json.dumps({**summary, "epsilon": 0.0}))
+        runs.append(folder)
+    table = tradeoff(runs)
+    (row,) = table[table["mechanism"] == "nothing released"].to_dict("records")
+    assert (row["epsilon"], row["unit"], row["seeds"], row["wer"]) == (0.0, "", [0, 1], 0.4)
+    _, body = text_rows(table, "wer")
+    assert [cells[1:4] for cells in body if cells[0] == "nothing released"] == [["0", "–", "–"]]
+    lines = {str(line.get_label()): line.get_linestyle() for line in draw(table).axes[0].lines}
+    assert (lines["nothing released"], lines["no privacy"]) == (":", "--")
+    # A run that has not ended is no such run.
+    (folder / "summary.json").write_text(json.dumps({**summary, "epsilon": 0.0, "status": "interrupted"}))
+    with pytest.raises(InputError, match="has no single ε; expected a finished private run"):
+        tradeoff(runs)
 
 
 def test_a_row_for_each_mechanism_and_budget(tmp_path: Path) -> None:
