@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.tables import grid, print_table, runs_of
 from fedasr.results.load import Run, load_run
-from fedasr.results.tradeoff import tradeoff, write_tradeoff
+from fedasr.results.tradeoff import released_nothing, tradeoff, write_tradeoff
 
 HEAD = (
     "run",
@@ -39,6 +39,7 @@ HEAD = (
 def row(label: str, runs: Sequence[Run]) -> list[str]:
     """Return the cells of runs that differ in their seeds."""
     first, privacy = runs[0].summary, runs[0].privacy or {}
+    none = "0" if released_nothing(runs[0]) else "∞"
 
     def mean(name: str, digits: int) -> str:
         values = [run.summary.get(name) for run in runs]
@@ -49,8 +50,8 @@ def row(label: str, runs: Sequence[Run]) -> list[str]:
     independent = mean("epsilon_data_independent", 2) if "labels" in first else "the same"
     return [
         label,
-        mean("epsilon", 2) if privacy else "∞",
-        independent if privacy else "∞",
+        mean("epsilon", 2) if privacy else none,
+        independent if privacy else none,
         f"{first['delta']:g}" if privacy else "—",
         str(privacy.get("unit", "—")),
         str(privacy.get("population", "—")),

@@ -46,8 +46,12 @@ def test_the_study_in_miniature(tmp_path: Path) -> None:
     fedasr.sweep(
         SWEEPS / "pate_home.yaml",
         labelled,
-        overrides=[*typed(pate), "rounds=2", f"pate.votes_from={tmp_path}/votes-seed{{seed}}"],
-        only=["gnmax-eps8-seed0"],
+        overrides=[
+            *typed(pate),
+            "rounds=3",
+            f"pate.votes_from={tmp_path}/votes-seed{{seed}}",
+        ],
+        only=["gnmax-eps8-seed0", "start-alone-seed0"],
     )
     fedasr.sweep(
         SWEEPS / "pate_home_users.yaml",
@@ -56,13 +60,14 @@ def test_the_study_in_miniature(tmp_path: Path) -> None:
         only=["dp-fedavg-eps8-seed0"],
     )
     text = markdown([labelled, users], tmp_path / "figure.png")
-    assert [line.split(" | ")[0].strip("| ") for line in text.splitlines()[2:]] == [
-        "gnmax-eps8",
-        "dp-fedavg-eps8",
-    ]
+    cells = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in text.splitlines()[2:]}
+    assert list(cells) == ["gnmax-eps8", "start-alone", "dp-fedavg-eps8"]
+    # The start that teaches itself has spent nothing.
+    assert cells["start-alone"][:3] == ["0", "0", "—"]
+    assert float(cells["gnmax-eps8"][0]) <= 8.0 == float(cells["dp-fedavg-eps8"][0])
     assert (tmp_path / "figure.png").stat().st_size > 10_000
     table = tradeoff(sorted(labelled.glob("*-seed*")) + sorted(users.glob("*-seed*")))
-    assert set(table["unit"]) == {"teacher", "user"}
+    assert set(table["unit"]) == {"teacher", "user", ""}
     # The budget ends the labelling, whatever the votes of these teachers cost.
     assert (table["epsilon"] <= 8.0).all()
 
