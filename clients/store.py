@@ -82,13 +82,17 @@ class ClientStore:
             InputError: they cannot be written or read, or the file is damaged.
         """
         target = self.folder / f"{name}.secret"
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
         try:
             if not target.exists():
                 self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 temporary.touch(mode=0o600)
                 temporary.write_bytes(secrets.token_bytes(SECRET_BYTES))
-                temporary.replace(target)
+                # Two runs may share a store. Whoever is first decides: with a secret of its own each, the same question
+                # would be answered twice with other noise, for the price of one.
+                with suppress(FileExistsError):
+                    os.link(temporary, target)
+                temporary.unlink()
             found = target.read_bytes()
         except OSError as error:
             with suppress(OSError):

@@ -29,7 +29,7 @@ from strategies.pate.prefilter import narrow
 from strategies.pate.public import PUBLIC_JSON, Ids, PublicSpeech
 from strategies.pate.record import Record
 from strategies.pate.recorded import RecordedVotes
-from strategies.pate.self_training import Stage, own_labels, stage_of
+from strategies.pate.self_training import LEAST_LABELS, Stage, own_labels, stage_of
 from strategies.pate.student import Student
 from strategies.pate.teachers import Teachers
 from strategies.pate.units import UtteranceVotes, make_unit
@@ -155,7 +155,7 @@ class PateRun(Course):
         settings = self.config.pate.student
         rows = self.public.unlabelled(labels, settings.unlabelled)
         stages = settings.self_training + 1 if len(rows) else 1
-        left_out = int(stages > 1 and len(labels) < settings.least_labels)
+        left_out = int(stages > 1 and len(labels) < (settings.least_labels or LEAST_LABELS))
         while self.round < self.config.rounds:
             if session.stop.is_set():
                 return False

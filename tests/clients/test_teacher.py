@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -157,6 +159,19 @@ def test_secret_noise_is_the_same_when_the_same_is_asked_again(tmp_path: Path) -
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be kept"):
         ClientStore(tmp_path / "file").secret("noise")
+
+
+def test_who_asks_at_once_for_a_secret_gets_the_same(tmp_path: Path) -> None:
+    for attempt in range(20):
+        store, together = ClientStore(tmp_path / str(attempt)), Barrier(8)
+
+        def ask(_: int, store: ClientStore = store, together: Barrier = together) -> bytes:
+            together.wait()
+            return store.secret("noise")
+
+        with ThreadPoolExecutor(8) as pool:
+            assert len(set(pool.map(ask, range(8)))) == 1
+        assert [path.name for path in store.folder.iterdir()] == ["noise.secret"]
 
 
 def test_a_device_without_a_teacher_says_so(run: Experiment, tmp_path: Path) -> None:

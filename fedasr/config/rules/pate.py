@@ -75,11 +75,12 @@ def check_pate(config: Config, where: str) -> None:
             f"'pate.student.self_training' is {stages - 1}, which makes {stages} stages, but 'rounds' is"
             f" {config.rounds}; give each stage a round at least"
         )
-    if pate.student.unlabelled is not None and stages == 1:
-        refuse(
-            "'pate.student.unlabelled' is set but 'pate.student.self_training' is 0, which needs no unlabelled speech;"
-            " leave it out, or set the latter"
-        )
+    for name in ("unlabelled", "least_labels"):
+        if getattr(pate.student, name) is not None and stages == 1:
+            refuse(
+                f"'pate.student.{name}' is set but 'pate.student.self_training' is 0: the student learns"
+                " released labels alone; leave it out, or set the latter"
+            )
     if pate.student.proximal:
         refuse("'pate.student.proximal' is set, but there is no global model to stay near to; leave it out")
     if config.stream.arrival != "static":

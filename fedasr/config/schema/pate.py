@@ -48,10 +48,11 @@ class StudentConfig(ClientConfig):
         " shared out among the stages, in each of which the schedule begins anew",
         low=0,
     )
-    least_labels: int = key(
-        16,
+    least_labels: int | None = key(
+        None,
         "`self_training`: with fewer released labels than these the first stage is left out: a student of a handful of"
-        " labels hears little else, so that the public start labels first; the better the start, the more of them",
+        " labels hears little else, so that the public start labels first; the better the start, the more of them;"
+        " absent: 16",
         low=1,
     )
     unlabelled: int | None = key(

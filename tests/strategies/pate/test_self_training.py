@@ -113,6 +113,7 @@ def test_confidence_is_a_geometric_mean_over_tokens_and_end() -> None:
     [
         ({"pate": {"student": {"self_training": 3}}, "rounds": 3}, "which makes 4 stages, but 'rounds' is 3"),
         ({"pate": {"student": {"unlabelled": 3}}}, "'pate.student.unlabelled' is set but"),
+        ({"pate": {"student": {"least_labels": 3}}}, "'pate.student.least_labels' is set but"),
         ({"client": {"steps": 3}}, "teachers of 'pate' train by epochs"),
     ],
 )
