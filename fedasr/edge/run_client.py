@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -23,6 +24,9 @@ REJECTED = ("[code: 2004]", "401 Unauthorized")
 """By which Flower says that it does not take a key, or a signature whose time is not now."""
 NO_CONNECTION = "Failed to initialize the connection"
 """By which it says that it has given up connecting, whether it was rejected or nobody answered."""
+LOST_ITS_SERVER = (0, -signal.SIGINT, GIVEN_UP)
+"""How it ends where its server is gone, or no longer knows its key. The loop and the heartbeat each interrupt their own
+process then: one interrupt ends it with 0, the second of two kills it while it tidies up."""
 LEFT_WITHOUT_GOODBYE = "connected"
 """File that is there while the box is connected: found at the start, the box was cut off."""
 FORGETTING_SECONDS = 90.0
@@ -170,12 +174,16 @@ def serve_once(box: BoxFolder, identity: Identity, wish: threading.Event) -> End
         return None
     if ended is not supernode:
         return End(f"executor ended with status {ended.ended}: {last_words(ended)}", again=ended.ended == UNANSWERED)
-    why = f"SuperNode ended with status {ended.ended}: {last_words(ended)}"
+    return end_of_supernode(supernode)
+
+
+def end_of_supernode(supernode: Process) -> End:
+    """Return what it means that a box's SuperNode has ended."""
+    why = f"SuperNode ended with status {supernode.ended}: {last_words(supernode)}"
     if any(sign in line for line in supernode.tail for sign in REJECTED):
         return End(why, rejected=True)
-    # It ends with 0 where its key is revoked while it runs.
-    again = ended.ended in (0, GIVEN_UP) or any(NO_CONNECTION in line for line in supernode.tail)
-    return End(why, again=again)
+    no_connection = any(NO_CONNECTION in line for line in supernode.tail)
+    return End(why, again=supernode.ended in LOST_ITS_SERVER or no_connection)
 
 
 def supernode_arguments(box: BoxFolder, identity: Identity, address: str) -> list[str]:
