@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import fedasr
+from benchmarks import pate_budgets
 from benchmarks.pate_tables import markdown
 from fedasr.results.tradeoff import tradeoff
 from fedasr.sweeps.plan import read_plan
@@ -66,10 +67,48 @@ def test_the_study_in_miniature(tmp_path: Path) -> None:
     assert cells["start-alone"][:3] == ["0", "0", "—"]
     assert float(cells["gnmax-eps8"][0]) <= 8.0 == float(cells["dp-fedavg-eps8"][0])
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+    by_budget = pate_budgets.table_of([labelled, users])
+    assert {name: list(row) for name, row in by_budget.items()} == {
+        "gnmax": [8.0],
+        "start-alone": [0.0],
+        "dp-fedavg": [8.0],
+    }
     table = tradeoff(sorted(labelled.glob("*-seed*")) + sorted(users.glob("*-seed*")))
     assert set(table["unit"]) == {"teacher", "user", ""}
     # The budget ends the labelling, whatever the votes of these teachers cost.
     assert (table["epsilon"] <= 8.0).all()
+
+
+def test_the_table_of_budgets() -> None:
+    """Where all was labelled, more budget changes nothing; where it ended the labelling, nothing is known of more."""
+    Cell = pate_budgets.Cell
+    text = pate_budgets.markdown(
+        {
+            "confident": {1.0: Cell((0.4, 0.5, 0.6), False), 4.0: Cell((0.2, 0.2, 0.2), True)},
+            "lnmax": {1.0: Cell((0.8,), False)},
+            "start": {0.0: Cell((0.9, 0.7), True)},
+            "dp": {1.0: Cell((1.0, 1.0, 1.0), False), 8.0: Cell((0.8, 0.8, 0.8), False)},
+            "none": {float("inf"): Cell((0.1, 0.1, 0.1), False)},
+        },
+        beside="dp",
+    )
+    assert text.splitlines() == [
+        "| WER | ε = 0 | ε = 1 | ε = 4 | ε = 8 | ∞ |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| confident | — | 0.500 (0.400 – 0.600) | 0.200 (0.200 – 0.200) | as at 4 | — |",
+        "| lnmax | — | 0.800, 1 seed | — | — | — |",
+        "| start | 0.800 (0.700 – 0.900), 2 seeds | as at 0 | as at 0 | as at 0 | — |",
+        "| dp | — | 1.000 (1.000 – 1.000) | — | 0.800 (0.800 – 0.800) | — |",
+        "| none | — | — | — | — | 0.100 (0.100 – 0.100) |",
+        "",
+        "| lower than dp's by | ε = 1 | ε = 8 |",
+        "| --- | --- | --- |",
+        "| confident | 50 % | 75 % |",
+        "| lnmax | 20 % | — |",
+        "| start | 20 % | 0 % |",
+    ]
+    with pytest.raises(SystemExit, match="there is no 'dpsgd'; there are none"):
+        pate_budgets.markdown({"none": {1.0: Cell((0.1,), False)}}, beside="dpsgd")
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("pate_*.yaml")))

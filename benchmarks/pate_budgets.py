@@ -1,0 +1,133 @@
+"""The Markdown table of the word error rate by mechanism and budget, of sweeps that differ in both.
+
+    python -m benchmarks.pate_budgets runs/pate_home_rnnt runs/pate_home_rnnt_users --beside dp-fedavg
+
+A row is a mechanism: the labels of a sweep without their budget (``gnmax-eps2`` is ``gnmax``). A column is a budget of
+ε, 0 a run without one that released nothing, ∞ one without privacy. A cell is the mean of the seeds, and their spread.
+Where a smaller budget has labelled all that there was to label, a larger one changes nothing: *as at* that one. Below,
+by how much lower the word error rate is than that of a mechanism at the same budget.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.tables import grid, runs_of
+from fedasr.results.load import Run, load_run
+from fedasr.results.tradeoff import released_nothing
+
+SEEDS = 3
+"""Fewer are said in the cell."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of a mechanism at a budget."""
+
+    wers: tuple[float, ...]
+    all_labelled: bool
+    """whether no run ended its labelling because the budget was spent"""
+
+    @property
+    def wer(self) -> float:
+        """The mean of the seeds."""
+        return float(np.mean(self.wers))
+
+    def __str__(self) -> str:
+        spread = f" ({min(self.wers):.3f} – {max(self.wers):.3f})" if len(self.wers) > 1 else ""
+        few = f", {len(self.wers)} seed{'s' * (len(self.wers) > 1)}" if len(self.wers) < SEEDS else ""
+        return f"{self.wer:.3f}{spread}{few}"
+
+
+Table = Mapping[str, Mapping[float, Cell]]
+
+
+def place_of(run: Run) -> tuple[str, float]:
+    """Return the mechanism and the budget of a run: without one, 0 where it released nothing, else ∞."""
+    label = run.path.name.rpartition("-seed")[0]
+    name, named = re.subn(r"-eps[0-9.]+", "", label)
+    if named:
+        return name, float(run.config.privacy.epsilon)
+    return name, 0.0 if released_nothing(run) else inf
+
+
+def table_of(folders: Sequence[Path]) -> Table:
+    """Return the cells of the runs in the folders of sweeps, by mechanism and budget."""
+    groups: dict[str, dict[float, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for path in runs_of(folders):
+        run = load_run(path)
+        name, epsilon = place_of(run)
+        groups[name][epsilon].append(run)
+    return {
+        name: {
+            epsilon: Cell(
+                tuple(float(run.summary["wer"]) for run in runs),
+                all("labels" in run.summary and "stopped" not in run.summary for run in runs),
+            )
+            for epsilon, runs in sorted(row.items())
+        }
+        for name, row in groups.items()
+    }
+
+
+def found(row: Mapping[float, Cell], epsilon: float) -> tuple[float, Cell] | None:
+    """Return the cell that holds at a budget, and the budget at which it was measured; None: there is none."""
+    if epsilon in row:
+        return epsilon, row[epsilon]
+    smaller = [(at, cell) for at, cell in row.items() if at < epsilon < inf and cell.all_labelled]
+    return max(smaller, key=lambda pair: pair[0], default=None)
+
+
+def markdown(table: Table, beside: str | None = None) -> str:
+    """Return the table, and the one beside a mechanism where one is named.
+
+    Raises:
+        SystemExit: there is no such mechanism.
+    """
+    columns = sorted({epsilon for row in table.values() for epsilon in row})
+    head = ["WER", *("∞" if epsilon == inf else f"ε = {epsilon:g}" for epsilon in columns)]
+
+    def cell(row: Mapping[float, Cell], epsilon: float) -> str:
+        place = found(row, epsilon)
+        if place is None:
+            return "—"
+        return str(place[1]) if place[0] == epsilon else f"as at {place[0]:g}"
+
+    text = grid(head, [[name, *(cell(row, epsilon) for epsilon in columns)] for name, row in table.items()])
+    if beside is None:
+        return text
+    if beside not in table:
+        raise SystemExit(f"there is no '{beside}'; there are {', '.join(table)}")
+
+    def lower(row: Mapping[float, Cell], epsilon: float) -> str:
+        mine, other = found(row, epsilon), found(table[beside], epsilon)
+        return "—" if mine is None or other is None else f"{100 * (1 - mine[1].wer / other[1].wer):.0f} %"
+
+    budgets = [epsilon for epsilon in columns if epsilon in table[beside]]
+    body = [
+        [name, *(lower(row, epsilon) for epsilon in budgets)]
+        for name, row in table.items()
+        if name != beside and any(found(row, epsilon) for epsilon in budgets)
+    ]
+    return text + "\n" + grid([f"lower than {beside}'s by", *(f"ε = {epsilon:g}" for epsilon in budgets)], body)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweeps", nargs="+", type=Path)
+    parser.add_argument("--beside", help="the mechanism that the others are set beside")
+    given = parser.parse_args()
+    print(markdown(table_of(given.sweeps), given.beside))
+
+
+if __name__ == "__main__":
+    main()
