@@ -76,6 +76,12 @@ class Experiment:
                 return tokenizer
         texts: Sequence[str] = ()
         if model.alphabet == "auto":
+            if self.config.init_from is not None:
+                raise InputError(
+                    f"'model.alphabet' is 'auto', but 'init_from' has no tokenizer.json beside its weights"
+                    f" ({self.config.init_from}); put it there, or list the characters that the seed model was trained"
+                    " with after 'chars:'"
+                )
             texts = self.corpus.columns["text"][self.splits == self.config.data.train_split].tolist()
         return build_tokenizer(model.alphabet, model.lowercase, texts)
 
@@ -179,10 +185,19 @@ class Experiment:
 
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
-        """The phrases that decoder ``vocabulary`` chooses among."""
+        """The phrases that decoder ``vocabulary`` chooses among.
+
+        Raises:
+            InputError: they would be the transcripts of private speech.
+        """
         given = self.config.evaluate.vocabulary
         if given:
             return tuple(given)
+        if self.config.privacy.unit != "none" or self.config.strategy.name == "pate":
+            raise InputError(
+                "'evaluate.vocabulary' is empty, and the phrases of decoder 'vocabulary' would be the training"
+                " transcripts, which are private in this run; list the phrases"
+            )
         texts = self.corpus.columns["text"][self.rows(self.config.data.train_split)]
         return tuple(sorted({self.tokenizer.normalise(str(text)) for text in texts}))
 

@@ -13,6 +13,8 @@ from flwr.serverapp import Grid
 
 from fedasr.experiment import Experiment
 from fedasr.models.weights import Layout, save_weights, sha256
+from fedasr.privacy.document import with_caveat
+from fedasr.privacy.public_start import caveat
 from fedasr.runtime import checkpoint, client_states
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
@@ -43,6 +45,8 @@ class Course(ABC):
         self.layout = Layout.of(arrays)
         self.weights = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
         self.evaluations = Evaluations(experiment, self.layout, folder)
+        self.start_caveat = caveat(self.config) if self.config.privacy.unit != "none" else None
+        """what the ε of a private run does not cover of what it starts from"""
         self.round = 0
         self.totals: dict[str, float] = {"updates": 0, "bytes_up": 0, "bytes_down": 0, "wall_seconds": 0.0}
         self.last: dict[str, Any] = {}
@@ -70,6 +74,8 @@ class Course(ABC):
         """Evaluate what the run starts from, where that is no chance, or all there is."""
         if self.config.init_from is None and self.config.rounds > 0:
             return
+        if self.start_caveat is not None:
+            current().watcher.note(f"privacy: {self.start_caveat}")
         found = self.evaluations.evaluate(0, self.weights)
         self.last.update(initial_wer=found.errors.wer, initial_loss=found.loss)
         if self.config.rounds == 0:
@@ -135,6 +141,7 @@ class Course(ABC):
         save_weights(self.folder.path / "model.safetensors", arrays)
         self.experiment.tokenizer.save(self.folder.path / "tokenizer.json")
         if document is not None:
+            document = with_caveat(document, self.start_caveat)
             write_json(self.folder.path / "privacy.json", document)
             if "guarantee" in document:
                 current().watcher.note(f"privacy: {document['guarantee']}")

@@ -98,6 +98,13 @@ def privacy_document(
     return found
 
 
+def with_caveat(document: Mapping[str, Any], caveat: str | None) -> dict[str, Any]:
+    """Return a document each of whose guarantees says as well what it does not cover; None: nothing."""
+    if caveat is None:
+        return dict(document)
+    return {name: f"{said}; but {caveat}" if name.startswith("guarantee") else said for name, said in document.items()}
+
+
 def write_privacy(path: str | Path, document: Mapping[str, Any]) -> None:
     """Write ``privacy.json`` whole or not at all; an infinite ε becomes null. ``path`` is the file or its folder."""
     place = Path(path)

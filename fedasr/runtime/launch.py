@@ -23,6 +23,7 @@ from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment, as_json, experiment
 from fedasr.models.weights import Layout
 from fedasr.paths import is_file
+from fedasr.privacy.public_start import caveat
 from fedasr.references import load_reference
 from fedasr.runtime import checkpoint
 from fedasr.runtime.clock import Clock
@@ -178,6 +179,8 @@ def prepare(run: Experiment) -> None:
     if run.config.devices.clock:
         Clock(run.config.devices, run.config.seed, run.partition.names)
     run.first_weights()
+    if run.config.privacy.unit != "none":
+        caveat(run.config)
     if run.config.evaluate.decoder == "vocabulary":
         for phrase in run.vocabulary:
             problem = transcript_problem(phrase, run.tokenizer)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr.config import Config
-from fedasr.privacy.document import privacy_document
+from fedasr.privacy.document import privacy_document, with_caveat
 from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse, query_costs, to_epsilon
 from fedasr.privacy.pate.mechanisms import Floats
@@ -106,6 +106,22 @@ class Aggregator:
         known = [answered] if mechanism.has_threshold else None
         return np.stack([query_costs(counts[None], mechanism, ORDERS, known)[0], plain])
 
+    def affordable(self, queries: int) -> int:
+        """Return how many of so many queries the budget allows: all of them, where only their votes tell.
+
+        What costs the same whatever the votes is not even asked for beyond the budget. Where the teachers add the
+        noise, the sums that come back are released to the server by being there.
+        """
+        budget = self.config.privacy.epsilon
+        if budget is None or self.exact:
+            return queries
+        cost, after = self.cost(np.zeros(0), answered=True)[INDEPENDENT], self.record.rdp[INDEPENDENT]
+        for number in range(queries):
+            after = after + cost
+            if to_epsilon(after, ORDERS, self.config.privacy.delta, "improved")[0] > budget:
+                return number
+        return queries
+
     def affords(self, counts: Floats, answered: bool) -> bool:
         """Say whether the budget allows one more query, with its label or with the check alone."""
         budget = self.config.privacy.epsilon
@@ -141,6 +157,12 @@ class Aggregator:
         privacy = self.config.privacy
         budget = None if privacy.epsilon is None else Budget(privacy.epsilon, privacy.delta, "teacher")
         document = privacy_document(self.ledger(), privacy.delta, budget=budget)
+        if self.data_dependent:
+            # Two neighbours may end at different queries whatever the noise: no ε holds for where a run ends.
+            document = with_caveat(
+                document,
+                "where labelling ended followed from these votes, which no ε covers: for studies, not for publication",
+            )
         if self.config.pate.simulated_teachers is not None and "guarantee" in document:
             # One of the recorded teachers moves several simulated votes.
             document["guarantee"] = f"simulated teachers, so no guarantee for anybody: {document['guarantee']}"

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from flwr.serverapp import Grid
 
-from fedasr.errors import InputError
+from fedasr.errors import InputError, nearest
 from fedasr.experiment import Experiment
 from fedasr.models.weights import load_arrays
 from fedasr.privacy.pate.analysis import ORDERS
@@ -117,8 +118,12 @@ class PateRun(Course):
         assert self.taught is not None
         while not self.labelled:
             questions = self.unit.following(self.record)
+            if questions is not None:
+                questions = questions.first(self.aggregator.affordable(len(questions)))
             if questions is None:
                 self.labelled = True
+            elif not len(questions):
+                self.stop_labelling()
             else:
                 number = len(self.record)
                 ballot = self.teachers.ask(questions, self.unit.classes, number, self.public, self.taught)
@@ -128,11 +133,7 @@ class PateRun(Course):
                     if not self.unit.goes_on(self.record, utterance):
                         continue
                     if not self.aggregator.release(utterance, counts):
-                        self.labelled = True
-                        self.last["stopped"] = (
-                            f"privacy budget: one more label than those of {len(self.record)} queries would exceed"
-                            f" ε = {self.config.privacy.epsilon:g} at δ = {self.config.privacy.delta:g} for a teacher"
-                        )
+                        self.stop_labelling()
                         break
                 for reason in ballot.failures[:3]:
                     session.watcher.note(f"votes: {reason}")
@@ -146,6 +147,15 @@ class PateRun(Course):
         if "stopped" in self.last:
             session.watcher.note(f"labelling ends here: {self.last['stopped']}")
         return True
+
+    def stop_labelling(self) -> None:
+        """The budget is spent."""
+        privacy = self.config.privacy
+        self.labelled = True
+        self.last["stopped"] = (
+            f"privacy budget: one more label than those of {len(self.record)} queries would exceed ε ="
+            f" {privacy.epsilon:g} at δ = {privacy.delta:g} for a teacher"
+        )
 
     def learn(self) -> bool:
         """Train the student round by round; return False where somebody wants the run to stop."""
@@ -294,8 +304,46 @@ def check_pate(run: Experiment) -> None:
         InputError: naming the key.
     """
     pate = run.config.pate
+    if pate.votes_from is None:
+        check_one_teacher_a_speaker(run)
+    check_weights(run)
     public = PublicSpeech(run)
     narrow(public, run, run.first_weights())
     make_unit(pate.unit, public, run.tokenizer)
     if pate.votes_from is not None:
         RecordedVotes(run.config, public)
+
+
+def check_one_teacher_a_speaker(run: Experiment) -> None:
+    """Raise where the partition gives one person's speech to several teachers: ε is for all that one was trained on.
+
+    Raises:
+        InputError: naming somebody. What boxes hold, nobody knows here.
+    """
+    if run.census is not None:
+        return
+    partition = run.partition
+    clients = np.repeat(np.arange(len(partition)), np.diff(partition.offsets))
+    speakers = run.corpus.columns["speaker"][partition.rows]
+    teachers = pd.Series(clients).groupby(speakers).nunique()
+    if len(split := teachers[teachers > 1]):
+        raise InputError(
+            f"'data.partition' gives what speaker '{split.index[0]}' says to {split.iloc[0]} teachers, and others'"
+            f" speech alike ({len(split)} of {len(teachers)} speakers); all that a person says must be one teacher's,"
+            " for ε is for one teacher's data: partition by speaker, natural or grouped"
+        )
+
+
+def check_weights(run: Experiment) -> None:
+    """Raise where ``pate.weights`` names nobody.
+
+    Raises:
+        InputError: naming the key.
+    """
+    names = sorted(map(str, run.partition.names))
+    for name in run.config.pate.weights:
+        if name not in names:
+            raise InputError(
+                f"'pate.weights.{name}' is of no teacher{nearest(name, names)}; there are {len(names)}, such as"
+                f" '{names[0]}'"
+            )

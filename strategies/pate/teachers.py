@@ -189,7 +189,6 @@ class Teachers:
             "start": self.start,
             "unit": pate.unit,
             "internal_lm": pate.internal_lm,
-            "noise": pate.noise_at,
             "classes": classes,
             "number": number,
             "teachers": len(self),

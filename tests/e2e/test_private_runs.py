@@ -275,3 +275,20 @@ def test_another_user_moves_the_model_by_no_more_than_the_sensitivity(clipping: 
 def lines_of(manifest: Path) -> list[str]:
     """Return the lines of a manifest."""
     return manifest.read_text(encoding="utf-8").splitlines()
+
+
+def test_a_start_that_heard_the_same_people_is_no_public_one(tmp_path: Path) -> None:
+    """The account does not cover it, and the guarantee says so."""
+    for seed, covered in ((0, False), (1, True)):
+        start = fedasr.run(tiny(rounds=0, seed=seed), out=tmp_path / f"start-{seed}")
+        run = fedasr.run(private(rounds=1, init_from=str(start.path)), out=tmp_path / f"run-{seed}")
+        assert run.privacy is not None
+        assert ("trained without privacy on people of this run" not in run.privacy["guarantee"]) == covered
+
+
+def test_private_transcripts_are_no_phrases_to_choose_from(
+    reference: fedasr.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = write(tmp_path / "speech.wav")
+    assert status(["transcribe", str(reference.path), str(sound), "--decoder", "vocabulary"]) == 2
+    assert "would be the training transcripts, which are private in this run" in capsys.readouterr().err

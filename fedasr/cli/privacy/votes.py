@@ -54,7 +54,11 @@ def pate(
         ),
     ] = None,
     teachers: Annotated[
-        int | None, typer.Option(help="How many vote. Absent: the most votes of a row.", show_default=False)
+        int | None,
+        typer.Option(
+            help="How many there are, for --smooth-order: not to be read off the votes, for somebody may never vote.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[
         int | None,
@@ -69,6 +73,8 @@ def pate(
     from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse
     from fedasr.privacy.pate.votes import read_answered, read_votes
 
+    if smooth_order is not None and teachers is None:
+        raise InputError("'--smooth-order' needs '--teachers': how many there are, whether they voted or not")
     kind = Mechanism(mechanism, scale, threshold, threshold_scale)
     counts = read_votes(votes)
     known = None if answered is None else read_answered(answered, len(counts))
@@ -94,8 +100,8 @@ def pate(
     if smooth_order is not None:
         from fedasr.privacy.pate.smooth import check_conditions, total_local_sensitivity
 
-        many = int(counts.sum(axis=1).max()) if teachers is None else teachers
-        local = total_local_sensitivity(counts, kind, many, smooth_order, known)
+        assert teachers is not None
+        local = total_local_sensitivity(counts, kind, teachers, smooth_order, known)
         released = release_epsilon(found, smooth_order, local, seed, counts, known)
         conditions = check_conditions(kind.scale, counts.shape[1], smooth_order) if kind.scale else None
         report["smooth"] = {
@@ -108,7 +114,7 @@ def pate(
             "cost": released.cost,
             "local_sensitivity": local,
             "conditions": None if conditions is None else {"c5": conditions[0], "c6": conditions[1]},
-            "teachers": many,
+            "teachers": teachers,
         }
         rows.append(("ε, may be published", f"{released.epsilon:.4g}"))
     if per_query is not None:

@@ -266,15 +266,19 @@ def answer_chances(votes: Floats, mechanism: Mechanism, answered: npt.ArrayLike 
     """Return 1 and 0 for queries that were answered or not, else how likely each is; shape ``(queries,)``.
 
     Raises:
-        InputError: ``answered`` has another length than the votes, or the mechanism answers every query.
+        InputError: ``answered`` has another length than the votes, or has queries without an answer of a mechanism that
+            answers every one.
     """
     if answered is None:
         return mechanism.answer_probability(votes)
     known = np.asarray(answered, bool)
     if known.shape != (len(votes),):
         raise InputError(f"'answered' has {known.size} values for {len(votes)} queries")
-    if not mechanism.has_threshold:
-        raise InputError(f"'answered' has no use with {mechanism.name}, which answers every query; leave it out")
+    if not mechanism.has_threshold and not known.all():
+        raise InputError(
+            f"'answered' says that {int((~known).sum())} queries were not answered, but {mechanism.name} answers every"
+            " one; leave it out"
+        )
     return known.astype(float)
 
 

@@ -26,6 +26,8 @@ class Questions:
     """tokens of each sequence"""
     queries: Ids | None = None
     """how many there are about each utterance, shape ``(utterances,)``; None: one"""
+    prefixes: bool = False
+    """whether each utterance has a token sequence of its own; otherwise they are of candidates"""
 
     @property
     def utterances(self) -> Ids:
@@ -35,6 +37,16 @@ class Questions:
     def __len__(self) -> int:
         """Return the number of queries."""
         return len(self.speech) if self.queries is None else int(self.queries.sum())
+
+    def first(self, queries: int) -> Questions:
+        """Return the utterances of which no query is beyond the first so many."""
+        per_utterance = np.ones(len(self.speech), np.int64) if self.queries is None else self.queries
+        count = int((per_utterance.cumsum() <= queries).sum())
+        tokens, lengths = self.tokens, self.lengths
+        if self.prefixes:
+            tokens, lengths = tokens[: int(lengths[:count].sum())], lengths[:count]
+        some = None if self.queries is None else self.queries[:count]
+        return Questions(self.speech[:count], tokens, lengths, some, self.prefixes)
 
 
 class Unit(Protocol):

@@ -44,7 +44,7 @@ class TokenVotes:
         for first in range(0, len(self.public), base.BLOCK):
             going = [u for u in block(first, len(self.public)) if not self.ended(u, prefixes.get(u, []))]
             if going:
-                return Questions(np.array(going), *joined([prefixes.get(u, []) for u in going]))
+                return Questions(np.array(going), *joined([prefixes.get(u, []) for u in going]), prefixes=True)
         return None
 
     def goes_on(self, record: Record, utterance: int) -> bool:

@@ -44,6 +44,15 @@ def test_init_from(place: Place, refuse: Refuse) -> None:
         refuse(start(place.run), said)
 
 
+def test_weights_without_a_tokenizer(place: Place, refuse: Refuse) -> None:
+    """What their outputs stand for would be guessed, and in a private run read off the private transcripts."""
+    weights = place.root / "bare" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes((place.run / "model.safetensors").read_bytes())
+    says = "'model.alphabet' is 'auto', but 'init_from' has no tokenizer.json beside its weights", str(weights)
+    refuse(["run", place.config, f"init_from={weights}", "model.alphabet=auto", "--out", place.out], *says)
+
+
 def test_out(place: Place, refuse: Refuse) -> None:
     start = ["run", place.config, "--out"]
     refuse([*start, place.run], f"{place.run}: holds a run already; give another --out, or --resume")

@@ -24,6 +24,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "one-candidate": ({"pate__candidates": ["yes"]}, "a vote needs at least two"),
     "unknown-candidate": ({"pate__candidates": ["yes", "42"]}, "'pate.candidates' has '42'"),
     "steps": ({"client__steps": 3}, "'client.steps' is set"),
+    "a-speaker-of-several-teachers": (
+        {"data__partition": {"name": "iid"}, "data__clients": 4},
+        "'data.partition' gives what speaker 's00001' says to 3 teachers",
+    ),
+    "weight-of-nobody": (
+        {"pate": {"mechanism": "soft-gaussian", "scale": 2.0, "public": PUBLIC, "weights": {"00001": 0.5}}},
+        "'pate.weights.00001' is of no teacher (did you mean 's00001'?)",
+    ),
+    "private-transcripts-as-phrases": (
+        {"evaluate": {"decoder": "vocabulary"}},
+        "'evaluate.vocabulary' is empty, and the phrases of decoder 'vocabulary' would be the training transcripts",
+    ),
     "clock": ({"devices": {"clock": True}}, "'devices.clock' is true"),
     "manifest": ({"pate__public": {"corpus": "manifest"}}, "'pate.public.manifest' is not set"),
     "split": ({"pate__public": {**PUBLIC, "split": "dev"}}, "'pate.public.split' is 'dev'"),

@@ -8,13 +8,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
 
 import fedasr
+from clients.client_app import app as client_app
 from fedasr.config import load
 from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
 from fedasr.privacy.pate.analysis import Mechanism, analyse
+from fedasr.runtime.executors import SerialExecutor
+from fedasr.runtime.flower_compat import RUN_ID, arrays_of
+from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import launch
+from strategies.server_app import app as server_app
 
 from .world import CHANGES, WORDS, StopAt, pate, queries
 
@@ -40,6 +47,50 @@ def test_labelling_ends_at_the_budget(budget: str, tmp_path: Path) -> None:
     assert run.summary[name] <= 9.0 + 1e-9
     assert run.privacy is not None
     assert run.privacy["budget_epsilon"] == 9.0
+    studied = "but where labelling ended followed from these votes, which no ε covers" in run.privacy["guarantee"]
+    assert studied == (budget == "data-dependent")
+
+
+@pytest.mark.parametrize("unit", ["utterance", "token", "frame"])
+def test_teachers_that_add_the_noise_are_asked_no_more_than_is_paid_for(unit: str, tmp_path: Path) -> None:
+    """Their noisy answers are released to the server by being there."""
+    counting = ClientApp()
+    asked: list[int] = []
+
+    @counting.train("teacher")
+    @counting.query("votes")
+    def answer(message: Message, context: Context) -> Message:
+        reply = client_app(message, context)
+        if message.metadata.message_type == "query.votes" and context.node_config["partition-id"] == 3:
+            asked.append(len(arrays_of(reply, "votes")["votes"]))
+        return reply
+
+    changes = {**CHANGES["pate"], "noise_at": "teachers", "unit": unit, "scale": 6.0 if unit == "utterance" else 20.0}
+    config = load(pate(rounds=0, pate=changes, privacy={"unit": "teacher", "epsilon": 3.0, "delta": 1e-4}))
+    (tmp_path / "checkpoint").mkdir(parents=True)
+    settings = {"experiment": as_json(config), "out": str(tmp_path), "resume": False}
+    grid = LocalGrid(SerialExecutor(counting), 12, {"client-store": str(tmp_path / "store")})
+    server_app(grid, Context(RUN_ID, 0, {}, RecordDict(), settings))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert sum(asked) == summary["queries"] > 1
+    assert "would exceed ε = 3" in summary["stopped"]
+    assert summary["epsilon"] <= 3.0
+
+
+def test_a_teacher_may_be_a_group_and_noise_may_be_secret(reference: fedasr.Run, tmp_path: Path) -> None:
+    """Four groups of three people; ε is for a group, and secret noise differs from run to run."""
+    grouped = {"data__partition": {"name": "grouped"}, "data__clients": 4, "rounds": 0}
+    secret = {"unit": "teacher", "delta": 1e-4, "secret_noise": True}
+    found = []
+    for name in ("one", "other"):
+        changes = {"scale": 1.0, "mechanism": "soft-gaussian", "store": str(tmp_path / "store")}
+        tree = pate(**grouped, privacy=secret, pate={**CHANGES["pate"], **changes})
+        run = fedasr.run(tree, out=tmp_path / name)
+        assert run.privacy is not None
+        assert (run.privacy["population"], run.privacy["unit"]) == (4, "teacher")
+        assert run.clients["examples"].sum() == reference.clients["examples"].sum()
+        found.append(np.load(run.path / "posteriors.npy"))
+    assert not np.array_equal(*found)
 
 
 def test_tokens_with_a_check_for_consensus(tmp_path: Path) -> None:

@@ -151,9 +151,10 @@ def test_local_sensitivity(vector, call, votes_file):
 def test_conditions_b_holds_and_a_is_refused(call, votes_file, capsys):
     (a, b) = (vector["inputs"] for vector in vectors("pate/smooth/check"))
     path = votes_file([[10] * a["num_classes"]])
-    found = call("pate", votes=path, mechanism="gnmax", scale=b["sigma"], delta=1e-5, smooth_order=b["order"])
+    common = {"votes": path, "mechanism": "gnmax", "delta": 1e-5, "teachers": 10 * a["num_classes"]}
+    found = call("pate", **common, scale=b["sigma"], smooth_order=b["order"])
     assert found["smooth"]["conditions"] == {"c5": True, "c6": True}
-    options = {"votes": path, "mechanism": "gnmax", "scale": a["sigma"], "delta": 1e-5, "smooth-order": a["order"]}
+    options = common | {"scale": a["sigma"], "smooth-order": a["order"]}
     assert status(arguments("pate", options)) == 2
     assert "C5 and C6 do not hold" in capsys.readouterr().err
 
@@ -165,6 +166,7 @@ def test_a_release_repeats_by_its_seed_only(call, votes_file):
         "scale": 40,
         "delta": 1e-5,
         "smooth_order": 8,
+        "teachers": 250,
     }
     found = [call("pate", **options, **seed)["smooth"]["epsilon"] for seed in ({"seed": 1}, {"seed": 1}, {}, {})]
     assert found[0] == found[1]
@@ -184,6 +186,12 @@ def test_confident_votes_are_expected_or_known(call, votes_file):
     assert (known["answered"], known["answered_expected"]) == (1, False)
     assert known["rdp"][0] != found["rdp"][0]
     assert call("pate", **options, conversion="improved")["epsilon"] < found["epsilon"]
+
+
+def test_that_all_were_answered_may_be_said_of_every_mechanism(call, votes_file):
+    """As ``answered.npy`` says it of a run whose mechanism answers every query."""
+    options = {"votes": votes_file([[200, 30, 20], [100, 90, 60]]), "mechanism": "gnmax", "scale": 40, "delta": 1e-5}
+    assert call("pate", **options, answered=votes_file([[1], [1]], "answered.csv")) == call("pate", **options)
 
 
 def test_calibrated_noise_keeps_to_epsilon(call):
@@ -335,8 +343,9 @@ def test_files_that_are_no_votes(tmp_path, capsys):
         ({"orders": "nan"}, "'--orders' is 'nan'"),
         ({"conversion": "best"}, "'conversion' is 'best'"),
         ({"smooth-order": "8", "teachers": "9"}, "'teachers' is 9, but a query has more votes"),
-        ({"smooth-order": "1"}, "'order' is 1"),
-        ({"mechanism": "lnmax", "smooth-order": "8"}, "lnmax is not known"),
+        ({"smooth-order": "8"}, "'--smooth-order' needs '--teachers'"),
+        ({"smooth-order": "1", "teachers": "250"}, "'order' is 1"),
+        ({"mechanism": "lnmax", "smooth-order": "8", "teachers": "250"}, "lnmax is not known"),
     ],
 )
 def test_wrong_options_of_votes(change, says, votes_file, capsys):

@@ -178,7 +178,10 @@ def test_the_conversions():
             lambda: analyse([[1, 2]], Mechanism("gnmax", 1.0), 0.1, orders=(1.0, 2.0)),
             "'orders' expected numbers above 1",
         ),
-        (lambda: analyse([[1, 2]], Mechanism("gnmax", 1.0), 0.1, answered=[1]), "'answered' has no use with gnmax"),
+        (
+            lambda: analyse([[1, 2]], Mechanism("gnmax", 1.0), 0.1, answered=[0]),
+            "'answered' says that 1 queries were not answered, but gnmax answers every one",
+        ),
         (
             lambda: analyse([[1, 2]], Mechanism("confident-gnmax", 1.0, 5.0, 1.0), 0.1, answered=[1, 0]),
             "'answered' has 2 values for 1 queries",

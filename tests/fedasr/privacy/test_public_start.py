@@ -1,0 +1,85 @@
+"""What is said of a start that is not public."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fedasr.config import load
+from fedasr.privacy.public_start import caveat
+
+SYNTHETIC = {"data": {"corpus": "synthetic"}}
+RECORDED = {"data": {"corpus": "manifest", "manifest": "/speech/manifest.csv"}}
+
+
+def folder(path: Path, account: bool = False, **config: Any) -> Path:
+    """Return a run folder, as far as it is read here."""
+    path.mkdir()
+    tree = {"seed": 0, "data": {"train_split": "train", "where": {}, "root": None, "subset": None, "public_share": 0.0}}
+    for name, value in config.items():
+        tree[name] = {**tree.get(name, {}), **value} if isinstance(value, dict) else value  # type: ignore[dict-item]
+    (path / "config.yaml").write_text(yaml.safe_dump(tree))
+    (path / "model.safetensors").touch()
+    if account:
+        (path / "privacy.json").write_text("{}")
+    return path
+
+
+def said(start: Path | None, **config: Any) -> str | None:
+    private = {"strategy": {"weighting": "uniform"}, "privacy": {"unit": "user", "epsilon": 1.0, "clip_norm": 0.1}}
+    tree = {"model": {"alphabet": "latin"}, "init_from": None if start is None else str(start), **private, **config}
+    return caveat(load(tree))
+
+
+@pytest.mark.parametrize(
+    ("start", "run", "same"),
+    [
+        (SYNTHETIC, SYNTHETIC, True),
+        (SYNTHETIC, {**SYNTHETIC, "seed": 1}, False),
+        (SYNTHETIC, RECORDED, False),
+        (RECORDED, {**RECORDED, "seed": 1}, True),
+        (RECORDED, {"data": {**RECORDED["data"], "manifest": "/other.csv"}}, False),
+        ({"data": {**RECORDED["data"], "train_split": "public"}}, RECORDED, False),
+    ],
+)
+def test_a_start_of_the_same_people_is_not_public(
+    start: dict[str, Any], run: dict[str, Any], same: bool, tmp_path: Path
+) -> None:
+    path = folder(tmp_path / "start", **start)
+    words = f"the start, {path}, was trained without privacy on people of this run, which no ε covers"
+    assert said(path, **run) == (words if same else None)
+    assert said(path / "model.safetensors", **run) == (words if same else None)
+
+
+def test_a_start_that_is_private_itself_has_spent_some_of_their_epsilon(tmp_path: Path) -> None:
+    path = folder(tmp_path / "start", account=True, privacy={"unit": "user"}, **SYNTHETIC)
+    assert (
+        said(path, **SYNTHETIC)
+        == f"the start, {path}, has an ε of its own for the same people, to be added to this one"
+    )
+    assert said(path, **SYNTHETIC, seed=1) is None
+
+
+def test_a_student_is_as_public_as_what_it_started_from(tmp_path: Path) -> None:
+    """Its own teachers told it nothing: not a label could be paid for, and there is no account."""
+    first = folder(tmp_path / "first", **SYNTHETIC)
+    student = folder(tmp_path / "student", privacy={"unit": "teacher"}, init_from=str(first), **SYNTHETIC)
+    assert f"the start, {first}, was trained without privacy" in str(said(student, **SYNTHETIC))
+    public = folder(tmp_path / "public", **{**SYNTHETIC, "seed": 5})
+    student = folder(tmp_path / "other", privacy={"unit": "teacher"}, init_from=str(public), **SYNTHETIC)
+    assert said(student, **SYNTHETIC) is None
+
+
+def test_of_what_has_no_run_folder_nothing_is_known(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    assert said(tmp_path / "model.safetensors", **SYNTHETIC) is None
+    assert said(None, **SYNTHETIC) is None
+
+
+def test_starts_that_name_each_other_end(tmp_path: Path) -> None:
+    first = folder(tmp_path / "first", init_from=str(tmp_path / "second"), **{**SYNTHETIC, "seed": 3})
+    folder(tmp_path / "second", init_from=str(first), **{**SYNTHETIC, "seed": 4})
+    assert said(first, **SYNTHETIC) is None
