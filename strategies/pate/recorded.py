@@ -1,7 +1,8 @@
 """Votes of an earlier run in the place of teachers: to compare mechanisms, noise, budgets and students, or to see what
 more teachers that vote alike would give.
 
-Every run that releases labels of the same votes spends anew: what is published of several runs adds up.
+Every run that releases labels of the same votes spends anew: what is published of several runs adds up. That holds of
+noise that is independent from run to run, hence of ``privacy.secret_noise``; of one seed they have the same draws.
 """
 
 from __future__ import annotations

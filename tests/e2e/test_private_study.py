@@ -36,9 +36,12 @@ def small(folder: Path, unit: str) -> list[str]:
 @pytest.mark.parametrize("unit", ["users", "utterances"])
 def test_the_study_in_miniature(unit: str, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    only = ["eps1-seed0", "eps8-seed0", "none-seed0"]
+    only = ["eps1-seed1", "eps8-seed1", "none-seed1"]
     fedasr.sweep(SWEEPS / f"private_home_{unit}.yaml", runs, overrides=small(tmp_path, unit), only=only)
     table = tradeoff(sorted(runs.glob("*-seed*")))
+    assert "people of this run" not in str(fedasr.load_run(runs / "eps1-seed1").privacy), (
+        "the documented start is public"
+    )
     private = table[table["unit"] != ""]
     assert private["epsilon"].round(1).tolist() == [1.0, 8.0]
     assert private["unit"].tolist() == [{"users": "user", "utterances": "example"}[unit]] * 2
