@@ -132,8 +132,8 @@ class PateConfig:
     votes_from: str | None = key(
         None,
         "run folder whose votes are taken instead of asking teachers (unit `utterance`): to compare mechanisms, noise,"
-        " budgets and students; `{seed}` in it stands for the seed; what is published of several such runs adds up, with"
-        " `privacy.secret_noise` alone: noise from a seed is the same in all of them",
+        " budgets and students; `{seed}` in it stands for the seed; what is published of several such runs adds up,"
+        " with `privacy.secret_noise` alone: noise from a seed is the same in all of them",
     )
     simulated_teachers: int | None = key(
         None, "`votes_from`: draw the votes of so many teachers from the shares of each query; absent: as cast", low=1
