@@ -21,7 +21,7 @@ def caveat(config: Config) -> str | None:
 
     What is known are the run folders that ``init_from`` leads to. A start that heard people of this run without privacy
     is no public one; one with an account of its own has spent some of theirs. Of weights without a run folder, and of
-    other people whose voices are the same, nothing is known here.
+    what boxes hold, nothing is known here.
 
     Args:
         config: of a private run, or of one of PATE.
@@ -29,6 +29,8 @@ def caveat(config: Config) -> str | None:
     Raises:
         InputError: the start's ``config.yaml`` cannot be read.
     """
+    if config.runtime.name == "deployment":
+        return None
     run = to_dict(config)
     for folder, start in starts(config.init_from):
         if not same_people(start, run):

@@ -77,6 +77,9 @@ def test_of_what_has_no_run_folder_nothing_is_known(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     assert said(tmp_path / "model.safetensors", **SYNTHETIC) is None
     assert said(None, **SYNTHETIC) is None
+    # The manifest of a deployed run is the server's own speech, on which it evaluates.
+    path = folder(tmp_path / "start", **RECORDED)
+    assert said(path, **RECORDED, runtime={"name": "deployment"}) is None
 
 
 def test_starts_that_name_each_other_end(tmp_path: Path) -> None:
