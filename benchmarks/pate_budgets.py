@@ -82,7 +82,8 @@ def found(row: Mapping[float, Cell], epsilon: float) -> tuple[float, Cell] | Non
     """Return the cell that holds at a budget, and the budget at which it was measured; None: there is none."""
     if epsilon in row:
         return epsilon, row[epsilon]
-    smaller = [(at, cell) for at, cell in row.items() if at < epsilon < inf and cell.all_labelled]
+    # What releases nothing may be had at any budget.
+    smaller = [(at, cell) for at, cell in row.items() if at < epsilon < inf and (cell.all_labelled or at == 0)]
     return max(smaller, key=lambda pair: pair[0], default=None)
 
 

@@ -89,7 +89,7 @@ def test_the_table_of_budgets() -> None:
         {
             "confident": {1.0: Cell((0.4, 0.5, 0.6), False), 4.0: Cell((0.2, 0.2, 0.2), True)},
             "lnmax": {1.0: Cell((0.8,), False)},
-            "start": {0.0: Cell((0.9, 0.7), True)},
+            "start": {0.0: Cell((0.9, 0.7), False)},
             "dp": {1.0: Cell((1.0, 1.0, 1.0), False), 8.0: Cell((0.8, 0.8, 0.8), False)},
             "none": {float("inf"): Cell((0.1, 0.1, 0.1), False)},
         },
