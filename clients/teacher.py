@@ -151,7 +151,7 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
             for place, row in zip(places.tolist(), rows, strict=True):
                 found[place] = row
     votes = np.concatenate(found)
-    at_teachers = config.pate.noise_at == "teachers"  # what the box has agreed to, not what a message asks for
+    at_teachers = config.pate.noise_at == "teachers"  # the config that a box has checked
     if not soft and not at_teachers:
         return votes
     counts = votes * weight_of(device) if soft else one_hot(votes, int(order["classes"]))
