@@ -5,7 +5,8 @@
 A row is a mechanism: the labels of a sweep without their budget (``gnmax-eps2`` is ``gnmax``). A column is a budget of
 ε, 0 a run without one that released nothing, ∞ one without privacy. A cell is the mean of the seeds, and their spread.
 Where a smaller budget has labelled all that there was to label, a larger one changes nothing: *as at* that one. Below,
-by how much lower the word error rate is than that of a mechanism at the same budget.
+by how much lower the word error rate is than that of a mechanism at the same budget. In the place of a folder a
+recorded table may stand (``docs/results/pate/rnnt.csv``).
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.tables import grid, runs_of
-from fedasr.results.load import Run, load_run
-from fedasr.results.tradeoff import released_nothing
+from benchmarks.pate_records import Record, records_of
+from benchmarks.tables import grid
 
 SEEDS = 3
 """Fewer are said in the cell."""
@@ -50,32 +50,21 @@ class Cell:
 Table = Mapping[str, Mapping[float, Cell]]
 
 
-def place_of(run: Run) -> tuple[str, float]:
-    """Return the mechanism and the budget of a run: without one, 0 where it released nothing, else ∞."""
-    label = run.path.name.rpartition("-seed")[0]
-    name, named = re.subn(r"-eps[0-9.]+", "", label)
-    if named:
-        return name, float(run.config.privacy.epsilon)
-    return name, 0.0 if released_nothing(run) else inf
+def place_of(record: Record) -> tuple[str, float]:
+    """Return the mechanism and the budget of a label: without one, 0 where nothing was released, else ∞."""
+    budget = re.search(r"-eps([0-9.]+)", record.label)
+    if budget is not None:
+        return record.label.replace(budget[0], ""), float(budget[1])
+    return record.label, 0.0 if record.epsilon == 0.0 else inf
 
 
-def table_of(folders: Sequence[Path]) -> Table:
-    """Return the cells of the runs in the folders of sweeps, by mechanism and budget."""
-    groups: dict[str, dict[float, list[Run]]] = defaultdict(lambda: defaultdict(list))
-    for path in runs_of(folders):
-        run = load_run(path)
-        name, epsilon = place_of(run)
-        groups[name][epsilon].append(run)
-    return {
-        name: {
-            epsilon: Cell(
-                tuple(float(run.summary["wer"]) for run in runs),
-                all("labels" in run.summary and "stopped" not in run.summary for run in runs),
-            )
-            for epsilon, runs in sorted(row.items())
-        }
-        for name, row in groups.items()
-    }
+def table_of(records: Sequence[Record]) -> Table:
+    """Return the cells of what there is, by mechanism and budget."""
+    table: dict[str, dict[float, Cell]] = defaultdict(dict)
+    for record in records:
+        name, epsilon = place_of(record)
+        table[name][epsilon] = Cell(record.wers, record.all_labelled)
+    return {name: dict(sorted(row.items())) for name, row in table.items()}
 
 
 def found(row: Mapping[float, Cell], epsilon: float) -> tuple[float, Cell] | None:
@@ -124,10 +113,10 @@ def markdown(table: Table, beside: str | None = None) -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sweeps", nargs="+", type=Path)
+    parser.add_argument("sources", nargs="+", type=Path, help="folders of sweeps, and recorded tables")
     parser.add_argument("--beside", help="the mechanism that the others are set beside")
     given = parser.parse_args()
-    print(markdown(table_of(given.sweeps), given.beside))
+    print(markdown(table_of(records_of(given.sources)), given.beside))
 
 
 if __name__ == "__main__":

@@ -6,22 +6,24 @@
 
 Each row is a label of a sweep: the largest ε of its seeds, rounded up, means of the rest, and the spread of the word
 error rate. *Right* is the share of right labels among those released, *own right* among those that the student gave by
-itself in its last stage.
+itself in its last stage. In the place of a folder a recorded table may stand (``docs/results/pate/rnnt.csv``), and
+seeds of one label are told together; ``--record`` writes such a table.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import argparse
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, inf, nan
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+import pandas as pd
 
-from benchmarks.tables import grid, print_table, runs_of
-from fedasr.results.load import Run, load_run
-from fedasr.results.tradeoff import released_nothing, tradeoff, write_tradeoff
+from benchmarks.pate_budgets import place_of
+from benchmarks.pate_records import Record, records_of, write
+from benchmarks.tables import grid
+from fedasr.results.statistics import mean_interval
+from fedasr.results.tradeoff import write_tradeoff
 
 HEAD = (
     "run",
@@ -39,50 +41,66 @@ HEAD = (
 )
 
 
-def row(label: str, runs: Sequence[Run]) -> list[str]:
-    """Return the cells of runs that differ in their seeds."""
-    first = runs[0].summary
-    # Of some seeds the budget may afford no label, and then there is no account.
-    privacy: dict[str, Any] = next((run.privacy for run in runs if run.privacy), {})
-    none = "0" if released_nothing(runs[0]) else "∞"
+def row(record: Record) -> list[str]:
+    """Return the cells of a label."""
 
-    def largest(name: str) -> str:
-        value = max(float(run.summary.get(name) or 0.0) for run in runs)
-        return f"{ceil(100 * value - 1e-6) / 100:.2f}"
+    def digits(value: float | None, count: int) -> str:
+        return "—" if value is None else f"{value:.{count}f}"
 
-    def mean(name: str, digits: int) -> str:
-        values = [run.summary.get(name) for run in runs]
-        known = [value for value in values if value is not None]
-        return f"{np.mean(known):.{digits}f}" if known else "—"
-
-    wers = [float(run.summary["wer"]) for run in runs]
-    independent = largest("epsilon_data_independent") if "labels" in first else "the same"
+    independent = "the same" if record.independent is None else at_most(record.independent)
     return [
-        label,
-        largest("epsilon") if privacy else none,
-        independent if privacy else none,
-        f"{first['delta']:g}" if privacy else "—",
-        str(privacy.get("unit", "—")),
-        str(privacy.get("population", "—")),
-        mean("labels", 0),
-        mean("label_accuracy", 2),
-        mean("own_label_accuracy", 2),
-        f"{np.mean(wers):.3f}",
-        f"{min(wers):.3f} – {max(wers):.3f}",
-        str(len(runs)),
+        record.label,
+        at_most(record.epsilon),
+        independent if record.delta is not None else at_most(record.epsilon),
+        "—" if record.delta is None else f"{record.delta:g}",
+        record.unit or "—",
+        record.population or "—",
+        digits(record.labels, 0),
+        digits(record.right, 2),
+        digits(record.own_right, 2),
+        f"{record.wer:.3f}",
+        f"{min(record.wers):.3f} – {max(record.wers):.3f}",
+        str(len(record.seeds)),
     ]
 
 
-def markdown(folders: Sequence[Path], figure: Path | None = None) -> str:
-    """Return the table of the runs in the folders of sweeps, and draw the figure where one is asked for."""
-    groups: dict[str, list[Run]] = defaultdict(list)
-    paths = runs_of(folders)
-    for path in paths:
-        groups[path.name.rpartition("-seed")[0]].append(load_run(path))
+def at_most(epsilon: float) -> str:
+    """Return an ε with two digits, rounded up."""
+    if epsilon in (0.0, inf):
+        return "0" if epsilon == 0.0 else "∞"
+    return f"{ceil(100 * epsilon - 1e-6) / 100:.2f}"
+
+
+def markdown(sources: Sequence[Path], figure: Path | None = None) -> str:
+    """Return the table of what there is in sweeps and recorded tables, and draw the figure where one is asked for."""
+    records = records_of(sources)
     if figure is not None:
-        write_tradeoff(tradeoff(paths), figure)
-    return grid(HEAD, [row(label, runs) for label, runs in groups.items()])
+        write_tradeoff(points(records), figure)
+    return grid(HEAD, [row(record) for record in records])
+
+
+def points(records: Sequence[Record]) -> pd.DataFrame:
+    """Return the points of the figure: what ``fedasr.results.tradeoff`` draws, a line a mechanism."""
+    rows = []
+    for record in records:
+        mean, low, high = map(float, mean_interval(list(record.wers)))
+        facts = {"epsilon": record.epsilon, "delta": nan if record.delta is None else record.delta}
+        named = {"mechanism": place_of(record)[0], **facts, "n": len(record.seeds), "seeds": list(record.seeds)}
+        rows.append(named | {"wer": mean, "wer_low": low, "wer_high": high})
+    return pd.DataFrame(rows).sort_values(["mechanism", "epsilon"], kind="stable", ignore_index=True)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sources", nargs="+", type=Path, help="folders of sweeps, and recorded tables")
+    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--record", type=Path, help="where all of it is recorded")
+    given = parser.parse_args()
+    print(markdown(given.sources, given.figure))
+    if given.record is not None:
+        write(records_of(given.sources), given.record)
 
 
 if __name__ == "__main__":
-    print_table(__doc__, markdown)
+    main()

@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 from fedasr.data.batches import Batch
 from fedasr.models.base import Encoded, SpeechModel
-from fedasr.models.decoding.best_candidates import IMPOSSIBLE
-from fedasr.models.decoding.closed_vocabulary import first_best, scores
+from fedasr.models.decoding.closed_vocabulary import likeliest, scores
 from fedasr.models.decoding.ctc_prefixes import CTCPrefixes
 from fedasr.models.decoding.greedy import greedy
 from fedasr.models.decoding.prefix_beam import beam_search
@@ -97,9 +96,4 @@ class CTCModel(SpeechModel):
         self, encoded: Encoded, phrases: Sequence[Sequence[int]], bonus: torch.Tensor | None = None
     ) -> list[int]:
         """Return the phrase with the largest probability of each utterance; −1 where none fits."""
-        scores = self.phrase_scores(encoded, phrases)
-        if bonus is not None:
-            scores = scores + bonus.to(scores)
-        usable = torch.isfinite(scores)
-        best = first_best(torch.where(usable, scores, -torch.inf))
-        return [place if usable[row, place] else IMPOSSIBLE for row, place in enumerate(best)]
+        return likeliest(self.phrase_scores(encoded, phrases), bonus)

@@ -8,6 +8,8 @@ import torch
 
 from fedasr.data.batches import Batch
 from fedasr.models.base import Encoded, SpeechModel
+from fedasr.models.decoding.closed_vocabulary import likeliest
+from fedasr.models.decoding.lexicon import MOST_NODES, lexicon_of
 from fedasr.models.decoding.prefixes import greedy_search
 from fedasr.models.encoders.pyramid import Pyramid
 from fedasr.models.speller import Speller, SpellerPrefixes
@@ -52,6 +54,21 @@ class LASModel(SpeechModel):
     def prefixes(self, encoded: Encoded) -> SpellerPrefixes:
         """Return the empty prefix of each utterance."""
         return SpellerPrefixes.of(self.speller, self.speller.read(encoded.frames, encoded.lengths))
+
+    def phrase_scores(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return the log-probability of each phrase, float64 ``(batch, phrases)``."""
+        return self.speller.phrase_scores(self.speller.read(encoded.frames, encoded.lengths), phrases)
+
+    def likeliest_phrases(
+        self, encoded: Encoded, phrases: Sequence[Sequence[int]], bonus: torch.Tensor | None = None
+    ) -> list[int]:
+        """Return the phrase with the largest probability of each utterance."""
+        if len(lexicon_of(phrases)) > MOST_NODES:
+            return super().likeliest_phrases(encoded, phrases, bonus)
+        return likeliest(self.phrase_scores(encoded, phrases), bonus)
+
+    def _sequence_scores(self, encoded: Encoded, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
+        return self.phrase_scores(encoded, candidates)
 
     def internal_lm(self, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return the log-probability of each phrase with nothing to attend to, float64 ``(phrases,)``."""

@@ -24,9 +24,11 @@ class Prediction(nn.Module, ABC):
 
     Attributes:
         width: channels of the output.
+        context: tokens before that it remembers; None: all.
     """
 
     width: int
+    context: int | None = None
 
     @abstractmethod
     def forward(self, tokens: torch.Tensor, hidden: Hidden | None) -> tuple[torch.Tensor, Hidden]:
@@ -74,6 +76,7 @@ class ContextPrediction(Prediction):
     def __init__(self, vocabulary_size: int, width: int, context: int, dropout: float) -> None:
         super().__init__()
         self.width = width
+        self.context = context
         self.dropout = dropout
         self.embeddings = nn.ModuleList([nn.Embedding(vocabulary_size, width) for _ in range(context)])
 

@@ -10,7 +10,10 @@ from torch.nn import functional as F
 
 from fedasr.data.batches import Batch
 from fedasr.models.base import Encoded, SpeechModel
+from fedasr.models.decoding.closed_vocabulary import likeliest
+from fedasr.models.decoding.lexicon import MOST_NODES, lexicon_of
 from fedasr.models.decoding.transducer import GreedySearch, TransducerPrefixes
+from fedasr.models.decoding.transducer_tree import scores
 from fedasr.models.encoders.base import Encoder
 from fedasr.models.prediction import Hidden, Prediction
 from fedasr.models.subsampling import Subsampling
@@ -81,21 +84,45 @@ class TransducerModel(SpeechModel):
         from torchaudio.functional import rnnt_loss  # here, since torchaudio takes long to import
 
         logits, lengths = self.lattice(batch)
+        targets = batch.targets[:, : logits.shape[2] - 1]
+        # An alignment passes blanks and the transcript's own tokens only. The loss gets a lattice of these two, already
+        # normalised: over the whole alphabet it takes most of a step.
+        wanted = F.pad(targets, (0, 1), value=BLANK)
+        either = torch.stack([torch.full_like(wanted, BLANK), wanted], dim=2).unsqueeze(1)
+        steps = logits.log_softmax(dim=3).gather(3, either.expand(-1, logits.shape[1], -1, -1))
         losses: torch.Tensor = rnnt_loss(
-            logits,
-            batch.targets[:, : logits.shape[2] - 1].int().contiguous(),
+            steps,
+            torch.ones_like(targets, dtype=torch.int32),
             lengths.int(),
             batch.target_lengths.int(),
             blank=BLANK,
             clamp=-1,
             reduction="none",
-            fused_log_softmax=True,
+            fused_log_softmax=False,
         )
         return losses
 
     def prefixes(self, encoded: Encoded) -> TransducerPrefixes:
         """Return the empty prefix of each utterance; probabilities are sums over all alignments."""
         return TransducerPrefixes(self, encoded.frames, encoded.lengths)
+
+    def phrase_scores(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return the log-probability of each phrase, float64 ``(batch, phrases)``."""
+        context = self.prediction.context
+        if context is None:
+            return super().phrase_scores(encoded, phrases)
+        return scores(self, context, encoded.frames, encoded.lengths, phrases)
+
+    def likeliest_phrases(
+        self, encoded: Encoded, phrases: Sequence[Sequence[int]], bonus: torch.Tensor | None = None
+    ) -> list[int]:
+        """Return the phrase with the largest probability of each utterance; −1 where none is possible."""
+        if self.prediction.context is None or len(lexicon_of(phrases)) > MOST_NODES:
+            return super().likeliest_phrases(encoded, phrases, bonus)
+        return likeliest(self.phrase_scores(encoded, phrases), bonus)
+
+    def _sequence_scores(self, encoded: Encoded, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
+        return self.phrase_scores(encoded, candidates)
 
     def internal_lm(self, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return the log-probability of each phrase's tokens by the prediction network alone, float64 ``(phrases,)``.

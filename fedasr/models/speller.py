@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fedasr.models.decoding.prefixes import END, Prefixes, score_candidates
+from fedasr.models.decoding.lexicon import lexicon_of
+from fedasr.models.decoding.prefixes import END, LARGEST_STEP, Prefixes
 from fedasr.models.padding import padding_mask
 
 POSITIONS = 16
@@ -127,11 +128,45 @@ class Speller(nn.Module):
             losses = (1 - smoothing) * losses - smoothing * log_posteriors.mean(dim=2)
         return losses.masked_fill(F.pad(beyond, (1, 0)), 0.0).sum(1)
 
+    def phrase_scores(self, memory: Memory, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return the log-probability of each phrase for each utterance, in nats, float64 ``(batch, phrases)``.
+
+        The states of a beginning are the same for all utterances; each beginning of the phrases attends once.
+
+        Args:
+            memory: the speech.
+            phrases: tokens of each; at least one.
+        """
+        tree = lexicon_of(phrases)
+        device = memory.keys.device
+        depths, ends = tree.depths.to(device), tree.ends.to(device)
+        states, _ = self.lstm(self.embedding(F.pad(tree.phrases, (1, 0), value=END).to(device)))
+        states = states[tree.spelt_by, tree.depths]  # (nodes, hidden)
+        place = positions(0, int(depths.max()) + 1, states)[depths]
+        query = self._split(self.query(torch.cat([states, place], dim=1)).unsqueeze(0))
+        # The two halves of ``mix``: what a beginning says is the same for all utterances.
+        of_states, of_context = self.mix.weight[:, : states.shape[1]], self.mix.weight[:, states.shape[1] :]
+        said = F.linear(states, of_states, self.mix.bias)
+        parents, tokens, paths = tree.parents.to(device), tree.tokens.to(device), tree.paths.to(device)
+        a_node = 2 * states.shape[1] + 3 * self.output.out_features + memory.keys.shape[2] * self.heads
+        together = max(1, LARGEST_STEP // (len(tree) * a_node))
+        parts = []
+        for start in range(0, len(memory.keys), together):
+            some = memory.rows(torch.arange(start, min(start + together, len(memory.keys)), device=device))
+            asked = query.expand(len(some.keys), -1, -1, -1)
+            context = F.scaled_dot_product_attention(asked, some.keys, some.values, attn_mask=some.attend)
+            mixed = F.silu(said + F.linear(context.transpose(1, 2).flatten(2), of_context))
+            logits = self.output(mixed)
+            normaliser = logits.double().logsumexp(2)
+            steps = logits[:, parents, tokens].double() - normaliser[:, parents]
+            last = logits[:, ends, END].double() - normaliser[:, ends]
+            parts.append(F.pad(steps, (0, 1))[:, paths].sum(2) + last)
+        return torch.cat(parts)
+
     def internal_lm(self, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return the log-probability of each phrase where attention finds nothing, in nats, float64 ``(phrases,)``."""
         nothing = self.output.weight.new_zeros(1, self.heads, 1, self.output.in_features // self.heads)
-        prefixes = SpellerPrefixes.of(self, Memory(nothing, nothing, None))
-        return score_candidates(prefixes, 1, phrases)[0]
+        return self.phrase_scores(Memory(nothing, nothing, None), phrases)[0]
 
 
 class SpellerPrefixes(Prefixes):

@@ -9,6 +9,7 @@ import pytest
 
 import fedasr
 from benchmarks import pate_budgets
+from benchmarks.pate_records import Record, read, records_of, write
 from benchmarks.pate_tables import markdown
 from fedasr.results.tradeoff import tradeoff
 from fedasr.sweeps.plan import read_plan
@@ -67,7 +68,7 @@ def test_the_study_in_miniature(tmp_path: Path) -> None:
     assert cells["start-alone"][:3] == ["0", "0", "—"]
     assert float(cells["gnmax-eps8"][0]) <= 8.0 == float(cells["dp-fedavg-eps8"][0])
     assert (tmp_path / "figure.png").stat().st_size > 10_000
-    by_budget = pate_budgets.table_of([labelled, users])
+    by_budget = pate_budgets.table_of(records_of([labelled, users]))
     assert {name: list(row) for name, row in by_budget.items()} == {
         "gnmax": [8.0],
         "start-alone": [0.0],
@@ -112,6 +113,51 @@ def test_the_table_of_budgets() -> None:
     ]
     with pytest.raises(SystemExit, match="there is no 'dpsgd'; there are none"):
         pate_budgets.markdown({"none": {1.0: Cell((0.1,), False)}}, beside="dpsgd")
+
+
+def record(**changes: Any) -> Record:
+    facts = {"epsilon": 1.234, "independent": 2.5, "delta": 1e-5, "unit": "teacher", "population": "12"}
+    labels = {"labels": 40.0, "right": 0.5, "own_right": None, "all_labelled": True}
+    return Record(**({"label": "gnmax-eps2", "seeds": (1, 2), "wers": (0.25, 0.5), **facts, **labels} | changes))
+
+
+def test_seeds_of_a_label_are_told_together(tmp_path: Path) -> None:
+    none = record(
+        label="none",
+        epsilon=float("inf"),
+        independent=None,
+        delta=None,
+        unit="",
+        population="",
+        labels=None,
+        right=None,
+    )
+    write([record(), none], tmp_path / "first.csv")
+    assert read(tmp_path / "first.csv") == [record(), none]
+    third = record(seeds=(3,), wers=(0.3,), epsilon=1.5, independent=2.0, labels=10.0, right=None, all_labelled=False)
+    write([third], tmp_path / "second.csv")
+    assert records_of([tmp_path / "first.csv", tmp_path / "second.csv"]) == [
+        record(seeds=(1, 2, 3), wers=(0.25, 0.3, 0.5), epsilon=1.5, labels=30.0, all_labelled=False),
+        none,
+    ]
+    for wrong, said in (({"seeds": (2,)}, "seed 2 of 'gnmax-eps2' is there twice"), ({"unit": "user"}, "other people")):
+        write([record(**{"seeds": (3,), "wers": (0.3,)} | wrong)], tmp_path / "second.csv")
+        with pytest.raises(SystemExit, match=said):
+            records_of([tmp_path / "first.csv", tmp_path / "second.csv"])
+    # Of a seed whose budget afforded no label there is no account.
+    write([record(seeds=(3,), wers=(0.3,), epsilon=0.0, delta=None, unit="", population="")], tmp_path / "second.csv")
+    assert records_of([tmp_path / "first.csv", tmp_path / "second.csv"])[0].unit == "teacher"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "docs" / "results" / "pate").glob("*.csv")))
+def test_recorded_tables_can_be_read(name: str) -> None:
+    records = read(ROOT / "docs" / "results" / "pate" / f"{name}.csv")
+    assert records
+    for found in records:
+        assert len(found.seeds) == len(found.wers)
+        budget = pate_budgets.place_of(found)[1]
+        assert found.epsilon <= budget + 1e-9, f"{found.label} spent more than its budget"
+        assert (found.delta is None) == (found.epsilon in (0.0, float("inf")))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("pate_*.yaml")))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch.nn import functional as F
 
-from fedasr.data.ctc_frames import frames_needed
+from fedasr.models.decoding.best_candidates import IMPOSSIBLE
+from fedasr.models.decoding.lexicon import lexicon_of
 from fedasr.models.tokenizer import BLANK
 
 CHUNK = 512
@@ -48,43 +48,6 @@ def score(log_probabilities: torch.Tensor, phrases: Sequence[Sequence[int]]) -> 
     return torch.cat(scores)
 
 
-class Lexicon:
-    """Phrases as nodes of one tree, so that common beginnings are scored once.
-
-    Node 0 is the root, the empty phrase; parents come before their children.
-
-    Attributes:
-        parents: of each node but the root, int64 ``(nodes − 1,)``.
-        tokens: that leads to each node but the root, int64 ``(nodes − 1,)``.
-        differs: 1 where a node's token is another than its parent's, so that no blank need come between.
-        ends: the node of each phrase, int64 ``(phrases,)``.
-        frames: that each phrase needs, one a token and one between equal neighbours, int64 ``(phrases,)``.
-    """
-
-    def __init__(self, phrases: Sequence[Sequence[int]]) -> None:
-        nodes: dict[tuple[int, int], int] = {}
-        ends = []
-        for phrase in phrases:
-            node = 0
-            for token in phrase:
-                node = nodes.setdefault((node, int(token)), len(nodes) + 1)
-            ends.append(node)
-        pairs = list(nodes)
-        self.parents = torch.tensor([parent for parent, _ in pairs], dtype=torch.int64)
-        self.tokens = torch.tensor([token for _, token in pairs], dtype=torch.int64)
-        above = torch.cat([torch.full((1,), BLANK), self.tokens])[self.parents]
-        self.differs = (self.tokens != above).double()
-        self.ends = torch.tensor(ends, dtype=torch.int64)
-        needed = [frames_needed(phrase) for phrase in phrases]
-        self.frames = torch.tensor(needed, dtype=torch.int64)
-
-
-@lru_cache(maxsize=4)
-def lexicon(phrases: tuple[tuple[int, ...], ...]) -> Lexicon:
-    """Return the tree of phrases, built once."""
-    return Lexicon(phrases)
-
-
 def scores(log_probabilities: torch.Tensor, lengths: torch.Tensor, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
     """Return the log-probability of each phrase for each utterance, in nats, float64 ``(batch, phrases)``.
 
@@ -97,7 +60,7 @@ def scores(log_probabilities: torch.Tensor, lengths: torch.Tensor, phrases: Sequ
         lengths: frames of each utterance, int64 ``(batch,)``.
         phrases: tokens of each phrase; at least one.
     """
-    tree = lexicon(tuple(tuple(int(token) for token in phrase) for phrase in phrases))
+    tree = lexicon_of(phrases)
     device = log_probabilities.device
     parents, tokens, last = (x.to(device) for x in (tree.parents, tree.tokens, tree.ends))
     differs = tree.differs.to(device)[:, None]
@@ -145,3 +108,17 @@ def first_best(scores: torch.Tensor) -> list[int]:
     Where no phrase fits into the frames, that is the first phrase.
     """
     return [max(range(len(row)), key=row.__getitem__) for row in scores.tolist()]
+
+
+def likeliest(scores: torch.Tensor, bonus: torch.Tensor | None = None) -> list[int]:
+    """Return the index of the largest score of each row; of equals, the first; −1 where no score is finite.
+
+    Args:
+        scores: of each phrase, ``(batch, phrases)``.
+        bonus: what is added to each, ``(phrases,)``.
+    """
+    if bonus is not None:
+        scores = scores + bonus.to(scores)
+    usable = torch.isfinite(scores)
+    best = first_best(torch.where(usable, scores, -torch.inf))
+    return [place if usable[row, place] else IMPOSSIBLE for row, place in enumerate(best)]
