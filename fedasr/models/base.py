@@ -13,6 +13,8 @@ from torch import nn
 from fedasr.data.batches import Batch
 from fedasr.models.decoding.best_candidates import best_candidates
 from fedasr.models.decoding.choices import check_decoder, encoded
+from fedasr.models.decoding.closed_vocabulary import likeliest
+from fedasr.models.decoding.lexicon import lexicon_of
 from fedasr.models.decoding.prefixes import Prefixes, beam_search, next_token, score_candidates
 from fedasr.models.tokenizer import BLANK, Tokenizer
 
@@ -40,7 +42,13 @@ class SpeechModel(nn.Module, ABC):
     """A recogniser from log-mel frames to characters.
 
     No BatchNorm anywhere in a model: it breaks both differential privacy and averaging.
+
+    Attributes:
+        most_nodes: of a tree of phrases that are all scored where the likeliest is looked for; 0: that is no faster
+            than a search.
     """
+
+    most_nodes = 0
 
     @abstractmethod
     def utterance_loss(self, batch: Batch) -> torch.Tensor:
@@ -90,12 +98,16 @@ class SpeechModel(nn.Module, ABC):
     ) -> list[int]:
         """Return which phrase decoder ``vocabulary`` chooses for each utterance; −1 where none is possible.
 
+        In a large tree of phrases those that cannot win are not scored to their end.
+
         Args:
             encoded: the utterances.
             phrases: tokens of each; at least one.
             bonus: what is added to the score of each phrase, ``(phrases,)``.
         """
-        return best_candidates(self.prefixes(encoded), len(encoded), phrases, bonus)
+        if len(lexicon_of(phrases)) > self.most_nodes:
+            return best_candidates(self.prefixes(encoded), len(encoded), phrases, bonus)
+        return likeliest(self.phrase_scores(encoded, phrases), bonus)
 
     def internal_lm(self, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return what the model expects to be said before it hears anything, in nats, float64 ``(phrases,)``.
@@ -148,7 +160,7 @@ class SpeechModel(nn.Module, ABC):
 
     def _sequence_scores(self, encoded: Encoded, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return the log-probabilities of the candidates, ``(batch, candidates)``."""
-        return score_candidates(self.prefixes(encoded), len(encoded), candidates)
+        return self.phrase_scores(encoded, candidates)
 
     def _encoded(self, speech: Batch | Encoded) -> Encoded:
         return speech if isinstance(speech, Encoded) else self.encode(speech)

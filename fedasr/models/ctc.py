@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from fedasr.data.batches import Batch
 from fedasr.models.base import Encoded, SpeechModel
-from fedasr.models.decoding.closed_vocabulary import likeliest, scores
+from fedasr.models.decoding.closed_vocabulary import scores
 from fedasr.models.decoding.ctc_prefixes import CTCPrefixes
 from fedasr.models.decoding.greedy import greedy
 from fedasr.models.decoding.prefix_beam import beam_search
@@ -50,6 +51,8 @@ class CTCModel(SpeechModel):
         vocabulary_size: tokens, the blank included.
     """
 
+    most_nodes = sys.maxsize
+
     def __init__(self, subsampling: Subsampling, encoder: Encoder, vocabulary_size: int) -> None:
         super().__init__()
         self.subsampling = subsampling
@@ -85,15 +88,6 @@ class CTCModel(SpeechModel):
         """Return the likeliest transcripts that prefix beam search meets, frame by frame."""
         return beam_search(encoded.frames, encoded.lengths, beam)
 
-    def _sequence_scores(self, encoded: Encoded, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
-        return scores(encoded.frames, encoded.lengths, candidates).double()
-
     def phrase_scores(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Return the log-probability of each phrase, ``(batch, phrases)``."""
-        return self._sequence_scores(encoded, phrases)
-
-    def likeliest_phrases(
-        self, encoded: Encoded, phrases: Sequence[Sequence[int]], bonus: torch.Tensor | None = None
-    ) -> list[int]:
-        """Return the phrase with the largest probability of each utterance; −1 where none fits."""
-        return likeliest(self.phrase_scores(encoded, phrases), bonus)
+        """Return the log-probability of each phrase, float64 ``(batch, phrases)``."""
+        return scores(encoded.frames, encoded.lengths, phrases).double()

@@ -11,9 +11,9 @@ from torch import nn
 from fedasr.data.batches import Batch
 from fedasr.models.base import Encoded, SpeechModel
 from fedasr.models.ctc import ctc_losses
-from fedasr.models.decoding.closed_vocabulary import likeliest, scores
+from fedasr.models.decoding.closed_vocabulary import scores
 from fedasr.models.decoding.ctc_prefixes import CTCPrefixes
-from fedasr.models.decoding.lexicon import MOST_NODES, lexicon_of
+from fedasr.models.decoding.lexicon import MOST_NODES
 from fedasr.models.decoding.prefixes import Chained, Prefixes, greedy_search, score_candidates
 from fedasr.models.encoders.base import Encoder
 from fedasr.models.speller import Speller, SpellerPrefixes
@@ -90,6 +90,7 @@ class HybridModel(SpeechModel):
         self.speller = speller
         self.ctc_weight = ctc_weight
         self.label_smoothing = label_smoothing
+        self.most_nodes = MOST_NODES
 
     def output_frames(self, feature_lengths: torch.Tensor) -> torch.Tensor:
         """Return how many output frames the encoder makes of so many feature frames, shape ``(batch,)``."""
@@ -132,14 +133,6 @@ class HybridModel(SpeechModel):
         if self.ctc_weight == 0:
             return spelt
         return self.ctc_weight * scores(self.log_probabilities(encoded), encoded.lengths, phrases) + spelt
-
-    def likeliest_phrases(
-        self, encoded: Encoded, phrases: Sequence[Sequence[int]], bonus: torch.Tensor | None = None
-    ) -> list[int]:
-        """Return the phrase with the best joint score of each utterance; −1 where none fits into the frames."""
-        if len(lexicon_of(phrases)) > MOST_NODES:
-            return super().likeliest_phrases(encoded, phrases, bonus)
-        return likeliest(self.phrase_scores(encoded, phrases), bonus)
 
     def internal_lm(self, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return the speller's share of each phrase's score with nothing to attend to, float64 ``(phrases,)``."""

@@ -8,8 +8,7 @@ import torch
 
 from fedasr.data.batches import Batch
 from fedasr.models.base import Encoded, SpeechModel
-from fedasr.models.decoding.closed_vocabulary import likeliest
-from fedasr.models.decoding.lexicon import MOST_NODES, lexicon_of
+from fedasr.models.decoding.lexicon import MOST_NODES
 from fedasr.models.decoding.prefixes import greedy_search
 from fedasr.models.encoders.pyramid import Pyramid
 from fedasr.models.speller import Speller, SpellerPrefixes
@@ -32,6 +31,7 @@ class LASModel(SpeechModel):
         self.listener = listener
         self.speller = speller
         self.label_smoothing = label_smoothing
+        self.most_nodes = MOST_NODES
 
     def output_frames(self, feature_lengths: torch.Tensor) -> torch.Tensor:
         """Return the feature frames, ``(batch,)``: attention reads a state as often as it likes."""
@@ -58,17 +58,6 @@ class LASModel(SpeechModel):
     def phrase_scores(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return the log-probability of each phrase, float64 ``(batch, phrases)``."""
         return self.speller.phrase_scores(self.speller.read(encoded.frames, encoded.lengths), phrases)
-
-    def likeliest_phrases(
-        self, encoded: Encoded, phrases: Sequence[Sequence[int]], bonus: torch.Tensor | None = None
-    ) -> list[int]:
-        """Return the phrase with the largest probability of each utterance."""
-        if len(lexicon_of(phrases)) > MOST_NODES:
-            return super().likeliest_phrases(encoded, phrases, bonus)
-        return likeliest(self.phrase_scores(encoded, phrases), bonus)
-
-    def _sequence_scores(self, encoded: Encoded, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
-        return self.phrase_scores(encoded, candidates)
 
     def internal_lm(self, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return the log-probability of each phrase with nothing to attend to, float64 ``(phrases,)``."""

@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 from fedasr.data.batches import Batch
 from fedasr.models.base import Encoded, SpeechModel
-from fedasr.models.decoding.closed_vocabulary import likeliest
-from fedasr.models.decoding.lexicon import MOST_NODES, lexicon_of
+from fedasr.models.decoding.lexicon import MOST_NODES
 from fedasr.models.decoding.transducer import GreedySearch, TransducerPrefixes
 from fedasr.models.decoding.transducer_tree import scores
 from fedasr.models.encoders.base import Encoder
@@ -46,6 +45,8 @@ class TransducerModel(SpeechModel):
         self.heard = nn.Linear(encoder.width, joint)
         self.said = nn.Linear(prediction.width, joint)
         self.output = nn.Linear(joint, vocabulary_size)
+        if prediction.context is not None:
+            self.most_nodes = MOST_NODES
 
     def output_frames(self, feature_lengths: torch.Tensor) -> torch.Tensor:
         """Return the feature frames, ``(batch,)``: a frame of the encoder may carry several tokens."""
@@ -112,17 +113,6 @@ class TransducerModel(SpeechModel):
         if context is None:
             return super().phrase_scores(encoded, phrases)
         return scores(self, context, encoded.frames, encoded.lengths, phrases)
-
-    def likeliest_phrases(
-        self, encoded: Encoded, phrases: Sequence[Sequence[int]], bonus: torch.Tensor | None = None
-    ) -> list[int]:
-        """Return the phrase with the largest probability of each utterance; −1 where none is possible."""
-        if self.prediction.context is None or len(lexicon_of(phrases)) > MOST_NODES:
-            return super().likeliest_phrases(encoded, phrases, bonus)
-        return likeliest(self.phrase_scores(encoded, phrases), bonus)
-
-    def _sequence_scores(self, encoded: Encoded, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
-        return self.phrase_scores(encoded, candidates)
 
     def internal_lm(self, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return the log-probability of each phrase's tokens by the prediction network alone, float64 ``(phrases,)``.

@@ -11,7 +11,7 @@ from fedasr.data.ctc_frames import frames_needed
 from fedasr.models.tokenizer import BLANK
 
 MOST_NODES = 10_000
-"""In a larger tree the likeliest phrase is looked for without scoring what cannot win."""
+"""Attention models and transducers search a larger tree without scoring what cannot win."""
 
 
 class Lexicon:

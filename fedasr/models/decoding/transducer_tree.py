@@ -7,6 +7,7 @@ is asked once for each of them. What is left of a node is a linear recurrence ov
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch.nn import functional as F
@@ -17,6 +18,7 @@ from fedasr.models.decoding.transducer import Transducer
 from fedasr.models.tokenizer import BLANK
 
 
+@lru_cache(maxsize=4)
 def contexts(tree: Lexicon, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a node of each distinct context, and the context of each node, int64 ``(contexts,)``, ``(nodes,)``.
 
