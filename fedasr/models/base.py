@@ -15,7 +15,13 @@ from fedasr.models.decoding.best_candidates import best_candidates
 from fedasr.models.decoding.choices import check_decoder, encoded
 from fedasr.models.decoding.closed_vocabulary import likeliest
 from fedasr.models.decoding.lexicon import lexicon_of
-from fedasr.models.decoding.prefixes import Prefixes, beam_search, next_token, score_candidates
+from fedasr.models.decoding.prefixes import (
+    Prefixes,
+    beam_search,
+    next_token,
+    score_candidates,
+    score_transcripts,
+)
 from fedasr.models.tokenizer import BLANK, Tokenizer
 
 
@@ -157,6 +163,29 @@ class SpeechModel(nn.Module, ABC):
             raise ValueError("expected at least one candidate, of characters only (token 0 is the blank)")
         with self.as_it_decodes():
             return self._sequence_scores(self._encoded(speech), candidates)
+
+    def transcript_log_probability(self, encoded: Encoded, transcripts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return log P(transcript | speech) of one transcript an utterance, float64 ``(batch,)``, in nats.
+
+        The same as the ``sequence_log_probability`` of each, all utterances together. Dropout is off.
+
+        Args:
+            encoded: the utterances.
+            transcripts: the tokens of each; may be empty.
+
+        Raises:
+            ValueError: another number of transcripts than of utterances, or one that holds the blank.
+        """
+        if len(transcripts) != len(encoded):
+            raise ValueError(f"{len(transcripts)} transcripts for {len(encoded)} utterances; expected one an utterance")
+        if any(BLANK in transcript for transcript in transcripts):
+            raise ValueError("a transcript holds token 0, the blank; expected characters only")
+        with self.as_it_decodes():
+            return score_transcripts(self._chained(encoded), transcripts)
+
+    def _chained(self, encoded: Encoded) -> Prefixes:
+        """Return the empty prefix of each utterance; what a whole one scores is its ``sequence_log_probability``."""
+        return self.prefixes(encoded)
 
     def _sequence_scores(self, encoded: Encoded, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return the log-probabilities of the candidates, ``(batch, candidates)``."""

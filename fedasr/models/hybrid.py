@@ -123,8 +123,11 @@ class HybridModel(SpeechModel):
         speller = SpellerPrefixes.of(self.speller, self.speller.read(encoded.frames, encoded.lengths))
         return HybridPrefixes(ctc, speller, self.ctc_weight)
 
+    def _chained(self, encoded: Encoded) -> Chained:
+        return Chained(self.prefixes(encoded))
+
     def _sequence_scores(self, encoded: Encoded, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
-        return score_candidates(Chained(self.prefixes(encoded)), len(encoded), candidates)
+        return score_candidates(self._chained(encoded), len(encoded), candidates)
 
     def phrase_scores(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return the joint score of each phrase, float64 ``(batch, phrases)``."""

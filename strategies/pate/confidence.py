@@ -23,8 +23,7 @@ def of_transcripts(model: SpeechModel, encoded: Encoded, transcripts: Sequence[S
     Returns:
         Between 0 and 1, shape ``(utterances,)``.
     """
-    found = [
-        float(model.sequence_log_probability(encoded.utterance(row), [tokens])[0, 0]) / (len(tokens) + 1)
-        for row, tokens in enumerate(transcripts)
-    ]
-    return np.exp(np.array(found, np.float64))
+    if not len(transcripts):
+        return np.zeros(0)
+    found = model.transcript_log_probability(encoded, transcripts).cpu().numpy()
+    return np.asarray(np.exp(found / np.array([len(tokens) + 1 for tokens in transcripts])), np.float64)

@@ -116,6 +116,28 @@ def next_token(prefixes: Prefixes, wanted: Sequence[Sequence[int]]) -> torch.Ten
         place += 1
 
 
+def score_transcripts(prefixes: Prefixes, transcripts: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return the score of one whole transcript an utterance, in nats, float64 ``(batch,)``, all utterances together.
+
+    Args:
+        prefixes: the empty prefix of each utterance.
+        transcripts: the tokens of each; may be empty.
+    """
+    found: dict[int, torch.Tensor] = {}
+    rows = list(range(len(transcripts)))
+    for place in range(max(map(len, transcripts), default=0) + 1):
+        if any(len(transcripts[row]) == place for row in rows):
+            wholes = prefixes.whole()
+            found.update({row: wholes[i] for i, row in enumerate(rows) if len(transcripts[row]) == place})
+        going = [index for index, row in enumerate(rows) if len(transcripts[row]) > place]
+        if not going:
+            break
+        rows = [rows[index] for index in going]
+        tokens = torch.tensor([transcripts[row][place] for row in rows])
+        prefixes = prefixes.extended(torch.tensor(going), tokens)
+    return torch.stack([found[row] for row in range(len(transcripts))]).double()
+
+
 class Trie:
     """Candidates that share their common beginnings, level by level.
 

@@ -195,3 +195,21 @@ def test_a_sentence_may_be_empty_or_long() -> None:
     texts = model.hypotheses(batch_of([1, 30], [[1], [1]]), Tokenizer("abcdef"))
     assert len(texts) == 2
     assert all(len(text) <= 8 + 2 * 30 for text in texts)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_transcript_an_utterance_has_the_probability_that_it_has_alone(family: str) -> None:
+    model = build(family, sharpness=2.0)
+    transcripts = [[1, 2, 2], [], [3], [1, 2, 3, 4, 5], [6, 6], [2]]
+    batch = batch_of([40, 12, 9, 33, 21, 28], [[1]] * 6)
+    with model.as_it_decodes():
+        encoded = model.encode(batch)
+    together = model.transcript_log_probability(encoded, transcripts)
+    assert together.dtype == torch.float64
+    for row, transcript in enumerate(transcripts):
+        alone = model.sequence_log_probability(encoded.utterance(row), [transcript])[0, 0]
+        torch.testing.assert_close(together[row], alone, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="2 transcripts for 6 utterances"):
+        model.transcript_log_probability(encoded, [[1], [2]])
+    with pytest.raises(ValueError, match="the blank"):
+        model.transcript_log_probability(encoded, [[1], [0], [], [], [], []])
