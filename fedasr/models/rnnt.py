@@ -19,6 +19,38 @@ from fedasr.models.subsampling import Subsampling
 from fedasr.models.tokenizer import BLANK
 
 
+def transducer_loss(
+    logits: torch.Tensor, frames: torch.Tensor, targets: torch.Tensor, target_lengths: torch.Tensor
+) -> torch.Tensor:
+    """Return the negative log-likelihood of each transcript, all alignments summed, in nats, ``(batch,)``.
+
+    An alignment passes blanks and the transcript's own tokens only, so ``rnnt_loss`` gets a lattice of these two,
+    already normalised: over the whole alphabet it takes most of a training step.
+
+    Args:
+        logits: ``(batch, time', tokens + 1, vocabulary)``, as large as the largest utterance.
+        frames: of each utterance, int64 ``(batch,)``.
+        targets: int64 ``(batch, tokens)``.
+        target_lengths: int64 ``(batch,)``.
+    """
+    from torchaudio.functional import rnnt_loss  # here, since torchaudio takes long to import
+
+    following = F.pad(targets, (0, 1), value=BLANK)
+    either = torch.stack([torch.full_like(following, BLANK), following], dim=2).unsqueeze(1)
+    steps = logits.log_softmax(dim=3).gather(3, either.expand(-1, logits.shape[1], -1, -1))
+    losses: torch.Tensor = rnnt_loss(
+        steps,
+        torch.ones_like(targets, dtype=torch.int32),
+        frames.int(),
+        target_lengths.int(),
+        blank=BLANK,
+        clamp=-1,
+        reduction="none",
+        fused_log_softmax=False,
+    )
+    return losses
+
+
 class TransducerModel(SpeechModel):
     """Subsampling and an encoder, a prediction network over the tokens, and a joint network over both.
 
@@ -82,26 +114,8 @@ class TransducerModel(SpeechModel):
 
     def utterance_loss(self, batch: Batch) -> torch.Tensor:
         """Return the negative log-likelihood of each utterance, in nats, shape ``(batch,)``."""
-        from torchaudio.functional import rnnt_loss  # here, since torchaudio takes long to import
-
         logits, lengths = self.lattice(batch)
-        targets = batch.targets[:, : logits.shape[2] - 1]
-        # An alignment passes blanks and the transcript's own tokens only. The loss gets a lattice of these two, already
-        # normalised: over the whole alphabet it takes most of a step.
-        wanted = F.pad(targets, (0, 1), value=BLANK)
-        either = torch.stack([torch.full_like(wanted, BLANK), wanted], dim=2).unsqueeze(1)
-        steps = logits.log_softmax(dim=3).gather(3, either.expand(-1, logits.shape[1], -1, -1))
-        losses: torch.Tensor = rnnt_loss(
-            steps,
-            torch.ones_like(targets, dtype=torch.int32),
-            lengths.int(),
-            batch.target_lengths.int(),
-            blank=BLANK,
-            clamp=-1,
-            reduction="none",
-            fused_log_softmax=False,
-        )
-        return losses
+        return transducer_loss(logits, lengths, batch.targets[:, : logits.shape[2] - 1], batch.target_lengths)
 
     def prefixes(self, encoded: Encoded) -> TransducerPrefixes:
         """Return the empty prefix of each utterance; probabilities are sums over all alignments."""
