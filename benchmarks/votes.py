@@ -22,6 +22,7 @@ from fedasr.config import load
 from fedasr.data.batches import Batch
 from fedasr.experiment import Experiment
 from fedasr.models.base import SpeechModel
+from fedasr.models.decoding.best_candidates import best_candidates
 from fedasr.training import local
 from fedasr.training.batching import plan_batches
 from strategies.pate.public import PublicSpeech
@@ -56,7 +57,7 @@ def measured(start: Path, utterances: int, repeats: int) -> list[str]:
     batches = [public.whole.batch(public.rows[first : first + BATCH]) for first in range(0, utterances, BATCH)]
 
     def searched(batch: Batch) -> list[int]:
-        return SpeechModel.likeliest_phrases(model, model.encode(batch), phrases)
+        return best_candidates(model.prefixes(encoded := model.encode(batch)), len(encoded), phrases)
 
     def on_tree(batch: Batch) -> list[int]:
         return model.likeliest_phrases(model.encode(batch), phrases)
