@@ -115,8 +115,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="+", type=Path, help="folders of sweeps, and recorded tables")
     parser.add_argument("--beside", help="the mechanism that the others are set beside")
+    parser.add_argument("--family", help="of sweeps of several families, the one whose labels are taken")
     given = parser.parse_args()
-    print(markdown(table_of(records_of(given.sources)), given.beside))
+    print(markdown(table_of(records_of(given.sources, given.family)), given.beside))
 
 
 if __name__ == "__main__":

@@ -131,23 +131,29 @@ def weighted(values: Sequence[tuple[float | None, int]]) -> float | None:
     return sum(value * weight for value, weight in known) / sum(weight for _, weight in known) if known else None
 
 
-def records_of(sources: Sequence[Path]) -> list[Record]:
-    """Return the records of folders of sweeps and of recorded tables, each label once, in the order of mention."""
+def records_of(sources: Sequence[Path], family: str | None = None) -> list[Record]:
+    """Return the records of folders of sweeps and of recorded tables, each label once, in the order of mention.
+
+    Args:
+        sources: folders of sweeps, and recorded tables.
+        family: where a sweep has several, the one whose labels are taken: those that begin with it, without it.
+    """
     found: dict[str, Record] = {}
     for source in sources:
-        for record in read(source) if source.suffix == ".csv" else of_sweep(source):
+        for record in read(source) if source.suffix == ".csv" else of_sweep(source, family):
             known = found.get(record.label)
             found[record.label] = record if known is None else known.with_others(record)
     return list(found.values())
 
 
-def of_sweep(folder: Path) -> Iterable[Record]:
-    """Yield the records of the finished runs in the folder of a sweep."""
+def of_sweep(folder: Path, family: str | None) -> Iterable[Record]:
+    """Yield the records of the finished runs in the folder of a sweep; of one family where one is named."""
+    begins = "" if family is None else f"{family}-"
     groups: dict[str, list[Run]] = defaultdict(list)
     for path in runs_of([folder]):
         run = load_run(path)
-        if run.status == "done":
-            groups[path.name.rpartition("-seed")[0]].append(run)
+        if run.status == "done" and path.name.startswith(begins):
+            groups[path.name.removeprefix(begins).rpartition("-seed")[0]].append(run)
     for label, runs in groups.items():
         yield Record.of(label, runs)
 

@@ -71,9 +71,8 @@ def at_most(epsilon: float) -> str:
     return f"{ceil(100 * epsilon - 1e-6) / 100:.2f}"
 
 
-def markdown(sources: Sequence[Path], figure: Path | None = None) -> str:
-    """Return the table of what there is in sweeps and recorded tables, and draw the figure where one is asked for."""
-    records = records_of(sources)
+def markdown(records: Sequence[Record], figure: Path | None = None) -> str:
+    """Return the table, and draw the figure where one is asked for."""
     if figure is not None:
         write_tradeoff(points(records), figure)
     return grid(HEAD, [row(record) for record in records])
@@ -96,10 +95,12 @@ def main() -> None:
     parser.add_argument("sources", nargs="+", type=Path, help="folders of sweeps, and recorded tables")
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--record", type=Path, help="where all of it is recorded")
+    parser.add_argument("--family", help="of sweeps of several families, the one whose labels are taken")
     given = parser.parse_args()
-    print(markdown(given.sources, given.figure))
+    records = records_of(given.sources, given.family)
+    print(markdown(records, given.figure))
     if given.record is not None:
-        write(records_of(given.sources), given.record)
+        write(records, given.record)
 
 
 if __name__ == "__main__":

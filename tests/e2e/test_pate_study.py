@@ -61,13 +61,14 @@ def test_the_study_in_miniature(tmp_path: Path) -> None:
         overrides=[*typed(common), "rounds=2", "selection.clients_per_round=4"],
         only=["dp-fedavg-eps8-seed1"],
     )
-    text = markdown([labelled, users], tmp_path / "figure.png")
+    text = markdown(records_of([labelled, users]), tmp_path / "figure.png")
     cells = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in text.splitlines()[2:]}
     assert list(cells) == ["gnmax-eps8", "start-alone", "dp-fedavg-eps8"]
     # The start that teaches itself has spent nothing.
     assert cells["start-alone"][:3] == ["0", "0", "—"]
     assert float(cells["gnmax-eps8"][0]) <= 8.0 == float(cells["dp-fedavg-eps8"][0])
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+    assert [found.label for found in records_of([labelled, users], "dp")] == ["fedavg-eps8"]
     by_budget = pate_budgets.table_of(records_of([labelled, users]))
     assert {name: list(row) for name, row in by_budget.items()} == {
         "gnmax": [8.0],
