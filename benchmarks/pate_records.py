@@ -11,7 +11,7 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from math import inf
+from math import ceil, inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +178,7 @@ def read(path: Path) -> list[Record]:
     return found
 
 
+EPSILONS = ("epsilon", "independent")
 NUMBERS = ("independent", "delta", "labels", "right", "own_right")
 
 
@@ -188,8 +189,17 @@ def write(records: Sequence[Record], path: Path) -> None:
     names = [field.name for field in fields(Record)]
     writer.writerow(names)
     for record in records:
-        writer.writerow([as_text(getattr(record, name)) for name in names])
+        writer.writerow(
+            [up(value) if name in EPSILONS else as_text(value) for name in names for value in [getattr(record, name)]]
+        )
     path.write_text(text.getvalue(), encoding="utf-8")
+
+
+def up(epsilon: float | None) -> str:
+    """Return an ε with four digits behind the point, rounded up: it is never told too small."""
+    if epsilon is None or not isfinite(epsilon):
+        return as_text(epsilon)
+    return f"{ceil(1e4 * epsilon - 1e-6) / 1e4:g}"
 
 
 def as_text(value: Any) -> str:

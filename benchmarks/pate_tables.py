@@ -59,7 +59,7 @@ def row(record: Record) -> list[str]:
         digits(record.right, 2),
         digits(record.own_right, 2),
         f"{record.wer:.3f}",
-        f"{min(record.wers):.3f} – {max(record.wers):.3f}",
+        f"{min(record.wers):.3f} – {max(record.wers):.3f}" if len(record.wers) > 1 else "—",
         str(len(record.seeds)),
     ]
 

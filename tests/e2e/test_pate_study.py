@@ -141,6 +141,8 @@ def test_seeds_of_a_label_are_told_together(tmp_path: Path) -> None:
         record(seeds=(1, 2, 3), wers=(0.25, 0.3, 0.5), epsilon=1.5, labels=30.0, all_labelled=False),
         none,
     ]
+    write([record(epsilon=1.23401, independent=0.99999)], tmp_path / "up.csv")
+    assert [(told.epsilon, told.independent) for told in read(tmp_path / "up.csv")] == [(1.2341, 1.0)]
     for wrong, said in (({"seeds": (2,)}, "seed 2 of 'gnmax-eps2' is there twice"), ({"unit": "user"}, "other people")):
         write([record(**{"seeds": (3,), "wers": (0.3,)} | wrong)], tmp_path / "second.csv")
         with pytest.raises(SystemExit, match=said):

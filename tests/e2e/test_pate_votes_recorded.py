@@ -67,7 +67,7 @@ def test_labels_come_out_as_recorded(family: str) -> None:
         assert max(spent) <= budget, told.label
         if told.label.startswith(KEPT[family]):
             assert told.seeds == tuple(sorted(votes_of(family)))
-            assert told.epsilon == pytest.approx(max(spent), rel=1e-4), told.label
+            assert max(spent) - 1e-9 <= told.epsilon <= max(spent) + 1.1e-4, told.label
             assert told.labels == pytest.approx(np.mean(labels), rel=1e-4), told.label
 
 
