@@ -199,7 +199,7 @@ def up(epsilon: float | None) -> str:
     """Return an ε with four digits behind the point, rounded up: it is never told too small."""
     if epsilon is None or not isfinite(epsilon):
         return as_text(epsilon)
-    return f"{ceil(1e4 * epsilon - 1e-6) / 1e4:g}"
+    return f"{ceil(1e4 * epsilon - 1e-6) / 1e4:.12g}"
 
 
 def as_text(value: Any) -> str:
