@@ -190,16 +190,16 @@ def write(records: Sequence[Record], path: Path) -> None:
     writer.writerow(names)
     for record in records:
         writer.writerow(
-            [up(value) if name in EPSILONS else as_text(value) for name in names for value in [getattr(record, name)]]
+            as_text(up(getattr(record, name), 4) if name in EPSILONS else getattr(record, name)) for name in names
         )
     path.write_text(text.getvalue(), encoding="utf-8")
 
 
-def up(epsilon: float | None) -> str:
-    """Return an ε with four digits behind the point, rounded up: it is never told too small."""
+def up(epsilon: float | None, digits: int) -> float | None:
+    """Return an ε with so many digits behind the point, rounded up: it is never told too small."""
     if epsilon is None or not isfinite(epsilon):
-        return as_text(epsilon)
-    return f"{ceil(1e4 * epsilon - 1e-6) / 1e4:.12g}"
+        return epsilon
+    return float(ceil(10**digits * epsilon - 1e-6) / 10**digits)
 
 
 def as_text(value: Any) -> str:
@@ -210,4 +210,4 @@ def as_text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return " ".join(map(as_text, value))
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return f"{value:.8g}" if isinstance(value, float) else str(value)

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from math import ceil, inf, nan
+from math import inf, nan
 from pathlib import Path
 
 import pandas as pd
 
 from benchmarks.pate_budgets import place_of
-from benchmarks.pate_records import Record, records_of, write
+from benchmarks.pate_records import Record, records_of, up, write
 from benchmarks.tables import grid
 from fedasr.results.statistics import mean_interval
 from fedasr.results.tradeoff import write_tradeoff
@@ -68,7 +68,7 @@ def at_most(epsilon: float) -> str:
     """Return an ε with two digits, rounded up."""
     if epsilon in (0.0, inf):
         return "0" if epsilon == 0.0 else "∞"
-    return f"{ceil(100 * epsilon - 1e-6) / 100:.2f}"
+    return f"{up(epsilon, 2):.2f}"
 
 
 def markdown(records: Sequence[Record], figure: Path | None = None) -> str:

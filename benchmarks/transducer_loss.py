@@ -3,7 +3,8 @@
     python -m benchmarks.transducer_loss
 
 Both give the same losses and gradients and end in ``torchaudio.functional.rnnt_loss``; forward and backward, in turn,
-one thread. A ratio is the median over the repeats of the CPU seconds of the first / of the second.
+one thread: of the loss alone, then of whole models, that of ``simulations/sweeps/pate_home_rnnt.yaml`` and the default
+one. A ratio is the median over the repeats of the CPU seconds of the first / of the second.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ import torch
 from torchaudio.functional import rnnt_loss
 
 from benchmarks.tables import grid
-from fedasr.models.rnnt import transducer_loss
+from fedasr.config.schema import ModelConfig, TransducerConfig
+from fedasr.data.batches import Batch
+from fedasr.models.factory import build_model
+from fedasr.models.rnnt import TransducerModel, transducer_loss
 from fedasr.models.tokenizer import BLANK
 
 HEAD = ("batch, frames, characters, alphabet", "alphabet, ms an utterance", "two steps", "ratio", "gradients differ by")
+MEL, FRAMES, CHARACTERS, ALPHABET = 40, 200, 20, 29
 SIZES = ((8, 50, 20, 29), (16, 50, 20, 29), (8, 100, 40, 29), (8, 50, 20, 64))
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -59,13 +64,42 @@ def measured(batch: int, frames: int, characters: int, alphabet: int, repeats: i
     return [f"{batch}, {frames}, {characters}, {alphabet}", *each, f"{ratio:.2f}", f"{differ:.0e}"]
 
 
+def model_measured(name: str, config: ModelConfig, repeats: int) -> list[str]:
+    """Return the cells of a model: forward and backward of a batch of 16 utterances of 2 s and 20 characters."""
+    model = build_model(config, MEL, ALPHABET)
+    assert isinstance(model, TransducerModel)
+    draw = torch.Generator().manual_seed(0)
+    features = torch.randn(16, FRAMES, MEL, generator=draw)
+    targets = torch.randint(1, ALPHABET, (16, CHARACTERS), generator=draw)
+    lengths = torch.full((16,), CHARACTERS)
+    batch = Batch(features, torch.full((16,), FRAMES), targets, lengths, 32.0, tuple(range(16)))
+    ways: tuple[Loss, Loss] = (over_alphabet, transducer_loss)
+    taken: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for place, way in enumerate(ways):
+            began = time.process_time()
+            logits, frames = model.lattice(batch)
+            way(logits, frames, targets, lengths).mean().backward()  # type: ignore[no-untyped-call]
+            taken[place].append(time.process_time() - began)
+    ratio = median(two / whole for whole, two in zip(*taken, strict=True))
+    return [name, *(f"{1000 * median(seconds) / 16:.2f}" for seconds in taken), f"{ratio:.2f}", "—"]
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=30)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    print(grid(HEAD, [measured(*size, given.repeats) for size in SIZES]))
+    small = TransducerConfig(prediction=64, context=1, joint=64)
+    models = {
+        "model of PATE": ModelConfig(
+            name="rnnt", encoder="blstm", channels=[32, 48], hidden=48, layers=1, transducer=small
+        ),
+        "default model": ModelConfig(name="rnnt"),
+    }
+    body = [measured(*size, given.repeats) for size in SIZES]
+    print(grid(HEAD, body + [model_measured(name, config, given.repeats) for name, config in models.items()]))
 
 
 if __name__ == "__main__":

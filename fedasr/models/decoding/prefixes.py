@@ -94,6 +94,28 @@ class Chained(Prefixes):
         return Chained(self.inner.only(rows), self.totals[rows])
 
 
+def ends(prefixes: Prefixes, wanted: Sequence[Sequence[int]]) -> Iterator[tuple[Prefixes, dict[int, int]]]:
+    """Walk tokens of each utterance's own, all utterances together; yield the prefixes wherever some have arrived.
+
+    Args:
+        prefixes: the empty prefix of each utterance.
+        wanted: the tokens of each; may be empty.
+
+    Yields:
+        Hypotheses, and which of them have arrived, each with its utterance.
+    """
+    rows = list(range(len(wanted)))
+    for place in range(max(map(len, wanted), default=0) + 1):
+        arrived = {index: row for index, row in enumerate(rows) if len(wanted[row]) == place}
+        if arrived:
+            yield prefixes, arrived
+        going = [index for index, row in enumerate(rows) if len(wanted[row]) > place]
+        if not going:
+            return
+        rows = [rows[index] for index in going]
+        prefixes = prefixes.extended(torch.tensor(going), torch.tensor([wanted[row][place] for row in rows]))
+
+
 def next_token(prefixes: Prefixes, wanted: Sequence[Sequence[int]]) -> torch.Tensor:
     """Return the log-posteriors under a prefix of each utterance's own, float64 ``(batch, tokens)``.
 
@@ -102,39 +124,23 @@ def next_token(prefixes: Prefixes, wanted: Sequence[Sequence[int]]) -> torch.Ten
         wanted: the tokens of each utterance's prefix.
     """
     found: dict[int, torch.Tensor] = {}
-    rows = list(range(len(wanted)))
-    place = 0
-    while True:
-        posteriors = prefixes.log_posteriors() if any(len(wanted[row]) == place for row in rows) else None
-        going = [index for index, row in enumerate(rows) if len(wanted[row]) > place]
-        if posteriors is not None:
-            found.update({row: posteriors[i] for i, row in enumerate(rows) if len(wanted[row]) == place})
-        if not going:
-            return torch.stack([found[row] for row in range(len(wanted))])
-        rows = [rows[index] for index in going]
-        prefixes = prefixes.extended(torch.tensor(going), torch.tensor([wanted[row][place] for row in rows]))
-        place += 1
+    for at, arrived in ends(prefixes, wanted):
+        posteriors = at.log_posteriors()
+        found.update({row: posteriors[index] for index, row in arrived.items()})
+    return torch.stack([found[row] for row in range(len(wanted))])
 
 
 def score_transcripts(prefixes: Prefixes, transcripts: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Return the score of one whole transcript an utterance, in nats, float64 ``(batch,)``, all utterances together.
+    """Return the score of one whole transcript an utterance, in nats, float64 ``(batch,)``.
 
     Args:
         prefixes: the empty prefix of each utterance.
         transcripts: the tokens of each; may be empty.
     """
     found: dict[int, torch.Tensor] = {}
-    rows = list(range(len(transcripts)))
-    for place in range(max(map(len, transcripts), default=0) + 1):
-        if any(len(transcripts[row]) == place for row in rows):
-            wholes = prefixes.whole()
-            found.update({row: wholes[i] for i, row in enumerate(rows) if len(transcripts[row]) == place})
-        going = [index for index, row in enumerate(rows) if len(transcripts[row]) > place]
-        if not going:
-            break
-        rows = [rows[index] for index in going]
-        tokens = torch.tensor([transcripts[row][place] for row in rows])
-        prefixes = prefixes.extended(torch.tensor(going), tokens)
+    for at, arrived in ends(prefixes, transcripts):
+        wholes = at.whole()
+        found.update({row: wholes[index] for index, row in arrived.items()})
     return torch.stack([found[row] for row in range(len(transcripts))]).double()
 
 
