@@ -23,7 +23,7 @@ from .tiny import ROOT
 
 TABLES = ROOT / "docs" / "results" / "pate"
 SWEEPS = {"hybrid": "pate_home_attention", "las": "pate_home_attention", "rnnt": "pate_home_rnnt", "ctc": "pate_home"}
-KEPT = {"hybrid": ("gnmax", "lnmax"), "rnnt": (), "las": (), "ctc": ()}
+KEPT = {"hybrid": ("gnmax", "lnmax"), "rnnt": (), "las": ("confident", "gnmax", "lnmax"), "ctc": ()}
 """Beginnings of the labels of which every seed in the table is of votes that are kept; of the others some were lost."""
 
 
