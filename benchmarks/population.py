@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.measure import memory_mb, resident_mb
+from benchmarks.measure import anonymous_mb, memory_mb
 
 
 def main() -> None:
@@ -27,13 +27,13 @@ def main() -> None:
         command = [sys.executable, "-m", "fedasr.cli.main", "run", arguments.config, *arguments.overrides]
         started = time.perf_counter()
         process = subprocess.Popen([*command, "--out", f"{folder}/run", "--quiet"])
-        peak = {"pss_mb": 0.0, "rss_mb": 0.0}
+        peak = {"pss_mb": 0.0, "anonymous_mb": 0.0}
         done = threading.Event()
 
         def watch() -> None:
             while not done.wait(0.25):
                 peak["pss_mb"] = max(peak["pss_mb"], memory_mb(process.pid))
-                peak["rss_mb"] = max(peak["rss_mb"], resident_mb(process.pid))
+                peak["anonymous_mb"] = max(peak["anonymous_mb"], anonymous_mb(process.pid))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
