@@ -6,6 +6,9 @@ import math
 
 from fedasr.errors import InputError, nearest
 
+NOISE_SCALES = (1e-6, 1e7)
+"""Of the noise on votes: the squares are numbers, and a teacher's share fits into its fixed point."""
+
 
 def positive(name: str, value: float) -> float:
     """Return the value if it is a finite number above zero.
@@ -14,6 +17,18 @@ def positive(name: str, value: float) -> float:
         InputError: it is not.
     """
     return within(name, value, 0.0, math.inf, "a number above 0")
+
+
+def noise_scale(name: str, value: float) -> float:
+    """Return the value if it is the scale of a noise on votes that can be reckoned with.
+
+    Raises:
+        InputError: it is so small or so large that its square is no number.
+    """
+    least, most = NOISE_SCALES
+    if not least <= value <= most:
+        raise InputError(f"'{name}' is {value:g}; expected votes from {least:g} to {most:g}")
+    return float(value)
 
 
 def fraction(name: str, value: float) -> float:

@@ -12,8 +12,10 @@ from fedasr.paths import is_file, is_folder
 
 Tree = Mapping[str, Any]
 
-SAME_PEOPLE = ("manifest", "root", "subset", "where", "train_split", "public_share")
-"""Of section ``data``: who the people of a corpus of recordings are."""
+PLACES = ("manifest", "root")
+"""Of section ``data``: where the recordings of a corpus are."""
+SAME_PEOPLE = ("subset", "where", "train_split")
+"""Of section ``data``: who of a corpus of recordings the clients are, but for those set aside as public."""
 
 
 def caveat(config: Config) -> str | None:
@@ -33,13 +35,14 @@ def caveat(config: Config) -> str | None:
         return None
     run = to_dict(config)
     for folder, start in starts(config.init_from):
-        if not same_people(start, run):
+        shared = shared_people(start, run)
+        if shared is None:
             continue
         private = start.get("privacy", {}).get("unit", "none") != "none"
         if private and is_file(folder / "privacy.json"):
-            return f"the start, {folder}, has an ε of its own for the same people, to be added to this one"
+            return f"the start, {folder}, has an ε of its own for {shared}, to be added to this one"
         if not private:
-            return f"the start, {folder}, was trained without privacy on people of this run, which no ε covers"
+            return f"the start, {folder}, was trained without privacy on {shared}, which no ε covers"
     return None
 
 
@@ -57,11 +60,23 @@ def starts(source: str | None) -> Iterator[tuple[Path, Tree]]:
         source = tree.get("init_from")
 
 
-def same_people(start: Tree, run: Tree) -> bool:
-    """Say whether a run was trained on people of another; the voices of synthetic ones follow from the seed alone."""
+def shared_people(start: Tree, run: Tree) -> str | None:
+    """Return in words which people of a run a start was trained on; None: on none.
+
+    The voices of synthetic people follow from the seed alone. Of recordings in one place, other rows may be the same
+    people's, which a config does not tell: then so much is said.
+    """
     first, second = start.get("data", {}), run["data"]
     if first.get("corpus") != second["corpus"]:
-        return False
+        return None
     if first["corpus"] == "synthetic":
-        return bool(start.get("seed") == run["seed"])
-    return all(first.get(name) == second[name] for name in SAME_PEOPLE)
+        return "people of this run" if start.get("seed") == run["seed"] else None
+    if any(place(first.get(name)) != place(second[name]) for name in PLACES):
+        return None
+    same = all(first.get(name) == second[name] for name in SAME_PEOPLE)
+    return "people of this run" if same else "speech of the same corpus, which may be of people of this run"
+
+
+def place(path: str | None) -> str | None:
+    """Return a file or folder as it can be compared: links followed, the working directory before it."""
+    return None if path is None else str(Path(path).resolve())

@@ -22,7 +22,7 @@ from fedasr.data.quality import transcript_problem
 from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment, as_json, experiment
 from fedasr.models.weights import Layout
-from fedasr.paths import is_file
+from fedasr.paths import exists, is_file, is_folder
 from fedasr.privacy.public_start import caveat
 from fedasr.references import load_reference
 from fedasr.runtime import checkpoint
@@ -174,6 +174,9 @@ def prepare(run: Experiment) -> None:
     load_reference(PRIVACY_CHECK)(run.config, len(run.partition))
     if run.config.strategy.name == "pate":
         load_reference(PATE_CHECK)(run)
+        store = run.config.pate.store
+        if store is not None and exists(Path(store)) and not is_folder(Path(store)):
+            raise InputError("is no folder; 'pate.store' names the folder in which teachers are kept", where=store)
     run.stream.check()
     run.stream.test_periods(run.test_rows)
     if run.config.devices.clock:

@@ -203,6 +203,7 @@ def public_data(config: Config) -> DataConfig:
         synthetic=public.synthetic,
         train_split=public.split,
         test_split=other,
+        public_share=0.0,  # of another corpus all is public
         download=False,
     )
 

@@ -127,7 +127,7 @@ def test_shares_of_noise_are_on_the_vote_and_differ_between_teachers(run: Experi
     for client in range(2):
         app(lesson(run), context(tmp_path, client))
         votes = vote(device(run, tmp_path, client), question(run), ClientStore(tmp_path))
-        # The config alone decides, which is what a box checks: nothing beside it in a message.
+        # Whether there is noise the config alone decides, which is what a box checks: nothing beside it in a message.
         noisy = vote(device(noisy_run, tmp_path, client), question(noisy_run, noise="server"), ClientStore(tmp_path))
         assert noisy.dtype == np.int64
         one_hot = np.eye(2)[votes]

@@ -24,7 +24,11 @@ def pate(
     votes: Annotated[Path, typer.Option(help=".npy or .csv: one row of vote counts a query.", show_default=False)],
     mechanism: Annotated[
         str,
-        typer.Option(help="lnmax, gnmax, confident-gnmax; threshold: its check alone.", show_default=False),
+        typer.Option(
+            help="lnmax, gnmax, confident-gnmax; threshold: its check alone; soft-gaussian, soft-laplace: a row is a"
+            " query whose noisy sum of posteriors is released, and costs the same whatever is in it.",
+            show_default=False,
+        ),
     ],
     delta: Delta,
     scale: Annotated[
@@ -49,7 +53,7 @@ def pate(
     smooth_order: Annotated[
         float | None,
         typer.Option(
-            help="Also release the data-dependent ε with noise by its smooth sensitivity, at this order.",
+            help="Also release the data-dependent ε (classic) with noise by its smooth sensitivity, at this order.",
             show_default=False,
         ),
     ] = None,
@@ -155,11 +159,9 @@ def release_epsilon(found: Analysis, order: float, local: Any, seed: int | None,
 def pate_rows(found: Analysis) -> list[tuple[str, str]]:
     """Return the result for people."""
     answered = f"{found.answered:,.1f} expected" if found.expected else f"{found.answered:,.0f}"
+    secret = "" if found.mechanism.soft else "; do not publish: it depends on the data"
     return [
-        (
-            "ε of these votes",
-            f"{upward(found.best[0])} (order {found.best[1]:g}; do not publish: it depends on the data)",
-        ),
+        ("ε of these votes", f"{upward(found.best[0])} (order {found.best[1]:g}{secret})"),
         (
             "ε of any votes",
             f"{upward(found.best_data_independent[0])} (order {found.best_data_independent[1]:g})",

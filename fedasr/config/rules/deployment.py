@@ -22,6 +22,8 @@ def check_deployment(config: Config, where: str) -> None:
         refuse("'data.partition' is set; every box is a client: leave it out")
     if config.data.public_share:
         refuse(f"'data.public_share' is {config.data.public_share:g}; what boxes hold is private: leave it out")
+    if config.pate.store is not None:
+        refuse("'pate.store' is set; each box keeps its own teacher: leave it out")
     if config.stream.arrival != "static":
         refuse(f"'stream.arrival' is '{config.stream.arrival}'; speech comes as boxes record it: leave 'stream' out")
     if config.devices.clock:

@@ -73,12 +73,12 @@ class PateConfig:
         " average of the teachers' posteriors, with noise on each before averaging",
         choices=("lnmax", "gnmax", "confident-gnmax", "soft-gaussian", "soft-laplace"),
     )
-    scale: float = key(10.0, "the noise on each count, in votes: λ of Laplace, σ of Gauss", above=0)
+    scale: float = key(10.0, "the noise on each count, in votes: λ of Laplace, σ of Gauss", low=1e-6, high=1e7)
     threshold: float | None = key(
         None, "`confident-gnmax`: votes that the most voted label must have, noise included; in votes"
     )
     threshold_scale: float | None = key(
-        None, "`confident-gnmax`: standard deviation of the noise of that check, in votes", above=0
+        None, "`confident-gnmax`: standard deviation of the noise of that check, in votes", low=1e-6, high=1e7
     )
     unit: str = key(
         "utterance",

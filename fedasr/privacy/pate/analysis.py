@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr.errors import InputError
-from fedasr.privacy.checks import one_of, positive, strict_fraction
+from fedasr.privacy.checks import noise_scale, one_of, strict_fraction
 from fedasr.privacy.events import PateVotes
 from fedasr.privacy.pate import mechanisms
 from fedasr.privacy.pate.mechanisms import Floats
@@ -42,7 +42,7 @@ class Mechanism:
         threshold_scale: σ₁, the standard deviation of that noise.
 
     Raises:
-        InputError: the name is unknown, a scale is not positive, or the threshold is missing or has no use.
+        InputError: the name is unknown, a scale is out of range, or a number is missing or has no use.
     """
 
     name: str
@@ -55,7 +55,9 @@ class Mechanism:
         if self.votes_on_labels:
             if self.scale is None:
                 raise InputError(f"'scale' is missing; {self.name} needs the scale of its noise, in votes")
-            positive("scale", self.scale)
+            noise_scale("scale", self.scale)
+        elif self.scale is not None:
+            raise InputError(f"'scale' has no use with {self.name}, which releases no label; leave it out")
         for name, value in (("threshold", self.threshold), ("threshold-scale", self.threshold_scale)):
             if self.has_threshold and value is None:
                 raise InputError(f"'{name}' is missing; {self.name} needs a threshold and a threshold-scale")
@@ -64,7 +66,7 @@ class Mechanism:
         if self.has_threshold:
             if not np.isfinite(float(self.threshold or 0)):
                 raise InputError(f"'threshold' is {self.threshold}; expected a finite number of votes")
-            positive("threshold-scale", float(self.threshold_scale or 0))
+            noise_scale("threshold-scale", float(self.threshold_scale or 0))
 
     @property
     def has_threshold(self) -> bool:

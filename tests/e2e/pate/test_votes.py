@@ -198,6 +198,15 @@ def test_a_teacher_without_weight_is_not_heard(tmp_path: Path) -> None:
     assert posteriors.sum(axis=1) == pytest.approx(np.full(20, 0.5), abs=0.02)
 
 
+def test_of_another_corpus_all_is_public() -> None:
+    """`data.public_share` sets aside speakers of the private one."""
+    from strategies.pate.public import PublicSpeech
+
+    run = experiment(as_json(load(pate(data__public_share=0.5))))
+    assert len(run.partition) == 6
+    assert len(PublicSpeech(run)) == 20
+
+
 @pytest.mark.parametrize("unit", ["utterance", "token"])
 def test_only_utterances_that_the_start_is_unsure_of_are_asked_about(unit: str, tmp_path: Path) -> None:
     from fedasr.models.weights import load_arrays

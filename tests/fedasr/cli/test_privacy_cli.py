@@ -332,7 +332,9 @@ def test_files_that_are_no_votes(tmp_path, capsys):
     ("change", "says"),
     [
         ({"mechanism": "gnmx"}, "'mechanism' is 'gnmx' (did you mean 'gnmax'?)"),
-        ({"scale": "0"}, "'scale' is 0; expected a number above 0"),
+        ({"scale": "0"}, "'scale' is 0; expected votes from 1e-06 to 1e+07"),
+        ({"scale": "1e160"}, "'scale' is 1e+160; expected votes from 1e-06 to 1e+07"),
+        ({"mechanism": "threshold"}, "'scale' has no use with threshold"),
         ({"scale": None}, "'scale' is missing; gnmax needs the scale of its noise"),
         ({"mechanism": "confident-gnmax"}, "'threshold' is missing"),
         ({"mechanism": "confident-gnmax", "threshold": "9"}, "'threshold-scale' is missing"),

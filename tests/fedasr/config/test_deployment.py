@@ -29,6 +29,7 @@ def deployed(**changes: Any) -> dict[str, Any]:
         ({"devices__clock": True}, "'devices.clock' is true; real boxes take the time they take"),
         ({"evaluate__held_out": 0.1}, "'evaluate.held_out' is 0.1; the server has no speech of the boxes"),
         ({"model__alphabet": "auto"}, "'model.alphabet' is 'auto'; the server sees no transcripts"),
+        ({"strategy__name": "pate", "pate__store": "teachers"}, "'pate.store' is set; each box keeps its own teacher"),
         ({"evaluate__decoder": "vocabulary"}, "'evaluate.vocabulary' is empty; the server sees no transcripts"),
     ],
 )

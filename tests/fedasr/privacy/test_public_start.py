@@ -34,31 +34,47 @@ def said(start: Path | None, **config: Any) -> str | None:
     return caveat(load(tree))
 
 
+OTHER_ROWS = "speech of the same corpus, which may be of people of this run"
+THEIRS = "people of this run"
+
+
 @pytest.mark.parametrize(
-    ("start", "run", "same"),
+    ("start", "run", "shared"),
     [
-        (SYNTHETIC, SYNTHETIC, True),
-        (SYNTHETIC, {**SYNTHETIC, "seed": 1}, False),
-        (SYNTHETIC, RECORDED, False),
-        (RECORDED, {**RECORDED, "seed": 1}, True),
-        (RECORDED, {"data": {**RECORDED["data"], "manifest": "/other.csv"}}, False),
-        ({"data": {**RECORDED["data"], "train_split": "public"}}, RECORDED, False),
+        (SYNTHETIC, SYNTHETIC, THEIRS),
+        (SYNTHETIC, {**SYNTHETIC, "seed": 1}, None),
+        (SYNTHETIC, RECORDED, None),
+        (RECORDED, {**RECORDED, "seed": 1}, THEIRS),
+        (RECORDED, {"data": {**RECORDED["data"], "manifest": "/other.csv"}}, None),
+        (RECORDED, {"data": {**RECORDED["data"], "public_share": 0.25}}, THEIRS),
+        ({"data": {**RECORDED["data"], "public_share": 0.25}}, RECORDED, THEIRS),
+        ({"data": {**RECORDED["data"], "where": {"split": ["train", "test"]}}}, RECORDED, OTHER_ROWS),
+        ({"data": {**RECORDED["data"], "train_split": "public"}}, RECORDED, OTHER_ROWS),
+        (RECORDED, {"data": {**RECORDED["data"], "manifest": "/speech/../speech/manifest.csv"}}, THEIRS),
     ],
 )
 def test_a_start_of_the_same_people_is_not_public(
-    start: dict[str, Any], run: dict[str, Any], same: bool, tmp_path: Path
+    start: dict[str, Any], run: dict[str, Any], shared: str | None, tmp_path: Path
 ) -> None:
     path = folder(tmp_path / "start", **start)
-    words = f"the start, {path}, was trained without privacy on people of this run, which no ε covers"
-    assert said(path, **run) == (words if same else None)
-    assert said(path / "model.safetensors", **run) == (words if same else None)
+    words = f"the start, {path}, was trained without privacy on {shared}, which no ε covers"
+    assert said(path, **run) == (words if shared else None)
+    assert said(path / "model.safetensors", **run) == (words if shared else None)
+
+
+def test_a_corpus_behind_a_link_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").touch()
+    (tmp_path / "link.csv").symlink_to("manifest.csv")
+    path = folder(tmp_path / "start", data={"corpus": "manifest", "manifest": str(tmp_path / "manifest.csv")})
+    found = said(path, data={"corpus": "manifest", "manifest": str(tmp_path / "link.csv")})
+    assert f"was trained without privacy on {THEIRS}" in str(found)
 
 
 def test_a_start_that_is_private_itself_has_spent_some_of_their_epsilon(tmp_path: Path) -> None:
     path = folder(tmp_path / "start", account=True, privacy={"unit": "user"}, **SYNTHETIC)
     assert (
         said(path, **SYNTHETIC)
-        == f"the start, {path}, has an ε of its own for the same people, to be added to this one"
+        == f"the start, {path}, has an ε of its own for people of this run, to be added to this one"
     )
     assert said(path, **SYNTHETIC, seed=1) is None
 
