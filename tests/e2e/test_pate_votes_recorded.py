@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from functools import lru_cache
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from benchmarks.pate_budgets import place_of
-from benchmarks.pate_records import Record as Told
+from benchmarks.pate_published import published
+from benchmarks.pate_recorded import KEYWORDS, SWEEPS, TABLES, labelled, runs_of, votes_of
 from benchmarks.pate_records import read
-from fedasr.privacy.pate.analysis import ORDERS
-from fedasr.privacy.pate.votes import read_votes
-from fedasr.sweeps.plan import Plan, read_plan
-from strategies.pate.aggregator import Aggregator
-from strategies.pate.record import Record
+from fedasr.privacy.pate.analysis import query_costs
+from fedasr.privacy.pate.smooth import release, total_local_sensitivity
 
-from .tiny import ROOT
-
-TABLES = ROOT / "docs" / "results" / "pate"
-KEYWORDS = "keywords-"
-"""Begins the names of the tables of real people who vote on synthetic words."""
-SWEEPS = {
-    "hybrid": "pate_home_attention",
-    "las": "pate_home_attention",
-    "rnnt": "pate_home_rnnt",
-    "ctc": "pate_home",
-    **{f"{KEYWORDS}{family}": "pate_keywords_synthetic" for family in ("hybrid", "las", "rnnt")},
-}
 KEPT = {
     "hybrid": ("gnmax", "lnmax"),
     "rnnt": (),
@@ -39,34 +20,6 @@ KEPT = {
     **{f"{KEYWORDS}{family}": ("confident", "gnmax", "lnmax") for family in ("hybrid", "las", "rnnt")},
 }
 """Beginnings of the labels of which every seed in the table is of votes that are kept; of the others some were lost."""
-
-
-def votes_of(family: str) -> dict[int, Path]:
-    """Return the folders of recorded votes of a family, by seed."""
-    return {int(folder.name.rpartition("-seed")[2]): folder for folder in (TABLES / "votes").glob(f"{family}-seed*")}
-
-
-@lru_cache
-def plan_of(family: str) -> Plan:
-    """Return the plan of the sweep that a family's students are in."""
-    return read_plan(ROOT / "simulations" / "sweeps" / f"{SWEEPS[family]}.yaml")
-
-
-def labelled(family: str, told: Told) -> Iterator[tuple[float, int]]:
-    """Yield ε and the number of labels of the recorded votes of each seed."""
-    several = SWEEPS[family] in ("pate_home_attention", "pate_keywords_synthetic")
-    name = f"{family.removeprefix(KEYWORDS)}-{told.label}" if several else told.label
-    for planned in plan_of(family).only([name]).runs:
-        folder = votes_of(family).get(planned.seed)
-        if folder is None:
-            continue
-        votes = read_votes(folder / "votes.npy")
-        teachers = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["clients"]
-        aggregator = Aggregator(planned.config, teachers, Record(votes.shape[1], len(ORDERS)))
-        for utterance, counts in enumerate(votes):
-            if not aggregator.release(utterance, counts):
-                break
-        yield aggregator.epsilons()[0] or 0.0, int(aggregator.record.answered.sum())
 
 
 @pytest.mark.parametrize("family", sorted(SWEEPS))
@@ -78,7 +31,9 @@ def test_labels_come_out_as_recorded(family: str) -> None:
         # Large budgets take long, and no other path through the code.
         if told.unit != "teacher" or name.startswith("simulated") or budget > 1:
             continue
-        spent, labels = zip(*labelled(family, told), strict=True)
+        runs = [labelled(family, planned) for planned in runs_of(family, told.label)]
+        spent = [run.epsilons()[0] or 0.0 for run in runs]
+        labels = [int(run.record.answered.sum()) for run in runs]
         assert max(spent) <= budget, told.label
         if told.label.startswith(KEPT[family]):
             assert told.seeds == tuple(sorted(votes_of(family)))
@@ -90,3 +45,18 @@ def test_something_is_kept() -> None:
     """Else the test above could not fail."""
     assert votes_of("hybrid")
     assert any(told.label.startswith(KEPT["hybrid"]) for told in read(TABLES / "hybrid.csv"))
+
+
+def test_what_may_be_published_costs_its_own_release() -> None:
+    run = labelled("hybrid", runs_of("hybrid", "gnmax-eps1")[0])
+    record, order = run.record, 6.0
+    rdp = float(query_costs(record.votes, run.mechanism, (order,), record.answered).sum())
+    found = published(run, order)
+    assert found is not None
+    # The release adds β- and σ-dependent RDP of its own: never less than that of the votes at the same order.
+    assert found.mean > rdp + np.log(1e5) / (order - 1)
+    local = total_local_sensitivity(record.votes, run.mechanism, run.teachers, order, record.answered)
+    drawn = [release(rdp, local, order, 1e-5, np.random.default_rng(seed)).epsilon for seed in range(400)]
+    assert np.mean(drawn) == pytest.approx(found.mean, abs=4 * found.deviation / 20)
+    assert np.std(drawn) == pytest.approx(found.deviation, rel=0.15)
+    assert published(run, 200.0) is None
