@@ -244,13 +244,6 @@ def query_costs(
     return found
 
 
-def at_teachers(votes: npt.ArrayLike, teachers: float) -> Floats:
-    """Return the votes that so many teachers would cast if the shares of each query stayed the same."""
-    counts = np.atleast_2d(np.asarray(votes, float))
-    scaled: Floats = counts * (teachers / np.maximum(counts.sum(axis=1, keepdims=True), 1.0))
-    return scaled
-
-
 def to_epsilon(rdp: Floats, orders: Orders, delta: float, conversion: str = "classic") -> tuple[float, float]:
     """Return ε at δ of a curve, and the order where it is least."""
     if conversion == "improved":

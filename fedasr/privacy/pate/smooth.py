@@ -25,8 +25,6 @@ POINTS = 20_000
 """Where a function is compared with itself to see that it does not fall."""
 SLACK = 1e-9
 """Rounding that is no fall, relative to the function."""
-BETAS = np.linspace(0.30, 0.495, 40)
-"""What is tried for β, over the order."""
 PUBLIC_BETA = 0.4
 """β of a release, times the order, whatever the votes."""
 PUBLIC_SIGMA = 3.0
@@ -268,21 +266,6 @@ def total_local_sensitivity(
                 row, teachers, float(mechanism.threshold or 0), float(mechanism.threshold_scale or 0), order
             )
     return total
-
-
-def best_parameters(local: Floats, order: float) -> tuple[float, float]:
-    """Return the β and σ with the least noise and cost together, searched as in the paper: β·α in [0.3, 0.495].
-
-    They depend on the votes, so they must not decide what is published: take them from public votes.
-    """
-    best = (np.inf, 0.0, 0.0)
-    for beta in BETAS / order:
-        smooth = smooth_maximum(local, beta)
-        if smooth <= 0:
-            return float(beta), 1.0
-        sigma = (order * exp(2 * beta) / smooth) ** (1 / 3)
-        best = min(best, (release_cost(beta, sigma, order) + smooth * sigma, float(beta), float(sigma)))
-    return best[1], best[2]
 
 
 def release(

@@ -21,6 +21,7 @@ from fedasr.privacy.pate.analysis import Mechanism, analyse
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.flower_compat import RUN_ID
 from fedasr.runtime.grid import LocalGrid
+from fedasr.runtime.launch import launch
 from strategies.server_app import app as server_app
 
 from .world import CHANGES, WORDS, pate, queries, same
@@ -97,15 +98,22 @@ def test_the_order_of_the_answers_changes_nothing(noise_at: str, mechanism: str,
         assert "epsilon_data_independent" not in found[0][1]
 
 
-@pytest.mark.parametrize(("family", "unit"), [("las", "token"), ("hybrid", "utterance"), ("rnnt", "utterance")])
-def test_every_family_can_be_teacher_and_student(family: str, unit: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["las", "hybrid", "rnnt"])
+def test_every_family_can_be_teacher_and_student(family: str, tmp_path: Path) -> None:
+    """Both units ask the same teachers, which know few characters and enough to end what they write."""
     small = {"speller": {"hidden": 8, "heads": 2}, "transducer": {"prediction": 8, "joint": 8}}
-    model = {**CHANGES["model"], "name": family, **small}
-    tree = pate(model=model, pate__unit=unit, pate__queries=4, client__epochs=2, rounds=1)
-    run = fedasr.run(tree, out=tmp_path / "run")
-    assert run.status == "done"
-    assert queries(run)["utterance"].nunique() == 4
-    assert run.summary["epsilon"] > 0
+    model = {**CHANGES["model"], "name": family, "alphabet": "chars:enopsty", **small}
+    changes = {"client__epochs": 4, "client__learning_rate": 0.03, "rounds": 1, "pate__store": str(tmp_path / "store")}
+    for unit in ("utterance", "token"):
+        tree = pate(model=model, **changes, pate__unit=unit, pate__queries=4, pate__scale=1.0)
+        run = fedasr.load_run(launch(load(tree), tmp_path / unit))
+        assert run.status == "done"
+        table = queries(run)
+        assert table["utterance"].nunique() == 4
+        assert 0 < run.summary["labels"] <= 4
+        assert run.rounds["examples"].tolist() == [run.summary["labels"]]
+        assert run.summary["epsilon"] > 0
+        assert (len(table) == 4) == (unit == "utterance")
 
 
 def test_the_student_hears_public_speakers_with_released_labels_alone() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import kstest, laplace, norm
+from scipy.stats import chisquare, kstest, laplace, norm
 
 from fedasr.config import Config, load
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse
+from fedasr.privacy.pate.noise import noise
 from strategies.pate.aggregator import Aggregator, count_votes
 from strategies.pate.record import NO_LABEL, Record
 
@@ -93,42 +96,68 @@ def test_the_check_says_yes_as_often_as_it_should() -> None:
 
 @pytest.mark.parametrize("mechanism", ["gnmax", "lnmax"])
 def test_the_noise_is_what_the_account_assumes(mechanism: str) -> None:
-    """The scale of the noise on every count, seen through a comparison with a rival at a chosen distance."""
-    from fedasr.privacy.pate.noise import noise, noise_generator
-
-    drawn = np.concatenate([noise(mechanism, 5.0, 3, noise_generator(False, 0, "pate-noise", n)) for n in range(3000)])
+    """Of the law and the scale that were asked for; independent from count to count and from query to query."""
+    found = aggregator(mechanism=mechanism, scale=5.0)
+    drawn = np.stack([noise(mechanism, 5.0, 3, found.generator(number)) for number in range(3000)])
     law = laplace(scale=5.0) if mechanism == "lnmax" else norm(scale=5.0)
-    assert kstest(drawn, law.cdf).pvalue > 1e-3
+    assert kstest(drawn.ravel(), law.cdf).pvalue > 1e-3
+    related = np.corrcoef(np.hstack([drawn[:-1], drawn[1:]]), rowvar=False)
+    assert np.abs(related - np.eye(6)).max() < 4.5 / np.sqrt(3000)
 
 
-@pytest.mark.parametrize("mechanism", ["gnmax", "lnmax", "confident-gnmax"])
+LAWS: dict[str, dict[str, Any]] = {
+    "gnmax": {"scale": 2.0},
+    "lnmax": {"scale": 2.0},
+    "confident-gnmax": {"scale": 2.0, "threshold": 3.0, "threshold_scale": 3.0},
+}
+
+
+def chances(kind: Mechanism, counts: tuple[int, ...]) -> np.ndarray:
+    """Return the probability of each winner, and of no consensus where that is checked: integrals on a grid."""
+    grid = np.linspace(-40, 45, 8501)  # the kinks of Laplace densities are on it
+    law = laplace if kind.name == "lnmax" else norm
+    density = [law.pdf(grid, c, kind.scale) for c in counts]
+    below = [law.cdf(grid, c, kind.scale) for c in counts]
+    found = []
+    for j in range(len(counts)):
+        others = np.prod([below[k] for k in range(len(counts)) if k != j], axis=0)
+        found.append(np.trapezoid(density[j] * others, grid))
+    assert sum(found) == pytest.approx(1, abs=1e-5)
+    if kind.threshold is None:
+        return np.array(found)
+    consensus = norm.sf(kind.threshold - max(counts), scale=kind.threshold_scale)
+    return np.array([*(consensus * np.array(found)), 1 - consensus])
+
+
+@pytest.mark.parametrize("mechanism", LAWS)
+def test_labels_are_released_as_often_as_the_claim_is_checked_for(mechanism: str) -> None:
+    """Ties the next test, which integrates, to what is drawn."""
+    found, runs = aggregator(mechanism=mechanism, **LAWS[mechanism]), 2500
+    for counts in ((5, 0, 0), (2, 3, 0), (2, 1, 2), (0, 1, 3)):
+        votes = np.array(counts, float)
+        drawn = [found.label(votes, number) for number in range(runs)]
+        expected = chances(found.mechanism, counts)
+        outcomes = [0, 1, 2, NO_LABEL][: len(expected)]
+        observed = [drawn.count(outcome) for outcome in outcomes]
+        assert chisquare(observed, runs * expected / expected.sum()).pvalue > 1e-3
+        record = Record(3, len(ORDERS))
+        releasing = Aggregator(found.config, 5, record)
+        for number in range(20):
+            assert releasing.release(number, votes)
+        assert record.labels == drawn[:20]
+
+
+@pytest.mark.parametrize("mechanism", LAWS)
 def test_one_teacher_moves_the_released_distribution_within_the_claim(mechanism: str) -> None:
     """All neighbours of all votes of five teachers over three classes: the hockey-stick divergence stays below δ.
 
-    A neighbour has another vote, or one vote less: a teacher that is exchanged, or removed. The probability of each
-    winner is an integral, computed on a grid; two queries are composed, and that there is no consensus is an outcome.
+    A neighbour has another vote, or one vote less: a teacher that is exchanged, or removed. Two queries are composed,
+    and that there is no consensus is an outcome.
     """
-    sigma, delta, teachers, threshold, check = 2.0, 1e-3, 5, 3.0, 3.0
-    grid = np.linspace(-40, 45, 8501)  # the kinks of Laplace densities are on it
-    law = laplace if mechanism == "lnmax" else norm
-    limits = (threshold, check) if mechanism == "confident-gnmax" else ()
-    kind = Mechanism(mechanism, sigma, *limits)
-
-    def winners(counts: tuple[int, ...]) -> np.ndarray:
-        density = [law.pdf(grid, c, sigma) for c in counts]
-        below = [law.cdf(grid, c, sigma) for c in counts]
-        found = []
-        for j in range(3):
-            others = np.prod([below[k] for k in range(3) if k != j], axis=0)
-            found.append(np.trapezoid(density[j] * others, grid))
-        if not kind.has_threshold:
-            return np.array(found)
-        consensus = norm.sf(threshold - max(counts), scale=check)
-        return np.array([*(consensus * np.array(found)), 1 - consensus])
-
+    delta, teachers = 1e-3, 5
+    kind = Mechanism(mechanism, **LAWS[mechanism])
     every = [(a, b, n - a - b) for n in (teachers - 1, teachers) for a in range(n + 1) for b in range(n + 1 - a)]
-    table = {counts: winners(counts) for counts in every}
-    assert all(found.sum() == pytest.approx(1, abs=1e-5) for found in table.values())
+    table = {counts: chances(kind, counts) for counts in every}
     answered = [1, 1] if kind.has_threshold else None  # the dearest outcome
     neighbours = 0
     for counts in (c for c in every if sum(c) == teachers):

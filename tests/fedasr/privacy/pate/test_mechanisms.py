@@ -8,7 +8,7 @@ from scipy.special import log_ndtr, ndtr
 
 from fedasr.errors import InputError
 from fedasr.privacy.pate import mechanisms
-from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse, at_teachers, query_costs, to_epsilon
+from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse, query_costs, to_epsilon
 from tests.fedasr.privacy.vectors import vectors
 
 ALPHAS = (1.5, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
@@ -135,15 +135,6 @@ def test_votes_cost_at_most_what_any_votes_cost_and_names_do_not_matter(counts, 
         shuffled = list(counts)
         random.shuffle(shuffled)
         assert analyse([shuffled], Mechanism(name, scale), 1e-5, orders=ALPHAS).rdp == pytest.approx(found.rdp)
-
-
-def test_more_teachers_with_the_same_shares_cost_less():
-    votes = np.array([[60, 30, 10]] * 50, float)
-    costs = [
-        analyse(at_teachers(votes, teachers), Mechanism("gnmax", 40.0), 1e-5).best[0] for teachers in (250, 500, 1000)
-    ]
-    assert costs[0] > costs[1] > costs[2]
-    assert at_teachers(votes, 250)[0] == pytest.approx([150, 75, 25])
 
 
 def test_many_queries_are_the_sum_of_each():
