@@ -16,7 +16,7 @@ KEPT = {
     "hybrid": ("gnmax", "lnmax"),
     "rnnt": (),
     "las": ("confident", "gnmax", "lnmax"),
-    "ctc": (),
+    "ctc": ("gnmax-eps0.5", "lnmax-eps0.5"),
     **{f"{KEYWORDS}{family}": ("confident", "gnmax", "lnmax") for family in ("hybrid", "las", "rnnt")},
 }
 """Beginnings of the labels of which every seed in the table is of votes that are kept; of the others some were lost."""
