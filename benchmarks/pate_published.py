@@ -2,10 +2,10 @@
 
     python -m benchmarks.pate_published rnnt 'confident-eps*' 'gnmax-eps*'
 
-A row is a label of a sweep whose votes are in ``docs/results/pate/votes``: its ε as the votes were, what would be
-published (mean of the noise, and its standard deviation, at the order where the mean is least; means of the seeds), and
-the ε that holds whatever the votes. The order has to be chosen before with real people. LNMax has no such release. That
-labelling ended where it did, as the votes were, none of them covers.
+A row is a label of a sweep whose votes are in ``docs/results/pate/votes``: the largest ε of its seeds as votes were,
+what would be published (mean of the noise, and its standard deviation, at the order where the mean is least; means of
+the seeds), and the largest ε that holds whatever the votes. The order has to be chosen before with real people. LNMax
+has no such release. That labelling ended where it did, as the votes were, none of them covers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from math import log
 import numpy as np
 
 from benchmarks.pate_recorded import SWEEPS, labelled, runs_of
+from benchmarks.pate_records import up
 from benchmarks.tables import grid
 from fedasr.errors import InputError
 from fedasr.privacy.pate.analysis import query_costs
@@ -33,7 +34,6 @@ TRIED = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 25.0, 30.0)
 class Published:
     """What may be published of one run."""
 
-    order: float
     mean: float
     deviation: float
 
@@ -41,14 +41,14 @@ class Published:
 def published(aggregator: Aggregator, order: float) -> Published | None:
     """Return what may be published at an order; None: the sensitivity is not bounded there."""
     record, mechanism = aggregator.record, aggregator.mechanism
-    delta = float(aggregator.config.privacy.delta or 0)
+    delta = aggregator.config.privacy.delta
     try:
         local = total_local_sensitivity(record.votes, mechanism, aggregator.teachers, order, record.answered)
     except InputError:
         return None
     rdp = float(query_costs(record.votes, mechanism, (order,), record.answered).sum())
     found = release(rdp, local, order, delta, np.random.default_rng(0))
-    return Published(order, rdp + found.cost - log(delta) / (order - 1), found.standard_deviation)
+    return Published(rdp + found.cost - log(delta) / (order - 1), found.standard_deviation)
 
 
 def row(label: str, runs: Sequence[Aggregator]) -> list[str]:
@@ -62,7 +62,8 @@ def row(label: str, runs: Sequence[Aggregator]) -> list[str]:
             best = min(best or (np.inf, 0.0, 0.0), (mean, float(np.mean([one.deviation for one in known])), order))
     spent = [aggregator.epsilons() for aggregator in runs]
     cell = "none of the orders tried" if best is None else f"{best[0]:.2f} ± {best[1]:.2f} (order {best[2]:g})"
-    return [label, f"{max(one[0] or 0 for one in spent):.2f}", cell, f"{max(one[1] or 0 for one in spent):.2f}"]
+    as_cast, whatever = (max(epsilons) for epsilons in zip(*spent, strict=True))
+    return [label, f"{up(as_cast, 2):.2f}", cell, f"{up(whatever, 2):.2f}"]
 
 
 def main() -> None:
@@ -75,8 +76,12 @@ def main() -> None:
     for pattern in given.labels:
         for planned in runs_of(given.table, pattern):
             groups[planned.label].append(labelled(given.table, planned))
+    if not groups:
+        raise SystemExit(f"no votes of {given.table} are recorded for these labels")
     head = ["run", "ε as the votes were", "ε that may be published", "ε whatever the votes"]
     print(grid(head, [row(label, runs) for label, runs in groups.items()]))
+    one = next(iter(groups.values()))[0]
+    print(f"{one.teachers} teachers, one exchanged for another; no sampling; δ = {one.config.privacy.delta:g}")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
+from fedasr.config.schema.pate import LARGEST_NOISE, LEAST_NOISE
 from fedasr.errors import InputError, nearest
-
-NOISE_SCALES = (1e-6, 1e7)
-"""Of the noise on votes: the squares are numbers, and a teacher's share fits into its fixed point."""
 
 
 def positive(name: str, value: float) -> float:
@@ -25,9 +23,8 @@ def noise_scale(name: str, value: float) -> float:
     Raises:
         InputError: it is so small or so large that its square is no number.
     """
-    least, most = NOISE_SCALES
-    if not least <= value <= most:
-        raise InputError(f"'{name}' is {value:g}; expected votes from {least:g} to {most:g}")
+    if not LEAST_NOISE <= value <= LARGEST_NOISE:
+        raise InputError(f"'{name}' is {value:g}; expected votes from {LEAST_NOISE:g} to {LARGEST_NOISE:g}")
     return float(value)
 
 

@@ -9,6 +9,9 @@ from fedasr.config.schema.client import ClientConfig
 from fedasr.config.schema.keys import key, part
 from fedasr.config.schema.synthetic import SyntheticConfig
 
+LEAST_NOISE, LARGEST_NOISE = 1e-6, 1e7
+"""On votes: the squares are numbers, and a teacher's share fits into its fixed point."""
+
 
 @dataclass
 class PublicSpeechConfig:
@@ -73,12 +76,17 @@ class PateConfig:
         " average of the teachers' posteriors, with noise on each before averaging",
         choices=("lnmax", "gnmax", "confident-gnmax", "soft-gaussian", "soft-laplace"),
     )
-    scale: float = key(10.0, "the noise on each count, in votes: λ of Laplace, σ of Gauss", low=1e-6, high=1e7)
+    scale: float = key(
+        10.0, "the noise on each count, in votes: λ of Laplace, σ of Gauss", low=LEAST_NOISE, high=LARGEST_NOISE
+    )
     threshold: float | None = key(
         None, "`confident-gnmax`: votes that the most voted label must have, noise included; in votes"
     )
     threshold_scale: float | None = key(
-        None, "`confident-gnmax`: standard deviation of the noise of that check, in votes", low=1e-6, high=1e7
+        None,
+        "`confident-gnmax`: standard deviation of the noise of that check, in votes",
+        low=LEAST_NOISE,
+        high=LARGEST_NOISE,
     )
     unit: str = key(
         "utterance",
