@@ -52,9 +52,12 @@ class SpeechModel(nn.Module, ABC):
     Attributes:
         most_nodes: of a tree of phrases that are all scored where the likeliest is looked for; 0: that is no faster
             than a search.
+        beam_per_token: whether decoder ``beam`` compares transcripts by their score a token. Where all alignments are
+            summed speech that is left unsaid has a price, and the score itself is compared.
     """
 
     most_nodes = 0
+    beam_per_token = False
 
     @abstractmethod
     def utterance_loss(self, batch: Batch) -> torch.Tensor:
@@ -83,16 +86,16 @@ class SpeechModel(nn.Module, ABC):
         """Return the tokens of each utterance, the best choice at each step."""
 
     def beam(self, encoded: Encoded, beam: int) -> list[list[int]]:
-        """Return the tokens of each utterance: the likeliest of what the beam met and what greedy decoding found.
+        """Return the tokens of each utterance: the best of what the beam met and what greedy decoding found.
 
-        So it is never less likely than the greedy one.
+        Never less likely than the greedy one; with ``beam_per_token``, never less likely a token either.
         """
         found = []
         for row, first in enumerate(self.greedy(encoded)):
             one = encoded.utterance(row)
-            tokens, score = beam_search(self.prefixes(one), self.longest(one)[0], beam)
-            known = score_candidates(self.prefixes(one), 1, [first])
-            found.append(first if float(known) > score else tokens)
+            start = self.prefixes(one)
+            known = first, float(score_candidates(start, 1, [first]))
+            found.append(beam_search(start, self.longest(one)[0], beam, known, per_token=self.beam_per_token))
         return found
 
     def phrase_scores(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> torch.Tensor:

@@ -234,30 +234,40 @@ def greedy_search(prefixes: Prefixes, limits: Sequence[int]) -> list[list[int]]:
     return found
 
 
-def beam_search(prefixes: Prefixes, limit: int, beam: int) -> tuple[list[int], float]:
-    """Return the likeliest transcript of one utterance that the beam meets, and its score.
+def beam_search(
+    prefixes: Prefixes, limit: int, beam: int, known: tuple[list[int], float], *, per_token: bool = False
+) -> list[int]:
+    """Return the best transcript of one utterance among a known one and those that the beam meets.
 
-    Stops when no open hypothesis can become better than the best finished one: a score never rises.
+    It is never less likely than the known one. With ``per_token`` the best of those is the one with the largest score a
+    token (the end is one), so that none wins for being short: label smoothing and doubt take a little of every token,
+    and a short wrong sentence can be likelier than a long right one. Stops when no open hypothesis can become the best:
+    a score never rises, and none has more than ``limit`` tokens to be divided by.
 
     Args:
         prefixes: the empty prefix of one utterance.
         limit: most tokens.
         beam: open hypotheses after each token.
+        known: a transcript and its score, such as greedy decoding finds.
+        per_token: compare scores divided by the number of tokens; else the scores themselves.
     """
-    best: tuple[list[int], float] = ([], -inf)
+    best, least = known
+    highest = least / (len(best) + 1) if per_token else least
     texts: list[list[int]] = [[]]
     totals: torch.Tensor | float = 0.0
     for place in range(limit + 1):
         scores = prefixes.scores() + totals
         for text, score in zip(texts, scores[:, END].tolist(), strict=True):
-            if score > best[1]:
-                best = (text, score)
+            compared = score / (place + 1) if per_token else score
+            if score >= least and compared > highest:
+                best, highest = text, compared
         scores[:, END] = -inf
-        highest, where = scores.flatten().topk(min(beam, scores.numel()))
-        open_ones = highest > best[1]
+        following, where = scores.flatten().topk(min(beam, scores.numel()))
+        hoped = following / (limit + 1) if per_token else following
+        open_ones = (following >= least) & (hoped > highest)
         if place == limit or not bool(open_ones.any()):
             break
-        totals, where = highest[open_ones].unsqueeze(1), where[open_ones]
+        totals, where = following[open_ones].unsqueeze(1), where[open_ones]
         rows, tokens = where // scores.shape[1], where % scores.shape[1]
         texts = [[*texts[row], token] for row, token in zip(rows.tolist(), tokens.tolist(), strict=True)]
         prefixes = prefixes.extended(rows, tokens)

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from fedasr.models.base import Encoded
 from fedasr.models.decoding.ctc_prefixes import CTCPrefixes, recurrence
-from fedasr.models.decoding.prefixes import END, Trie, beam_search, greedy_search, next_token, score_candidates
+from fedasr.models.decoding.prefixes import (
+    END,
+    Prefixes,
+    Trie,
+    beam_search,
+    greedy_search,
+    next_token,
+    score_candidates,
+)
 from fedasr.models.hybrid import HybridModel
 from fedasr.models.tokenizer import Tokenizer
 from tests.fedasr.models.families import FAMILIES, LABELS, LENGTHS, TOKENS, batch_of, build
@@ -138,10 +146,71 @@ def test_a_beam_is_never_worse_than_greedy_and_a_wide_one_finds_the_best(family:
             wide = model.beam(encoded, 64)
         for row in range(3):
             one = encoded.utterance(row)
+            candidates = [greedy[row], beam[row], wide[row], *vocabulary]
             with model.as_it_decodes():
-                scores = model.phrase_scores(one, [greedy[row], beam[row], wide[row], *vocabulary])[0]
-            assert float(scores[1]) >= float(scores[0]) - 1e-5
-            assert float(scores[2]) >= float(scores.max()) - 1e-5
+                scores = model.phrase_scores(one, candidates)[0].double()
+            assert float(scores[1:3].min()) >= float(scores[0]) - 1e-5
+            if model.beam_per_token:
+                compared = scores / torch.tensor([len(candidate) + 1 for candidate in candidates])
+                compared[scores < scores[0] - 1e-5] = -math.inf
+            else:
+                compared = scores
+            assert float(compared[1]) >= float(compared[0]) - 1e-5
+            assert float(compared[2]) >= float(compared.max()) - 1e-5
+
+
+class Table(Prefixes):
+    """Prefixes of one utterance whose next tokens are written down, ``{prefix: {token: probability}}``."""
+
+    def __init__(self, table: dict[Label, dict[int, float]], texts: list[Label], tokens: int = 4) -> None:
+        self.table, self.texts, self.tokens = table, texts, tokens
+
+    def log_posteriors(self) -> torch.Tensor:
+        rows = [[self.table[text].get(token, 0.0) for token in range(self.tokens)] for text in self.texts]
+        return torch.tensor(rows, dtype=torch.float64).log()
+
+    def extended(self, rows: torch.Tensor, tokens: torch.Tensor) -> Table:
+        pairs = zip(rows.tolist(), tokens.tolist(), strict=True)
+        return Table(self.table, [(*self.texts[row], token) for row, token in pairs], self.tokens)
+
+    def only(self, rows: torch.Tensor) -> Table:
+        return Table(self.table, [self.texts[row] for row in rows.tolist()], self.tokens)
+
+    def whole(self) -> torch.Tensor:
+        return torch.tensor([math.log(self.probability(text)) for text in self.texts], dtype=torch.float64)
+
+    def probability(self, text: Label) -> float:
+        steps = [self.table[text[:place]].get(token, 0.0) for place, token in enumerate((*text, END))]
+        return math.prod(steps)
+
+
+LONG = (1,) * 9
+A_SENTENCE = {LONG[:n]: {1: 0.9, END: 0.1} for n in range(1, 9)} | {LONG: {END: 1.0}}
+UNLIKELY = {(1, 3): {END: 1.0}, (1, 1): {END: 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("table", "likeliest", "per_token"),
+    [
+        # Short: 0.45. Long: 0.55 · 0.9⁸ = 0.24, yet 0.87 a token against 0.67.
+        (A_SENTENCE | {(): {1: 0.55, 2: 0.45}, (2,): {END: 1.0}}, [2], [*LONG]),
+        # Long: 0.3, and 0.89 a token; but less likely than what greedy decoding finds, 0.7.
+        (
+            {LONG[:n]: {1: 1.0} for n in range(1, 9)} | {(): {2: 0.7, 1: 0.3}, LONG: {END: 1.0}, (2,): {END: 1.0}},
+            [2],
+            [2],
+        ),
+        # Greedy decoding ends at [1], 0.3; [2] has 0.4.
+        ({(): {1: 0.6, 2: 0.4}, (1,): {END: 0.5, 3: 0.4, 1: 0.1}, (2,): {END: 1.0}} | UNLIKELY, [2], [2]),
+    ],
+    ids=["a likelier short one", "a longer one less likely", "a better one as long"],
+)
+def test_what_a_beam_compares(table: dict[Label, dict[int, float]], likeliest: list[int], per_token: list[int]) -> None:
+    start = Table(table, [()])
+    greedy = greedy_search(start, [12])[0]
+    known = greedy, math.log(start.probability(tuple(greedy)))
+    assert beam_search(start, 12, 8, known) == likeliest
+    assert beam_search(start, 12, 8, known, per_token=True) == per_token
 
 
 def test_a_trie_shares_beginnings() -> None:
@@ -171,8 +240,7 @@ def test_a_wide_beam_over_ctc_prefixes_is_exact(seed: int) -> None:
     rows = lattice(seed, 5, 3)
     labels = every_label(rows)
     start = CTCPrefixes(rows[None], torch.tensor([5]))
-    tokens, score = beam_search(start, 8, 500)
-    assert math.exp(score) == pytest.approx(max(labels.values()), rel=1e-9)
+    tokens = beam_search(start, 8, 500, ([], -math.inf))
     assert labels[tuple(tokens)] == pytest.approx(max(labels.values()), rel=1e-9)
     first = greedy_search(start, [8])[0]
     assert labels[tuple(first)] <= max(labels.values()) * (1 + 1e-9)
