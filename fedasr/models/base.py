@@ -52,12 +52,9 @@ class SpeechModel(nn.Module, ABC):
     Attributes:
         most_nodes: of a tree of phrases that are all scored where the likeliest is looked for; 0: that is no faster
             than a search.
-        beam_per_token: whether decoder ``beam`` compares transcripts by their score a token. Where all alignments are
-            summed speech that is left unsaid has a price, and the score itself is compared.
     """
 
     most_nodes = 0
-    beam_per_token = False
 
     @abstractmethod
     def utterance_loss(self, batch: Batch) -> torch.Tensor:
@@ -88,14 +85,14 @@ class SpeechModel(nn.Module, ABC):
     def beam(self, encoded: Encoded, beam: int) -> list[list[int]]:
         """Return the tokens of each utterance: the best of what the beam met and what greedy decoding found.
 
-        Never less likely than the greedy one; with ``beam_per_token``, never less likely a token either.
+        Never less likely than the greedy one, nor less likely a token.
         """
         found = []
         for row, first in enumerate(self.greedy(encoded)):
             one = encoded.utterance(row)
             start = self.prefixes(one)
             known = first, float(score_candidates(start, 1, [first]))
-            found.append(beam_search(start, self.longest(one)[0], beam, known, per_token=self.beam_per_token))
+            found.append(beam_search(start, self.longest(one)[0], beam, known))
         return found
 
     def phrase_scores(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> torch.Tensor:

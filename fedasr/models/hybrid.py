@@ -74,8 +74,6 @@ class HybridModel(SpeechModel):
         label_smoothing: share of a target of the speller spread over all tokens in training mode.
     """
 
-    beam_per_token = True
-
     def __init__(
         self,
         subsampling: Subsampling,

@@ -25,8 +25,6 @@ class LASModel(SpeechModel):
         label_smoothing: share of a target spread over all tokens in training mode.
     """
 
-    beam_per_token = True
-
     def __init__(self, subsampling: Subsampling, listener: Pyramid, speller: Speller, label_smoothing: float) -> None:
         super().__init__()
         self.subsampling = subsampling

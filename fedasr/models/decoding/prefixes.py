@@ -234,37 +234,32 @@ def greedy_search(prefixes: Prefixes, limits: Sequence[int]) -> list[list[int]]:
     return found
 
 
-def beam_search(
-    prefixes: Prefixes, limit: int, beam: int, known: tuple[list[int], float], *, per_token: bool = False
-) -> list[int]:
+def beam_search(prefixes: Prefixes, limit: int, beam: int, known: tuple[list[int], float]) -> list[int]:
     """Return the best transcript of one utterance among a known one and those that the beam meets.
 
-    It is never less likely than the known one. With ``per_token`` the best of those is the one with the largest score a
-    token (the end is one), so that none wins for being short: label smoothing and doubt take a little of every token,
-    and a short wrong sentence can be likelier than a long right one. Stops when no open hypothesis can become the best:
-    a score never rises, and none has more than ``limit`` tokens to be divided by.
+    The best has the largest score a token (the end is one) of those that score no less than the known one. By the score
+    alone a short wrong sentence can beat a long right one: label smoothing and doubt take a little of every token.
+    Stops when no open hypothesis can become the best: a score never rises, and none has more than ``limit`` tokens to
+    be divided by.
 
     Args:
         prefixes: the empty prefix of one utterance.
         limit: most tokens.
         beam: open hypotheses after each token.
         known: a transcript and its score, such as greedy decoding finds.
-        per_token: compare scores divided by the number of tokens; else the scores themselves.
     """
     best, least = known
-    highest = least / (len(best) + 1) if per_token else least
+    highest = least / (len(best) + 1)
     texts: list[list[int]] = [[]]
     totals: torch.Tensor | float = 0.0
     for place in range(limit + 1):
         scores = prefixes.scores() + totals
         for text, score in zip(texts, scores[:, END].tolist(), strict=True):
-            compared = score / (place + 1) if per_token else score
-            if score >= least and compared > highest:
-                best, highest = text, compared
+            if score >= least and score / (place + 1) > highest:
+                best, highest = text, score / (place + 1)
         scores[:, END] = -inf
         following, where = scores.flatten().topk(min(beam, scores.numel()))
-        hoped = following / (limit + 1) if per_token else following
-        open_ones = (following >= least) & (hoped > highest)
+        open_ones = (following >= least) & (following / (limit + 1) > highest)
         if place == limit or not bool(open_ones.any()):
             break
         totals, where = following[open_ones].unsqueeze(1), where[open_ones]

@@ -150,11 +150,8 @@ def test_a_beam_is_never_worse_than_greedy_and_a_wide_one_finds_the_best(family:
             with model.as_it_decodes():
                 scores = model.phrase_scores(one, candidates)[0].double()
             assert float(scores[1:3].min()) >= float(scores[0]) - 1e-5
-            if model.beam_per_token:
-                compared = scores / torch.tensor([len(candidate) + 1 for candidate in candidates])
-                compared[scores < scores[0] - 1e-5] = -math.inf
-            else:
-                compared = scores
+            compared = scores / torch.tensor([len(candidate) + 1 for candidate in candidates])
+            compared[scores < scores[0]] = -math.inf
             assert float(compared[1]) >= float(compared[0]) - 1e-5
             assert float(compared[2]) >= float(compared.max()) - 1e-5
 
@@ -190,27 +187,24 @@ UNLIKELY = {(1, 3): {END: 1.0}, (1, 1): {END: 1.0}}
 
 
 @pytest.mark.parametrize(
-    ("table", "likeliest", "per_token"),
+    ("table", "best"),
     [
-        # Short: 0.45. Long: 0.55 · 0.9⁸ = 0.24, yet 0.87 a token against 0.67.
-        (A_SENTENCE | {(): {1: 0.55, 2: 0.45}, (2,): {END: 1.0}}, [2], [*LONG]),
+        # Short: 0.45. Long, which greedy decoding finds: 0.55 · 0.9⁸ = 0.24, yet 0.87 a token against 0.67.
+        (A_SENTENCE | {(): {1: 0.55, 2: 0.45}, (2,): {END: 1.0}}, [*LONG]),
         # Long: 0.3, and 0.89 a token; but less likely than what greedy decoding finds, 0.7.
         (
             {LONG[:n]: {1: 1.0} for n in range(1, 9)} | {(): {2: 0.7, 1: 0.3}, LONG: {END: 1.0}, (2,): {END: 1.0}},
             [2],
-            [2],
         ),
         # Greedy decoding ends at [1], 0.3; [2] has 0.4.
-        ({(): {1: 0.6, 2: 0.4}, (1,): {END: 0.5, 3: 0.4, 1: 0.1}, (2,): {END: 1.0}} | UNLIKELY, [2], [2]),
+        ({(): {1: 0.6, 2: 0.4}, (1,): {END: 0.5, 3: 0.4, 1: 0.1}, (2,): {END: 1.0}} | UNLIKELY, [2]),
     ],
     ids=["a likelier short one", "a longer one less likely", "a better one as long"],
 )
-def test_what_a_beam_compares(table: dict[Label, dict[int, float]], likeliest: list[int], per_token: list[int]) -> None:
+def test_what_a_beam_compares(table: dict[Label, dict[int, float]], best: list[int]) -> None:
     start = Table(table, [()])
     greedy = greedy_search(start, [12])[0]
-    known = greedy, math.log(start.probability(tuple(greedy)))
-    assert beam_search(start, 12, 8, known) == likeliest
-    assert beam_search(start, 12, 8, known, per_token=True) == per_token
+    assert beam_search(start, 12, 8, (greedy, math.log(start.probability(tuple(greedy))))) == best
 
 
 def test_a_trie_shares_beginnings() -> None:
@@ -240,8 +234,10 @@ def test_a_wide_beam_over_ctc_prefixes_is_exact(seed: int) -> None:
     rows = lattice(seed, 5, 3)
     labels = every_label(rows)
     start = CTCPrefixes(rows[None], torch.tensor([5]))
-    tokens = beam_search(start, 8, 500, ([], -math.inf))
-    assert labels[tuple(tokens)] == pytest.approx(max(labels.values()), rel=1e-9)
+    a_token = {label: math.log(probability) / (len(label) + 1) for label, probability in labels.items()}
+    assert a_token[tuple(beam_search(start, 8, 500, ([], -math.inf)))] == pytest.approx(max(a_token.values()), rel=1e-9)
+    likeliest = max(labels, key=lambda label: labels[label])
+    assert beam_search(start, 8, 500, (list(likeliest), math.log(labels[likeliest]) + 1e-9)) == list(likeliest)
     first = greedy_search(start, [8])[0]
     assert labels[tuple(first)] <= max(labels.values()) * (1 + 1e-9)
     assert len(greedy_search(start, [1])[0]) <= 1
