@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
+from fedasr.strategies.pate.aggregator import Aggregator
 
 from benchmarks.pate_recorded import SWEEPS, labelled, runs_of
 from benchmarks.pate_records import up
@@ -24,7 +25,6 @@ from benchmarks.tables import grid
 from fedasr.errors import InputError
 from fedasr.privacy.pate.analysis import query_costs
 from fedasr.privacy.pate.smooth import release, total_local_sensitivity
-from strategies.pate.aggregator import Aggregator
 
 TRIED = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 25.0, 30.0)
 """Rényi orders."""

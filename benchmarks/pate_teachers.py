@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from fedasr.strategies.pate.public import PublicSpeech
 
 from benchmarks.tables import grid
 from fedasr.config import load
 from fedasr.experiment import Experiment
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism, query_costs, to_epsilon
-from strategies.pate.public import PublicSpeech
 
 Counts = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int64]

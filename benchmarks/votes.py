@@ -16,6 +16,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from fedasr.strategies.pate.public import PublicSpeech
 
 from benchmarks.tables import grid
 from fedasr.config import load
@@ -25,7 +26,6 @@ from fedasr.models.base import SpeechModel
 from fedasr.models.decoding.best_candidates import best_candidates
 from fedasr.training import local
 from fedasr.training.batching import plan_batches
-from strategies.pate.public import PublicSpeech
 
 EPOCHS = 20
 BATCH = 32

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 from flwr.app import ConfigRecord, Context
 
-from clients.edge.accounts import RECORD, find_book
 from fedasr.config import Config
 from fedasr.privacy.events import Event
 from fedasr.privacy.ledger import Ledger
+
+from .edge.accounts import RECORD, find_book
 
 __all__ = ["RECORD", "Account"]
 

@@ -7,17 +7,18 @@ import time
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients.account import RECORD
-from clients.edge.app import BoxApp
-from clients.edge.box import find_box
-from clients.mods.device_noise import device_noise
-from clients.private_training import train_privately
-from clients.speech import Device, find_device
-from clients.store import find_store
-from clients.teacher import teach, vote
-from clients.trainer import evaluate_globally, global_loss, train
 from fedasr import __version__
 from fedasr.runtime.flower_compat import array_record, arrays_of, values_of
+
+from .account import RECORD
+from .edge.app import BoxApp
+from .edge.box import find_box
+from .mods.device_noise import device_noise
+from .private_training import train_privately
+from .speech import Device, find_device
+from .store import find_store
+from .teacher import teach, vote
+from .trainer import evaluate_globally, global_loss, train
 
 app = ClientApp(mods=[device_noise])
 flower_app = BoxApp(app)

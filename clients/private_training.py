@@ -15,9 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ConfigRecord, Context
 
-from clients.account import Account
-from clients.speech import Device
-from clients.trainer import resident
 from fedasr import seeds
 from fedasr.data.batches import Batch
 from fedasr.models.weights import Arrays
@@ -25,6 +22,10 @@ from fedasr.privacy import dpsgd
 from fedasr.privacy.example_level import Plan, events, events_of, noise_multipliers, training_of
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.training.schedules import learning_rate
+
+from .account import Account
+from .speech import Device
+from .trainer import resident
 
 
 @lru_cache(maxsize=2)

@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import Context, Message
 
-from clients.edge.box import find_box
 from fedasr.config import load
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment, experiment
 from fedasr.runtime.box_grid import ADDRESS
 from fedasr.runtime.flower_compat import values_of
+
+from .edge.box import find_box
 
 
 @dataclass(frozen=True)

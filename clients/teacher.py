@@ -18,9 +18,6 @@ import numpy.typing as npt
 import torch
 from flwr.app import Message
 
-from clients.speech import Device
-from clients.store import ClientStore
-from clients.trainer import resident
 from fedasr import seeds
 from fedasr.config import Config, to_dict
 from fedasr.data.batches import Batch
@@ -33,6 +30,10 @@ from fedasr.runtime.flower_compat import arrays_of, values_of
 from fedasr.training import local
 from fedasr.training.batching import plan_batches
 from fedasr.training.schedules import learning_rate
+
+from .speech import Device
+from .store import ClientStore
+from .trainer import resident
 
 Votes = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int64]

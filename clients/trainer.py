@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from clients.speech import Device
 from fedasr import seeds
 from fedasr.evaluation.evaluator import Evaluation, evaluate
 from fedasr.experiment import experiment
@@ -17,6 +16,8 @@ from fedasr.models.weights import Arrays
 from fedasr.training import local
 from fedasr.training.batching import batches_of_a_round, plan_batches
 from fedasr.training.schedules import learning_rate
+
+from .speech import Device
 
 
 @lru_cache(maxsize=2)

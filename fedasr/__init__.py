@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Flower reads these when it is first imported; neither a simulation nor a device should call home.
@@ -10,6 +11,12 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 __version__ = "0.1.0"
+
+# `strategies`, `clients` and `simulations` are imported as `fedasr.strategies` and so on. An installation has them inside
+# this folder, a checkout and a Flower app beside it. A user's own folder of such a name hides none of them.
+_beside = Path(__file__).resolve().parent.parent
+if not (_beside / "fedasr" / "strategies").is_dir() and (_beside / "strategies" / "server_app.py").is_file():
+    __path__.append(str(_beside))
 
 if TYPE_CHECKING:
     from fedasr.api import Run, compare, load_run, run, sweep

@@ -19,7 +19,8 @@ from fedasr.runtime import checkpoint, client_states
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
 from fedasr.writing import write_json
-from strategies.evaluations import Evaluations
+
+from .evaluations import Evaluations
 
 TABLES_EVERY_SECONDS = 20.0
 """How often the Parquet tables are brought up to date, so that a notebook can follow a run."""

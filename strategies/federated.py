@@ -16,15 +16,16 @@ from fedasr.runtime.flower_compat import content_bytes
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
 from fedasr.training.schedules import learning_rate
-from strategies.aggregation.server_optimizers import make_optimizer
-from strategies.boxes import Boxes, Sent
-from strategies.course import Course
-from strategies.nodes import node_ids
-from strategies.population import Population
-from strategies.privacy.factory import make_mechanism
-from strategies.rounds import RoundResult, Rounds
-from strategies.selection import Feedback
-from strategies.selection.base import Floats, Ids
+
+from .aggregation.server_optimizers import make_optimizer
+from .boxes import Boxes, Sent
+from .course import Course
+from .nodes import node_ids
+from .population import Population
+from .privacy.factory import make_mechanism
+from .rounds import RoundResult, Rounds
+from .selection import Feedback
+from .selection.base import Floats, Ids
 
 
 class Federation(Course):

@@ -9,7 +9,8 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedasr.errors import InputError
-from strategies.aggregation.replies import ReplyRefused, partition_of
+
+from .aggregation.replies import ReplyRefused, partition_of
 
 PATIENCE_SECONDS = 5.0
 """How long to wait for one more node: Flower registers them while the server app is starting."""

@@ -11,8 +11,9 @@ import numpy as np
 from fedasr import seeds
 from fedasr.experiment import Experiment
 from fedasr.runtime.clock import Clock, Closing, audio_to_train
-from strategies.selection import Feedback, Selection, make_selector
-from strategies.selection.base import Floats, Ids, LossProbe, Probing
+
+from .selection import Feedback, Selection, make_selector
+from .selection.base import Floats, Ids, LossProbe, Probing
 
 FORWARD_SHARE = 1 / 3
 """A loss without a gradient costs about a third of a training step."""

@@ -19,14 +19,15 @@ from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.executors import BAD_INPUT, Reduction
 from fedasr.runtime.flower_compat import array_record, content_bytes, values_of
-from strategies.aggregation.base import Aggregate, Size
-from strategies.aggregation.factory import make_aggregate
-from strategies.aggregation.folding import Expectations, UpdateFold
-from strategies.aggregation.replies import ReplyRefused, Store, error_counts, loss_of, stores
-from strategies.aggregation.update_file import UpdateFile
-from strategies.aggregation.weighting import Weighting, weighting_of
-from strategies.population import Cohort
-from strategies.selection.base import Floats, Ids
+
+from .aggregation.base import Aggregate, Size
+from .aggregation.factory import make_aggregate
+from .aggregation.folding import Expectations, UpdateFold
+from .aggregation.replies import ReplyRefused, Store, error_counts, loss_of, stores
+from .aggregation.update_file import UpdateFile
+from .aggregation.weighting import Weighting, weighting_of
+from .population import Cohort
+from .selection.base import Floats, Ids
 
 LONGEST_REASON = 500
 """Characters of a device's reason that are kept."""

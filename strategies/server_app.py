@@ -21,10 +21,11 @@ from fedasr.runtime.session import session
 from fedasr.runtime.threads import one_thread
 from fedasr.runtime.watched_boxes import WatchedBoxGrid
 from fedasr.writing import write_json
-from strategies.boxes import RETURN_SECONDS, wait_for_boxes, wait_for_return
-from strategies.federated import Federation
-from strategies.nodes import wait_for_nodes
-from strategies.pate.run import PateRun
+
+from .boxes import RETURN_SECONDS, wait_for_boxes, wait_for_return
+from .federated import Federation
+from .nodes import wait_for_nodes
+from .pate.run import PateRun
 
 BOXES = "boxes.json"
 """File of the run folder of a deployed run: the names of its clients, in their order."""

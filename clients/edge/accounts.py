@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from flwr.app import ConfigRecord, Context
 
-from clients.edge.box import Box, find_box
-from clients.edge.files import read_object, write_durably
 from fedasr.config import Config, to_dict
+
+from .box import Box, find_box
+from .files import read_object, write_durably
 
 RECORD = "privacy"
 """of the client's state, and of what it replies"""

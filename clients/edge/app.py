@@ -7,11 +7,12 @@ import sys
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
-from clients.edge.activity import note_activity
-from clients.edge.box import find_box
 from fedasr.errors import InputError
 from fedasr.runtime.answering import AnsweringApp
 from fedasr.runtime.executors.base import CLIENT_FAILED
+
+from .activity import note_activity
+from .box import find_box
 
 UNTOLD = "the box could not do it; its own log says why"
 """What the server is told: an error names files, transcripts and lines of a manifest."""

@@ -18,7 +18,7 @@ from fedasr.config.loading import PATE_PATHS
 from fedasr.errors import InputError
 
 MANIFEST = "manifest.csv"
-CORPUS = "clients.edge.corpus:box_corpus"
+CORPUS = "fedasr.clients.edge.corpus:box_corpus"
 TRAIN, TEST = "train", "test"
 KEPT_DATA = ("min_seconds", "max_seconds", "features", "augment")
 """What the server decides about speech: how features are made of it, and what is too short or too long."""

@@ -12,13 +12,14 @@ import numpy as np
 from flwr.app import Context, Message, MessageType
 from flwr.clientapp.typing import ClientAppCallable
 
-from clients.speech import read_order
 from fedasr import seeds
 from fedasr.config import Config
 from fedasr.experiment import experiment
 from fedasr.models.weights import Layout
 from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.flower_compat import array_record, arrays_of
+
+from ..speech import read_order
 
 UNPROTECTED = ("train-loss", "loss-square", "utterances", "skipped")
 """What a reply says of the speech beside the update."""

@@ -134,7 +134,7 @@ def find(source: str | Path) -> Path:
     shown = str(source) or "''"
     if is_folder(path) and str(source):
         raise InputError("is a folder; expected a YAML config or a name from simulations/", where=shown)
-    shipped = Path(str(files("simulations")))
+    shipped = Path(str(files("fedasr.simulations")))
     names = sorted(p.stem for p in shipped.glob("*.yaml"))
     if len(path.parts) == 1 and path.suffix == "":
         candidate = shipped / f"{source}.yaml"

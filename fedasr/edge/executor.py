@@ -36,7 +36,7 @@ from fedasr.edge.processes import die_with_parent
 from fedasr.references import load_reference
 from fedasr.runtime.threads import one_thread
 
-CLIENT_APP = "clients.client_app:flower_app"
+CLIENT_APP = "fedasr.clients.client_app:flower_app"
 ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 POLL_SECONDS = 0.3
 SECRET_VARIABLE = "FEDASR_EDGE_SECRET_FILE"

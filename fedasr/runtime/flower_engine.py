@@ -21,8 +21,8 @@ from fedasr.references import load_reference
 from fedasr.runtime.threads import one_thread
 from fedasr.runtime.wrapped_grid import WrappedGrid
 
-CLIENT_APP = "clients.client_app:flower_app"
-SERVER_APP = "strategies.server_app:app"
+CLIENT_APP = "fedasr.clients.client_app:flower_app"
+SERVER_APP = "fedasr.strategies.server_app:app"
 POLL_SECONDS = 0.05
 ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",

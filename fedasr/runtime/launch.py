@@ -37,12 +37,12 @@ from fedasr.runtime.session import Watcher, session
 from fedasr.runtime.threads import one_thread
 from fedasr.writing import write_json, write_text
 
-SERVER_APP = "strategies.server_app:app"
-CLIENT_APP = "clients.client_app:app"
-SELECTORS = "strategies.selection:make_selector"
-PRIVACY = "strategies.privacy.settling:settled_privacy"
-PRIVACY_CHECK = "strategies.privacy.settling:check_privacy_of"
-PATE_CHECK = "strategies.pate.run:check_pate"
+SERVER_APP = "fedasr.strategies.server_app:app"
+CLIENT_APP = "fedasr.clients.client_app:app"
+SELECTORS = "fedasr.strategies.selection:make_selector"
+PRIVACY = "fedasr.strategies.privacy.settling:settled_privacy"
+PRIVACY_CHECK = "fedasr.strategies.privacy.settling:check_privacy_of"
+PATE_CHECK = "fedasr.strategies.pate.run:check_pate"
 CLIENT_STORE = "clients"
 """Folder of the checkpoint in which simulated devices keep what never leaves them."""
 

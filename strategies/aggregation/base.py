@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr.models.weights import Arrays, Layout, Vector
-from strategies.aggregation.replies import ReplyRefused
+
+from .replies import ReplyRefused
 
 Sum = npt.NDArray[np.float64]
 

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr.models.weights import Arrays, Layout, Vector
-from strategies.aggregation.base import Size, Sum, UpdateRefused, difference
-from strategies.aggregation.exact_mean import LIMIT
-from strategies.aggregation.update_file import Block, UpdateFile
+
+from .base import Size, Sum, UpdateRefused, difference
+from .exact_mean import LIMIT
+from .update_file import Block, UpdateFile
 
 Centre = Callable[[Block], npt.NDArray[np.float64]]
 """From values in ascending order, shape ``(clients, columns)``, to one a column, shape ``(columns,)``."""

@@ -16,7 +16,8 @@ import numpy as np
 from fedasr.errors import RunFailed
 from fedasr.models.weights import Arrays, Layout, Vector
 from fedasr.privacy.update_clipping import Clip
-from strategies.aggregation.base import Size, Sum, UpdateRefused, difference
+
+from .base import Size, Sum, UpdateRefused, difference
 
 __all__ = ["ExactMean", "ExactSum", "Size", "UpdateRefused"]
 

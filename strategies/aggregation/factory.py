@@ -5,11 +5,12 @@ from __future__ import annotations
 from fedasr.config.schema import StrategyConfig
 from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.update_clipping import Clip
-from strategies.aggregation.base import Aggregate
-from strategies.aggregation.coordinate_wise import CoordinateWise, median, trimmed_mean
-from strategies.aggregation.exact_mean import ExactMean
-from strategies.aggregation.update_file import UpdateFile
-from strategies.aggregation.weighting import Weighting
+
+from .base import Aggregate
+from .coordinate_wise import CoordinateWise, median, trimmed_mean
+from .exact_mean import ExactMean
+from .update_file import UpdateFile
+from .weighting import Weighting
 
 
 def make_aggregate(

@@ -12,8 +12,9 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedasr.models.weights import Vector
 from fedasr.runtime.flower_compat import content_bytes, numpy_arrays, values_of
-from strategies.aggregation.base import Rule
-from strategies.aggregation.replies import (
+
+from .base import Rule
+from .replies import (
     ROOM,
     ReplyRefused,
     Store,
@@ -23,7 +24,7 @@ from strategies.aggregation.replies import (
     checked_statement,
     metrics_of,
 )
-from strategies.aggregation.weighting import Weighting
+from .weighting import Weighting
 
 KEPT = ("metrics", "privacy", "folded")
 """What the server reads of a reply that was taken in."""

@@ -16,7 +16,8 @@ import numpy as np
 
 from fedasr.data.roster import Roster
 from fedasr.errors import RunFailed
-from strategies.selection import Selection
+
+from ..selection import Selection
 
 FIXED_POINT = 2**16
 """The resolution of inverse probabilities as whole numbers."""

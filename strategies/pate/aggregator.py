@@ -19,7 +19,8 @@ from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse, query_costs, to_epsilon
 from fedasr.privacy.pate.mechanisms import Floats
 from fedasr.privacy.pate.noise import noise, noise_generator
-from strategies.pate.record import NO_LABEL, Record
+
+from .record import NO_LABEL, Record
 
 DEPENDENT, INDEPENDENT = 0, 1
 """The rows of ``Record.rdp``."""

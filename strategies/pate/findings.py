@@ -13,10 +13,11 @@ import numpy as np
 from fedasr.evaluation.wer import error_counts
 from fedasr.privacy.pate.analysis import ORDERS, query_costs, to_epsilon
 from fedasr.privacy.pate.mechanisms import Floats
-from strategies.pate.aggregator import INDEPENDENT, Aggregator
-from strategies.pate.public import PublicSpeech
-from strategies.pate.record import NO_LABEL
-from strategies.pate.units import Unit
+
+from .aggregator import INDEPENDENT, Aggregator
+from .public import PublicSpeech
+from .record import NO_LABEL
+from .units import Unit
 
 LABELLING = ("queries", "answered", "labels", "label_accuracy", "label_wer", "own_labels", "own_label_accuracy")
 """What the summary says of the labels."""

@@ -16,8 +16,9 @@ from fedasr.errors import InputError
 from fedasr.experiment import Experiment
 from fedasr.models.base import SpeechModel
 from fedasr.models.weights import Arrays, load_arrays
-from strategies.pate import confidence
-from strategies.pate.public import PublicSpeech
+
+from . import confidence
+from .public import PublicSpeech
 
 Floats = npt.NDArray[np.float64]
 

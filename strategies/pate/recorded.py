@@ -21,9 +21,10 @@ from fedasr.paths import is_file
 from fedasr.privacy.pate.mechanisms import Floats
 from fedasr.privacy.pate.votes import read_votes
 from fedasr.runtime.launch import read_summary
-from strategies.pate.public import PUBLIC_JSON, PublicSpeech
-from strategies.pate.teachers import Ballot
-from strategies.pate.units import Questions
+
+from .public import PUBLIC_JSON, PublicSpeech
+from .teachers import Ballot
+from .units import Questions
 
 
 class RecordedVotes:

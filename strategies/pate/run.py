@@ -23,17 +23,18 @@ from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
 from fedasr.training.local import chosen_device
 from fedasr.writing import write_json
-from strategies.course import Course
-from strategies.pate.aggregator import Aggregator
-from strategies.pate.findings import LABELLING, Findings
-from strategies.pate.prefilter import narrow
-from strategies.pate.public import PUBLIC_JSON, Ids, PublicSpeech
-from strategies.pate.record import Record
-from strategies.pate.recorded import RecordedVotes
-from strategies.pate.self_training import LEAST_LABELS, Stage, own_labels, stage_of
-from strategies.pate.student import Student
-from strategies.pate.teachers import Teachers
-from strategies.pate.units import UtteranceVotes, make_unit
+
+from ..course import Course
+from .aggregator import Aggregator
+from .findings import LABELLING, Findings
+from .prefilter import narrow
+from .public import PUBLIC_JSON, Ids, PublicSpeech
+from .record import Record
+from .recorded import RecordedVotes
+from .self_training import LEAST_LABELS, Stage, own_labels, stage_of
+from .student import Student
+from .teachers import Teachers
+from .units import UtteranceVotes, make_unit
 
 
 class PateRun(Course):

@@ -15,8 +15,9 @@ import numpy as np
 
 from fedasr.data.ctc_frames import frames_needed
 from fedasr.models.base import SpeechModel
-from strategies.pate.confidence import Floats, of_transcripts
-from strategies.pate.public import Ids, PublicSpeech
+
+from .confidence import Floats, of_transcripts
+from .public import Ids, PublicSpeech
 
 LEAST_LABELS = 16
 """Released labels that make a first stage, where the config does not say. Measured with RNN-T: students of

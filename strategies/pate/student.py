@@ -19,7 +19,8 @@ from fedasr.models.weights import Vector
 from fedasr.training import local
 from fedasr.training.batching import batches_of_a_round
 from fedasr.training.schedules import learning_rate
-from strategies.pate.public import Labelled
+
+from .public import Labelled
 
 Floats = npt.NDArray[np.float64]
 Choices = tuple[list[str], Floats]

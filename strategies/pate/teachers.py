@@ -18,12 +18,13 @@ from fedasr.privacy.pate.mechanisms import Floats
 from fedasr.privacy.pate.noise import ONE, from_fixed, noise_generator, share
 from fedasr.runtime.executors import BAD_INPUT
 from fedasr.runtime.flower_compat import array_record, content_bytes
-from strategies.aggregation.replies import ReplyRefused, check_size, metrics_of, number, only_array, whole
-from strategies.nodes import node_ids
-from strategies.pate.aggregator import count_votes
-from strategies.pate.public import PublicSpeech
-from strategies.pate.units import Questions
-from strategies.rounds import TooManyFailures, failed_row
+
+from ..aggregation.replies import ReplyRefused, check_size, metrics_of, number, only_array, whole
+from ..nodes import node_ids
+from ..rounds import TooManyFailures, failed_row
+from .aggregator import count_votes
+from .public import PublicSpeech
+from .units import Questions
 
 AT_A_TIME = 64
 """Teachers that are trained between two looks at whether somebody wants the run to stop."""

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from fedasr.data.roster import Roster
 from fedasr.models.weights import Vector
 from fedasr.privacy.update_clipping import Clip
-from strategies.rounds import RoundResult
+
+from ..rounds import RoundResult
 
 
 class Mechanism(Protocol):

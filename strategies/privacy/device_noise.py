@@ -21,8 +21,9 @@ from fedasr.privacy.accountants import calibrate
 from fedasr.privacy.document import privacy_document
 from fedasr.privacy.events import Gaussian
 from fedasr.privacy.ledger import Budget, Ledger
-from strategies.privacy.base import Public
-from strategies.rounds import RoundResult
+
+from ..rounds import RoundResult
+from .base import Public
 
 NOTE = (
     "noise is added on the devices; ε holds for the user with the most turns; who takes part in a round and how much a"

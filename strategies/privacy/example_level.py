@@ -17,8 +17,9 @@ from fedasr.data.roster import Roster
 from fedasr.models.weights import Vector
 from fedasr.privacy.document import privacy_document
 from fedasr.privacy.ledger import Budget, Ledger
-from strategies.privacy.base import Public
-from strategies.rounds import RoundResult
+
+from ..rounds import RoundResult
+from .base import Public
 
 NOTE = (
     "each device keeps its own account: ε is the largest of them and holds for one utterance of any device; how much a"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fedasr.config import Config
 from fedasr.models.weights import Layout
-from strategies.privacy.base import Mechanism, Public
-from strategies.privacy.device_noise import DeviceNoise
-from strategies.privacy.example_level import ExampleLevel
-from strategies.privacy.user_level import UserLevel
+
+from .base import Mechanism, Public
+from .device_noise import DeviceNoise
+from .example_level import ExampleLevel
+from .user_level import UserLevel
 
 
 def make_mechanism(config: Config, layout: Layout, population: int) -> Mechanism:

@@ -7,8 +7,9 @@ from math import ceil
 from typing import Any
 
 from fedasr.config import Config
-from strategies.privacy.device_noise import device_noise_for_budget
-from strategies.privacy.user_level import noise_for_budget, sampling_of
+
+from .device_noise import device_noise_for_budget
+from .user_level import noise_for_budget, sampling_of
 
 
 def settled_privacy(config: Config, population: int) -> dict[str, Any]:

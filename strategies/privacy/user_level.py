@@ -32,9 +32,10 @@ from fedasr.privacy.events import Event, Gaussian
 from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.sampling import Sampling, sampling_assumption
 from fedasr.privacy.update_clipping import Clip
-from strategies.aggregation.exact_mean import ExactMean
-from strategies.privacy.base import Public
-from strategies.rounds import RoundResult
+
+from ..aggregation.exact_mean import ExactMean
+from ..rounds import RoundResult
+from .base import Public
 
 BITS_SHARE = 20
 """Andrew et al.: the noise on the count of unclipped updates is a twentieth of the cohort."""

@@ -7,17 +7,18 @@ from collections.abc import Callable
 from fedasr.config.schema import SelectionConfig
 from fedasr.errors import InputError, nearest
 from fedasr.references import call_reference
-from strategies.selection.activity import Activity
-from strategies.selection.afl import ActiveFederatedLearning
-from strategies.selection.base import Feedback, LossProbe, Probing, Selection, Selector, Stateless
-from strategies.selection.mixed import Mixed
-from strategies.selection.oort import Oort
-from strategies.selection.poisson import Poisson
-from strategies.selection.power_of_choice import PowerOfChoice
-from strategies.selection.round_robin import RoundRobin
-from strategies.selection.threshold import Threshold
-from strategies.selection.top_activity import TopActivity
-from strategies.selection.uniform import Uniform
+
+from .activity import Activity
+from .afl import ActiveFederatedLearning
+from .base import Feedback, LossProbe, Probing, Selection, Selector, Stateless
+from .mixed import Mixed
+from .oort import Oort
+from .poisson import Poisson
+from .power_of_choice import PowerOfChoice
+from .round_robin import RoundRobin
+from .threshold import Threshold
+from .top_activity import TopActivity
+from .uniform import Uniform
 
 __all__ = [
     "SELECTORS",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from fedasr.data.roster import Roster
-from strategies.selection.base import Floats, Selection, Stateless
-from strategies.selection.counts import activity, known_count
-from strategies.selection.drawing import draw, powers
+
+from .base import Floats, Selection, Stateless
+from .counts import activity, known_count
+from .drawing import draw, powers
 
 
 class Activity(Stateless):

@@ -8,8 +8,9 @@ import numpy as np
 
 from fedasr.config.schema import AflConfig
 from fedasr.data.roster import Roster
-from strategies.selection.base import Floats, Ids, Selection, Stateless
-from strategies.selection.drawing import draw, draw_uniformly, exponentials, kth_largest
+
+from .base import Floats, Ids, Selection, Stateless
+from .drawing import draw, draw_uniformly, exponentials, kth_largest
 
 
 class ActiveFederatedLearning(Stateless):

@@ -6,7 +6,8 @@ import numpy as np
 
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError, nearest
-from strategies.selection.base import Floats
+
+from .base import Floats
 
 COUNTS = ("utterances", "seconds", "recent-utterances", "recent-seconds")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from strategies.selection.base import Floats, Ids
+from .base import Floats, Ids
 
 LARGEST = 1e130
 """Sizes relative to the k-th largest are capped here: such a device is certain anyway, and sums stay finite."""

@@ -19,7 +19,8 @@ from fedasr import seeds
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError
 from fedasr.runtime.wrapped_grid import WrappedGrid
-from strategies.selection.base import Feedback, Floats, Ids, Probing, Selection, Selector
+
+from .base import Feedback, Floats, Ids, Probing, Selection, Selector
 
 Nodes = npt.NDArray[np.uint64]
 PATIENCE_SECONDS = 1.0

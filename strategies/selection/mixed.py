@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fedasr.data.roster import Roster
-from strategies.selection.base import Feedback, Selection, Selector
+
+from .base import Feedback, Selection, Selector
 
 
 class Mixed:

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from fedasr.config.schema import OortConfig
 from fedasr.data.roster import Roster
-from strategies.selection.base import Feedback, Floats, Ids, Selection
-from strategies.selection.drawing import draw, draw_uniformly, kth_largest
-from strategies.selection.packing import fitted, pack, unpack
+
+from .base import Feedback, Floats, Ids, Selection
+from .drawing import draw, draw_uniformly, kth_largest
+from .packing import fitted, pack, unpack
 
 MISSED = 0.5
 """What the utility of a device is multiplied with when it did not answer."""

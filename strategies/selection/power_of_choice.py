@@ -6,9 +6,10 @@ import numpy as np
 
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError
-from strategies.selection.base import Floats, Ids, LossProbe, Selection, Stateless
-from strategies.selection.counts import activity, known_count
-from strategies.selection.drawing import draw
+
+from .base import Floats, Ids, LossProbe, Selection, Stateless
+from .counts import activity, known_count
+from .drawing import draw
 
 
 def nobody_asks(round: int, clients: Ids) -> Floats:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from fedasr.data.roster import Roster
-from strategies.selection.base import Feedback, Ids, Selection
-from strategies.selection.drawing import draw_uniformly
-from strategies.selection.packing import fitted, pack, unpack
+
+from .base import Feedback, Ids, Selection
+from .drawing import draw_uniformly
+from .packing import fitted, pack, unpack
 
 
 class RoundRobin:

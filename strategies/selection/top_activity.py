@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from fedasr.data.roster import Roster
-from strategies.selection.base import Selection, Stateless
-from strategies.selection.counts import activity, known_count
-from strategies.selection.drawing import draw_uniformly, kth_largest
+
+from .base import Selection, Stateless
+from .counts import activity, known_count
+from .drawing import draw_uniformly, kth_largest
 
 
 class TopActivity(Stateless):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fedasr.data.roster import Roster
-from strategies.selection.base import Selection, Stateless
-from strategies.selection.drawing import draw_uniformly
+
+from .base import Selection, Stateless
+from .drawing import draw_uniformly
 
 
 class Uniform(Stateless):

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fedasr.clients.client_app import flower_app
+from fedasr.strategies.server_app import run_strategy
 from flwr.app import Context, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 
-from clients.client_app import flower_app
 from fedasr.config import load
 from fedasr.data.census import Census
 from fedasr.runtime.box_grid import BoxGrid
@@ -20,7 +21,6 @@ from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import open_run
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import Watcher, session
-from strategies.server_app import run_strategy
 from tests.fedasr.data.speech_files import write
 
 WORDS = ("one", "two", "six")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fedasr.clients.client_app import flower_app
+from fedasr.clients.edge.app import UNTOLD
+from fedasr.clients.edge.box import Box, find_box
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 
 import fedasr
-from clients.client_app import flower_app
-from clients.edge.app import UNTOLD
-from clients.edge.box import Box, find_box
 from fedasr.config import load
 from fedasr.config.loading import PATE_PATHS
 from fedasr.errors import InputError, RunFailed
@@ -131,7 +131,7 @@ def test_a_box_that_is_away_is_not_selected_and_comes_back(town: Town, tmp_path:
 def test_a_run_ends_where_no_box_comes(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = SuperLink(town.folders)
     grid.away.update(NAMES)
-    monkeypatch.setattr("strategies.boxes.LOOK_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("fedasr.strategies.boxes.LOOK_EVERY_SECONDS", 0.01)
     monkeypatch.setattr(BoxGrid, "timeout_s", property(lambda self: 0.2, lambda self, value: None), raising=False)
     with pytest.raises(RunFailed, match=r"round 1: for 0 s no box with speech was connected"):
         town.run(tmp_path / "out", grid=grid)

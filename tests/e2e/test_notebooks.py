@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 
 from tests.e2e.tiny import environment
 
-NOTEBOOKS = Path(str(files("simulations") / "notebooks"))
+NOTEBOOKS = Path(str(files("fedasr.simulations") / "notebooks"))
 FIGURES = {"compare_selection": 4, "explore_a_partition": 3, "read_a_run": 2}
 
 

@@ -100,7 +100,7 @@ def test_a_wrong_variant_stops_the_sweep_before_it_starts(tmp_path, content, mes
 
 
 BROKEN = """
-from strategies.selection.uniform import Uniform
+from fedasr.strategies.selection.uniform import Uniform
 
 class Broken(Uniform):
     def __init__(self, config):

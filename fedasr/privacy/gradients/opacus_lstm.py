@@ -69,7 +69,7 @@ class OpacusLSTM(nn.Module):
             earlier = torch.cat([start.unsqueeze(1), states.hidden[:, :-1]], dim=1)
         # Once more, for the graph: what arrives here is the gradient of the gates, and goes on to weights and inputs.
         pre = gates(x, earlier)
-        hidden, cells = Unrolled.apply(pre, start, start, weight, states, compiled)  # type: ignore[no-untyped-call]
+        hidden, cells = Unrolled.apply(pre, start, start, weight, states, compiled)
         return hidden, (hidden[:, -1].unsqueeze(0), cells[:, -1].unsqueeze(0))
 
 

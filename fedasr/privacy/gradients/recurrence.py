@@ -201,5 +201,5 @@ def unrolled(
     fixed = weight.detach()
     # `data`, not `detach`: a graph that saw the values go would take `pre` for another tensor, without its hooks.
     states = run(pre.data, fixed, h0.detach(), c0.detach(), compiled)
-    hidden, cells = Unrolled.apply(pre, h0, c0, fixed, states, compiled)  # type: ignore[no-untyped-call]
+    hidden, cells = Unrolled.apply(pre, h0, c0, fixed, states, compiled)
     return hidden, cells

@@ -9,11 +9,12 @@ frame, and how many there are follows from the public speech.
 from __future__ import annotations
 
 from fedasr.models.tokenizer import Tokenizer
-from strategies.pate.public import PublicSpeech
-from strategies.pate.units.base import Questions, Unit
-from strategies.pate.units.frames import FrameVotes
-from strategies.pate.units.tokens import TokenVotes
-from strategies.pate.units.utterances import UtteranceVotes
+
+from ..public import PublicSpeech
+from .base import Questions, Unit
+from .frames import FrameVotes
+from .tokens import TokenVotes
+from .utterances import UtteranceVotes
 
 UNITS: dict[str, type[UtteranceVotes | TokenVotes | FrameVotes]] = {
     "utterance": UtteranceVotes,

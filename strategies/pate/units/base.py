@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from strategies.pate.record import Ids, Record
+from ..record import Ids, Record
 
 BLOCK = 128
 """Utterances asked about at a time: what a message holds, and what is asked again after a kill."""

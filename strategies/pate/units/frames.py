@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from fedasr.models.tokenizer import BLANK, Tokenizer
-from strategies.pate.public import PublicSpeech
-from strategies.pate.record import NO_LABEL, Record
-from strategies.pate.units.base import Questions, block
+
+from ..public import PublicSpeech
+from ..record import NO_LABEL, Record
+from .base import Questions, block
 
 
 class FrameVotes:

@@ -9,10 +9,11 @@ import numpy as np
 from fedasr.data.speech import frames_of
 from fedasr.models.decoding.prefixes import END
 from fedasr.models.tokenizer import Tokenizer
-from strategies.pate.public import PublicSpeech
-from strategies.pate.record import NO_LABEL, Record
-from strategies.pate.units import base
-from strategies.pate.units.base import Questions, block, joined
+
+from ..public import PublicSpeech
+from ..record import NO_LABEL, Record
+from . import base
+from .base import Questions, block, joined
 
 TOKENS_PER_SECOND = 30.0
 """More than anybody says. A label that is longer is given up: the length of the speech is public, so is the bound."""

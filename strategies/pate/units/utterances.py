@@ -6,9 +6,10 @@ import numpy as np
 
 from fedasr.models.tokenizer import Tokenizer
 from fedasr.privacy.pate.mechanisms import Floats
-from strategies.pate.public import PublicSpeech
-from strategies.pate.record import NO_LABEL, Record
-from strategies.pate.units.base import Questions, block, joined
+
+from ..public import PublicSpeech
+from ..record import NO_LABEL, Record
+from .base import Questions, block, joined
 
 
 class UtteranceVotes:

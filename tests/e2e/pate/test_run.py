@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from fedasr.clients.client_app import app as client_app
+from fedasr.strategies.server_app import app as server_app
 from flwr.app import Context, Message, RecordDict
 
 import fedasr
-from clients.client_app import app as client_app
 from fedasr.config import load
 from fedasr.experiment import as_json, experiment
 from fedasr.privacy.pate.analysis import Mechanism, analyse
@@ -22,7 +23,6 @@ from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.flower_compat import RUN_ID
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import launch
-from strategies.server_app import app as server_app
 
 from .world import CHANGES, WORDS, pate, queries, same
 
@@ -117,7 +117,7 @@ def test_every_family_can_be_teacher_and_student(family: str, tmp_path: Path) ->
 
 
 def test_the_student_hears_public_speakers_with_released_labels_alone() -> None:
-    from strategies.pate.public import PublicSpeech
+    from fedasr.strategies.pate.public import PublicSpeech
 
     run = experiment(as_json(load(pate())))
     public = PublicSpeech(run)

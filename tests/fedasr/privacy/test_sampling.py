@@ -1,9 +1,9 @@
 import pytest
+from fedasr.strategies.selection import SELECTORS
 
 from fedasr.errors import InputError
 from fedasr.privacy.events import FixedSizeGaussian, Gaussian, PoissonGaussian
 from fedasr.privacy.sampling import ADAPTIVE, SELECTIONS, sampling_assumption
-from strategies.selection import SELECTORS
 
 SIZES = {"population": 1000, "cohort": 50}
 

@@ -7,10 +7,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from fedasr.strategies.selection.drawing import draw, draw_uniformly, exponentials, inclusion, powers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from strategies.selection.drawing import draw, draw_uniformly, exponentials, inclusion, powers
 
 from .populations import draws as cohorts
 from .populations import indicators, p_value, rng, roster
@@ -116,7 +115,7 @@ def test_equals_give_every_subset_alike(two_of_five: Callable[[np.random.Generat
 
 
 def test_indicators_are_of_the_chosen() -> None:
-    from strategies.selection import Uniform
+    from fedasr.strategies.selection import Uniform
 
     found = indicators(cohorts(Uniform, roster([1, 0, 1]), 2, 3), 3)
     np.testing.assert_array_equal(found, [[1, 0, 1]] * 3)

@@ -6,8 +6,7 @@ import json
 
 import numpy as np
 import pytest
-
-from strategies.selection.packing import fitted, pack, unpack
+from fedasr.strategies.selection.packing import fitted, pack, unpack
 
 
 @pytest.mark.parametrize("dtype", ["<i4", "<f4", "<f8", ">f8", "|i1"])
