@@ -12,7 +12,7 @@ os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 __version__ = "0.1.0"
 
-# `strategies`, `clients` and `simulations` are imported as `fedasr.strategies` and so on. An installation has them inside
+# `strategies`, `clients` and `simulations` are imported as `fedasr.strategies` and so on. An installation has them in
 # this folder, a checkout and a Flower app beside it. A user's own folder of such a name hides none of them.
 _beside = Path(__file__).resolve().parent.parent
 if not (_beside / "fedasr" / "strategies").is_dir() and (_beside / "strategies" / "server_app.py").is_file():
