@@ -12,6 +12,7 @@ from fedasr.config.loading import load, override
 from fedasr.config.schema import Config
 from fedasr.results.compare import compare
 from fedasr.results.load import Run, load_run
+from fedasr.runtime.spawned import leave_spawned
 from fedasr.sweeps import sweep
 
 __all__ = ["Run", "compare", "load_run", "run", "sweep"]
@@ -39,6 +40,7 @@ def run(
     Raises:
         InputError: the config, the speech or the folder is wrong.
     """
+    leave_spawned()
     # These bring in torch and Flower, which reading a run needs not.
     from rich.console import Console
 
