@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from fedasr.config.loading import load, override
 from fedasr.config.schema import Config
+from fedasr.references import look_beside
 from fedasr.results.compare import compare
 from fedasr.results.load import Run, load_run
 from fedasr.runtime.spawned import leave_spawned
@@ -47,6 +48,7 @@ def run(
     from fedasr.runtime.launch import launch
     from fedasr.runtime.progress import ProgressWatcher
 
+    look_beside(config)
     checked = load(config)
     if overrides:
         checked = override(checked, overrides)
