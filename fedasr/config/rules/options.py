@@ -30,8 +30,8 @@ def check_options(config: Config, where: str) -> None:
                 " your own",
                 where=where,
             )
-        for option, value in options.items():
-            if not isinstance(option, str) or not option.isidentifier():
+        for option in options:
+            if not str(option).isidentifier():
                 raise InputError(
                     f"'{options_key}' has the key '{option}'; expected the name of a parameter", where=where
                 )
