@@ -164,6 +164,7 @@ class Course(ABC):
             "model_sha256": sha256(arrays),
             "epsilon": self.epsilon(),
             "clients": self.clients,
+            "utterances_left_out": self.experiment.left_out,
             **more,
         }
         write_json(self.folder.path / "summary.json", summary)
