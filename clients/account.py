@@ -6,6 +6,7 @@ It outlasts messages, checkpoints and restarts, wherever the device keeps it.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 
 from flwr.app import ConfigRecord, Context
@@ -55,12 +56,20 @@ class Account:
         """Say whether one more round of these events stays within the budget and the number of rounds."""
         if self.privacy.participations is not None and self.rounds >= self.privacy.participations:
             return False
+        after = self.after(events)
+        if (refused := self.book.refusal(after)) is not None:
+            print(refused, file=sys.stderr, flush=True)
+            return False
         if self.privacy.epsilon is None:
             return True
-        after = Ledger(self.ledger.accountant, list(self.ledger.entries))
-        for event in events:
-            after.charge(event, released="update", population=1, seen_by=SEEN_BY)
         return after.epsilon(self.privacy.delta, "example", SEEN_BY) <= self.privacy.epsilon
+
+    def after(self, events: Sequence[Event]) -> Ledger:
+        """Return the ledger as it would be after one more round of these events."""
+        found = Ledger(self.ledger.accountant, list(self.ledger.entries))
+        for event in events:
+            found.charge(event, released="update", population=1, seen_by=SEEN_BY)
+        return found
 
     def charge(self, events: Sequence[Event], utterances: int, round: int) -> None:
         """Enter a round, and keep the account; before anything of the round leaves the device."""

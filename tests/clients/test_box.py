@@ -23,7 +23,7 @@ from fedasr.runtime.executors import BAD_INPUT
 from fedasr.runtime.flower_compat import RUN_ID, assume_identity, values_of
 from fedasr.runtime.session import Silent
 
-from .boxes import NAMES, SuperLink, Town, manifest, record
+from .boxes import NAMES, OPEN, SuperLink, Town, manifest, record
 
 
 class Notes(Silent):
@@ -93,10 +93,10 @@ def test_a_box_draws_no_noise_from_a_seed_that_the_server_knows(
     changes: dict[str, Any], town: Town, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     grid = SuperLink(town.folders)
-    grid.settings.clear()
+    town.allow(**{**OPEN, "secret_noise": True})
     with pytest.raises(RunFailed, match="no box with speech"):
         town.run(tmp_path / "no", grid=grid, privacy__noise_multiplier=1.0, **changes)
-    assert "the run needs privacy.secret_noise=true" in capfd.readouterr().err
+    assert "the box's policy refuses: privacy.secret_noise is false; allowed is true" in capfd.readouterr().err
     secret = town.run(tmp_path / "out", grid=grid, privacy__noise_multiplier=1.0, privacy__secret_noise=True, **changes)
     assert set(fedasr.load_run(secret).clients["status"]) == {"ok"}
 
