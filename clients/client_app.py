@@ -19,6 +19,7 @@ from .speech import Device, find_device
 from .store import find_store
 from .teacher import teach, vote
 from .trainer import evaluate_globally, global_loss, train
+from .vote_account import pay_for_votes
 
 app = ClientApp(mods=[device_noise])
 flower_app = BoxApp(app)
@@ -89,6 +90,7 @@ def votes_action(message: Message, context: Context) -> Message:
     """Let the device's teacher vote on public speech."""
     device = find_device(message, context)
     votes = vote(device, message, find_store(context))
+    pay_for_votes(device, message, context, len(votes))
     return Message(RecordDict({"votes": array_record({"votes": votes})}), reply_to=message)
 
 

@@ -141,11 +141,15 @@ class Course(ABC):
         arrays = self.layout.views(self.weights)
         save_weights(self.folder.path / "model.safetensors", arrays)
         self.experiment.tokenizer.save(self.folder.path / "tokenizer.json")
+        facts: dict[str, Any] = {}
         if document is not None:
             document = with_caveat(document, self.start_caveat)
             write_json(self.folder.path / "privacy.json", document)
-            if "guarantee" in document:
-                current().watcher.note(f"privacy: {document['guarantee']}")
+            said = [str(text) for name, text in document.items() if name.startswith("guarantee")]
+            for text in said:
+                current().watcher.note(f"privacy: {text}")
+            # Nobody is to read the ε of the summary without what it depends on.
+            facts = {"guarantee": " | ".join(said), "randomness": document.get("randomness")} if said else {}
         wall, updates = self.seconds(), int(self.totals["updates"])
         summary = {
             "name": self.config.name,
@@ -163,6 +167,7 @@ class Course(ABC):
             "parameters": self.layout.size,
             "model_sha256": sha256(arrays),
             "epsilon": self.epsilon(),
+            **facts,
             "clients": self.clients,
             "utterances_left_out": self.experiment.left_out,
             **more,

@@ -16,7 +16,7 @@ from fedasr.runtime.answering import AnsweringApp
 from fedasr.runtime.executors.base import CLIENT_FAILED
 from fedasr.runtime.flower_compat import values_of
 
-from ..account import Account
+from ..account import opened
 from .activity import note_activity
 from .box import Box, find_box
 from .policy import check_order, in_time
@@ -79,12 +79,15 @@ def check_budget(box: Box, context: Context, message: Message, reply: Message) -
     utterances = int(values_of(reply, "node").get("utterances", 0))
     if config.privacy.unit != "example" or not utterances:
         return
+    plan = Plan.of(config, utterances)
     try:
-        account = Account(context, config)
+        with opened(context, config) as account:
+            noise = noise_multipliers(config, plan, account.steps)
+            after = account.after(events(noise, plan.sampling_probability, config.privacy.micro_batches is not None))
+            refused = account.book.refusal(after)
+    except PolicyRefused:
+        raise
     except InputError:  # it is damaged: training says so, and does nothing
         return
-    plan = Plan.of(config, utterances)
-    noise = noise_multipliers(config, plan, account.steps)
-    after = account.after(events(noise, plan.sampling_probability, config.privacy.micro_batches is not None))
-    if (refused := account.book.refusal(after)) is not None:
+    if refused is not None:
         raise refused

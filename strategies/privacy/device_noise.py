@@ -66,7 +66,7 @@ class DeviceNoise(Public):
         self.population = population
         self.event = event(config.privacy.noise_multiplier)
         self.turns: Counter[int] = Counter()
-        self.ledger = Ledger(config.privacy.accountant or "pld")
+        self.ledger = Ledger(config.privacy.accountant or "pld", secret=config.privacy.secret_noise)
         epsilon, limit = config.privacy.epsilon, config.privacy.participations
         self.budget = None if epsilon is None else Budget(epsilon, config.privacy.delta, "user")
         room = None if self.budget is None else self.ledger.room(self.budget, self.event, seen_by="server")

@@ -109,7 +109,7 @@ class UserLevel(Public):
         self.cohort = float(config.selection.clients_per_round)
         self.noise_multiplier = config.privacy.noise_multiplier
         self.bound = config.privacy.clip_norm
-        self.ledger = Ledger(accountant_of(config))
+        self.ledger = Ledger(accountant_of(config), secret=self.config.secret_noise)
         epsilon = self.config.epsilon
         self.budget = None if epsilon is None else Budget(epsilon, self.config.delta, "user")
         self.noise = noise_of(config)
