@@ -145,14 +145,13 @@ def parse_orders(text: str) -> tuple[float, ...]:
 
 def release_epsilon(found: Analysis, order: float, local: Any, seed: int | None, counts: Any, answered: Any) -> Release:
     """Return the ε with noise; without a seed the noise is the system's, which nobody can repeat."""
-    import secrets
-
     from fedasr.privacy.pate.analysis import query_costs
     from fedasr.privacy.pate.smooth import release
-    from fedasr.seeds import generator
+    from fedasr.privacy.randomness import Randomness
 
     rdp = float(query_costs(counts, found.mechanism, (order,), answered).sum())
-    rng = generator(secrets.randbits(63) if seed is None else seed, "pate-smooth-release")
+    source = Randomness.secret() if seed is None else Randomness.public(seed)
+    rng = source.generator("pate-smooth-release")
     return release(rdp, local, order, found.delta, rng)
 
 

@@ -29,6 +29,8 @@ PUBLIC_BETA = 0.4
 """β of a release, times the order, whatever the votes."""
 PUBLIC_SIGMA = 3.0
 """σ of a release, over the root of the order, whatever the votes: that part of its cost is 1/9 at any order."""
+RELEASE_GRID = 2.0**-20
+"""What a released RDP is a multiple of."""
 
 
 @dataclass(frozen=True)
@@ -296,5 +298,6 @@ def release(
     sigma = PUBLIC_SIGMA * sqrt(order) if sigma is None else positive("sigma", sigma)
     smooth = smooth_maximum(local, beta)
     cost = release_cost(beta, sigma, order)
-    noisy = rdp + smooth * sigma * float(rng.standard_normal())
+    # On a grid that does not depend on the votes: the last bits of a double would tell rdp and smooth apart.
+    noisy = round((rdp + smooth * sigma * float(rng.standard_normal())) / RELEASE_GRID) * RELEASE_GRID
     return Release(noisy + cost - log(delta) / (order - 1), order, beta, sigma, smooth, cost)
