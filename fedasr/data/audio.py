@@ -164,7 +164,7 @@ def inspect(path: str | os.PathLike[str]) -> tuple[int, int, int]:
     return header
 
 
-class _ReadThrough(sf.SoundFile):
+class _ReadThrough(sf.SoundFile):  # type: ignore[misc]
     """A file that is read from front to back, whatever its format says of seeking.
 
     soundfile asks for its place before and after every read, which formats such as GSM 06.10 and DWVW refuse.
