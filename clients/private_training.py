@@ -23,7 +23,7 @@ from fedasr.privacy.example_level import Plan, events, events_of, noise_multipli
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.training.schedules import learning_rate
 
-from .account import Account
+from .account import opened
 from .speech import Device
 from .trainer import resident
 
@@ -52,12 +52,15 @@ def train_privately(device: Device, arrays: Arrays, context: Context) -> Private
         InputError: an utterance cannot be decoded, and ``data.on_bad_audio`` is ``stop``; or no noise is right.
     """
     config = device.experiment.config
-    account = Account(context, config)
     plan = Plan.of(config, len(device.rows))
     micro_batches = config.privacy.micro_batches is not None
-    noise = noise_multipliers(config, plan, account.steps)
-    if not account.affords(events(noise, plan.sampling_probability, micro_batches)):
-        return PrivateRound(None, 0, account.statement(spent=True))
+    with opened(context, config) as account:
+        noise = noise_multipliers(config, plan, account.steps)
+        due = events(noise, plan.sampling_probability, micro_batches)
+        if not account.affords(due):
+            return PrivateRound(None, 0, account.statement(spent=True))
+        # Paid before the work begins: whoever asks meanwhile finds it spent.
+        account.charge(due, plan.utterances, device.round)
     model = resident(device.config_json)
     settings = training_of(config, model.layout, plan, noise)
     seed = secrets.randbits(64) if config.privacy.secret_noise else config.seed
@@ -70,7 +73,7 @@ def train_privately(device: Device, arrays: Arrays, context: Context) -> Private
         for step in range(plan.steps):
             dpsgd.step(state, drawn(device, dpsgd.draw(settings, where, step), rng))
     trained, result, releases = dpsgd.final(state)
-    account.charge(events_of(releases), plan.utterances, device.round)
+    assert sum(event.steps for event in events_of(releases)) <= sum(event.steps for event in due), "unpaid steps"
     following = noise_multipliers(config, plan, account.steps)
     spent = not account.affords(events(following, plan.sampling_probability, micro_batches))
     return PrivateRound(trained, result.steps, account.statement(spent))
@@ -81,4 +84,4 @@ def drawn(device: Device, groups: list[npt.NDArray[np.int64]], rng: np.random.Ge
     target = resident(device.config_json).parameters.device
     for positions in groups:
         if len(positions):
-            yield device.experiment.speech.batch(device.rows[positions], rng).to(target)
+            yield device.speech.batch(device.rows[positions], rng).to(target)

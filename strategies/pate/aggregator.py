@@ -134,7 +134,7 @@ class Aggregator:
 
     def ledger(self) -> Ledger:
         """Return the ledger: one entry for all votes, checks that found no consensus included."""
-        ledger = Ledger("rdp")
+        ledger = Ledger("rdp", secret=self.config.privacy.secret_noise)
         if not len(self.record):
             return ledger
         answered = self.record.answered if self.mechanism.has_threshold else None

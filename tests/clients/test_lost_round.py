@@ -73,7 +73,7 @@ def test_a_turn_that_was_lost_with_the_server_is_a_turn(tmp_path: Path) -> None:
     assert resumed["most_turns"] == 4
 
 
-@pytest.mark.parametrize("changes", [{}, {**NOISE_OF_DEVICES, "privacy__secret_noise": False}])
+@pytest.mark.parametrize("changes", [{}, NOISE_OF_DEVICES])
 def test_a_round_in_which_no_box_answers_is_lost_where_the_config_says_so(
     changes: dict[str, Any], tmp_path: Path
 ) -> None:
