@@ -131,7 +131,7 @@ def test_a_turn_that_fails_is_paid_for_before_it_begins(town: Town, tmp_path: Pa
 @pytest.mark.parametrize("content", ["{", "[]", '{"runs": {}}', '{"ledger": {}, "runs": []}'])
 def test_nothing_is_done_with_a_damaged_account(content: str, town: Town, tmp_path: Path) -> None:
     (tmp_path / "account.json").write_text(content)
-    with pytest.raises(InputError, match="restore it from a copy|no privacy ledger|is not a privacy ledger"):
+    with pytest.raises(InputError, match=r"restore it from a copy|no privacy ledger|is not a privacy ledger"):
         pay_for_a_turn(box(town, tmp_path), config(town, **USERS), 1)
 
 

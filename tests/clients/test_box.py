@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fedasr.clients.client_app import flower_app
 from fedasr.clients.edge.app import UNTOLD
