@@ -8,6 +8,7 @@ asked again is another turn, and on a box so is a turn in a run of another name.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -95,12 +96,20 @@ class Account:
         """
         if self.privacy.participations is not None and self.turns >= self.privacy.participations:
             return False
+        after = self.after(events)
+        if (refused := self.book.refusal(after)) is not None:
+            print(refused, file=sys.stderr, flush=True)
+            return False
         if self.privacy.epsilon is None:
             return True
-        after = Ledger(self.ledger.accountant, list(self.ledger.entries))
-        for event in events:
-            after.charge(event, released=RELEASED[self.unit], population=1, seen_by=SEEN_BY[self.unit])
         return after.epsilon(self.privacy.delta, self.unit, SEEN_BY[self.unit]) <= self.privacy.epsilon
+
+    def after(self, events: Sequence[Event]) -> Ledger:
+        """Return the ledger as it would be after one more round of these events."""
+        found = Ledger(self.ledger.accountant, list(self.ledger.entries), secret=self.ledger.secret)
+        for event in events:
+            found.charge(event, released=RELEASED[self.unit], population=1, seen_by=SEEN_BY[self.unit])
+        return found
 
     def charge(self, events: Sequence[Event], population: int, round: int, answered: str = "") -> None:
         """Enter a round, and keep the account; before anything of the round leaves the device.

@@ -84,4 +84,4 @@ def drawn(device: Device, groups: list[npt.NDArray[np.int64]], rng: np.random.Ge
     target = resident(device.config_json).parameters.device
     for positions in groups:
         if len(positions):
-            yield device.experiment.speech.batch(device.rows[positions], rng).to(target)
+            yield device.speech.batch(device.rows[positions], rng).to(target)

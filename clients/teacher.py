@@ -45,7 +45,7 @@ ABSTAINS = -1
 
 @dataclass(frozen=True)
 class Taught:
-    """What a teacher tells of its training: how much it stores, which is public, and what it did."""
+    """What a device knows of the training of its teacher, and tells nobody."""
 
     steps: int
     skipped: int
@@ -65,7 +65,7 @@ def teach(device: Device, start: Arrays, store: ClientStore) -> Taught:
     if name in store:
         return Taught(0, 0, found=True)
     run = device.experiment
-    settings, speech = run.config.client, run.speech
+    settings, speech = run.config.client, device.speech
     where = (run.config.seed, "teacher-training", 0, device.client)
     rng = seeds.generator(*where)
     state = local.init(resident(device.config_json), start, settings, settings.learning_rate)

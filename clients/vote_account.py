@@ -30,8 +30,8 @@ ASKED = ("start", "unit", "internal_lm", "classes", "number", "teachers")
 def price(pate: PateConfig, questions: int) -> list[Event]:
     """Return what so many answers cost a teacher, whatever the votes.
 
-    A teacher that votes otherwise moves two counts by one: √2 in L2, with Laplace noise twice the cost of one count. A
-    check for consensus sees the largest count, which moves by one.
+    A teacher that votes otherwise moves two counts by one: √2 in L2, and with Laplace noise twice the cost of one
+    count. A check for consensus sees the largest count, which moves by one.
     """
     who = {"unit": "teacher", "adjacency": "replace-one"}
     if not questions:

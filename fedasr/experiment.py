@@ -22,7 +22,7 @@ from fedasr.data.held_out import decile_sample, split_held_out
 from fedasr.data.partition import Partition, make_partition, utterance_embeddings
 from fedasr.data.quality import usable_rows
 from fedasr.data.roster import Roster
-from fedasr.data.sources import open_corpus
+from fedasr.data.sources import narrowed
 from fedasr.data.speech import Speech
 from fedasr.data.stream import Stream, make_stream
 from fedasr.errors import InputError, nearest
@@ -50,8 +50,11 @@ class Experiment:
     @cached_property
     def corpus(self) -> Corpus:
         """The corpus."""
-        corpus: Corpus = open_corpus(self.config.data, self.config.seed)
-        return corpus
+        return self._narrowed[0]
+
+    @cached_property
+    def _narrowed(self) -> tuple[Corpus, dict[str, int]]:
+        return narrowed(self.config.data, self.config.seed)
 
     @cached_property
     def splits(self) -> npt.NDArray[Any]:
@@ -93,10 +96,15 @@ class Experiment:
     @cached_property
     def skipped(self) -> int:
         """How many utterances were left out under ``data.on_bad_audio: skip``."""
-        return self._usable[1]
+        return sum(self._usable[1].values())
 
     @cached_property
-    def _usable(self) -> tuple[npt.NDArray[np.bool_], int]:
+    def left_out(self) -> dict[str, int]:
+        """How many utterances of the training and test split the run leaves out, by reason; on boxes nobody knows."""
+        return {} if self.census is not None else {**self._narrowed[1], **self._usable[1]}
+
+    @cached_property
+    def _usable(self) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
         model = self.model()
         return usable_rows(self.corpus, self.config.data, self.tokenizer, model.output_frames)
 

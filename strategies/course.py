@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,10 @@ class Course(ABC):
     @abstractmethod
     def epsilon(self) -> float | None:
         """Return what was spent so far; None where nothing private is released."""
+
+    @abstractmethod
+    def document(self) -> dict[str, Any] | None:
+        """Return the content of ``privacy.json``, with what was charged so far; None: nothing private ran."""
 
     @abstractmethod
     def run(self) -> str:
@@ -130,21 +135,37 @@ class Course(ABC):
         client_states.load(self.grid, found.states)
         self.folder.rewind(found.facts["journals"])
 
-    def write_end(self, status: str, document: Mapping[str, Any] | None, more: Mapping[str, Any]) -> None:
+    @contextmanager
+    def ledger_kept(self) -> Iterator[None]:
+        """Write ``privacy.json`` where the run fails or is killed by a signal: what was released has its price."""
+        try:
+            yield
+        except BaseException:
+            self.write_ledger()
+            raise
+
+    def write_ledger(self) -> dict[str, Any] | None:
+        """Write what was charged so far as ``privacy.json`` and return it; None: nothing private ran."""
+        document = self.document()
+        if document is None:
+            return None
+        document = with_caveat(document, self.start_caveat)
+        write_json(self.folder.path / "privacy.json", document)
+        return document
+
+    def write_end(self, status: str, more: Mapping[str, Any]) -> None:
         """Write the model, the ledger and the summary.
 
         Args:
             status: ``done`` or ``interrupted``.
-            document: the ledger; None: nothing private ran.
             more: of the summary, beside what every run has.
         """
         arrays = self.layout.views(self.weights)
         save_weights(self.folder.path / "model.safetensors", arrays)
         self.experiment.tokenizer.save(self.folder.path / "tokenizer.json")
         facts: dict[str, Any] = {}
+        document = self.write_ledger()
         if document is not None:
-            document = with_caveat(document, self.start_caveat)
-            write_json(self.folder.path / "privacy.json", document)
             said = [str(text) for name, text in document.items() if name.startswith("guarantee")]
             for text in said:
                 current().watcher.note(f"privacy: {text}")
@@ -169,6 +190,7 @@ class Course(ABC):
             "epsilon": self.epsilon(),
             **facts,
             "clients": self.clients,
+            "utterances_left_out": self.experiment.left_out,
             **more,
         }
         write_json(self.folder.path / "summary.json", summary)

@@ -16,10 +16,13 @@ from typing import Any, Protocol
 from flwr.app import ConfigRecord, Context
 
 from fedasr.config import Config, to_dict
+from fedasr.edge.policy import PolicyRefused, read_policy
 from fedasr.errors import InputError
+from fedasr.privacy.ledger import Ledger
 
 from .box import Box, find_box
 from .files import read_object, write_durably
+from .policy import charged_since, over_budget
 
 RECORD = "privacy"
 """of the client's state, and of what it replies"""
@@ -40,6 +43,10 @@ class AccountBook(Protocol):
 
     def write(self, account: dict[str, Any]) -> None:
         """Keep the account."""
+        ...
+
+    def refusal(self, after: Ledger) -> PolicyRefused | None:
+        """Return what the device's owner says to an account like this; None: it may become so."""
         ...
 
 
@@ -71,6 +78,10 @@ class StateBook:
         """Keep the account."""
         self.context.state[RECORD] = ConfigRecord({**account, "ledger": json.dumps(account["ledger"])})
 
+    def refusal(self, after: Ledger) -> PolicyRefused | None:
+        """Return None: devices of a simulation have no owner."""
+        return None
+
 
 class FileBook:
     """An account in a file of the box; it is on the disk before anything of the round leaves.
@@ -79,12 +90,14 @@ class FileBook:
         box: whose.
         run: what tells a run, also when it is resumed, from others.
         unit: whose presence is hidden.
+        delta: of the run.
     """
 
-    def __init__(self, box: Box, run: str, unit: str) -> None:
+    def __init__(self, box: Box, run: str, unit: str, delta: float) -> None:
         self.box = box
         self.run = run
         self.unit = unit
+        self.delta = delta
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -123,10 +136,48 @@ class FileBook:
             raise InputError(f"is damaged: {error!r}; restore it from a copy", where=str(self.box.account)) from None
 
     def write(self, account: dict[str, Any]) -> None:
-        """Keep the account."""
-        runs = read_object(self.box.account).get("runs", {})
-        runs[self.run] = {"unit": self.unit, **{name: account[name] for name in ("rounds", "steps", "answered")}}
+        """Keep the account.
+
+        Raises:
+            PolicyRefused: the owner of the box does not let so much be spent; the account stays as it was.
+        """
+        kept = read_object(self.box.account)
+        after = Ledger()
+        after.load_state_dict(account["ledger"])
+        run = self.of_run(kept, after)
+        self.check(run, after)
+        runs = kept.get("runs", {})
+        counts = {name: account[name] for name in ("rounds", "steps", "answered")}
+        runs[self.run] = {"unit": self.unit, **counts, "ledger": run.state_dict()}
         write_durably(self.box.account, {"ledger": account["ledger"], "runs": runs})
+
+    def refusal(self, after: Ledger) -> PolicyRefused | None:
+        """Return what the box's owner says to an account like this; None: it may become so."""
+        try:
+            self.check(self.of_run(read_object(self.box.account), after), after)
+        except PolicyRefused as refused:
+            return refused
+        return None
+
+    def check(self, run: Ledger, life: Ledger) -> None:
+        """Raise where the owner of the box does not let so much be spent.
+
+        Raises:
+            PolicyRefused: naming the limit.
+        """
+        found = over_budget(read_policy(self.box.policy), self.delta, run, life)
+        if found is not None:
+            name, epsilon, limit = found
+            raise PolicyRefused("ε", f"{epsilon:.3g} after this round", f"at most {limit:g} ({name})")
+
+    def of_run(self, kept: dict[str, Any], after: Ledger) -> Ledger:
+        """Return the ledger of the run alone, with what an account has more than the one that is kept."""
+        found = Ledger(after.accountant)
+        before = kept.get("runs", {}).get(self.run, {}).get("ledger")
+        if before:
+            found.load_state_dict(before)
+        found.entries += charged_since(kept.get("ledger"), after)
+        return found
 
 
 def lock(descriptor: int) -> None:
@@ -146,7 +197,7 @@ def find_book(context: Context, config: Config, unit: str) -> AccountBook:
         unit: whose presence is hidden.
     """
     box = find_box(context)
-    return StateBook(context) if box is None else FileBook(box, run_of(config), unit)
+    return StateBook(context) if box is None else FileBook(box, run_of(config), unit, config.privacy.delta)
 
 
 def run_of(config: Config) -> str:

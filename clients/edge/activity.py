@@ -33,7 +33,6 @@ def note_activity(box: Box, message: Message, reply: Message) -> None:
             "run": str(message.metadata.run_id),
             "round": int(values_of(message, "config")["round"]),
             "utterances": int(metrics["num-examples"]),
-            "seconds": int(metrics["audio-milliseconds"]) / 1000,
         }
     write_durably(box.activity, found)
 

@@ -70,6 +70,7 @@ def describe(
             "column": loaded.data.partition.column,
             "dropped_clients": partition.dropped,
             "left_out_utterances": len(experiment.rows(loaded.data.train_split)) - len(partition.rows),
+            "left_out": experiment.left_out,
             **heterogeneity(partition, columns, durations, label, seed=loaded.seed),
         }
     if out is not None:
@@ -158,6 +159,8 @@ def show(report: dict[str, Any], partition: Partition) -> None:
             " training utterances are with no client",
             markup=False,
         )
+    for reason, count in report["left_out"].items():
+        console.print(f"left out: {count:,} utterances: {reason}", markup=False)
     if report["labels"] > 0.5 * report["utterances"]:
         console.print(
             f"note: most values of '{report['label']}' occur once, so clients can hardly share any;"

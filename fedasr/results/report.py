@@ -49,6 +49,7 @@ def report_page(run: Run) -> str:
         over_periods(run),
         last_rounds(run),
         group_rates(run),
+        left_out(run),
         failures(run),
         privacy(run),
         repeat(run),
@@ -156,6 +157,19 @@ def figures(run: Run) -> Html:
             figure(plot.traffic(run), "Data sent over the rounds", "Model updates up, models down, summed."),
             class_="figures",
         ),
+    )
+
+
+def left_out(run: Run) -> Html:
+    """Return how much of the speech the run did not use, and why."""
+    found = run.summary.get("utterances_left_out")
+    if not isinstance(found, dict) or not found:
+        return Html()
+    rows = [(str(reason), number(float(count))) for reason, count in found.items()]
+    return section(
+        "Utterances left out",
+        element("p", "Of the training and the test split; nobody trained or was evaluated on them."),
+        table(("Reason", "Utterances"), rows, text_columns=1),
     )
 
 

@@ -15,6 +15,7 @@ from fedasr.errors import InputError
 
 FORMAT = 1
 NAME = "state.safetensors"
+PRIVATE_FILE = 0o600
 
 
 @dataclass
@@ -48,7 +49,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     facts = {"format": FORMAT, "round": checkpoint.round, "order": list(checkpoint.weights), **checkpoint.facts}
     target = folder / NAME
     temporary = folder / f".{NAME}.part"
+    # It may hold what an ε counts on nobody knowing: the source of the cohorts, and noise that is to be taken back.
+    temporary.touch(mode=PRIVATE_FILE)
+    temporary.chmod(PRIVATE_FILE)
     save_file(tensors, temporary, {"facts": json.dumps(facts)})
+    temporary.chmod(PRIVATE_FILE)
     temporary.replace(target)
 
 

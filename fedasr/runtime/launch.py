@@ -148,8 +148,11 @@ def settle(config: Config, census: Census | None = None) -> Config:
     if config.strategy.name == "pate":
         tree["privacy"]["unit"] = "teacher"
     elif config.privacy.unit != "none" and config.privacy.noise_multiplier is None:
-        clients = len(experiment(as_json(load(tree))).partition if census is None else census)
-        tree["privacy"] |= load_reference(PRIVACY)(config, clients)
+        if census is None:
+            run = experiment(as_json(load(tree)))
+            tree["privacy"] |= load_reference(PRIVACY)(config, len(run.partition), run)
+        else:
+            tree["privacy"] |= load_reference(PRIVACY)(config, len(census))
     return load(tree)
 
 

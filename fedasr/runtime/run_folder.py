@@ -122,7 +122,8 @@ class RunFolder:
             InputError: it cannot be made, or is a file.
         """
         try:
-            self.checkpoint.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.checkpoint.mkdir(exist_ok=True, mode=0o700)  # its owner's alone: who took part, and what draws it
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise InputError(f"the run folder cannot be made: {why}", where=str(self.path)) from None

@@ -86,10 +86,10 @@ class DeviceNoise(Public):
             return f"every user has had the {self.limit} turns of the privacy budget after {round - 1} rounds"
         return None
 
-    def release(self, result: RoundResult, round: int, selectable: int) -> Vector | None:
+    def release(self, result: RoundResult, round: int, registered: int) -> Vector | None:
         """Count the turns of the round; return the mean."""
         self.lost([row["id"] for row in result.rows], round)
-        return super().release(result, round, selectable)
+        return super().release(result, round, registered)
 
     def lost(self, clients: Sequence[int], round: int) -> None:
         """Count the turns of a round, charged where somebody has had one turn more than anybody before."""

@@ -268,7 +268,7 @@ def test_what_is_private_is_nobody_elses(done: fedasr.Run, town: Town) -> None:
 
 
 def test_boxes_as_teachers_cast_the_votes_of_the_simulation(done: fedasr.Run, town: Town, tmp_path: Path) -> None:
-    """PATE over TLS: the boxes learn and vote, and keep their teachers; the votes are those of the simulation."""
+    """The same votes as in a simulation; nobody can repeat the noise on them."""
 
     def aggregator(manifest: Path, **runtime: str) -> dict[str, Any]:
         tree = config(manifest, **runtime)
