@@ -74,9 +74,9 @@ def privacy_document(
 ) -> dict[str, Any]:
     """Return what ``privacy.json`` holds.
 
-    With one group of releases, ``epsilon, delta, unit, adjacency, sampling, population, accountant, randomness`` (from
-    a ``public seed``, against whose holders no ε holds, or ``secret``) stand on top;
-    with several, each has its own under ``spent`` and there is no ε on top, for none covers them all.
+    With one group of releases, ``epsilon, delta, unit, adjacency, sampling, population, accountant, randomness`` stand
+    on top (randomness from a ``public seed``, against whose holders no ε holds, or ``secret``); with several, each has
+    its own under ``spent`` and there is no ε on top, for none covers them all.
 
     Args:
         ledger: of the run.
@@ -108,10 +108,14 @@ def privacy_document(
 
 
 def with_caveat(document: Mapping[str, Any], caveat: str | None) -> dict[str, Any]:
-    """Return a document each of whose guarantees says as well what it does not cover; None: nothing."""
+    """Return a document each of whose guarantees says as well what it does not cover; None: nothing.
+
+    ``caveats`` lists all of them, for programs.
+    """
     if caveat is None:
         return dict(document)
-    return {name: f"{said}; but {caveat}" if name.startswith("guarantee") else said for name, said in document.items()}
+    found = {name: f"{said}; but {caveat}" if name.startswith("guarantee") else said for name, said in document.items()}
+    return {**found, "caveats": [*document.get("caveats", ()), caveat]}
 
 
 def write_privacy(path: str | Path, document: Mapping[str, Any]) -> None:

@@ -166,7 +166,9 @@ class Aggregator:
             )
         if self.config.pate.simulated_teachers is not None and "guarantee" in document:
             # One of the recorded teachers moves several simulated votes.
-            document["guarantee"] = f"simulated teachers, so no guarantee for anybody: {document['guarantee']}"
+            why = "simulated teachers, so no guarantee for anybody"
+            document["guarantee"] = f"{why}: {document['guarantee']}"
+            document["caveats"] = [*document.get("caveats", ()), why]
         return document
 
 
