@@ -51,7 +51,7 @@ class PerUtterance:
         found = []
         for row, length in enumerate(lengths):
             drawn = np.empty((length, length, heads), np.uint16)
-            self.fill(memoryview(drawn.reshape(-1)).cast("B"), row, self.passed)
+            self.fill(drawn.reshape(-1).data.cast("B"), row, self.passed)
             found.append(kept(drawn, probability))
         self.passed += 1
         return found
@@ -106,7 +106,8 @@ def attention(
     """
     if not training or not probability or _draws is None:
         dropped = probability if training else 0.0
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=attend, dropout_p=dropped)
+        found: torch.Tensor = F.scaled_dot_product_attention(query, key, value, attn_mask=attend, dropout_p=dropped)
+        return found
     batch, heads, time, width = query.shape
     scores = (query @ key.mT) * width**-0.5
     if attend is not None:

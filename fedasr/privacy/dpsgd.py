@@ -309,8 +309,8 @@ def identity(batch: Batch, row: int) -> int:
     """Return a number of an utterance's own: of its frames and tokens, whatever stands beside and behind them."""
     frames = batch.features[row, : int(batch.feature_lengths[row])].cpu().contiguous().numpy()
     tokens = batch.targets[row, : int(batch.target_lengths[row])].cpu().contiguous().numpy()
-    digest = hashlib.blake2b(memoryview(frames).cast("B"), digest_size=15)
-    digest.update(memoryview(tokens).cast("B"))
+    digest = hashlib.blake2b(frames.data.cast("B"), digest_size=15)
+    digest.update(tokens.data.cast("B"))
     return int.from_bytes(digest.digest(), "little")
 
 

@@ -43,7 +43,7 @@ def noise(mechanism: str, scale: float, size: int | tuple[int, ...], rng: np.ran
     """
     if mechanism in LAPLACE:
         units, unit = grid(scale)
-        return discrete_laplace(rng, units, size) * unit
+        return np.asarray(discrete_laplace(rng, units, size) * unit, np.float64)
     return scale * rng.standard_normal(size)
 
 
