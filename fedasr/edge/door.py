@@ -75,7 +75,7 @@ class Connection(socket.socket):
         door, self.door = self.door, None
         if door is not None:
             door.leave(self.address)
-        super()._real_close(*arguments)
+        super()._real_close(*arguments)  # type: ignore[misc]
 
 
 class Listener(socket.socket):

@@ -117,4 +117,5 @@ def attention(
     mask = query.new_zeros(batch, time, time, heads)
     for row, own in enumerate(_draws.squares(lengths, heads, probability)):
         mask[row, : len(own), : len(own)] = own.to(mask)
-    return (scores.softmax(3) * mask.permute(0, 3, 1, 2)) @ value
+    weights: torch.Tensor = scores.softmax(3) * mask.permute(0, 3, 1, 2)
+    return torch.matmul(weights, value)

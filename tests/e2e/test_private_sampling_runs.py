@@ -164,7 +164,7 @@ def test_a_selector_that_may_be_anything_is_refused_before_the_run(
 
 
 def test_a_selector_that_reports_more_than_is_charged_ends_the_run_before_the_round(tmp_path: Path) -> None:
-    with pytest.raises(RunFailed, match="with probability 1, but the accountant charges 0.333"):
+    with pytest.raises(RunFailed, match=r"with probability 1, but the accountant charges 0\.333"):
         fedasr.run(private(selection__name=f"{HERE}Liar"), out=tmp_path / "run")
     left = json.loads((tmp_path / "run" / "privacy.json").read_text())
     assert left["spent"] == []
