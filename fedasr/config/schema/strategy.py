@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fedasr.config.schema.keys import key
 
@@ -40,7 +41,9 @@ class StrategyConfig:
         " each parameter, every client counting once; or norm-bound: the mean of updates that are scaled down to a"
         " length; see `docs/robust-aggregation.md`",
         choices=("mean", "median", "trimmed-mean", "norm-bound"),
+        reference=True,
     )
+    aggregation_options: dict[str, Any] = key(dict, "what an aggregator of your own is called with, by parameter name")
     trim_share: float = key(
         0.2, "`trimmed-mean`: share of the replies, rounded up, left out at either end", above=0, high=0.49
     )
