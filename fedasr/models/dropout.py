@@ -42,7 +42,7 @@ class PerUtterance:
         """
         drawn = np.empty((shape[0], int(np.prod(shape[1:]))), np.uint16)
         for row in range(len(drawn)):
-            self.fill(memoryview(drawn[row]).cast("B"), row, self.passed)
+            self.fill(drawn[row].data.cast("B"), row, self.passed)
         self.passed += 1
         return kept(drawn, probability).view(shape)
 
@@ -51,7 +51,7 @@ class PerUtterance:
         found = []
         for row, length in enumerate(lengths):
             drawn = np.empty((length, length, heads), np.uint16)
-            self.fill(memoryview(drawn.reshape(-1)).cast("B"), row, self.passed)
+            self.fill(drawn.reshape(-1).data.cast("B"), row, self.passed)
             found.append(kept(drawn, probability))
         self.passed += 1
         return found
@@ -116,4 +116,5 @@ def attention(
     mask = query.new_zeros(batch, time, time, heads)
     for row, own in enumerate(_draws.squares(lengths, heads, probability)):
         mask[row, : len(own), : len(own)] = own.to(mask)
-    return (scores.softmax(3) * mask.permute(0, 3, 1, 2)) @ value
+    found: torch.Tensor = (scores.softmax(3) * mask.permute(0, 3, 1, 2)) @ value
+    return found

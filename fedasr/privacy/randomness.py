@@ -95,7 +95,7 @@ class Randomness:
     def normal(self, count: int, purpose: str, *place: int) -> Floats:
         """Return standard normal numbers of one purpose at one place, float64, shape ``(count,)``."""
         words = np.empty(count, np.int64)
-        self.fill(memoryview(words).cast("B"), purpose, *place)
+        self.fill(words.data.cast("B"), purpose, *place)
         return normals(words, self.generator(f"{purpose}, undecided", *place))
 
 
