@@ -42,7 +42,7 @@ class PerUtterance:
         """
         drawn = np.empty((shape[0], int(np.prod(shape[1:]))), np.uint16)
         for row in range(len(drawn)):
-            self.fill(memoryview(drawn[row]).cast("B"), row, self.passed)
+            self.fill(drawn[row].data.cast("B"), row, self.passed)
         self.passed += 1
         return kept(drawn, probability).view(shape)
 
@@ -106,8 +106,7 @@ def attention(
     """
     if not training or not probability or _draws is None:
         dropped = probability if training else 0.0
-        found: torch.Tensor = F.scaled_dot_product_attention(query, key, value, attn_mask=attend, dropout_p=dropped)
-        return found
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=attend, dropout_p=dropped)
     batch, heads, time, width = query.shape
     scores = (query @ key.mT) * width**-0.5
     if attend is not None:
@@ -117,5 +116,5 @@ def attention(
     mask = query.new_zeros(batch, time, time, heads)
     for row, own in enumerate(_draws.squares(lengths, heads, probability)):
         mask[row, : len(own), : len(own)] = own.to(mask)
-    weights: torch.Tensor = scores.softmax(3) * mask.permute(0, 3, 1, 2)
-    return torch.matmul(weights, value)
+    found: torch.Tensor = (scores.softmax(3) * mask.permute(0, 3, 1, 2)) @ value
+    return found

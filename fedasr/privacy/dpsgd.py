@@ -307,10 +307,10 @@ def own_draws(state: PrivateState, batch: Batch) -> Iterator[None]:
 
 def identity(batch: Batch, row: int) -> int:
     """Return a number of an utterance's own: of its frames and tokens, whatever stands beside and behind them."""
-    frames = batch.features[row, : int(batch.feature_lengths[row])].cpu().contiguous().numpy()
-    tokens = batch.targets[row, : int(batch.target_lengths[row])].cpu().contiguous().numpy()
-    digest = hashlib.blake2b(frames.data.cast("B"), digest_size=15)
-    digest.update(tokens.data.cast("B"))
+    frames = batch.features[row, : int(batch.feature_lengths[row])].cpu().numpy()
+    tokens = batch.targets[row, : int(batch.target_lengths[row])].cpu().numpy()
+    digest = hashlib.blake2b(frames.tobytes(), digest_size=15)
+    digest.update(tokens.tobytes())
     return int.from_bytes(digest.digest(), "little")
 
 

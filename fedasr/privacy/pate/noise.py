@@ -52,7 +52,7 @@ def noisy(mechanism: str, scale: float, counts: Floats, rng: np.random.Generator
     exact = from_fixed(to_fixed(counts))
     if mechanism in LAPLACE:
         _, unit = grid(scale)
-        return np.floor(exact / unit) * unit + noise(mechanism, scale, counts.shape, rng)
+        return np.asarray(np.floor(exact / unit) * unit, np.float64) + noise(mechanism, scale, counts.shape, rng)
     return with_normal(exact, scale, rng.standard_normal(counts.shape))
 
 
