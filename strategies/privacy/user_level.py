@@ -22,7 +22,7 @@ from fedasr.config import Config
 from fedasr.data.roster import Roster
 from fedasr.errors import RunFailed
 from fedasr.models.weights import Layout, Vector
-from fedasr.privacy.accountants import calibrate
+from fedasr.privacy.accountants import best_accountant, calibrate
 from fedasr.privacy.correlated.factory import make_noise
 from fedasr.privacy.correlated.noise import CorrelatedNoise
 from fedasr.privacy.document import Target, privacy_document
@@ -96,7 +96,8 @@ def noise_for_budget(config: Config, population: int, eligible: int | None = Non
     else:
         turns, total = 1, noise_of(config).total(max(1, config.rounds))
         charges = partial(correlated_event, square=total)
-    return calibrate(lambda noise: [charges(noise).times(turns)], privacy.epsilon, privacy.delta, accountant_of(config))
+    accountant = privacy.accountant or best_accountant([charges(1.0)], accountant_of(config))
+    return calibrate(lambda noise: [charges(noise).times(turns)], privacy.epsilon, privacy.delta, accountant)
 
 
 def noise_of(config: Config) -> CorrelatedNoise:
