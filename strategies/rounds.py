@@ -29,6 +29,8 @@ from .aggregation.weighting import Weighting, weighting_of
 from .population import Cohort
 from .selection.base import Floats, Ids
 
+BOX_CAP = 2.0
+"""``strategy.weight_cap`` of boxes, which alone know what they hold: one that boasts counts for two others at most."""
 LONGEST_REASON = 500
 """Characters of a device's reason that are kept."""
 
@@ -131,7 +133,7 @@ class Rounds:
         """
         selection, closing = cohort.selection, cohort.closing
         if clip is None:
-            weighting = weighting_of(self.config.strategy.weighting, selection, roster)
+            weighting = weighting_of(self.config.strategy.weighting, selection, roster, self.weight_cap)
         else:
             expected = float(min(self.config.selection.clients_per_round, len(roster.selectable)))
             weighting = Weighting("uniform", {}, expected, expected)
@@ -187,6 +189,12 @@ class Rounds:
         losses = not accounts and (privacy.unit, privacy.noise_at) != ("user", "device")
         accountant = (privacy.accountant or "rdp") if accounts else None
         return Expectations(self.stores(roster, clients), losses, accountant)
+
+    @property
+    def weight_cap(self) -> float | None:
+        """How many times the median client one counts for at most; None: no limit."""
+        given, deployed = self.config.strategy.weight_cap, self.config.runtime.name == "deployment"
+        return BOX_CAP if given is None and deployed else given
 
     def stores(self, roster: Roster, clients: list[int]) -> dict[int, Store]:
         """Return what each client stores at most, as far as the server knows."""
