@@ -35,6 +35,12 @@ class StrategyConfig:
         " population's examples (Horvitz–Thompson: unbiased for every selection that reports probabilities)",
         choices=("examples", "seconds", "uniform", "inverse-probability"),
     )
+    weight_cap: float | None = key(
+        None,
+        "all but `uniform`: no client counts for more than so many times what the median client stores, for what a box"
+        " holds it alone knows; absent: 2 under runtime `deployment`, otherwise no limit",
+        low=1,
+    )
     aggregation: str = key(
         "mean",
         "what stands for the updates of a round: mean, weighted; or, where clients may lie, median or trimmed-mean of"
