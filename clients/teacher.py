@@ -81,6 +81,11 @@ def teach(device: Device, start: Arrays, store: ClientStore) -> Taught:
                     skipped.update(set(map(int, rows)).difference(batch.indices))
                 local.step(state, batch.to(target))
     trained, result = local.final(state)
+    if not all(np.isfinite(array).all() for array in trained.values()):
+        rate = settings.learning_rate
+        raise FloatingPointError(
+            f"the teacher's weights are no finite numbers; lower 'client.learning_rate' ({rate:g})"
+        )
     store.save(name, trained)
     return Taught(result.steps, len(skipped), found=False)
 

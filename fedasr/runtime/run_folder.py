@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from fedasr.errors import InputError
-from fedasr.paths import exists, is_file
+from fedasr.paths import exists, is_file, is_folder
+from fedasr.runtime.one_writer import LOCK
 from fedasr.writing import finite
 
 ROUND_COLUMNS = {
@@ -100,7 +101,10 @@ class RunFolder:
 
     def holds_run(self) -> bool:
         """Say whether the folder holds a run, finished or not."""
-        return any(exists(self.path / name) for name in ("config.yaml", "summary.json", "checkpoint"))
+        if any(exists(self.path / name) for name in ("config.yaml", "summary.json")):
+            return True
+        # Of a start that lost the race for the folder, or was broken off, there is nothing but its lock.
+        return is_folder(self.checkpoint) and any(item.name != LOCK for item in self.checkpoint.iterdir())
 
     def refuse_run(self) -> None:
         """Raise when the folder holds a run: nothing is ever overwritten.
