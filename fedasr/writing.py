@@ -71,13 +71,19 @@ def write_json_anyhow(path: Path, value: Any) -> None:
             file.truncate()
 
 
-def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, str] | None = None) -> None:
+def write_arrays(
+    path: Path,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    facts: Mapping[str, str] | None = None,
+    mode: int | None = None,
+) -> None:
     """Write arrays (safetensors), whole or not at all.
 
     Args:
         path: the file.
         arrays: by name.
         facts: of the file's header.
+        mode: of the file, from before anything is in it; None: what the umask says.
 
     Raises:
         OSError: the system refuses, such as a full disk; it names ``path``, which is as it was before.
@@ -86,6 +92,9 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapp
     from safetensors.numpy import save_file
 
     with replacing(path) as temporary:
+        if mode is not None:
+            temporary.touch(mode)
+            temporary.chmod(mode)
         try:
             save_file(
                 {name: np.ascontiguousarray(array) for name, array in arrays.items()},
@@ -94,6 +103,8 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapp
             )
         except SafetensorError as error:
             raise OSError(number_in(str(error)), str(error)) from None
+        if mode is not None:
+            temporary.chmod(mode)
 
 
 def number_in(text: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import typer
 
-from fedasr.cli import data, edge, evaluate, privacy, results, run, sweep
+from fedasr.cli import data, edge, evaluate, privacy, release, results, run, sweep
 from fedasr.cli.common import console
 from fedasr.errors import InputError, RunFailed, one_line
 from fedasr.writing import FULL
@@ -27,6 +27,7 @@ run.register(app)
 sweep.register(app)
 evaluate.register(app)
 results.register(app)
+release.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(edge.app, name="edge")

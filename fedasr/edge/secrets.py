@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fedasr.errors import InputError
@@ -24,6 +26,29 @@ def private_folder(path: Path) -> None:
                 folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot be made: {error.strerror}", where=str(path)) from None
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from holding a folder meanwhile; whoever is killed keeps nobody away.
+
+    Raises:
+        InputError: another one holds it, or there is no such folder.
+    """
+    import fcntl  # the rest of `fedasr edge` may be used where there is none
+
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError("runs already on this machine; stop it first", where=str(path)) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, content: bytes) -> None:

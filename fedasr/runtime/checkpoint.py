@@ -16,6 +16,7 @@ from fedasr.writing import write_arrays
 
 FORMAT = 1
 NAME = "state.safetensors"
+PRIVATE_FILE = 0o600
 
 
 @dataclass
@@ -45,7 +46,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     for node, state in checkpoint.states.items():
         tensors[f"states/{node}"] = np.frombuffer(state, np.uint8)
     facts = {"format": FORMAT, "round": checkpoint.round, "order": list(checkpoint.weights), **checkpoint.facts}
-    write_arrays(folder / NAME, tensors, {"facts": json.dumps(facts)})
+    # It may hold what an ε counts on nobody knowing: the source of the cohorts, and noise that is to be taken back.
+    write_arrays(folder / NAME, tensors, {"facts": json.dumps(facts)}, PRIVATE_FILE)
 
 
 def load(folder: Path) -> Checkpoint | None:

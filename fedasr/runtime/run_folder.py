@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from fedasr.errors import InputError
-from fedasr.paths import exists, is_file
+from fedasr.paths import exists, is_file, is_folder
+from fedasr.runtime.one_writer import LOCK
 from fedasr.writing import FULL, finite, named, replacing
 
 ROUND_COLUMNS = {
@@ -100,7 +101,10 @@ class RunFolder:
 
     def holds_run(self) -> bool:
         """Say whether the folder holds a run, finished or not."""
-        return any(exists(self.path / name) for name in ("config.yaml", "summary.json", "checkpoint"))
+        if any(exists(self.path / name) for name in ("config.yaml", "summary.json")):
+            return True
+        # Of a start that lost the race for the folder, or was broken off, there is nothing but its lock.
+        return is_folder(self.checkpoint) and any(item.name != LOCK for item in self.checkpoint.iterdir())
 
     def refuse_run(self) -> None:
         """Raise when the folder holds a run: nothing is ever overwritten.
@@ -122,7 +126,8 @@ class RunFolder:
             InputError: it cannot be made, or is a file.
         """
         try:
-            self.checkpoint.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.checkpoint.mkdir(exist_ok=True, mode=0o700)  # its owner's alone: who took part, and what draws it
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise

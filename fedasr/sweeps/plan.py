@@ -106,10 +106,10 @@ def read_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
     fixed = changes_of(tree.get("overrides"), "overrides", where)
     variants = read_variants(tree.get("variants"), where)
     grid = read_grid(tree.get("grid"), where)
-    base = changed(OmegaConf.structured(base), fixed, f"{where}, overrides", file.parent)
+    base = changed(OmegaConf.structured(base), fixed, f"{where}, overrides", file.parent, checked=False)
     arguments, places = dotlist(overrides)
     check_overlap(fixed, dict(leaves(arguments, Config)), variants, grid, where, places)
-    base = finished(merge(arguments, where, OmegaConf.structured(base), places), where, places)
+    base = finished(merge(arguments, where, OmegaConf.structured(base), places), where, places, checked=False)
     seeds = read_seeds(tree.get("seeds"), base.seed, where)
     asked = len(variants) * prod(map(len, grid.values())) * len(seeds)
     if asked > MOST_RUNS:
@@ -126,7 +126,10 @@ def read_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
 
 
 def base_config(tree: Mapping[str, Any], file: Path) -> Config:
-    """Return the config that all runs start from; its path is relative to the sweep file, or to the working folder."""
+    """Return the config that all runs start from, unchecked until what they change is in.
+
+    Its path is relative to the sweep file, or to the working folder.
+    """
     source = tree.get("config")
     if not isinstance(source, str) or not source:
         said = "has no 'config'" if source is None else f"'config' is {shown(source)}"
@@ -135,7 +138,7 @@ def base_config(tree: Mapping[str, Any], file: Path) -> Config:
     base = beside if is_file(beside) else source
     look_beside(file, base)
     try:
-        return load(find(base))
+        return load(find(base), checked=False)
     except InputError as error:
         if str(error).startswith(f"{source}: "):
             raise InputError(f"'config': {error}", where=str(file)) from None
@@ -299,12 +302,12 @@ def check_distinct(runs: Sequence[Planned], where: str) -> None:
         seen[content] = run.label
 
 
-def changed(config: DictConfig, changes: Changes, where: str, folder: Path) -> Config:
-    """Return the checked config with dotted keys changed; relative paths among them are relative to ``folder``."""
+def changed(config: DictConfig, changes: Changes, where: str, folder: Path, checked: bool = True) -> Config:
+    """Return the config with dotted keys changed, and checked; relative paths among them are relative to ``folder``."""
     whole: dict[str, Any] = {}
     for name, value in changes.items():
         whole = join(whole, nested(name, value, where))
-    return finished(merge(whole, where, config), where, {}, whole, folder)
+    return finished(merge(whole, where, config), where, {}, whole, folder, checked)
 
 
 def join(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

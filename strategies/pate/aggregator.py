@@ -18,7 +18,7 @@ from fedasr.privacy.document import privacy_document, with_caveat
 from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse, query_costs, to_epsilon
 from fedasr.privacy.pate.mechanisms import Floats
-from fedasr.privacy.pate.noise import noise, noise_generator
+from fedasr.privacy.pate.noise import noise, noise_generator, noisy
 
 from .record import NO_LABEL, Record
 
@@ -92,7 +92,7 @@ class Aggregator:
         if not self.trusted:
             return counts
         assert self.mechanism.scale is not None
-        return counts + noise(self.mechanism.name, self.mechanism.scale, len(counts), self.generator(number))
+        return noisy(self.mechanism.name, self.mechanism.scale, counts, self.generator(number))
 
     def generator(self, number: int) -> np.random.Generator:
         """Return the generator of the noise of query ``number``."""
@@ -134,7 +134,7 @@ class Aggregator:
 
     def ledger(self) -> Ledger:
         """Return the ledger: one entry for all votes, checks that found no consensus included."""
-        ledger = Ledger("rdp")
+        ledger = Ledger("rdp", secret=self.config.privacy.secret_noise)
         if not len(self.record):
             return ledger
         answered = self.record.answered if self.mechanism.has_threshold else None
@@ -166,7 +166,9 @@ class Aggregator:
             )
         if self.config.pate.simulated_teachers is not None and "guarantee" in document:
             # One of the recorded teachers moves several simulated votes.
-            document["guarantee"] = f"simulated teachers, so no guarantee for anybody: {document['guarantee']}"
+            why = "simulated teachers, so no guarantee for anybody"
+            document["guarantee"] = f"{why}: {document['guarantee']}"
+            document["caveats"] = [*document.get("caveats", ()), why]
         return document
 
 

@@ -15,11 +15,11 @@ from fedasr.errors import InputError
 from fedasr.experiment import Experiment, as_json
 from fedasr.models.weights import Layout, Vector, sha256
 from fedasr.privacy.pate.mechanisms import Floats
-from fedasr.privacy.pate.noise import ONE, from_fixed, noise_generator, share
+from fedasr.privacy.pate.noise import ONE, from_fixed, noise_generator, with_share
 from fedasr.runtime.executors import BAD_INPUT
 from fedasr.runtime.flower_compat import array_record, content_bytes
 
-from ..aggregation.replies import ReplyRefused, check_size, metrics_of, number, only_array, whole
+from ..aggregation.replies import ReplyRefused, check_size, metrics_of, only_array
 from ..nodes import node_ids
 from ..rounds import TooManyFailures, failed_row
 from .aggregator import count_votes
@@ -208,7 +208,7 @@ class Teachers:
             return np.zeros(size)
         pate, privacy = self.config.pate, self.config.privacy
         rng = noise_generator(privacy.secret_noise, self.config.seed, "pate-missing-noise", number)
-        return share(pate.mechanism, pate.scale, size, rng, len(self), missing)
+        return with_share(pate.mechanism, pate.scale, np.zeros(size), rng, len(self), missing)
 
     def check_failures(self, what: str, failed: int, asked: int, failures: Iterable[str]) -> None:
         """Raise where too many teachers failed.
@@ -247,14 +247,7 @@ def taught_row(reply: Message) -> dict[str, Any]:
         return failed_row(failure(reply))
     try:
         check_size(content_bytes(reply.content))
-        metrics = metrics_of(reply)
-        return {
-            **failed_row(None, "ok"),
-            "examples": whole(metrics, "num-examples"),
-            "audio_seconds": whole(metrics, "audio-milliseconds") / 1000,
-            "bytes_up": content_bytes(reply.content),
-            "skipped": whole(metrics, "skipped"),
-            "seconds": number(metrics, "seconds", least=0),
-        }
+        metrics_of(reply)
+        return {**failed_row(None, "ok"), "bytes_up": content_bytes(reply.content)}
     except ReplyRefused as refused:
         return failed_row(str(refused))

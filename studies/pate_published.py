@@ -1,6 +1,6 @@
 """The ε that may be published of recorded votes: the data-dependent one with noise by its smooth sensitivity.
 
-    python -m benchmarks.pate_published rnnt 'confident-eps*' 'gnmax-eps*'
+    python -m studies.pate_published rnnt 'confident-eps*' 'gnmax-eps*'
 
 A row is a label of a sweep whose votes are in ``docs/results/pate/votes``: the largest ε of its seeds as votes were,
 what would be published (mean of the noise, and its standard deviation, at the order where the mean is least; means of
@@ -19,12 +19,12 @@ from math import log
 import numpy as np
 from fedasr.strategies.pate.aggregator import Aggregator
 
-from benchmarks.pate_recorded import SWEEPS, labelled, runs_of
-from benchmarks.pate_records import up
-from benchmarks.tables import grid
 from fedasr.errors import InputError
 from fedasr.privacy.pate.analysis import query_costs
 from fedasr.privacy.pate.smooth import release, total_local_sensitivity
+from studies.pate_recorded import SWEEPS, labelled, runs_of
+from studies.pate_records import up
+from studies.tables import grid
 
 TRIED = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 25.0, 30.0)
 """Rényi orders."""
