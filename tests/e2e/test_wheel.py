@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,9 +14,8 @@ from omegaconf import OmegaConf
 
 import fedasr
 
-from .tiny import ROOT, environment, tiny
+from .tiny import ROOMS, ROOT, copy_checkout, environment, tiny
 
-ROOMS = ("fedasr", "strategies", "clients", "simulations")
 TRAPS = ("strategies", "clients", "simulations", "data", "tests", "config", "runtime", "models", "privacy")
 """Names of folders that people have beside their scripts."""
 SELECTOR = """
@@ -44,10 +42,7 @@ def words(config, seed):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which the wheel of this checkout is installed, without its dependencies."""
     source, wheels, site = (tmp_path_factory.mktemp(name) for name in ("source", "wheels", "site"))
-    for room in ROOMS:
-        shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source / name)
+    copy_checkout(source)
     build = ["-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(wheels), str(source)]
     done = subprocess.run([sys.executable, *build], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -171,10 +166,7 @@ def test_flower_packs_all_that_the_app_needs(tmp_path: Path) -> None:
     """Flower takes no file but those of a few kinds; what a run reads must be one of them."""
     source = tmp_path / "app"
     source.mkdir()
-    for room in ROOMS:
-        shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source / name)
+    copy_checkout(source)
     flwr = [sys.executable, "-c", "from flwr.cli.app import app; app()", "build"]
     done = subprocess.run(
         flwr,

@@ -14,7 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-ROOT = Path(__file__).parents[2]
+from tests.e2e.tiny import ROOT, copy_checkout
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIRED = {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["dependencies"])}
 WHOLE = """
@@ -83,7 +84,10 @@ def test_an_installation_without_constraints(tmp_path: Path, resolution: str) ->
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "UV_CONSTRAINT")}
     environment["VIRTUAL_ENV"] = str(tmp_path / "venv")
     subprocess.run([*uv, "venv", "-q", "--python", sys.executable, str(tmp_path / "venv")], env=environment, check=True)
-    target = f"{ROOT}[synth]"
+    source = tmp_path / "source"
+    source.mkdir()
+    copy_checkout(source)
+    target = f"{source}[synth]"
     install = [*uv, "pip", "install", "-q", "--resolution", resolution, target]
     done = subprocess.run(install, env=environment, capture_output=True, text=True, check=False)
     if done.returncode and any(words in done.stderr for words in ("Could not connect", "dns error", "Failed to fetch")):
