@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from flwr.app import Context
@@ -80,12 +82,27 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
         return
     if census is not None:
         write_json(path / BOXES, list(census.names))
-    with recorded(path, config), session(ProgressWatcher(console), interruptible=False):
+    with ended_recorded(path), recorded(path, config), session(ProgressWatcher(console), interruptible=False):
         status = run_strategy(grid, run, RunFolder(path), resume)
     if status == "done":
         from fedasr.results.report import write_report
 
         write_report(path)
+
+
+@contextmanager
+def ended_recorded(path: Path) -> Iterator[None]:
+    """Say in the folder's ``summary.json`` that its run was interrupted, where this process is told to end.
+
+    Flower answers a signal by leaving, which is no failure of the run: it can be resumed.
+    """
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt):
+        summary = path / "summary.json"
+        known = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
+        write_json(summary, {**known, "status": "interrupted"})
+        raise
 
 
 def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[WatchedBoxGrid, Census]:
