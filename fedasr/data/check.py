@@ -37,7 +37,8 @@ class Problem:
     ``line`` is 0 where the whole file is meant. Kinds: ``manifest``, ``path``, ``speaker``, ``transcript``,
     ``characters``, ``duplicate``, ``missing``, ``empty``, ``not-audio``, ``header``, ``zero-length``, ``truncated``,
     ``not-finite``, ``scale`` (floats of integers), ``segment`` (outside its file), ``silence``, ``antiphase``,
-    ``split`` (a speaker on both sides), ``duration``, ``too-long`` (the transcript, for its frames) and ``sample-rate``.
+    ``split`` (a speaker on both sides), ``duration``, ``too-long`` (the transcript, for its frames) and
+    ``sample-rate``.
     """
 
     line: int
