@@ -53,7 +53,7 @@ def test_a_sound_manifest_has_no_problems(tmp_path):
         "manifest": str(manifest),
         "ok": True,
         "problems": [],
-        "characters": " enosy",
+        "characters": "enopsty",
         "left_out": {},
     }
 
