@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedasr.config import Config
 from fedasr.errors import InputError
+from fedasr.runtime.cores import cores
 from fedasr.runtime.flower_engine import quiet_environment
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def connect(config: Config) -> bool:
         address = config.runtime.ray_address
         settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
         if address is None:
-            cpus = config.runtime.workers or os.cpu_count() or 1
+            cpus = config.runtime.workers or cores()
             ray.init("local", num_cpus=cpus, include_dashboard=False, **settings)
         else:
             if address == "auto":
