@@ -17,6 +17,7 @@ from fedasr.config import Config
 from fedasr.errors import InputError
 from fedasr.runtime.cores import cores
 from fedasr.runtime.flower_engine import quiet_environment
+from fedasr.runtime.session import signals_kept
 
 if TYPE_CHECKING:
     from fedasr.runtime.executors.ray_actors import RayExecutor
@@ -95,7 +96,7 @@ def connect(config: Config) -> bool:
     Raises:
         InputError: no cluster answers there.
     """
-    with quiet_environment():
+    with quiet_environment(), signals_kept():
         # Ray reads the environment when it is imported and when it connects.
         import ray
 
