@@ -192,7 +192,7 @@ class Guard:
         Raises:
             RuntimeError: the gate lets strangers give orders; nothing was opened.
         """
-        asyncio.constants.SSL_HANDSHAKE_TIMEOUT = HANDSHAKE_SECONDS  # type: ignore[misc]
+        asyncio.constants.SSL_HANDSHAKE_TIMEOUT = HANDSHAKE_SECONDS
         kept = {name: given[name] for name in ("host", "port", "log_config", "ssl_keyfile", "ssl_certfile")}
         config = uvicorn.Config(
             Gate(app, self.registry, self.largest_update_mb),
@@ -209,7 +209,7 @@ class Guard:
             timeout_graceful_shutdown=5,
         )
         config.load()
-        orders = [*(str(route.path) for route in control.routes), *ORDERS]
+        orders = [*(str(getattr(route, "path", "")) for route in control.routes), *ORDERS]
         if found := asyncio.run(holes(config.loaded_app, orders)):
             raise RuntimeError(f"the gate lets strangers give orders: {', '.join(found[:3])}")
         self.open = True

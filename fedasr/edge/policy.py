@@ -241,7 +241,7 @@ def checked(item: Field[Any], value: Any, where: str) -> Any:
         raise wrong("a whole number")
     if number < meta["low"]:
         raise wrong(f"at least {meta['low']:g}")
-    return type(default)(number)
+    return int(number) if isinstance(default, int) else float(number)
 
 
 def policy_text(policy: Policy) -> str:
