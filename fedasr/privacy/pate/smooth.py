@@ -32,7 +32,7 @@ SLACK = 1e-9
 """Rounding that is no fall, relative to the function."""
 PUBLIC_BETA = 0.3
 """β of a release, times the order, whatever the votes."""
-PUBLIC_SIGMA = 2.5
+PUBLIC_SIGMA = 3.0
 """σ of a release, over the root of the order, whatever the votes."""
 COVERAGE = 0.95
 """How surely a released ε is no less than the one that it stands for."""
