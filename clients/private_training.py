@@ -6,8 +6,8 @@ made, what they cost. Its losses stay at home, and so does the number of utteran
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ConfigRecord, Context
 
-from fedasr import seeds
+from fedasr.data.augment import is_active
 from fedasr.data.batches import Batch
 from fedasr.models.weights import Arrays
 from fedasr.privacy import dpsgd
 from fedasr.privacy.example_level import Plan, events, events_of, noise_multipliers, training_of
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
+from fedasr.privacy.randomness import Randomness
 from fedasr.training.schedules import learning_rate
 
 from .account import opened
@@ -63,15 +64,13 @@ def train_privately(device: Device, arrays: Arrays, context: Context) -> Private
         account.charge(due, plan.utterances, device.round)
     model = resident(device.config_json)
     settings = training_of(config, model.layout, plan, noise)
-    seed = secrets.randbits(64) if config.privacy.secret_noise else config.seed
-    where = dpsgd.Where(seed, device.round, device.client)
+    # A secret source is drawn for each message: two answers never have the same noise.
+    source = Randomness.of(config.privacy.secret_noise, config.seed)
+    where = dpsgd.Where(source, device.round, device.client)
     rate = learning_rate(config.client, device.round, config.rounds)
     state = dpsgd.init(keeper(device.config_json), model, arrays, config.client, rate, settings, where)
-    place = (config.seed, "local-training", device.round, device.client)
-    rng = seeds.generator(*place)
-    with seeds.torch_scope(*place):
-        for step in range(plan.steps):
-            dpsgd.step(state, drawn(device, dpsgd.draw(settings, where, step), rng))
+    for step in range(plan.steps):
+        dpsgd.step(state, drawn(device, dpsgd.draw(settings, where, step), augmenting(device, where, step)))
     trained, result, releases = dpsgd.final(state)
     assert sum(event.steps for event in events_of(releases)) <= sum(event.steps for event in due), "unpaid steps"
     following = noise_multipliers(config, plan, account.steps)
@@ -79,9 +78,31 @@ def train_privately(device: Device, arrays: Arrays, context: Context) -> Private
     return PrivateRound(trained, result.steps, account.statement(spent))
 
 
-def drawn(device: Device, groups: list[npt.NDArray[np.int64]], rng: np.random.Generator) -> Iterator[Batch]:
+Draws = Callable[[int], np.random.Generator]
+"""The generator of an utterance, by its row."""
+
+
+def augmenting(device: Device, where: dpsgd.Where, step: int) -> Draws | None:
+    """Return what augments the utterances of a step, each from a generator of its own; None: nothing does.
+
+    It follows from the utterance's content, not from its row or place: with one utterance less all others keep theirs.
+    """
+    if not is_active(device.experiment.config.data.augment):
+        return None
+    corpus = device.experiment.corpus
+    source = where.randomness.derived("dp-sgd augmentation", where.round, where.client, step)
+
+    def draws(row: int) -> np.random.Generator:
+        content = hashlib.blake2b(corpus.content_key(row), digest_size=15)
+        content.update(str(corpus.columns["text"][row]).encode())
+        return source.generator("content", int.from_bytes(content.digest(), "little"))
+
+    return draws
+
+
+def drawn(device: Device, groups: list[npt.NDArray[np.int64]], draws: Draws | None) -> Iterator[Batch]:
     """Yield the batches of a step, those that nobody was drawn into left out: they add nothing."""
     target = resident(device.config_json).parameters.device
     for positions in groups:
         if len(positions):
-            yield device.speech.batch(device.rows[positions], rng).to(target)
+            yield device.speech.batch(device.rows[positions], draws).to(target)

@@ -25,7 +25,8 @@ from fedasr.data.speech import collate
 from fedasr.experiment import experiment
 from fedasr.models.base import SpeechModel
 from fedasr.models.weights import Arrays, sha256
-from fedasr.privacy.pate.noise import share, to_fixed
+from fedasr.privacy.pate.noise import to_fixed, with_share
+from fedasr.privacy.randomness import KEY_BYTES, Randomness
 from fedasr.runtime.flower_compat import arrays_of, values_of
 from fedasr.training import local
 from fedasr.training.batching import plan_batches
@@ -80,6 +81,11 @@ def teach(device: Device, start: Arrays, store: ClientStore) -> Taught:
                     skipped.update(set(map(int, rows)).difference(batch.indices))
                 local.step(state, batch.to(target))
     trained, result = local.final(state)
+    if not all(np.isfinite(array).all() for array in trained.values()):
+        rate = settings.learning_rate
+        raise FloatingPointError(
+            f"the teacher's weights are no finite numbers; lower 'client.learning_rate' ({rate:g})"
+        )
     store.save(name, trained)
     return Taught(result.steps, len(skipped), found=False)
 
@@ -157,7 +163,8 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
         return votes
     counts = votes * weight_of(device) if soft else one_hot(votes, int(order["classes"]))
     if at_teachers:
-        counts += noise_share(counts.shape, device, int(order["teachers"]), noise_source(device, message, store))
+        pate, rng = config.pate, noise_source(device, message, store)
+        counts = with_share(pate.mechanism, pate.scale, counts, rng, int(order["teachers"]))
     return to_fixed(counts)
 
 
@@ -241,19 +248,6 @@ def one_hot(votes: Votes, classes: int) -> Floats:
     return counts
 
 
-def noise_share(shape: tuple[int, ...], device: Device, teachers: int, rng: np.random.Generator) -> Floats:
-    """Return the teacher's share of the noise, in votes.
-
-    Args:
-        shape: ``(questions, classes)``.
-        device: whose share it is.
-        teachers: among how many the noise is split.
-        rng: of this message.
-    """
-    pate = device.experiment.config.pate
-    return share(pate.mechanism, pate.scale, shape, rng, teachers)
-
-
 def noise_source(device: Device, message: Message, store: ClientStore) -> np.random.Generator:
     """Return where the noise on the answer to a message comes from.
 
@@ -262,15 +256,16 @@ def noise_source(device: Device, message: Message, store: ClientStore) -> np.ran
     """
     order, config = values_of(message, "config"), device.experiment.config
     if not config.privacy.secret_noise:
-        return seeds.generator(config.seed, "pate-teacher-noise", int(order["number"]), device.client)
+        return Randomness.public(config.seed).generator("pate-teacher-noise", int(order["number"]), device.client)
     pate = config.pate
     asked = {name: order[name] for name in ("unit", "internal_lm", "classes", "number", "teachers")}
     facts = [asked, name_of(device, str(order["start"])), pate.mechanism, pate.scale, weight_of(device)]
-    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), key=store.secret(f"{device.client}-noise"))
+    secret = store.secret(f"{device.client}-noise")
+    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=KEY_BYTES, key=secret)
     for record in ("speech", "questions"):
         for name, array in sorted(arrays_of(message, record).items()):
             digest.update(f"{name}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-    return np.random.Generator(np.random.PCG64(int.from_bytes(digest.digest()[:32], "big")))
+    return Randomness(digest.digest(), is_secret=True).generator("pate-teacher-noise")
 
 
 def batches(

@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ from fedasr.experiment import Experiment
 from fedasr.models.weights import Layout, save_weights, sha256
 from fedasr.privacy.document import with_caveat
 from fedasr.privacy.public_start import caveat
-from fedasr.runtime import checkpoint, client_states
+from fedasr.runtime import checkpoint, client_states, fingerprint
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
 from fedasr.writing import write_json
 
 from .evaluations import Evaluations
+from .soundness import check_evaluation
 
 TABLES_EVERY_SECONDS = 20.0
 """How often the Parquet tables are brought up to date, so that a notebook can follow a run."""
@@ -54,6 +56,11 @@ class Course(ABC):
         self.last: dict[str, Any] = {}
         """what the summary says last: of the newest evaluation, and why the run ended early"""
         self.started = self.tables_written = time.perf_counter()
+
+    @cached_property
+    def speech_digest(self) -> str | None:
+        """What the run was started with, which a resumed one is compared with."""
+        return fingerprint.digest_in(self.folder.checkpoint)
 
     @property
     @abstractmethod
@@ -91,6 +98,7 @@ class Course(ABC):
         """Evaluate the weights after the round of a row, where that is due, and write down what was found."""
         if self.evaluations.due(row["round"]):
             evaluation = self.evaluations.evaluate(row["round"], self.weights)
+            check_evaluation(evaluation, row["round"], self.config)
             found = {"loss": evaluation.loss, "wer": evaluation.errors.wer, "cer": evaluation.errors.cer}
             row.update(found, epsilon=self.epsilon())
             self.last.update(found)
@@ -119,6 +127,7 @@ class Course(ABC):
                 {
                     "totals": {**self.totals, "wall_seconds": self.seconds()},
                     "last": self.last,
+                    "speech": self.speech_digest,
                     **facts,
                     "journals": self.folder.positions(),
                 },

@@ -26,6 +26,7 @@ from .privacy.factory import make_mechanism
 from .rounds import RoundResult, Rounds
 from .selection import Feedback
 from .selection.base import Floats, Ids
+from .soundness import check_finite, check_used
 
 
 class Federation(Course):
@@ -101,6 +102,7 @@ class Federation(Course):
         if update is not None:
             rate = learning_rate(config.strategy, round, config.rounds)
             self.weights = self.optimizer.step(self.weights, update, round, rate)
+            check_finite(self.weights, round, config)
         roster.retire(privacy.retired)
         self.observe(round, result)
         row = self.row(round, result)
@@ -214,4 +216,6 @@ class Federation(Course):
             **{key: value for key, value in self.last.items() if key.startswith("initial_") or key == "stopped"},
         }
         self.write_end(status, more)
+        if status == "done" and "stopped" not in self.last:
+            check_used(self.totals["updates"], self.folder, self.config)
         return status

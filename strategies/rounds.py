@@ -30,6 +30,8 @@ from .aggregation.weighting import Weighting, weighting_of
 from .population import Cohort
 from .selection.base import Floats, Ids
 
+BOX_CAP = 2.0
+"""``strategy.weight_cap`` of boxes, which alone know what they hold: one that boasts counts for two others at most."""
 LONGEST_REASON = 500
 """Characters of a device's reason that are kept."""
 
@@ -132,7 +134,7 @@ class Rounds:
         """
         selection, closing = cohort.selection, cohort.closing
         if clip is None:
-            weighting = weighting_of(self.config.strategy.weighting, selection, roster)
+            weighting = weighting_of(self.config.strategy.weighting, selection, roster, self.weight_cap)
         else:
             # Of all that are registered: who is there and holds speech must not show in what the sum is divided by.
             expected = float(min(self.config.selection.clients_per_round, len(roster)))
@@ -209,6 +211,12 @@ class Rounds:
         losses = noise_place(self.config) != "device"
         accountant = (privacy.accountant or "rdp") if accounts else None
         return Expectations(self.stores(roster, clients), losses, accountant)
+
+    @property
+    def weight_cap(self) -> float | None:
+        """How many times the median client one counts for at most; None: no limit."""
+        given, deployed = self.config.strategy.weight_cap, self.config.runtime.name == "deployment"
+        return BOX_CAP if given is None and deployed else given
 
     def stores(self, roster: Roster, clients: list[int]) -> dict[int, Store]:
         """Return what each client stores at most, as far as the server knows."""

@@ -9,7 +9,7 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from fedasr.config import load
-from fedasr.edge.policy import REFUSES, PolicyRefused
+from fedasr.edge.policy import REFUSES, PolicyRefused, read_policy
 from fedasr.errors import InputError, one_line
 from fedasr.privacy.example_level import Plan, events, noise_multipliers
 from fedasr.runtime.answering import AnsweringApp
@@ -38,8 +38,9 @@ class BoxApp(AnsweringApp):
         if box is None:
             return super().__call__(message, context)
         try:
-            policy = check_order(box, message)
+            policy = read_policy(box.policy)
             with in_time(policy.seconds):
+                check_order(box, policy, message)
                 reply = super().__call__(message, context)
         except InputError as error:
             return failed(message, str(error))

@@ -17,7 +17,7 @@ import torch
 from flwr.app import ArrayRecord, Message
 
 from fedasr.config import Config, load
-from fedasr.edge.policy import PRIVACY, UNNOISED, Policy, PolicyRefused, read_policy
+from fedasr.edge.policy import PRIVACY, UNNOISED, Policy, PolicyRefused
 from fedasr.errors import InputError
 from fedasr.models.factory import build_model
 from fedasr.models.tokenizer import build_tokenizer
@@ -50,14 +50,13 @@ MOST_COUNTS = 50_000_000
 """Entries of an answer to a question to a teacher: utterances or frames times answers."""
 
 
-def check_order(box: Box, message: Message) -> Policy:
+def check_order(box: Box, policy: Policy, message: Message) -> None:
     """Raise where a message asks what the owner of the box does not allow; count what may be asked so often only.
 
     Raises:
         PolicyRefused: naming what was asked, and what is allowed.
-        InputError: the policy is damaged, or the message is none that a box can read.
+        InputError: the message is none that a box can read.
     """
-    policy = read_policy(box.policy)
     kind = message.metadata.message_type
     if kind not in policy.messages:
         raise PolicyRefused(f"a message '{kind}'", "asked", ", ".join(policy.messages) or "nothing")
@@ -70,7 +69,6 @@ def check_order(box: Box, message: Message) -> Policy:
     if kind == "query.votes":
         check_votes(message, config)
     count(box, policy, config, questions(message) if kind == "query.votes" else 0)
-    return policy
 
 
 def protection(kind: str, config: Config) -> str:
@@ -111,7 +109,7 @@ def check_protection(kind: str, config: Config, policy: Policy) -> None:
             raise PolicyRefused("pate.mechanism", pate.mechanism, f"{allowed} (pate_mechanisms)")
         if pate.scale < policy.pate_scale:
             raise PolicyRefused("pate.scale", pate.scale, f"at least {policy.pate_scale:g} (pate_scale)")
-    if found == "none":
+    if not policy.protects:
         return
     if policy.secret_noise and not privacy.secret_noise:
         raise PolicyRefused("privacy.secret_noise", "false", SECRET)
@@ -254,6 +252,8 @@ def over_budget(policy: Policy, delta: float, run: Ledger, life: Ledger) -> tupl
         run: what the run has cost, what is to come included.
         life: the same of all runs.
     """
+    if not policy.protects:
+        return None
     for name, ledger, limit in (
         ("epsilon_per_run", run, policy.epsilon_per_run),
         ("epsilon_lifetime", life, policy.epsilon_lifetime),

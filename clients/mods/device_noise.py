@@ -6,17 +6,15 @@ of all devices adds up in the mean, so that equal privacy costs far more accurac
 
 from __future__ import annotations
 
-import secrets
-
 import numpy as np
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
 
-from fedasr import seeds
 from fedasr.config import Config
 from fedasr.experiment import experiment
 from fedasr.models.weights import Layout
 from fedasr.privacy.events import Gaussian
+from fedasr.privacy.randomness import Randomness, with_normal
 from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.flower_compat import array_record, arrays_of
 
@@ -71,11 +69,13 @@ def protect(message: Message, reply: Message, config: Config, round: int, client
     privacy = config.privacy
     Clip(layout, privacy.clip_norm, privacy.clipping).apply(update)
     assert privacy.noise_multiplier is not None
-    if privacy.secret_noise:
-        rng = np.random.Generator(np.random.PCG64(secrets.randbits(256)))
-    else:
-        rng = seeds.generator(config.seed, "device-noise", round, client)
-    noisy = update + rng.normal(0.0, privacy.noise_multiplier * privacy.clip_norm, layout.size)
+    # A secret source is drawn for each answer: two never have the same noise.
+    source = Randomness.of(privacy.secret_noise, config.seed)
+    noisy = with_normal(
+        update,
+        privacy.noise_multiplier * privacy.clip_norm,
+        source.normal(layout.size, "device-noise", round, client),
+    )
     reply.content["arrays"] = array_record(layout.views((start + noisy).astype(np.float32)))
     metrics = reply.content["metrics"]
     for name in UNPROTECTED:

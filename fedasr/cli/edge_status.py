@@ -109,16 +109,12 @@ def metrics_command(found: dict[str, Any], out: Path | None) -> None:
     """Print metrics, or write them to a file."""
     from fedasr.edge.secrets import write_public
     from fedasr.edge.watching.metrics import exposition
-    from fedasr.errors import InputError
 
     text = exposition(found)
     if out is None:
         sys.stdout.write(text)
         return
-    try:
-        write_public(out, text.encode())
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", where=str(out)) from None
+    write_public(out, text.encode())
 
 
 def show_box(found: dict[str, Any]) -> None:

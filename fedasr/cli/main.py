@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from errno import EDQUOT, ENAMETOOLONG, ENOSPC
+from errno import ENAMETOOLONG
 from typing import Any
 
 import click
@@ -12,6 +12,7 @@ import typer
 from fedasr.cli import data, edge, evaluate, privacy, release, results, run, sweep
 from fedasr.cli.common import console
 from fedasr.errors import InputError, RunFailed, one_line
+from fedasr.writing import FULL
 
 app = typer.Typer(
     name="fedasr",
@@ -48,7 +49,9 @@ def status(arguments: list[str] | None = None) -> int:
     except RunFailed as error:
         console.print(f"failed: {error}", style="red", markup=False)
         return 1
-    except click.exceptions.Abort:
+    except click.exceptions.Abort as error:
+        if isinstance(error.__cause__, EOFError):  # click takes a file that ends early for Ctrl-D
+            raise error.__cause__ from None
         return 130
     except click.exceptions.NoArgsIsHelpError:
         return 2  # the help has been printed
@@ -75,7 +78,7 @@ def system_refusal(error: OSError | MemoryError) -> str | None:
         return f"out of memory: {error}"
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return error.strerror if error.errno in (ENOSPC, EDQUOT) else None
+    return error.strerror if error.errno in FULL else None
 
 
 if __name__ == "__main__":

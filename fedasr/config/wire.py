@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from fedasr.errors import InputError
 
 INTERPOLATION = "${"
 WHERE = "message"
+MOST_CHARACTERS, MOST_VALUES = 1_000_000, 20_000
+"""More would keep whoever reads the config busy for minutes; a long vocabulary fits."""
 
 
 def plain_tree(text: str) -> dict[str, Any]:
@@ -21,11 +24,15 @@ def plain_tree(text: str) -> dict[str, Any]:
     Raises:
         InputError: it is no JSON object, or a text in it is an interpolation.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise InputError(f"the server's config has more than {MOST_CHARACTERS:,} characters", where=WHERE)
     try:
         found = json.loads(text)
-        texts = list(texts_of(found))
+        texts = list(islice(texts_of(found), MOST_VALUES + 1))
     except (ValueError, RecursionError):
-        found = None
+        found, texts = None, []
+    if len(texts) > MOST_VALUES:
+        raise InputError(f"the server's config has more than {MOST_VALUES:,} values", where=WHERE)
     if not isinstance(found, dict):
         raise InputError("the server sent no config", where=WHERE)
     if any(INTERPOLATION in said for said in texts):
@@ -36,13 +43,13 @@ def plain_tree(text: str) -> dict[str, Any]:
 
 
 def texts_of(value: Any) -> Iterator[str]:
-    """Yield every text in JSON values, the keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
+    """Yield JSON values as texts, keys and numbers included."""
+    if isinstance(value, dict):
         for key, below in value.items():
             yield key
             yield from texts_of(below)
     elif isinstance(value, list):
         for below in value:
             yield from texts_of(below)
+    else:
+        yield str(value)

@@ -31,6 +31,9 @@ TWICE = "the audio is listed already"
 DURATION = "duration_s is"
 """How the reasons begin that are not about the audio itself."""
 
+GLANCE_PARTS, GLANCE_BYTES = 16, 4096
+"""Files of up to 64 kB are looked at whole; of others so many parts of so many bytes."""
+
 _digests: dict[str, tuple[int, int, bytes]] = {}
 """Path to (size, time of change, digest): a file is hashed once a process as long as it does not change."""
 
@@ -76,15 +79,8 @@ class FileCorpus:
         return len(self.paths)
 
     def path(self, index: int) -> Path:
-        """Return the path of the audio file of utterance ``index``.
-
-        A name that is there in another Unicode form is that file: systems disagree on the form of file names.
-        """
-        found = self.base / self.paths[index]
-        if not self.paths[index].isascii() and not exists(found):
-            forms = (self.base / unicodedata.normalize(form, self.paths[index]) for form in ("NFC", "NFD"))
-            return next((other for other in forms if exists(other)), found)
-        return found
+        """Return the path of the audio file of utterance ``index``."""
+        return audio_path(self.base, self.paths[index])
 
     def segment(self, index: int) -> Segment:
         """Return the part of its file that utterance ``index`` is."""
@@ -112,6 +108,13 @@ class FileCorpus:
         except (OSError, ValueError) as error:
             reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
             raise AudioProblem(f"{self.where(index)}: the audio {reason}", "missing") from None
+
+    def glance(self, index: int) -> bytes:
+        """Return bytes that change with the content of the file in all likelihood, without reading a long one whole."""
+        try:
+            return file_glance(self.path(index)) + segment_key(self.segment(index))
+        except (OSError, ValueError):
+            return b"missing"
 
     def where(self, index: int) -> str:
         """Return ``manifest.csv:17 (audio/a.flac)``, or the path alone where the corpus has no lines."""
@@ -171,6 +174,18 @@ class FileCorpus:
         return samples_at_16khz(wanted, rate) / SAMPLE_RATE_HZ
 
 
+def audio_path(base: Path, name: str) -> Path:
+    """Return the path of an audio file that a table names, relative to ``base``.
+
+    A name that is there in another Unicode form is that file: systems disagree on the form of file names.
+    """
+    found = base / name
+    if not name.isascii() and not exists(found):
+        forms = (base / unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+        return next((other for other in forms if exists(other)), found)
+    return found
+
+
 def _header(path: str) -> tuple[int, int] | BadAudio:
     """Return the frames and the sample rate of a file that was looked into, or why it cannot be used."""
     try:
@@ -199,6 +214,24 @@ def disagreement(declared_s: float, actual_s: float) -> str:
 def input_error(error: BadAudio) -> InputError:
     """Return the one line that a run stops with when audio turns out to be bad only when it is decoded."""
     return InputError(f"{error}; mend or remove it ('fedasr data check' lists every problem)", where="")
+
+
+def file_glance(path: Path) -> bytes:
+    """Return 16 bytes of the size of a file and of its content; of a long one, of its start, its end and 14 parts.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = blake2b(struct.pack("<q", size), digest_size=16)
+        if size <= GLANCE_PARTS * GLANCE_BYTES:
+            digest.update(file.read())
+        else:
+            for part in range(GLANCE_PARTS):
+                file.seek(part * (size - GLANCE_BYTES) // (GLANCE_PARTS - 1))
+                digest.update(file.read(GLANCE_BYTES))
+    return digest.digest()
 
 
 def file_digest(path: Path) -> bytes:

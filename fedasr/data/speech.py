@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -95,8 +95,12 @@ class Speech:
             found = self.tokens[text] = np.asarray(self.tokenizer.encode(text), dtype=np.int64)
         return found
 
-    def batch(self, rows: Sequence[int] | npt.NDArray[np.integer], rng: np.random.Generator | None = None) -> Batch:
-        """Return the utterances ``rows`` as a padded batch; augmented with ``rng``.
+    def batch(
+        self,
+        rows: Sequence[int] | npt.NDArray[np.integer],
+        rng: np.random.Generator | Callable[[int], np.random.Generator] | None = None,
+    ) -> Batch:
+        """Return the utterances ``rows`` as a padded batch; augmented with ``rng``, or with that of each row.
 
         Damage in the middle of a file shows only here. Under ``data.on_bad_audio: skip`` such an utterance is left
         out of the batch, which may then be smaller than asked for, or empty.
@@ -108,7 +112,7 @@ class Speech:
         usable: list[int] = []
         for row in map(int, rows):
             try:
-                features.append(self.features(row, rng))
+                features.append(self.features(row, rng(row) if callable(rng) else rng))
                 usable.append(row)
             except BadAudio as error:
                 if self.config.on_bad_audio == "stop":

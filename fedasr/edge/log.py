@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from fedasr.errors import one_line
+
 OWN = "fedasr"
 """The source of what this process says itself."""
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -119,12 +121,20 @@ def source_of(arguments: Sequence[str]) -> str:
     return name.rpartition(".")[2].removeprefix("flower-")
 
 
+def harmless(line: str) -> str:
+    """Return a line without colours, and with all else that a terminal would obey made visible.
+
+    Flower's lines hold what others chose: the type of a message, the reason of a failure.
+    """
+    return one_line(ESCAPES.sub("", line.rstrip("\r\n")).expandtabs())
+
+
 def pass_on(line: str, source: str) -> None:
     """Write a line of another process to this one's log."""
     if isinstance(sys.stderr, JsonLines):
         sys.stderr.line(line, source)
     else:
-        sys.stderr.write(line)
+        sys.stderr.write(harmless(line) + "\n")
         sys.stderr.flush()
 
 

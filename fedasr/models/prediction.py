@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
+from fedasr.models.dropout import dropout
 from fedasr.models.tokenizer import BLANK
 
 Hidden = tuple[torch.Tensor, ...]
@@ -58,7 +58,7 @@ class LSTMPrediction(Prediction):
 
     def forward(self, tokens: torch.Tensor, hidden: Hidden | None) -> tuple[torch.Tensor, Hidden]:
         """Return the states; what to go on from are those of the LSTM, ``(1, batch, width)`` each."""
-        embedded = F.dropout(self.embedding(tokens), self.dropout, self.training)
+        embedded = dropout(self.embedding(tokens), self.dropout, self.training)
         states, after = self.lstm(embedded) if hidden is None else self.lstm(embedded, hidden)
         return states, after
 
@@ -88,4 +88,4 @@ class ContextPrediction(Prediction):
         states = self.embeddings[0](tokens)
         for place in range(1, context):
             states = states + self.embeddings[place](line[:, context - place : context - place + count])
-        return F.dropout(states, self.dropout, self.training), (line[:, count:].unsqueeze(0),)
+        return dropout(states, self.dropout, self.training), (line[:, count:].unsqueeze(0),)

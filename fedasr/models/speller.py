@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from fedasr.models.decoding.lexicon import lexicon_of
 from fedasr.models.decoding.prefixes import END, LARGEST_STEP, Prefixes
+from fedasr.models.dropout import dropout
 from fedasr.models.padding import padding_mask
 
 POSITIONS = 16
@@ -98,13 +99,13 @@ class Speller(nn.Module):
             start: place of the first of them.
             hidden: the LSTM's states before it.
         """
-        embedded = F.dropout(self.embedding(tokens), self.dropout, self.training)
+        embedded = dropout(self.embedding(tokens), self.dropout, self.training)
         states, hidden = self.lstm(embedded) if hidden is None else self.lstm(embedded, hidden)
         query = self._split(self.query(with_positions(states, start)))
         context = F.scaled_dot_product_attention(query, memory.keys, memory.values, attn_mask=memory.attend)
         context = context.transpose(1, 2).flatten(2)
         mixed = F.silu(self.mix(torch.cat([states, context], dim=2)))
-        return self.output(F.dropout(mixed, self.dropout, self.training)), hidden
+        return self.output(dropout(mixed, self.dropout, self.training)), hidden
 
     def losses(
         self, memory: Memory, targets: torch.Tensor, target_lengths: torch.Tensor, smoothing: float

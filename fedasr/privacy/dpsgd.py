@@ -10,7 +10,9 @@ to 2C; ``Release.sensitivity_factor`` says so to the ledger.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -19,27 +21,38 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fedasr import seeds
 from fedasr.config.schema import ClientConfig
 from fedasr.data.batches import Batch
 from fedasr.errors import InputError
+from fedasr.models.dropout import per_utterance
 from fedasr.models.weights import Arrays
 from fedasr.privacy.checks import count, fraction, within
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.privacy.gradients.clipping import Clipping, square_norms
+from fedasr.privacy.randomness import Floats, Randomness, with_normal
 from fedasr.training import local
+
+ROUNDED_UP = 1 + 2.0**-15
+"""By what a squared norm is taken to be larger than measured: norms, factors and products are rounded to float32, and a
+contribution must not exceed the bound for that."""
 
 
 class Where(NamedTuple):
     """What the draws of a client's round are a function of, with the number of the step.
 
-    Noise is only as secret as ``seed``: whoever knows it can take the noise off. A simulation may publish its seed; a
-    device must draw one that nobody else knows.
+    Noise is only as secret as its source: whoever knows it can take the noise off. A simulation may publish its seed; a
+    device draws a secret for every round that it is asked for, so that no two answers have the same noise.
     """
 
-    seed: int
+    source: Randomness | int
+    """an integer is the public source of that seed"""
     round: int
     client: int
+
+    @property
+    def randomness(self) -> Randomness:
+        """The source."""
+        return Randomness.public(self.source) if isinstance(self.source, int) else self.source
 
 
 class Release(NamedTuple):
@@ -124,14 +137,16 @@ def draw(settings: PrivateTraining, where: Where, step: int) -> list[npt.NDArray
 
     Args:
         settings: ``sampling_probability``, ``utterances`` and ``micro_batches``.
-        where: seed, round and client.
+        where: source, round and client.
         step: counted from 0 within the round.
     """
-    rng = seeds.generator(where.seed, f"dp-sgd batch {step}", where.round, where.client)
-    drawn = rng.random(settings.utterances) < settings.sampling_probability
+    source, place = where.randomness, (where.round, where.client, step)
+    drawn = source.generator("dp-sgd batch", *place).random(settings.utterances) < settings.sampling_probability
     if settings.micro_batches is None:
         return [np.flatnonzero(drawn)]
-    group = rng.integers(settings.micro_batches, size=settings.utterances)
+    # From a generator of their own: after the draws above, groups would depend on how many utterances there are.
+    groups = source.generator("dp-sgd micro-batches", *place)
+    group = groups.integers(settings.micro_batches, size=settings.utterances)
     return [np.flatnonzero(drawn & (group == number)) for number in range(settings.micro_batches)]
 
 
@@ -163,7 +178,7 @@ def init(
         config: the optimiser and FedProx; ``clip_norm`` is not read, the clipping is that of ``settings``.
         learning_rate: of this round.
         settings: the mechanism.
-        where: seed, round and client.
+        where: source, round and client.
     """
     begun = local.init(resident, arrays, config, learning_rate)
     return PrivateState(
@@ -205,7 +220,10 @@ def step(state: PrivateState, batches: Iterable[Batch]) -> None:
             add(state, batch, total)
     with torch.no_grad():
         if z:
-            total.add_(noise(len(total), state.where, state.steps, total.device), alpha=z * settings.clipping.bound)
+            # On the CPU and in float64, whatever the device; what is rounded to float32 has its noise.
+            drawn = noise(len(total), state.where, state.steps)
+            noisy = with_normal(total.cpu().numpy(), z * settings.clipping.bound, drawn)
+            total.copy_(torch.from_numpy(noisy))
         total.div_(settings.denominator)
         if state.anchor is not None:
             total.add_(resident.parameters - state.anchor, alpha=state.config.proximal)
@@ -219,8 +237,9 @@ def step(state: PrivateState, batches: Iterable[Batch]) -> None:
 def add_clipped_samples(state: PrivateState, batch: Batch, total: torch.Tensor) -> None:
     """Add every utterance's clipped gradient to ``total``, flat."""
     for part in split(batch, state.settings.physical_batch):
-        found = state.keeper.gradients(partial(local.normalised_loss, state.resident.model, part))
-        found.add_weighted_sum(state.settings.clipping.factors(found.square_norms), total)
+        with own_draws(state, part):
+            found = state.keeper.gradients(partial(local.normalised_loss, state.resident.model, part))
+        found.add_weighted_sum(state.settings.clipping.factors(found.square_norms * ROUNDED_UP), total)
         note(state, part, found.losses)
 
 
@@ -229,14 +248,15 @@ def add_clipped_mean(state: PrivateState, batch: Batch, total: torch.Tensor) -> 
     resident, layout = state.resident, state.resident.layout
     gradient = resident.gradient.zero_()
     for part in split(batch, state.settings.physical_batch):
-        losses = local.normalised_loss(resident.model, part)
+        with own_draws(state, part):
+            losses = local.normalised_loss(resident.model, part)
         (losses.sum() / len(batch)).backward()  # type: ignore[no-untyped-call]
         note(state, part, losses.detach())
     with torch.no_grad():
         squares = square_norms(gradient, layout.slices)
         if not torch.isfinite(squares).all():
             return
-        factors = state.settings.clipping.factors(squares)
+        factors = state.settings.clipping.factors(squares * ROUNDED_UP)
         if factors.dim() == 1:
             total.add_(gradient * factors)
         else:
@@ -252,11 +272,55 @@ def note(state: PrivateState, batch: Batch, losses: torch.Tensor) -> None:
     state.seconds += batch.seconds
 
 
-def noise(scalars: int, where: Where, step: int, device: torch.device) -> torch.Tensor:
-    """Return standard normal noise ``(scalars,)``, a function of the seed, the round, the client and the step."""
-    generator = torch.Generator(device)
-    generator.manual_seed(seeds.torch_seed(where.seed, f"dp-sgd noise {step}", where.round, where.client))
-    return torch.empty(scalars, device=device).normal_(generator=generator)
+def noise(scalars: int, where: Where, step: int) -> Floats:
+    """Return standard normal noise ``(scalars,)``, float64, a function of the source, the round, client and step."""
+    return where.randomness.normal(scalars, "dp-sgd noise", where.round, where.client, step)
+
+
+@contextmanager
+def own_draws(state: PrivateState, batch: Batch) -> Iterator[None]:
+    """Inside the block, a forward pass, what an utterance draws follows from the source, the step and itself alone.
+
+    Neither the place in the batch nor the number of a row counts: with one utterance less, others would have another.
+
+    Raises:
+        InputError: the model draws from a generator that the utterances of the batch share.
+    """
+    where = state.where
+    step = where.randomness.derived("dp-sgd utterance", where.round, where.client, state.steps)
+    sources: dict[int, Randomness] = {}
+
+    def fill(out: memoryview, row: int, number: int) -> None:
+        if row not in sources:
+            sources[row] = step.derived("content", identity(batch, row))
+        sources[row].fill(out, "dropout", number)
+
+    before = shared_generators(batch)
+    with per_utterance(fill):
+        yield
+    if not all(map(torch.equal, before, shared_generators(batch))):
+        raise InputError(
+            "the model draws random numbers that the utterances of a batch share, so that one utterance moves the"
+            " others; in private training draw with fedasr.models.dropout"
+        )
+
+
+def identity(batch: Batch, row: int) -> int:
+    """Return a number of an utterance's own: of its frames and tokens, whatever stands beside and behind them."""
+    frames = batch.features[row, : int(batch.feature_lengths[row])].cpu().numpy()
+    tokens = batch.targets[row, : int(batch.target_lengths[row])].cpu().numpy()
+    digest = hashlib.blake2b(frames.tobytes(), digest_size=15)
+    digest.update(tokens.tobytes())
+    return int.from_bytes(digest.digest(), "little")
+
+
+def shared_generators(batch: Batch) -> list[torch.Tensor]:
+    """Return the states of torch's own generators, of the CPU and of the batch's device."""
+    device = batch.features.device
+    found = [torch.random.get_rng_state()]
+    if device.type == "cuda":
+        found.append(torch.cuda.get_rng_state(device))
+    return found
 
 
 def split(batch: Batch, size: int | None) -> Iterator[Batch]:

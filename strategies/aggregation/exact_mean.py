@@ -71,7 +71,8 @@ class ExactSum:
             raise UpdateRefused(f"the update is too large to be meant (L2 norm {norm:.3g})")
         np.copyto(scaled, flat)
         scaled *= weight / self.unit * 2.0**FRACTION_BITS
-        np.rint(scaled, out=scaled)
+        # A clipped update is rounded towards zero: it must not become longer than the bound.
+        (np.rint if self.clip is None else np.trunc)(scaled, out=scaled)
         total += scaled
         return Size(norm, largest)
 
@@ -122,13 +123,17 @@ class ExactMean:
         self.bound += weight / self.rule.unit * size.largest
 
     def mean(self) -> Vector:
-        """Return the weighted mean update, shape ``(parameters,)``; zeros where nobody replied.
+        """Return the weighted mean update, shape ``(parameters,)``; zeros where nobody replied; errors as ``exact``."""
+        return self.exact().astype(np.float32)
+
+    def exact(self) -> Sum:
+        """Return the same in float64: noise must be added before anything is rounded.
 
         Raises:
             RunFailed: the clients' weights are so far from what was expected that the sum may not be exact.
         """
         if self.weight == 0:
-            return np.zeros(self.rule.layout.size, np.float32)
+            return np.zeros(self.rule.layout.size)
         if self.bound > 2 * LIMIT:  # each claim may be rounded up; sums are exact up to 2⁵³ units
             raise RunFailed(
                 f"the updates of a round are too large to be summed exactly (Σ weight·change is {self.bound:.3g} of the"
@@ -136,4 +141,5 @@ class ExactMean:
             )
         denominator = self.weight if self.denominator is None else self.denominator
         scale = self.rule.unit / (2.0**FRACTION_BITS * denominator)
-        return (self.sum * scale).astype(np.float32)
+        found: Sum = self.sum * scale
+        return found

@@ -18,7 +18,7 @@ from fedasr.privacy.document import privacy_document, with_caveat
 from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse, query_costs, to_epsilon
 from fedasr.privacy.pate.mechanisms import Floats
-from fedasr.privacy.pate.noise import noise, noise_generator
+from fedasr.privacy.pate.noise import noise, noise_generator, noisy
 
 from .record import NO_LABEL, Record
 
@@ -92,7 +92,7 @@ class Aggregator:
         if not self.trusted:
             return counts
         assert self.mechanism.scale is not None
-        return counts + noise(self.mechanism.name, self.mechanism.scale, len(counts), self.generator(number))
+        return noisy(self.mechanism.name, self.mechanism.scale, counts, self.generator(number))
 
     def generator(self, number: int) -> np.random.Generator:
         """Return the generator of the noise of query ``number``."""

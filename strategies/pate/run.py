@@ -25,6 +25,7 @@ from fedasr.training.local import chosen_device
 from fedasr.writing import write_json
 
 from ..course import Course
+from ..soundness import check_finite
 from .aggregator import Aggregator
 from .findings import LABELLING, Findings
 from .prefilter import narrow
@@ -207,6 +208,7 @@ class PateRun(Course):
         """Train the student for a round, evaluate it where that is due, and write a checkpoint."""
         started = time.perf_counter()
         self.weights, loss = student.round(round)
+        check_finite(self.weights, round, self.config)
         row = self.row(round, loss, student)
         self.evaluate_into(row)
         row["wall_seconds"] = time.perf_counter() - started

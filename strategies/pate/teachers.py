@@ -15,7 +15,7 @@ from fedasr.errors import InputError
 from fedasr.experiment import Experiment, as_json
 from fedasr.models.weights import Layout, Vector, sha256
 from fedasr.privacy.pate.mechanisms import Floats
-from fedasr.privacy.pate.noise import ONE, from_fixed, noise_generator, share
+from fedasr.privacy.pate.noise import ONE, from_fixed, noise_generator, with_share
 from fedasr.runtime.executors import BAD_INPUT
 from fedasr.runtime.flower_compat import array_record, content_bytes
 
@@ -208,7 +208,7 @@ class Teachers:
             return np.zeros(size)
         pate, privacy = self.config.pate, self.config.privacy
         rng = noise_generator(privacy.secret_noise, self.config.seed, "pate-missing-noise", number)
-        return share(pate.mechanism, pate.scale, size, rng, len(self), missing)
+        return with_share(pate.mechanism, pate.scale, np.zeros(size), rng, len(self), missing)
 
     def check_failures(self, what: str, failed: int, asked: int, failures: Iterable[str]) -> None:
         """Raise where too many teachers failed.

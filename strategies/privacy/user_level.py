@@ -11,7 +11,6 @@ Where the server cannot sample, devices take turns and the noise of the rounds i
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -19,17 +18,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedasr import seeds
 from fedasr.config import Config
 from fedasr.data.roster import Roster
 from fedasr.errors import RunFailed
 from fedasr.models.weights import Layout, Vector
-from fedasr.privacy.accountants import calibrate
+from fedasr.privacy.accountants import best_accountant, calibrate
 from fedasr.privacy.correlated.factory import make_noise
 from fedasr.privacy.correlated.noise import CorrelatedNoise
 from fedasr.privacy.document import Target, privacy_document
 from fedasr.privacy.events import Event, Gaussian
 from fedasr.privacy.ledger import Budget, Ledger
+from fedasr.privacy.randomness import Randomness, with_normal
 from fedasr.privacy.sampling import Sampling, Traits, sampling_assumption
 from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.clock import coupled_by
@@ -97,7 +96,8 @@ def noise_for_budget(config: Config, population: int, eligible: int | None = Non
     else:
         turns, total = 1, noise_of(config).total(max(1, config.rounds))
         charges = partial(correlated_event, square=total)
-    return calibrate(lambda noise: [charges(noise).times(turns)], privacy.epsilon, privacy.delta, accountant_of(config))
+    accountant = privacy.accountant or best_accountant([charges(1.0)], accountant_of(config))
+    return calibrate(lambda noise: [charges(noise).times(turns)], privacy.epsilon, privacy.delta, accountant)
 
 
 def noise_of(config: Config) -> CorrelatedNoise:
@@ -289,22 +289,22 @@ class UserLevel(Public):
             round: counted from 1.
             population: registered users; a cohort is at most all of them.
         """
-        rng = self.generator(round)
+        source = self.randomness()
         cohort = min(self.cohort, float(population))
         scale = self.update_noise_multiplier * self.bound / cohort
-        noisy = mean.mean().astype(np.float64) + scale * self.noise.draw(round, rng, self.layout.size)
+        draws = self.noise.draw(round, source.generator("central-noise", round), self.layout.size)
+        noisy = with_normal(mean.exact(), scale, draws)
         if self.adaptive:
             # With bits of ±½ the count of the unclipped is Σ(b − ½) + ½·cohort, whoever took part.
-            counted = mean.unclipped - 0.5 * mean.updates + rng.normal(0.0, self.bits_noise)
+            bits = source.normal(1, "central-noise of the count", round)
+            counted = float(with_normal([mean.unclipped - 0.5 * mean.updates], self.bits_noise, bits)[0])
             share = 0.5 + counted / cohort
             self.bound *= math.exp(-self.config.quantile_rate * (share - self.config.quantile))
         return noisy.astype(np.float32)
 
-    def generator(self, round: int) -> np.random.Generator:
-        """Return the source of a round's noise."""
-        if self.config.secret_noise:
-            return np.random.Generator(np.random.PCG64(secrets.randbits(256)))
-        return seeds.generator(self.seed, "central-noise", round)
+    def randomness(self) -> Randomness:
+        """Return where a round's noise comes from: where it is secret, from a source of the round's own."""
+        return Randomness.of(self.config.secret_noise, self.seed)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold, as JSON values."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fedasr.config.schema import SelectionConfig
 from fedasr.errors import InputError, nearest
 from fedasr.privacy.sampling import Traits
-from fedasr.references import call_reference
+from fedasr.registry import make_part
 
 from .activity import Activity
 from .afl import ActiveFederatedLearning
@@ -68,13 +68,16 @@ SELECTORS: dict[str, Callable[[SelectionConfig], Selector]] = {
 
 
 def make_selector(config: SelectionConfig) -> Selector:
-    """Return the selector of ``selection.name``; a reference is called with the selection config.
+    """Return the selector of ``selection.name``; a reference is called with what it has parameters for:
+    ``config``, the section, and ``selection.options``.
 
     Raises:
         InputError: there is no such selector; or the reference names nothing, fails, or makes no selector.
     """
     if ":" in config.name:
-        selector: Selector = call_reference(config.name, "selection.name", "(selection config)", config)
+        selector: Selector = make_part(
+            config.name, "selection.name", {"config": config}, config.options, "selection.options", (config,)
+        )
         missing = [
             name for name in ("select", "observe", "state_dict", "load_state_dict") if not hasattr(selector, name)
         ]

@@ -18,13 +18,14 @@ import fedasr
 from fedasr.config import load
 from fedasr.config.loading import PATE_PATHS
 from fedasr.errors import InputError, RunFailed
-from fedasr.experiment import as_json
+from fedasr.experiment import Experiment, as_json
+from fedasr.models.weights import read_weights
 from fedasr.runtime.box_grid import ADDRESS, BoxGrid
 from fedasr.runtime.executors import BAD_INPUT
-from fedasr.runtime.flower_compat import RUN_ID, assume_identity, values_of
+from fedasr.runtime.flower_compat import RUN_ID, array_record, arrays_of, assume_identity, values_of
 from fedasr.runtime.session import Silent
 
-from .boxes import NAMES, OPEN, SuperLink, Town, manifest, record
+from .boxes import FREE, NAMES, SuperLink, Town, manifest, record
 
 
 class Notes(Silent):
@@ -99,7 +100,7 @@ def test_a_box_draws_no_noise_from_a_seed_that_the_server_knows(
     changes: dict[str, Any], town: Town, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     grid = SuperLink(town.folders)
-    town.allow(**{**OPEN, "secret_noise": True})
+    town.allow(**FREE)
     with pytest.raises(RunFailed, match="no box with speech"):
         town.run(tmp_path / "no", grid=grid, privacy__noise_multiplier=1.0, **changes)
     assert "the box's policy refuses: privacy.secret_noise is false; allowed is true" in capfd.readouterr().err
@@ -239,6 +240,49 @@ def test_a_message_for_somebody_else_is_refused(
 def test_a_box_needs_a_folder() -> None:
     with pytest.raises(InputError, match="has 'manifest' but no 'data'"):
         find_box(Context(RUN_ID, 5, {"manifest": "a.csv"}, RecordDict(), {}))
+
+
+class Boasting(SuperLink):
+    """One box says that it holds far more than the others, and sends weights of its own."""
+
+    claims = 10**6
+
+    def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
+        for message, reply in zip(messages, super().replies(messages, *more, **others), strict=True):
+            kind = message.metadata.message_type
+            if self.boxes[message.metadata.dst_node_id] == "ben":
+                if kind == "query.describe":
+                    held = {"utterances": self.claims, "seconds": 2.0 * self.claims, "fedasr": "1\x1b[2J\n"}
+                    reply.content["node"] = ConfigRecord(held)
+                elif kind == "train":
+                    sent = {"num-examples": self.claims, "audio-milliseconds": 2000 * self.claims}
+                    reply.content["metrics"].update(sent)
+                    arrays = arrays_of(message)
+                    reply.content["arrays"] = array_record({n: a * 0 + np.float32(0.5) for n, a in arrays.items()})
+            yield reply
+
+
+def test_a_box_that_boasts_does_not_own_the_model(town: Town, tmp_path: Path) -> None:
+    watcher = Notes()
+    found = fedasr.load_run(town.run(tmp_path / "out", watcher, grid=Boasting(town.folders), rounds=1))
+    assert set(found.clients["status"]) == {"ok"}
+    (mine, _) = read_weights(found.path)
+    start = Experiment(load(town.config(town.server))).first_weights()
+    moved = {name: (array - start[name]).ravel() for name, array in mine.items()}
+    wanted = {name: (0.5 - start[name]).ravel() for name in mine}
+    whole = np.concatenate(list(wanted.values()))
+    share = np.concatenate(list(moved.values())) @ whole / (whole @ whole)
+    assert 0.3 < share < 0.6  # 8 of 16 utterances; it was 1.0
+    assert all("\x1b" not in note and "\n" not in note for note in watcher.notes)
+
+
+def test_a_box_that_claims_what_cannot_be_is_left_out(town: Town, tmp_path: Path) -> None:
+    grid = Boasting(town.folders)
+    grid.claims = 10**8
+    watcher = Notes()
+    found = fedasr.load_run(town.run(tmp_path / "out", watcher, grid=grid, rounds=1))
+    assert set(found.clients["client"]) == {"anna", "cleo"}
+    assert "box ben: it does not say what it holds: what it says of that cannot be" in watcher.notes
 
 
 class Hostile(SuperLink):

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fedasr.models.convolutions import DepthwiseConv1d
+from fedasr.models.dropout import attention, dropout
 from fedasr.models.encoders.base import Encoder
 from fedasr.models.norms import make_norm
 from fedasr.models.padding import padding_mask, silence
@@ -38,8 +39,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return what is added to ``x (batch, time, width)``."""
-        y = F.dropout(F.silu(self.expand(self.norm(x))), self.dropout, self.training)
-        return F.dropout(self.contract(y), self.dropout, self.training)
+        y = dropout(F.silu(self.expand(self.norm(x))), self.dropout, self.training)
+        return dropout(self.contract(y), self.dropout, self.training)
 
 
 class SelfAttention(nn.Module):
@@ -59,15 +60,10 @@ class SelfAttention(nn.Module):
         mixed = self.mix_in(self.norm(x)).view(batch, frames, 3, self.heads, width // self.heads)
         query, key, value = mixed.permute(2, 0, 3, 1, 4)
         cosine, sine = rotation(frames, width // self.heads, x)
-        y = F.scaled_dot_product_attention(
-            rotate(query, cosine, sine),
-            rotate(key, cosine, sine),
-            value,
-            attn_mask=attend,
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+        turned = rotate(query, cosine, sine), rotate(key, cosine, sine)
+        y = attention(*turned, value, attend, self.dropout, self.training)
         y = self.mix_out(y.transpose(1, 2).reshape(batch, frames, width))
-        return F.dropout(y, self.dropout, self.training)
+        return dropout(y, self.dropout, self.training)
 
 
 class ConvolutionModule(nn.Module):
@@ -85,7 +81,7 @@ class ConvolutionModule(nn.Module):
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Return what is added to ``x (batch, time, width)``; ``mask (batch, time)`` is true in the padding."""
         y = self.depthwise(silence(F.glu(self.gate(self.norm(x)), dim=2), mask))
-        return F.dropout(self.pointwise(F.silu(self.inner_norm(y))), self.dropout, self.training)
+        return dropout(self.pointwise(F.silu(self.inner_norm(y))), self.dropout, self.training)
 
 
 class ConformerBlock(nn.Module):
@@ -143,7 +139,7 @@ class ConformerEncoder(Encoder):
         if mask is not None:
             # An utterance without frames attends to its first one: softmax over nothing is NaN, and NaN spreads.
             attend = (~mask | (torch.arange(x.shape[1], device=x.device) == 0))[:, None, None, :]
-        x = F.dropout(self.projection(x), self.dropout, self.training)
+        x = dropout(self.projection(x), self.dropout, self.training)
         for block in self.blocks:
             x = block(x, mask, attend)
         return x

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fedasr.models.convolutions import DepthwiseConv1d
+from fedasr.models.dropout import dropout
 from fedasr.models.encoders.base import Encoder
 from fedasr.models.norms import make_norm
 from fedasr.models.padding import padding_mask, silence
@@ -27,7 +28,7 @@ class DepthwiseBlock(nn.Module):
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Return ``(batch, time, channels)``; ``mask (batch, time)`` is true in the padding."""
         y = self.pointwise(self.depthwise(silence(x, mask)))
-        return x + F.dropout(F.relu(self.norm(y)), self.dropout, self.training)
+        return x + dropout(F.relu(self.norm(y)), self.dropout, self.training)
 
 
 class DepthwiseEncoder(Encoder):

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from fedasr.models.dropout import dropout
 from fedasr.models.encoders.recurrent import BidirectionalLSTM, reversal
 from fedasr.models.norms import make_norm
 from fedasr.models.padding import padding_mask, silence
@@ -52,5 +53,5 @@ class Pyramid(nn.Module):
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = pairs(silence(x, padding_mask(lengths, x.shape[1])))
             lengths = (lengths + 1) // 2
-            x = F.dropout(norm(layer(x, reversal(lengths, x.shape[1]))), self.dropout, self.training)
+            x = dropout(norm(layer(x, reversal(lengths, x.shape[1]))), self.dropout, self.training)
         return x, lengths

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
+from fedasr.models.dropout import dropout
 from fedasr.models.encoders.base import Encoder
 from fedasr.models.norms import make_norm
 
@@ -55,7 +55,7 @@ class LSTMEncoder(Encoder):
         """Return ``(batch, time, hidden)``."""
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x, _ = layer(x)
-            x = F.dropout(norm(x), self.dropout, self.training)
+            x = dropout(norm(x), self.dropout, self.training)
         return x
 
 
@@ -75,5 +75,5 @@ class BLSTMEncoder(Encoder):
         """Return ``(batch, time, 2 * hidden)``."""
         turn = reversal(lengths, x.shape[1])
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = F.dropout(norm(layer(x, turn)), self.dropout, self.training)
+            x = dropout(norm(layer(x, turn)), self.dropout, self.training)
         return x

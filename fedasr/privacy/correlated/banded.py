@@ -22,7 +22,7 @@ class BandedToeplitz:
     they are charged when the turns begin, in rounds 1, 1 + s, 1 + 2s … That covers any device: its i-th turn comes in
     round 1 + (i − 1)·s at the earliest.
 
-    The state is ``bands`` − 1 arrays of the model's size, float32.
+    The state is ``bands`` − 1 arrays of the model's size, float64: what later rounds take back must be what was added.
 
     Args:
         coefficients: c, shape ``(bands,)``; the first is 1 and none is negative.
@@ -45,7 +45,7 @@ class BandedToeplitz:
             )
         self.norm = float(np.linalg.norm(c))
         self.round = 0
-        self.recent: npt.NDArray[np.float32] | None = None
+        self.recent: Floats | None = None
         """y/‖c‖ of the last rounds, shape ``(bands − 1, size)``, that of round t in row t modulo ``bands`` − 1"""
 
     @property
@@ -65,9 +65,9 @@ class BandedToeplitz:
         rows = self.bands - 1
         if rows:
             if self.recent is None:
-                self.recent = np.zeros((rows, size), np.float32)
-            # Term by term and in float32: a product of matrices would depend on the number of threads.
-            term = np.empty(size, np.float32)
+                self.recent = np.zeros((rows, size))
+            # Term by term: a product of matrices would depend on the number of threads.
+            term = np.empty(size)
             for back in range(1, min(rows, self.round) + 1):
                 np.multiply(self.recent[(round - back) % rows], float(self.coefficients[back]), out=term)
                 noise -= term
@@ -122,7 +122,7 @@ class BandedToeplitz:
         saved = saved_rows(state, "recent", min(rows, round))
         fresh = BandedToeplitz(coefficients, self.separation)
         if saved is not None:
-            fresh.recent = np.zeros((rows, saved.shape[1]), np.float32)
+            fresh.recent = np.zeros((rows, saved.shape[1]))
             fresh.recent[(np.arange(round - len(saved), round) + 1) % rows] = saved
         self.coefficients, self.norm = fresh.coefficients, fresh.norm
         self.round, self.recent = round, fresh.recent

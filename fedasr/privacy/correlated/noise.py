@@ -29,7 +29,7 @@ class CorrelatedNoise(Protocol):
     """Noise of one run; rounds count from 1 and follow one another without a gap.
 
     The state holds noise that was released: whoever reads it can take that noise off again. It is as secret as the
-    seed of the draws.
+    seed of the draws. It is float64 like the draws: float32 would have a lattice of its own.
     """
 
     separation: int
@@ -116,7 +116,7 @@ def saved_round(state: Mapping[str, npt.NDArray[Any]]) -> int:
     return int(state["round"].item())
 
 
-def saved_rows(state: Mapping[str, npt.NDArray[Any]], name: str, rows: int) -> npt.NDArray[np.float32] | None:
+def saved_rows(state: Mapping[str, npt.NDArray[Any]], name: str, rows: int) -> Floats | None:
     """Return the saved noise of some rounds, shape ``(rows, size)``; None for no rows.
 
     Raises:
@@ -128,4 +128,4 @@ def saved_rows(state: Mapping[str, npt.NDArray[Any]], name: str, rows: int) -> n
     if found is None or found.ndim != 2 or len(found) != rows:
         shape = None if found is None else found.shape
         raise InputError(f"is damaged: '{name}' has shape {shape}; expected {rows} rows", where=PLACE)
-    return found.astype(np.float32)
+    return found.astype(np.float64)

@@ -22,7 +22,7 @@ class Tree:
     superfluous, which are all of lower levels; row t of M is 1 in the rounds of the node. Right children are never
     released and cost nothing.
 
-    The state is one array of the model's size, float32, for each one bit of the round.
+    The state is one array of the model's size, float64, for each one bit of the round.
 
     Args:
         separation: rounds between two turns of a device at least.
@@ -36,14 +36,14 @@ class Tree:
     def __init__(self, separation: int) -> None:
         self.separation = count("selection.separation", separation)
         self.round = 0
-        self.open: dict[int, npt.NDArray[np.float32]] = {}
+        self.open: dict[int, Floats] = {}
         """noise of the nodes that make up the rounds so far, by level"""
 
     def draw(self, round: int, rng: np.random.Generator, size: int) -> Floats:
         """Return the noise of the next round, shape ``(size,)``."""
         check_next(round, self.round, size, next((len(noise) for noise in self.open.values()), None))
         noise = rng.standard_normal(size)
-        own, level = noise.astype(np.float32), ones(round)[0]
+        own, level = noise.copy(), ones(round)[0]
         for lower in range(level):
             noise -= self.open.pop(lower)
         self.open[level] = own

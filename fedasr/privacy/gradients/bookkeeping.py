@@ -58,7 +58,8 @@ class SampleGradients:
     Attributes:
         losses: of each sample, ``(batch,)``.
         square_norms: of each sample's gradient, by parameter in the order of ``model.parameters()``,
-            ``(batch, parameters)``.
+            ``(batch, parameters)``; where a norm comes from products that may cancel, a bound on what float32 makes of
+            it.
     """
 
     def __init__(
@@ -237,7 +238,8 @@ class Books:
     def _measure(self, index: int) -> None:
         parts, self._parts[index] = self._parts[index], []
         term = merged(parts)
-        self._norms[index], self._terms[index] = term.measured(self._room(len(term), self._layout.slices[index]))
+        squares, kept = term.measured(self._room(len(term), self._layout.slices[index]))
+        self._norms[index], self._terms[index] = kept.at_most(squares), kept
 
 
 def plan(model: nn.Module, forwards: Mapping[type[nn.Module], Forward]) -> Iterator[Layer]:

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from fedasr.models.dropout import dropout
 from fedasr.models.encoders.recurrent import reversal
 from fedasr.privacy.gradients.compiled import Kernels
 from fedasr.privacy.gradients.layers import Forward, Watch
@@ -66,7 +67,7 @@ def padded_lstm(
             outputs.append(turned(y, turn) if direction else y)
         x = outputs[0] if directions == 1 else torch.cat(outputs, dim=2)
         if layer.dropout and level + 1 < layer.num_layers:
-            x = F.dropout(x, layer.dropout, layer.training)
+            x = dropout(x, layer.dropout, layer.training)
     return x, (torch.stack(last_hidden), torch.stack(last_cells))
 
 

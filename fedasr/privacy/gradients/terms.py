@@ -37,6 +37,13 @@ class Term(ABC):
         """
 
     @abstractmethod
+    def at_most(self, squares: torch.Tensor) -> torch.Tensor:
+        """Return a bound on the squared norms of what ``add`` adds, ``(batch,)``, from those that were measured.
+
+        Where frames cancel, their rounding errors do not: a gradient may be small and what is made of its parts large.
+        """
+
+    @abstractmethod
     def __len__(self) -> int:
         """Return the number of samples."""
 
@@ -66,6 +73,10 @@ class Direct(Term):
     def measured(self, room: torch.Tensor | None) -> tuple[torch.Tensor, Term]:
         """Return the squared norms, ``(batch,)``, and itself."""
         return torch.linalg.vector_norm(self.values, dim=1).square_(), self
+
+    def at_most(self, squares: torch.Tensor) -> torch.Tensor:
+        """Return the squares: what was measured is what is added."""
+        return squares
 
     def add(self, factors: torch.Tensor, out: torch.Tensor) -> None:
         """Add the weighted sum to ``out``."""
@@ -108,8 +119,10 @@ class Product(Term):
     def measured(self, room: torch.Tensor | None) -> tuple[torch.Tensor, Term]:
         """Return the squared norms, ``(batch,)``, and the gradients, or what makes them where that is less."""
         if self.ghost_is_cheaper():
-            grams = (self.outputs @ self.outputs.mT).flatten(1), (self.inputs @ self.inputs.mT).flatten(1)
-            return torch.linalg.vecdot(*grams).clamp_(min=0), self  # rounding may leave a tiny negative
+            # In float64: where frames cancel, float32 leaves nothing of the norm.
+            outputs, inputs = self.outputs.double(), self.inputs.double()
+            grams = (outputs @ outputs.mT).flatten(1), (inputs @ inputs.mT).flatten(1)
+            return torch.linalg.vecdot(*grams).clamp_(min=0).to(self.outputs.dtype), self
         rows, columns = self.outputs.shape[-1], self.inputs.shape[-1]
         outputs, inputs = self.outputs.flatten(0, -3), self.inputs.flatten(0, -3)  # groups, if any, beside the samples
         shape = (len(outputs), rows, columns)
@@ -118,6 +131,12 @@ class Product(Term):
         # By rows first: one float32 sum over a million squares would lose three digits.
         squares = torch.linalg.vector_norm(written, dim=2).view(len(self), -1).square_().sum(1)
         return squares, self if room is None else Direct(room)
+
+    def at_most(self, squares: torch.Tensor) -> torch.Tensor:
+        """Return the bound, from the norms of the frames whatever their signs."""
+        frames, rows, columns = self.outputs.shape[-2], self.outputs.shape[-1], self.inputs.shape[-1]
+        sizes = torch.linalg.vector_norm(self.outputs, dim=-1) * torch.linalg.vector_norm(self.inputs, dim=-1)
+        return with_errors(squares, sizes.flatten(1).sum(1), frames, frames * frames + rows + columns)
 
     def add(self, factors: torch.Tensor, out: torch.Tensor) -> None:
         """Add the weighted sum to ``out``."""
@@ -160,7 +179,14 @@ class Lookup(Term):
         if room is not None and self.indices.shape[1] ** 2 > self.entries:
             return Direct(self.samples()).measured(room)
         same = self.indices.unsqueeze(1) == self.indices.unsqueeze(2)
-        return ((self.outputs @ self.outputs.mT) * same).sum((1, 2)).clamp_(min=0), self
+        outputs = self.outputs.double()  # tokens may cancel
+        return ((outputs @ outputs.mT) * same).sum((1, 2)).clamp_(min=0).to(self.outputs.dtype), self
+
+    def at_most(self, squares: torch.Tensor) -> torch.Tensor:
+        """Return the bound, from the norms of the tokens whatever their signs."""
+        _, tokens, width = self.outputs.shape
+        sizes = torch.linalg.vector_norm(self.outputs, dim=-1).sum(1)
+        return with_errors(squares, sizes, tokens, tokens * tokens + width)
 
     def add(self, factors: torch.Tensor, out: torch.Tensor) -> None:
         """Add the weighted sum to ``out``."""
@@ -178,6 +204,19 @@ class Lookup(Term):
     def only(self, rows: torch.Tensor) -> Term:
         """Return the gradients of some samples."""
         return Lookup(self.outputs[rows], self.indices[rows], self.entries)
+
+
+def with_errors(squares: torch.Tensor, size: torch.Tensor, summands: int, products: int) -> torch.Tensor:
+    """Return squared norms with the largest rounding errors, ``(batch,)`` (Higham 2002, §3.1).
+
+    Args:
+        squares: sums of so many ``products`` in float64.
+        size: sum of the norms of the summands of the gradient.
+        summands: how many, added up in the precision of ``size``.
+        products: how many make up a square.
+    """
+    norms = (squares + products * 2.0**-53 * size.square()).sqrt()
+    return (norms + (summands + 2) * 0.5 * torch.finfo(size.dtype).eps * size).square()
 
 
 def merged(terms: list[Term]) -> Term:

@@ -53,6 +53,8 @@ def test_a_sound_manifest_has_no_problems(tmp_path):
         "manifest": str(manifest),
         "ok": True,
         "problems": [],
+        "characters": "enopsty",
+        "left_out": {},
     }
 
 

@@ -31,24 +31,24 @@ def test_one_band_is_independent_noise_bit_by_bit(name):
 
 @pytest.mark.parametrize("name", NOISES)
 def test_the_matrix_turns_draws_back_into_independent_noise(name):
-    """M·y = z, the definition of the noise; the state is float32."""
+    """M·y = z, the definition of the noise."""
     independent = np.array([source(t).standard_normal(6) for t in range(1, 24)])
-    assert made(name).matrix(23) @ drawn(made(name), 1, 23) == pytest.approx(independent, abs=1e-5)
+    assert made(name).matrix(23) @ drawn(made(name), 1, 23) == pytest.approx(independent, abs=1e-12)
 
 
 def test_two_bands_take_half_of_the_last_round_back():
     y = drawn(BandedToeplitz([1.0, 0.5], separation=2), 1, 3)
     z = np.sqrt(1.25) * np.array([source(t).standard_normal(6) for t in (1, 2, 3)])
     assert y[0] == pytest.approx(z[0])
-    assert y[1] == pytest.approx(z[1] - z[0] / 2, abs=1e-6)
-    assert y[2] == pytest.approx(z[2] - z[1] / 2 + z[0] / 4, abs=1e-6)
+    assert y[1] == pytest.approx(z[1] - z[0] / 2, abs=1e-12)
+    assert y[2] == pytest.approx(z[2] - z[1] / 2 + z[0] / 4, abs=1e-12)
 
 
 def test_the_noise_of_the_first_rounds_of_a_tree_is_that_of_its_nodes():
     sums = np.cumsum(drawn(Tree(1), 1, 8), axis=0)
     z = {t: source(t).standard_normal(6) for t in range(1, 9)}
     for rounds, nodes in [(1, [1]), (2, [2]), (3, [2, 3]), (4, [4]), (5, [4, 5]), (7, [4, 6, 7]), (8, [8])]:
-        assert sums[rounds - 1] == pytest.approx(sum(z[node] for node in nodes), abs=1e-5)
+        assert sums[rounds - 1] == pytest.approx(sum(z[node] for node in nodes), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", NOISES)
@@ -83,7 +83,7 @@ def test_the_state_is_as_small_as_it_can_be():
     assert banded.state_dict()["recent"].shape == (2, 6)
     drawn(banded, 3, 11)
     assert banded.state_dict()["recent"].shape == (3, 6)
-    assert banded.state_dict()["recent"].dtype == np.float32
+    assert banded.state_dict()["recent"].dtype == np.float64
     drawn(tree, 1, 11)
     assert tree.state_dict()["open"].shape == (3, 6)  # 11 = 8 + 2 + 1
     assert sorted(made("independent").state_dict()) == ["coefficients", "round"]
