@@ -4,8 +4,9 @@
 
 A row is a label of a sweep whose votes are in ``docs/results/pate/votes``: the largest ε of its seeds as votes were,
 what would be published (a 95 % upper bound of the cost of labels and release together: its mean over the noise, and the
-standard deviation, at the order where the mean is least; means of the seeds), and the largest ε that holds whatever the votes. The order has to be chosen before with real people. LNMax
-has no such release. That labelling ended where it did, as the votes were, none of them covers.
+standard deviation, at the order where the mean is least; means of the seeds), and the largest ε that holds whatever the
+votes. The order has to be chosen before with real people. LNMax has no such release. That labelling ended where it did,
+as the votes were, none of them covers.
 """
 
 from __future__ import annotations
