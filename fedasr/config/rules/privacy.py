@@ -68,8 +68,8 @@ def check_example_level(config: Config, where: str) -> None:
         )
     if config.strategy.weighting == "seconds":
         refuse(
-            "'privacy.unit' is 'example' but 'strategy.weighting' is 'seconds', for which devices would have to tell how"
-            " long their speech is; set strategy.weighting to examples or uniform"
+            "'privacy.unit' is 'example' but 'strategy.weighting' is 'seconds', for which devices would have to tell"
+            " how long their speech is; set strategy.weighting to examples or uniform"
         )
     if config.client.batch_seconds is not None:
         refuse(
