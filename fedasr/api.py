@@ -10,8 +10,10 @@ from omegaconf import DictConfig
 
 from fedasr.config.loading import load
 from fedasr.config.schema import Config
+from fedasr.references import look_beside
 from fedasr.results.compare import compare
 from fedasr.results.load import Run, load_run
+from fedasr.runtime.spawned import leave_spawned
 from fedasr.sweeps import sweep
 
 __all__ = ["Run", "compare", "load_run", "run", "sweep"]
@@ -40,12 +42,14 @@ def run(
     Raises:
         InputError: the config, the speech or the folder is wrong.
     """
+    leave_spawned()
     # These bring in torch and Flower, which reading a run needs not.
     from rich.console import Console
 
     from fedasr.runtime.launch import launch
     from fedasr.runtime.progress import ProgressWatcher
 
+    look_beside(config)
     checked = load(config, overrides or {})
     watcher = None if quiet else ProgressWatcher(Console(stderr=True, highlight=False, soft_wrap=True))
     found = load_run(launch(checked, Path(out) if out is not None else None, resume, watcher))

@@ -15,6 +15,7 @@ from rich.console import Console
 from fedasr.config import Config, load, override
 from fedasr.data.census import Census
 from fedasr.experiment import Experiment, as_json, experiment
+from fedasr.references import look_beside
 from fedasr.runtime.launch import failures_recorded, open_run, settle
 from fedasr.runtime.progress import ProgressWatcher
 from fedasr.runtime.run_folder import RunFolder
@@ -113,5 +114,7 @@ def submitted_config(name: str, overrides: str) -> Config:
     The app comes first: Flower's working folder is wherever its SuperLink was started, perhaps another checkout.
     """
     file = APP_ROOT / name
-    config = load(file if file.is_file() else name, shlex.split(overrides))
+    source = file if file.is_file() else name
+    look_beside(source)
+    config = load(source, shlex.split(overrides))
     return config if config.runtime.name == "deployment" else override(config, {"runtime.name": "flower"})

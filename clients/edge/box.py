@@ -107,7 +107,8 @@ class Box:
         tree |= {"evaluate": evaluate, "pate": pate}
         refuse_references(tree)
         secret = dict(tree.get("privacy") or {}).get("secret_noise") is True
-        if draws_noise(tree) and not secret and read_policy(self.policy).secret_noise:
+        policy = read_policy(self.policy)
+        if draws_noise(tree) and not secret and policy.secret_noise and policy.protects:
             raise PolicyRefused("privacy.secret_noise", "false", SECRET)
         return json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 

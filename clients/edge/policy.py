@@ -109,7 +109,7 @@ def check_protection(kind: str, config: Config, policy: Policy) -> None:
             raise PolicyRefused("pate.mechanism", pate.mechanism, f"{allowed} (pate_mechanisms)")
         if pate.scale < policy.pate_scale:
             raise PolicyRefused("pate.scale", pate.scale, f"at least {policy.pate_scale:g} (pate_scale)")
-    if found == "none":
+    if not policy.protects:
         return
     if policy.secret_noise and not privacy.secret_noise:
         raise PolicyRefused("privacy.secret_noise", "false", SECRET)
@@ -252,6 +252,8 @@ def over_budget(policy: Policy, delta: float, run: Ledger, life: Ledger) -> tupl
         run: what the run has cost, what is to come included.
         life: the same of all runs.
     """
+    if not policy.protects:
+        return None
     for name, ledger, limit in (
         ("epsilon_per_run", run, policy.epsilon_per_run),
         ("epsilon_lifetime", life, policy.epsilon_lifetime),

@@ -120,9 +120,11 @@ def describe(
     from fedasr.config import load
     from fedasr.data.heterogeneity import heterogeneity
     from fedasr.experiment import Experiment
+    from fedasr.references import look_beside
 
     if out is not None and out.suffix.lower() not in FIGURES:
         raise InputError(f"expected a name that ends in {', '.join(FIGURES)}", where=f"--out {out}")
+    look_beside(config)
     loaded = load(config, overrides or [])
     with about(config):
         experiment = Experiment(loaded)

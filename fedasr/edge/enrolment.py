@@ -76,13 +76,11 @@ def enroll(server: ServerFolder, name: str, public_key: Path | None, policy: Pol
         write_public(kit.settings_file, json.dumps(settings, indent=1).encode() + b"\n")
         entry = Enrolment(name, node, fingerprint(key), stamp())
         server.write_registry([*boxes, entry])
-    except BaseException as error:
+    except BaseException:
         # A key that nobody was enrolled with is for nobody to find.
         kit.key.unlink(missing_ok=True)
         if new:
             shutil.rmtree(kit.path, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise InputError(f"cannot be written: {error.strerror}", where=str(kit.path)) from None
         raise
     return entry, kit.path
 

@@ -63,7 +63,8 @@ class Policy:
     privacy: str = rule(
         "device",
         "who adds the noise. device: this box, before anything leaves it. server: also a server that is trusted with"
-        " un-noised updates and votes. none: also nobody, for speech that is not private",
+        " un-noised updates and votes. none: also nobody, for speech that is not private;"
+        " then no rule about noise, ε or δ holds",
         choices=PRIVACY,
     )
     secret_noise: bool = rule(True, "only runs whose noise comes from no seed that somebody knows")
@@ -92,20 +93,31 @@ class Policy:
     message_mb: float = rule(256.0, "largest message of the server", low=1)
 
     @property
+    def protects(self) -> bool:
+        """Whether a run needs noise at all: to ask for how much would protect nobody where it may have none."""
+        return self.privacy != "none"
+
+    @property
+    def budget(self) -> str:
+        """How much of its privacy the owner lets be spent, in words."""
+        return (
+            f"ε up to {self.epsilon_per_run:g} a run and {self.epsilon_lifetime:g} for life at δ up to {self.delta:g},"
+            f" noise multiplier at least {self.noise_multiplier:g}"
+        )
+
+    @property
     def texts(self) -> list[str]:
         """What the policy allows, in words, a line each."""
         lines = [f"answers {', '.join(self.messages) or 'nothing'}"]
         noise = {
             "device": "takes part only in runs whose noise this box adds itself",
             "server": "trusts its server with un-noised updates and votes, to which the server is to add the noise",
-            "none": "takes part in runs WITHOUT any noise too: such a server may learn what was said",
+            "none": "takes part in runs WITHOUT any noise too: its server may learn what was said",
         }[self.privacy]
         seed = "drawn in secret" if self.secret_noise else "which may come from a seed that the SERVER KNOWS"
-        lines.append(f"{noise}, {seed}" if self.privacy != "none" or not self.secret_noise else noise)
-        lines.append(
-            f"ε up to {self.epsilon_per_run:g} a run and {self.epsilon_lifetime:g} for life at δ up to {self.delta:g},"
-            f" noise multiplier at least {self.noise_multiplier:g}"
-        )
+        lines.append(f"{noise}, {seed}" if self.protects else noise)
+        if self.protects:
+            lines.append(self.budget)
         lines.append(
             f"PATE: {self.pate_queries} votes for life, {', '.join(self.pate_mechanisms) or 'no mechanism'}, noise at"
             f" least {self.pate_scale:g}"

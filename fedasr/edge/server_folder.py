@@ -112,7 +112,8 @@ class ServerFolder:
         """Make the authority, the server's certificate and Flower's profile.
 
         Raises:
-            InputError: there is a server already, or a host is neither a name nor an address.
+            InputError: there is a server already, a host is neither a name nor an address, or a file cannot be written;
+                then no key is left.
         """
         if self.exists or self.authority_key.exists():
             raise InputError(
@@ -124,13 +125,19 @@ class ServerFolder:
         pair = make_server(authority, hosts, days)
         for folder in (self.path, self.flower_home, self.work, self.kits):
             private_folder(folder)
-        write_private(self.authority_key, key_pem(authority[0]))
-        write_public(self.authority, certificate_pem(authority[1]))
-        self.write_server(pair[0], pair[1])
-        self.write_profile(port)
-        self.write_registry([])
-        settings = {"hosts": list(hosts), "port": port}
-        write_whole(self.settings_file, json.dumps(settings, indent=1).encode() + b"\n", 0o600)
+        made = (self.authority_key, self.authority, self.key, self.certificate, self.registry_file, self.settings_file)
+        try:
+            write_private(self.authority_key, key_pem(authority[0]))
+            write_public(self.authority, certificate_pem(authority[1]))
+            self.write_server(pair[0], pair[1])
+            self.write_profile(port)
+            self.write_registry([])
+            settings = {"hosts": list(hosts), "port": port}
+            write_whole(self.settings_file, json.dumps(settings, indent=1).encode() + b"\n", 0o600)
+        except InputError:
+            for path in made:
+                path.unlink(missing_ok=True)
+            raise
 
     def renew(self, hosts: Sequence[str], days: int = SERVER_DAYS) -> None:
         """Make a new certificate of the same authority; boxes notice nothing.

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from omegaconf import OmegaConf
 
-from fedasr.config import to_dict, to_yaml
+from fedasr.config import to_dict
 from fedasr.config.loading import load
 from fedasr.errors import InputError
 from fedasr.models.tokenizer import Tokenizer
@@ -150,7 +151,9 @@ def write_all(run: Run, folder: Path, ledger: Ledger, delta: float) -> dict[str,
     arrays, _ = read_weights(run.path)
     save_weights(folder / "model.safetensors", arrays)
     Tokenizer.load(run.path / "tokenizer.json").save(folder / "tokenizer.json")
-    write_text(folder / CONFIG_YAML, to_yaml(load(told(run))))
+    settings = told(run)
+    load(settings)  # whoever gets it can read it
+    write_text(folder / CONFIG_YAML, OmegaConf.to_yaml(OmegaConf.create(settings)))
     limit = run.config.privacy.epsilon
     unit = ledger.entries[0].event.unit
     budget = None if limit is None else Budget(float(limit), delta, unit)

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,9 @@ from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.one_writer import one_writer
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import Watcher, current, session
+from fedasr.runtime.spawned import leave_spawned
 from fedasr.runtime.threads import one_thread, threads_restored
-from fedasr.writing import write_json, write_text
+from fedasr.writing import write_json, write_json_anyhow, write_text
 
 SERVER_APP = "fedasr.strategies.server_app:app"
 CLIENT_APP = "fedasr.clients.client_app:app"
@@ -64,6 +65,7 @@ def launch(config: Config, out: Path | None = None, resume: bool = False, watche
             it is decoded: then the run has begun, and its ``summary.json`` says that it failed.
         RunFailed: too many clients failed; ``resume`` goes on from the last checkpoint.
     """
+    leave_spawned()
     if config.runtime.name == "deployment":
         raise InputError(
             "'runtime.name' is 'deployment', whose boxes are reached through their SuperLink; submit the run there with"
@@ -101,14 +103,19 @@ def recorded(path: Path, config: Config) -> Iterator[None]:
 
 @contextmanager
 def failures_recorded(path: Path, config: Config) -> Iterator[None]:
-    """Say in the folder's ``summary.json`` that its run failed, and why in a line, where it does."""
+    """Say in the folder's ``summary.json`` that its run failed, and why in a line, or was interrupted, where it was."""
     try:
         yield
-    except Exception as error:
-        said = (str(error).splitlines() or [""])[0]
-        reason = said if isinstance(error, (InputError, RunFailed)) else f"{type(error).__name__}: {said}"
-        summary = {"name": config.name, "status": "failed", "seed": config.seed, "error": reason}
-        write_json(path / "summary.json", summary)
+    except BaseException as error:
+        summary: dict[str, Any] = {"name": config.name, "status": "interrupted", "seed": config.seed}
+        if isinstance(error, Exception):
+            said = (str(error).splitlines() or [""])[0]
+            reason = said if isinstance(error, (InputError, RunFailed)) else f"{type(error).__name__}: {said}"
+            if isinstance(error, OSError) and error.filename is not None:
+                reason = f"{error.filename}: {error.strerror}"
+            summary |= {"status": "failed", "error": reason}
+        with suppress(OSError):  # the first failure is the one to tell
+            write_json_anyhow(path / "summary.json", summary)
         raise
 
 

@@ -23,6 +23,7 @@ from fedasr.config import Config, load
 from fedasr.config.loading import LARGEST, as_tree, check_tree, dotlist, find, finished, leaves, merge, read, shown
 from fedasr.errors import InputError, nearest
 from fedasr.paths import is_file
+from fedasr.references import look_beside
 
 KEYS = ("config", "overrides", "grid", "variants", "seeds")
 OURS = {"seed": "list the seeds under 'seeds'", "name": "a sweep names its runs by what they vary"}
@@ -134,8 +135,10 @@ def base_config(tree: Mapping[str, Any], file: Path) -> Config:
         said = "has no 'config'" if source is None else f"'config' is {shown(source)}"
         raise InputError(f"{said}; expected a YAML config or a name from simulations/", where=str(file))
     beside = file.parent / source
+    base = beside if is_file(beside) else source
+    look_beside(file, base)
     try:
-        return load(beside if is_file(beside) else find(source), checked=False)
+        return load(find(base), checked=False)
     except InputError as error:
         if str(error).startswith(f"{source}: "):
             raise InputError(f"'config': {error}", where=str(file)) from None

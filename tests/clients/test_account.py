@@ -20,6 +20,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 import fedasr.experiment
 from fedasr.config import Config, load
 from fedasr.config.schema import PateConfig
+from fedasr.edge.status import spent
 from fedasr.errors import InputError
 from fedasr.experiment import as_json
 from fedasr.privacy.accountants import epsilon_of
@@ -108,6 +109,9 @@ def test_turns_of_all_mechanisms_are_in_one_account(town: Town, tmp_path: Path) 
         ("example", "server"),
     ]
     assert {entry["randomness"] for entry in kept["ledger"]["entries"]} == {"secret"}
+    told = spent(tmp_path / "account.json")["privacy"]
+    assert [group["unit"] for group in told] == ["user", "example"]
+    assert all("secret randomness" in group["guarantee"] for group in told)
 
 
 def test_two_messages_at_once_are_two_turns(town: Town, tmp_path: Path) -> None:

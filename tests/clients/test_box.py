@@ -25,7 +25,7 @@ from fedasr.runtime.executors import BAD_INPUT
 from fedasr.runtime.flower_compat import RUN_ID, array_record, arrays_of, assume_identity, values_of
 from fedasr.runtime.session import Silent
 
-from .boxes import NAMES, OPEN, SuperLink, Town, manifest, record
+from .boxes import FREE, NAMES, SuperLink, Town, manifest, record
 
 
 class Notes(Silent):
@@ -100,7 +100,7 @@ def test_a_box_draws_no_noise_from_a_seed_that_the_server_knows(
     changes: dict[str, Any], town: Town, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     grid = SuperLink(town.folders)
-    town.allow(**{**OPEN, "secret_noise": True})
+    town.allow(**FREE)
     with pytest.raises(RunFailed, match="no box with speech"):
         town.run(tmp_path / "no", grid=grid, privacy__noise_multiplier=1.0, **changes)
     assert "the box's policy refuses: privacy.secret_noise is false; allowed is true" in capfd.readouterr().err

@@ -114,7 +114,7 @@ def test_a_private_run_is_answered(box: Box) -> None:
         ({"privacy": {"unit": "user", "noise_multiplier": 2.0, "secret_noise": True},
           "strategy": {"weighting": "uniform"}, "selection": {"name": "poisson"}},
          "privacy.unit is user with noise at the server"),
-        (VOTES, "privacy.unit is teacher with noise at the server"),
+        (VOTES, "privacy.unit is teacher; allowed is a run with noise that this box adds"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ",
 )  # fmt: skip
