@@ -17,12 +17,12 @@ from statistics import median
 import torch
 from torchaudio.functional import rnnt_loss
 
-from benchmarks.tables import grid
 from fedasr.config.schema import ModelConfig, TransducerConfig
 from fedasr.data.batches import Batch
 from fedasr.models.factory import build_model
 from fedasr.models.rnnt import TransducerModel, transducer_loss
 from fedasr.models.tokenizer import BLANK
+from studies.tables import grid
 
 HEAD = ("batch, frames, characters, alphabet", "alphabet, ms an utterance", "two steps", "ratio", "gradients differ by")
 MEL, FRAMES, CHARACTERS, ALPHABET = 40, 200, 20, 29

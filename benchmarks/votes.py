@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from fedasr.strategies.pate.public import PublicSpeech
 
-from benchmarks.tables import grid
 from fedasr.config import load
 from fedasr.data.batches import Batch
 from fedasr.experiment import Experiment
@@ -26,6 +25,7 @@ from fedasr.models.base import SpeechModel
 from fedasr.models.decoding.best_candidates import best_candidates
 from fedasr.training import local
 from fedasr.training.batching import plan_batches
+from studies.tables import grid
 
 EPOCHS = 20
 BATCH = 32

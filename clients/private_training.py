@@ -24,7 +24,7 @@ from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.privacy.randomness import Randomness
 from fedasr.training.schedules import learning_rate
 
-from .account import Account
+from .account import opened
 from .speech import Device
 from .trainer import resident
 
@@ -53,12 +53,15 @@ def train_privately(device: Device, arrays: Arrays, context: Context) -> Private
         InputError: an utterance cannot be decoded, and ``data.on_bad_audio`` is ``stop``; or no noise is right.
     """
     config = device.experiment.config
-    account = Account(context, config)
     plan = Plan.of(config, len(device.rows))
     micro_batches = config.privacy.micro_batches is not None
-    noise = noise_multipliers(config, plan, account.steps)
-    if not account.affords(events(noise, plan.sampling_probability, micro_batches)):
-        return PrivateRound(None, 0, account.statement(spent=True))
+    with opened(context, config) as account:
+        noise = noise_multipliers(config, plan, account.steps)
+        due = events(noise, plan.sampling_probability, micro_batches)
+        if not account.affords(due):
+            return PrivateRound(None, 0, account.statement(spent=True))
+        # Paid before the work begins: whoever asks meanwhile finds it spent.
+        account.charge(due, plan.utterances, device.round)
     model = resident(device.config_json)
     settings = training_of(config, model.layout, plan, noise)
     # A secret source is drawn for each message: two answers never have the same noise.
@@ -69,7 +72,7 @@ def train_privately(device: Device, arrays: Arrays, context: Context) -> Private
     for step in range(plan.steps):
         dpsgd.step(state, drawn(device, dpsgd.draw(settings, where, step), augmenting(device, where, step)))
     trained, result, releases = dpsgd.final(state)
-    account.charge(events_of(releases), plan.utterances, device.round)
+    assert sum(event.steps for event in events_of(releases)) <= sum(event.steps for event in due), "unpaid steps"
     following = noise_multipliers(config, plan, account.steps)
     spent = not account.affords(events(following, plan.sampling_probability, micro_batches))
     return PrivateRound(trained, result.steps, account.statement(spent))
@@ -102,4 +105,4 @@ def drawn(device: Device, groups: list[npt.NDArray[np.int64]], draws: Draws | No
     target = resident(device.config_json).parameters.device
     for positions in groups:
         if len(positions):
-            yield device.experiment.speech.batch(device.rows[positions], draws).to(target)
+            yield device.speech.batch(device.rows[positions], draws).to(target)

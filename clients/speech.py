@@ -10,8 +10,10 @@ import numpy.typing as npt
 from flwr.app import Context, Message
 
 from fedasr.config import load
+from fedasr.data.speech import Speech
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment, experiment
+from fedasr.privacy.onlookers import noise_place
 from fedasr.runtime.box_grid import ADDRESS
 from fedasr.runtime.flower_compat import values_of
 
@@ -57,6 +59,12 @@ class Device:
     def name(self) -> str:
         """What the client is called: as it was enrolled, or by the partition."""
         return str(self.experiment.partition.names[self.client]) if self.box is None else self.box
+
+    @property
+    def speech(self) -> Speech:
+        """Its speech. In a private run damaged audio is left out in any case: a stop would tell of it."""
+        speech = self.experiment.speech
+        return speech if noise_place(self.experiment.config) == "none" else speech.without_damage()
 
     @property
     def seconds(self) -> npt.NDArray[np.float32]:

@@ -46,7 +46,7 @@ ABSTAINS = -1
 
 @dataclass(frozen=True)
 class Taught:
-    """What a teacher tells of its training: how much it stores, which is public, and what it did."""
+    """What a device knows of the training of its teacher, and tells nobody."""
 
     steps: int
     skipped: int
@@ -66,7 +66,7 @@ def teach(device: Device, start: Arrays, store: ClientStore) -> Taught:
     if name in store:
         return Taught(0, 0, found=True)
     run = device.experiment
-    settings, speech = run.config.client, run.speech
+    settings, speech = run.config.client, device.speech
     where = (run.config.seed, "teacher-training", 0, device.client)
     rng = seeds.generator(*where)
     state = local.init(resident(device.config_json), start, settings, settings.learning_rate)
@@ -81,6 +81,11 @@ def teach(device: Device, start: Arrays, store: ClientStore) -> Taught:
                     skipped.update(set(map(int, rows)).difference(batch.indices))
                 local.step(state, batch.to(target))
     trained, result = local.final(state)
+    if not all(np.isfinite(array).all() for array in trained.values()):
+        rate = settings.learning_rate
+        raise FloatingPointError(
+            f"the teacher's weights are no finite numbers; lower 'client.learning_rate' ({rate:g})"
+        )
     store.save(name, trained)
     return Taught(result.steps, len(skipped), found=False)
 

@@ -35,7 +35,7 @@ def train(device: Device, arrays: Arrays) -> tuple[dict[str, npt.NDArray[Any]], 
     Raises:
         InputError: an utterance cannot be decoded, and ``data.on_bad_audio`` is ``stop``.
     """
-    config, speech = device.experiment.config, device.experiment.speech
+    config, speech = device.experiment.config, device.speech
     model = resident(device.config_json)
     rate = learning_rate(config.client, device.round, config.rounds)
     state = local.init(model, arrays, config.client, rate)

@@ -16,13 +16,15 @@ import numpy.typing as npt
 
 from fedasr import seeds
 from fedasr.config import Config, load, to_dict
+from fedasr.config.loading import get
+from fedasr.config.schema import walk
 from fedasr.data.census import Census
 from fedasr.data.corpus import Corpus
 from fedasr.data.held_out import decile_sample, split_held_out
 from fedasr.data.partition import Partition, make_partition, utterance_embeddings
 from fedasr.data.quality import usable_rows
 from fedasr.data.roster import Roster
-from fedasr.data.sources import open_corpus
+from fedasr.data.sources import narrowed
 from fedasr.data.speech import Speech
 from fedasr.data.stream import Stream, make_stream
 from fedasr.errors import InputError, nearest
@@ -50,8 +52,11 @@ class Experiment:
     @cached_property
     def corpus(self) -> Corpus:
         """The corpus."""
-        corpus: Corpus = open_corpus(self.config.data, self.config.seed)
-        return corpus
+        return self._narrowed[0]
+
+    @cached_property
+    def _narrowed(self) -> tuple[Corpus, dict[str, int]]:
+        return narrowed(self.config.data, self.config.seed)
 
     @cached_property
     def splits(self) -> npt.NDArray[Any]:
@@ -93,10 +98,15 @@ class Experiment:
     @cached_property
     def skipped(self) -> int:
         """How many utterances were left out under ``data.on_bad_audio: skip``."""
-        return self._usable[1]
+        return sum(self._usable[1].values())
 
     @cached_property
-    def _usable(self) -> tuple[npt.NDArray[np.bool_], int]:
+    def left_out(self) -> dict[str, int]:
+        """How many utterances of the training and test split the run leaves out, by reason; on boxes nobody knows."""
+        return {} if self.census is not None else {**self._narrowed[1], **self._usable[1]}
+
+    @cached_property
+    def _usable(self) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
         model = self.model()
         return usable_rows(self.corpus, self.config.data, self.tokenizer, model.output_frames)
 
@@ -230,6 +240,7 @@ class Experiment:
                     f"{error}; 'init_from' needs weights of the same 'model' and 'data.features' settings",
                     where=str(path),
                 ) from None
+            check_seed_config(self.config)
         return model_arrays(model)
 
     def check_columns(self) -> None:
@@ -248,6 +259,48 @@ def seed_tokenizer(source: str) -> Path | None:
     path = Path(source)
     file = (path if is_folder(path) else path.parent) / "tokenizer.json"
     return file if is_file(file) else None
+
+
+def seed_config(source: str) -> Path | None:
+    """Return the config file that lies beside the weights of ``init_from``, if any."""
+    path = Path(source)
+    file = (path if is_folder(path) else path.parent) / "config.yaml"
+    return file if is_file(file) else None
+
+
+FREE = ("model.alphabet", "model.lowercase", "model.dropout", "model.ctc_weight", "model.speller.label_smoothing")
+"""Keys of section ``model`` that do not change what its weights mean; the tokenizer is compared by itself."""
+
+
+def check_seed_config(config: Config) -> None:
+    """Raise where weights would get other features, or be used in other layers, than they were trained with.
+
+    Sizes show in the weights; a hop, a window, a stride or a number of heads does not.
+
+    Raises:
+        InputError: naming the first key that differs.
+    """
+    assert config.init_from is not None
+    file = seed_config(config.init_from)
+    if file is None:
+        return
+    old, model = load(file, checked=False), config.model
+    unread = {
+        "model.conformer.": "conformer" not in (model.encoder, model.name.removeprefix("ctc-")),
+        "model.speller.": model.name not in ("las", "hybrid"),
+        "model.transducer.": model.name != "rnnt",
+    }
+    skipped = (*FREE, *(prefix for prefix, absent in unread.items() if absent))
+    for name, _ in walk():
+        if not name.startswith(("data.features.", "model.")) or name.startswith(skipped):
+            continue
+        before, after = get(old, name), get(config, name)
+        if before != after:
+            raise InputError(
+                f"the seed model was trained with '{name}' {before!r}, and the run has {after!r}; set it alike, or"
+                " choose another 'init_from'",
+                where=str(file),
+            )
 
 
 def as_json(config: Config) -> str:

@@ -1,12 +1,65 @@
-"""Load a user's own part by its reference, ``"package.module:attribute"``."""
+"""Load a user's own part by its reference, ``"package.module:attribute"``.
+
+Its module is looked for on the Python path, which begins with the folder of the script, then beside the config, then
+in the working folder. The last two are at the end of the path, so that nothing there hides what is installed.
+"""
 
 from __future__ import annotations
 
 import importlib
+import sys
 import traceback
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from fedasr.errors import InputError
+from fedasr.paths import is_file
+
+_beside: list[Path] = []
+"""The folders of the configs in use, and the working folder."""
+_added: set[str] = set()
+"""What was put on the Python path for the configs of this process so far."""
+
+
+def look_beside(*sources: object) -> None:
+    """Let modules be found beside the configs that a user has named, and in the working folder; no longer elsewhere.
+
+    Args:
+        sources: files; whatever is none (a name in ``simulations/``, a mapping) has no folder.
+    """
+    files = [Path(source) for source in sources if isinstance(source, (str, Path)) and is_file(Path(source))]
+    _beside[:] = dict.fromkeys([*(file.resolve().parent for file in files), Path.cwd()])
+    sys.path[:] = [entry for entry in sys.path if entry not in _added]
+    new = [str(folder) for folder in _beside if str(folder) not in sys.path]
+    sys.path += new
+    _added.update(new)
+
+
+def check_found(said: str, name: str, found: ModuleType, attribute: str) -> None:
+    """Raise where another module than the one beside the config was found, and hides it.
+
+    Raises:
+        InputError: it has no such attribute, or it is of a config that this process ran before.
+    """
+    if name.startswith("fedasr."):
+        return
+    place = getattr(found, "__file__", None) or "Python itself"
+    folder = str(Path(place).resolve().parents[name.count(".") + (Path(place).stem == "__init__")])
+    now = [str(entry) for entry in _beside]
+    if folder in _added and folder not in now:
+        raise InputError(f"{said}, and module '{name}' is loaded from {place}, of another config; use another process")
+    own = [file for entry in _beside if (file := module_file(entry, name)) is not None]
+    other = own[0] if own and own[0] != Path(place).resolve() else None
+    if other is not None and (folder in _added or not hasattr(found, attribute)):
+        raise InputError(f"{said}, and its module in {other} is hidden by {place}; rename it")
+
+
+def module_file(folder: Path, name: str) -> Path | None:
+    """Return the file of a module in a folder, None where there is none."""
+    stem = folder.joinpath(*name.split("."))
+    found = [file for file in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")) if is_file(file)]
+    return found[0] if found else None
 
 
 def load_reference(reference: str, key: str = "reference") -> Any:
@@ -26,9 +79,13 @@ def load_reference(reference: str, key: str = "reference") -> Any:
     try:
         found = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise InputError(f"{said}, but there is no module '{error.name}' on the Python path") from None
+        raise InputError(
+            f"{said}, but there is no module '{error.name}' on the Python path, beside the config or in the working"
+            " folder"
+        ) from None
     except Exception as error:
         raise InputError(f"{said}, but module '{module_name}' cannot be imported: {failure(error)}") from error
+    check_found(said, module_name, found, attribute.partition(".")[0])
     for name in attribute.split("."):
         if not hasattr(found, name):
             raise InputError(f"{said}, but module '{module_name}' has no '{attribute}'")

@@ -17,18 +17,23 @@ from flwr.serverapp import Grid
 from fedasr import __version__
 from fedasr.data.census import Census
 from fedasr.data.roster import Roster
-from fedasr.errors import InputError, RunFailed
+from fedasr.errors import InputError, RunFailed, one_line
 from fedasr.runtime.box_grid import BoxGrid, connected
 from fedasr.runtime.flower_compat import values_of
 from fedasr.runtime.session import current
 from fedasr.writing import write_json
 
 LOOK_EVERY_SECONDS = 1.0
+LONGEST_REASON = 300
 RETURN_SECONDS = 60.0
 """How long a run that goes on waits for its boxes at most; they look for their server every ten seconds."""
-MOST_UTTERANCES = 10**8
-MOST_SECONDS = 1e9
-"""No box holds more; one that says so is not believed."""
+MOST_UTTERANCES = 10**6
+MOST_SECONDS = 1e7
+"""No box holds more, a thousand hours and more; one that says so is not believed."""
+GROWTH, NEW_UTTERANCES = 2, 1000
+"""How many times more, and how many more, a box may hold when it is asked again."""
+LEAST_MEAN_SECONDS = 0.02
+"""No recogniser hears less."""
 
 
 def wait_for_boxes(grid: Grid, wanted: int | None, patience_s: float) -> list[str]:
@@ -116,6 +121,8 @@ class Boxes:
         self.fresh: set[int] = set()
         """those that have said what they hold when they trained in the round before"""
         self.warned: set[int] = set()
+        self.longest = float(json.loads(experiment_json)["data"]["max_seconds"])
+        """seconds of an utterance at most"""
 
     def ask(self, round: int) -> list[int]:
         """Return the boxes that are there, in ascending order; those that have not said what they hold are asked."""
@@ -128,10 +135,14 @@ class Boxes:
         utterances, seconds = self.census.utterances.copy(), self.census.seconds.copy()
         for reply in self.grid.send_and_receive(questions):
             client = reply.metadata.src_node_id
-            said = None if reply.has_error() else holdings(reply)
+            said = None if reply.has_error() else holdings(reply, self.longest)
             if said is None:
-                why = reply.error.reason if reply.has_error() else "its answer makes no sense"
+                why = reply.error.reason if reply.has_error() else "what it says of that cannot be"
                 self.warn(client, f"it does not say what it holds: {first_line(why)}")
+                continue
+            before = int(utterances[client])
+            if before and said["utterances"] > GROWTH * before + NEW_UTTERANCES:
+                self.warn(client, f"it says that it holds {said['utterances']} utterances after {before}; not believed")
                 continue
             utterances[client], seconds[client] = said["utterances"], said["seconds"]
             answered.append(client)
@@ -187,8 +198,13 @@ class Boxes:
             time.sleep(LOOK_EVERY_SECONDS)
 
 
-def holdings(reply: Message) -> dict[str, Any] | None:
-    """Return what a box says of itself, or None where that makes no sense."""
+def holdings(reply: Message, longest: float = MOST_SECONDS) -> dict[str, Any] | None:
+    """Return what a box says of itself, or None where that cannot be.
+
+    Args:
+        reply: to ``query.describe``.
+        longest: seconds that an utterance has at most.
+    """
     if "node" not in reply.content:
         return None
     said = values_of(reply, "node")
@@ -197,10 +213,12 @@ def holdings(reply: Message) -> dict[str, Any] | None:
         return None
     if not (isinstance(seconds, float) and math.isfinite(seconds) and 0 <= seconds <= MOST_SECONDS):
         return None
-    return {"utterances": utterances, "seconds": seconds, "fedasr": version[:40]}
+    if not LEAST_MEAN_SECONDS * utterances <= seconds <= longest * utterances * (1 + 1e-6):
+        return None
+    return {"utterances": utterances, "seconds": seconds, "fedasr": one_line(version[:40])}
 
 
 def first_line(text: str | None) -> str:
     """Return the first line of what a box says."""
     lines: Iterable[str] = (text or "").strip().splitlines()
-    return next(iter(lines), "no reason given")[:200]
+    return one_line(next(iter(lines), "no reason given")[:LONGEST_REASON])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,13 @@ from fedasr.experiment import Experiment
 from fedasr.models.weights import Layout, save_weights, sha256
 from fedasr.privacy.document import with_caveat
 from fedasr.privacy.public_start import caveat
-from fedasr.runtime import checkpoint, client_states
+from fedasr.runtime import checkpoint, client_states, fingerprint
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
 from fedasr.writing import write_json
 
 from .evaluations import Evaluations
+from .soundness import check_evaluation
 
 TABLES_EVERY_SECONDS = 20.0
 """How often the Parquet tables are brought up to date, so that a notebook can follow a run."""
@@ -54,6 +57,11 @@ class Course(ABC):
         """what the summary says last: of the newest evaluation, and why the run ended early"""
         self.started = self.tables_written = time.perf_counter()
 
+    @cached_property
+    def speech_digest(self) -> str | None:
+        """What the run was started with, which a resumed one is compared with."""
+        return fingerprint.digest_in(self.folder.checkpoint)
+
     @property
     @abstractmethod
     def clients(self) -> int:
@@ -62,6 +70,10 @@ class Course(ABC):
     @abstractmethod
     def epsilon(self) -> float | None:
         """Return what was spent so far; None where nothing private is released."""
+
+    @abstractmethod
+    def document(self) -> dict[str, Any] | None:
+        """Return the content of ``privacy.json``, with what was charged so far; None: nothing private ran."""
 
     @abstractmethod
     def run(self) -> str:
@@ -86,6 +98,7 @@ class Course(ABC):
         """Evaluate the weights after the round of a row, where that is due, and write down what was found."""
         if self.evaluations.due(row["round"]):
             evaluation = self.evaluations.evaluate(row["round"], self.weights)
+            check_evaluation(evaluation, row["round"], self.config)
             found = {"loss": evaluation.loss, "wer": evaluation.errors.wer, "cer": evaluation.errors.cer}
             row.update(found, epsilon=self.epsilon())
             self.last.update(found)
@@ -114,6 +127,7 @@ class Course(ABC):
                 {
                     "totals": {**self.totals, "wall_seconds": self.seconds()},
                     "last": self.last,
+                    "speech": self.speech_digest,
                     **facts,
                     "journals": self.folder.positions(),
                 },
@@ -130,22 +144,42 @@ class Course(ABC):
         client_states.load(self.grid, found.states)
         self.folder.rewind(found.facts["journals"])
 
-    def write_end(self, status: str, document: Mapping[str, Any] | None, more: Mapping[str, Any]) -> None:
+    @contextmanager
+    def ledger_kept(self) -> Iterator[None]:
+        """Write ``privacy.json`` where the run fails or is killed by a signal: what was released has its price."""
+        try:
+            yield
+        except BaseException:
+            self.write_ledger()
+            raise
+
+    def write_ledger(self) -> dict[str, Any] | None:
+        """Write what was charged so far as ``privacy.json`` and return it; None: nothing private ran."""
+        document = self.document()
+        if document is None:
+            return None
+        document = with_caveat(document, self.start_caveat)
+        write_json(self.folder.path / "privacy.json", document)
+        return document
+
+    def write_end(self, status: str, more: Mapping[str, Any]) -> None:
         """Write the model, the ledger and the summary.
 
         Args:
             status: ``done`` or ``interrupted``.
-            document: the ledger; None: nothing private ran.
             more: of the summary, beside what every run has.
         """
         arrays = self.layout.views(self.weights)
         save_weights(self.folder.path / "model.safetensors", arrays)
         self.experiment.tokenizer.save(self.folder.path / "tokenizer.json")
+        facts: dict[str, Any] = {}
+        document = self.write_ledger()
         if document is not None:
-            document = with_caveat(document, self.start_caveat)
-            write_json(self.folder.path / "privacy.json", document)
-            if "guarantee" in document:
-                current().watcher.note(f"privacy: {document['guarantee']}")
+            said = [str(text) for name, text in document.items() if name.startswith("guarantee")]
+            for text in said:
+                current().watcher.note(f"privacy: {text}")
+            # Nobody is to read the ε of the summary without what it depends on.
+            facts = {"guarantee": " | ".join(said), "randomness": document.get("randomness")} if said else {}
         wall, updates = self.seconds(), int(self.totals["updates"])
         summary = {
             "name": self.config.name,
@@ -163,7 +197,9 @@ class Course(ABC):
             "parameters": self.layout.size,
             "model_sha256": sha256(arrays),
             "epsilon": self.epsilon(),
+            **facts,
             "clients": self.clients,
+            "utterances_left_out": self.experiment.left_out,
             **more,
         }
         write_json(self.folder.path / "summary.json", summary)

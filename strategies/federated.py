@@ -26,6 +26,7 @@ from .privacy.factory import make_mechanism
 from .rounds import RoundResult, Rounds
 from .selection import Feedback
 from .selection.base import Floats, Ids
+from .soundness import check_finite, check_used
 
 
 class Federation(Course):
@@ -50,7 +51,7 @@ class Federation(Course):
         self.boxes = Boxes(grid, as_json(self.config)) if isinstance(grid, BoxGrid) else None
         self.sent = Sent(folder.checkpoint)
         self.asked_bytes = 0
-        self.privacy = make_mechanism(self.config, self.layout, len(self.population))
+        self.privacy = make_mechanism(self.config, self.layout, len(self.population), self.population.selector)
         self.skipped: dict[int, int] = {}
         """client → its utterances that could not be decoded when it last trained"""
         found = checkpoint.load(folder.checkpoint) if resume else None
@@ -67,9 +68,10 @@ class Federation(Course):
             self.save()
         session.watcher.begin(config.name, config.rounds, self.round, len(self.population))
         try:
-            while self.round < config.rounds and not session.stop.is_set():
-                if not self.one_round(self.round + 1):
-                    break
+            with self.ledger_kept():
+                while self.round < config.rounds and not session.stop.is_set():
+                    if not self.one_round(self.round + 1):
+                        break
         finally:
             session.watcher.end()
             self.folder.write_tables()
@@ -87,19 +89,20 @@ class Federation(Course):
             self.boxes.look(round, self.population.roster)
         waited = self.population.begin(round)
         roster, privacy = self.population.roster, self.privacy
-        selectable = len(roster.selectable)
         stopped = privacy.stop(round, roster)
         if stopped is not None:
             self.last["stopped"] = stopped
             return False
         cohort = self.population.choose(round, waited)
+        privacy.admit(cohort.selection, round)
         if self.boxes is not None:
             self.sent.note(round, cohort.selection.clients)
         result = self.rounds.train(round, self.weights, cohort, roster, privacy.clip())
-        update = privacy.release(result, round, selectable)
+        update = privacy.release(result, round, len(roster))
         if update is not None:
             rate = learning_rate(config.strategy, round, config.rounds)
             self.weights = self.optimizer.step(self.weights, update, round, rate)
+            check_finite(self.weights, round, config)
         roster.retire(privacy.retired)
         self.observe(round, result)
         row = self.row(round, result)
@@ -172,6 +175,10 @@ class Federation(Course):
         """Return what was spent so far; None where nothing private is released."""
         return self.privacy.epsilon()
 
+    def document(self) -> dict[str, Any] | None:
+        """Return the ledger; None: nothing private ran."""
+        return self.privacy.document()
+
     def save(self) -> None:
         """Write the checkpoint of the current round."""
         facts = {"population": self.population.state_dict(), "privacy": self.privacy.state_dict()}
@@ -185,10 +192,12 @@ class Federation(Course):
         self.privacy.load_state_dict(found.facts["privacy"])
         self.privacy.load_arrays(found.columns)
         self.population.roster.retire(self.privacy.retired)
-        # The roster's memory of who took part is what the journal says.
+        # The roster's memory of who took part is what the journal says; of losses it has none in a private run.
+        public = self.config.privacy.unit == "none"
         for row in self.folder.rows("clients"):
             if row["status"] == "ok":
                 loss, duration = (np.nan if row[name] is None else row[name] for name in ("train_loss", "duration_s"))
+                loss = loss if public else np.nan
                 self.population.roster.note(row["round"], np.array([row["id"]]), [loss], [duration])
                 if row["skipped"]:
                     self.skipped[row["id"]] = row["skipped"]
@@ -206,5 +215,8 @@ class Federation(Course):
             "utterances_skipped": self.experiment.skipped + sum(self.skipped.values()),
             **{key: value for key, value in self.last.items() if key.startswith("initial_") or key == "stopped"},
         }
-        self.write_end(status, self.privacy.document(), more)
+        self.write_end(status, more)
+        # In a private run that nobody's update was used is a fact of its speech: noise was released all the same.
+        if status == "done" and "stopped" not in self.last and not self.rounds.fails_in_silence:
+            check_used(self.totals["updates"], self.folder, self.config)
         return status

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fedasr import seeds
+from fedasr.config import Config
+from fedasr.data.roster import Roster
+from fedasr.errors import RunFailed
 from fedasr.experiment import Experiment
+from fedasr.privacy.randomness import Randomness
 from fedasr.runtime.clock import Clock, Closing, audio_to_train
 
-from .selection import Feedback, Selection, make_selector
-from .selection.base import Floats, Ids, LossProbe, Probing
+from .selection import Feedback, Selection, make_selector, traits_of
+from .selection.base import Floats, Ids, LossProbe, Probing, Selector
 
 FORWARD_SHARE = 1 / 3
 """A loss without a gradient costs about a third of a training step."""
@@ -63,6 +67,10 @@ class Population:
         if self.clock is not None:
             self.roster.tier = self.clock.devices.tier
         self.selector = make_selector(config.selection)
+        self.registered = registered_only(config, self.selector, len(self.roster))
+        """what the selector sees instead of the roster, where what devices hold must not matter; None: it may"""
+        self.secret = Randomness.secret() if config.privacy.secret_noise else None
+        """where cohorts are drawn from that nobody may know; None: from the seed"""
         self.probe = probe
         self.asked_s = 0.0
         if isinstance(self.selector, Probing):
@@ -97,9 +105,14 @@ class Population:
     def choose(self, round: int, waited: float) -> Cohort:
         """Return the devices of a round that has begun; simulated time stands at its end."""
         k = self.config.selection.clients_per_round
-        rng = seeds.generator(self.config.seed, "selection", round)
         self.asked_s = 0.0
-        selection = self.selector.select(round, self.roster, k if self.clock is None else self.clock.selected(k), rng)
+        wanted = k if self.clock is None else self.clock.selected(k)
+        seen = self.roster if self.registered is None else self.registered
+        selection = self.selector.select(round, seen, wanted, self.draws(round))
+        check_distinct(selection, len(self), round)
+        if self.registered is not None:
+            # Its place stays empty: the probabilities of the others must not depend on who is there and holds speech.
+            selection = selection.among(self.roster)
         if self.clock is None:
             return Cohort(selection, None)
         self.clock.advance(self.asked_s)
@@ -108,6 +121,12 @@ class Population:
         closing = self.clock.plan(round, clients, k, audio, self.message_bytes, self.message_bytes)
         self.clock.advance(closing.seconds)
         return Cohort(selection, closing, waited + self.asked_s)
+
+    def draws(self, round: int) -> np.random.Generator:
+        """Return where the cohort of a round is drawn from; the same for a round that is run again."""
+        if self.secret is not None:
+            return self.secret.generator("selection", round)
+        return seeds.generator(self.config.seed, "selection", round)
 
     def ask(self, round: int, clients: Ids) -> Floats:
         """Answer the selector's question and note how long the slowest device takes for it."""
@@ -122,21 +141,57 @@ class Population:
         return losses
 
     def observe(self, feedback: Feedback) -> None:
-        """Note who took part, in the roster and for the selector."""
+        """Note who took part, in the roster and for the selector; in a private run no selector learns a loss."""
+        if self.config.privacy.unit != "none":
+            unknown = np.full(len(feedback.clients), np.nan)
+            feedback = replace(feedback, train_loss=unknown, loss_square=unknown)
         self.roster.note(feedback.round, feedback.clients, feedback.train_loss, feedback.duration)
-        self.selector.observe(feedback)
+        if self.registered is None:
+            self.selector.observe(feedback)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold, as JSON values; the roster's memory is in the journals."""
         return {
             "selector": dict(self.selector.state_dict()),
             "clock": {} if self.clock is None else self.clock.state_dict(),
+            "secret": None if self.secret is None else self.secret.key.hex(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], round: int) -> None:
         """Go on after a round."""
         self.selector.load_state_dict(state["selector"])
+        if self.secret is not None and state.get("secret"):
+            self.secret = Randomness(bytes.fromhex(state["secret"]), True)
         if self.clock is not None:
             self.clock.load_state_dict(state["clock"])
         self.period = self.stream.period_of_round(round)
         self.roster.store(*self.stream.counts(self.period))
+
+
+def registered_only(config: Config, selector: Selector, clients: int) -> Roster | None:
+    """Return a roster that says nothing of its devices but how many are registered; None: the selector may see more.
+
+    ε for users rests on how cohorts are drawn. A selector that does not declare to look at what devices hold is shown
+    nothing of it: a probability that follows from who holds speech, or is there, would change with one user.
+    """
+    privacy = config.privacy
+    if privacy.unit != "user" or privacy.noise_at != "server":
+        return None
+    traits = traits_of(selector)
+    if traits is None or traits.reads_activity:
+        return None
+    return Roster.from_counts(np.ones(clients, np.int64), np.ones(clients))
+
+
+def check_distinct(selection: Selection, clients: int, round: int) -> None:
+    """Raise where a selector names a device twice, or one that there is not.
+
+    Raises:
+        RunFailed: nothing of the round was sent.
+    """
+    chosen = selection.clients
+    if len(np.unique(chosen)) < len(chosen) or np.any((chosen < 0) | (chosen >= clients)):
+        raise RunFailed(
+            f"round {round}: the selector chose a client twice, or one that there is not; it must choose each of the"
+            f" {clients} at most once"
+        )

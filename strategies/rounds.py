@@ -16,6 +16,7 @@ from fedasr.data.partition import Partition
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError, RunFailed, one_line
 from fedasr.models.weights import Layout, Vector
+from fedasr.privacy.onlookers import noise_place
 from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.executors import BAD_INPUT, Reduction
 from fedasr.runtime.flower_compat import array_record, content_bytes, values_of
@@ -29,6 +30,8 @@ from .aggregation.weighting import Weighting, weighting_of
 from .population import Cohort
 from .selection.base import Floats, Ids
 
+BOX_CAP = 2.0
+"""``strategy.weight_cap`` of boxes, which alone know what they hold: one that boasts counts for two others at most."""
 LONGEST_REASON = 500
 """Characters of a device's reason that are kept."""
 
@@ -131,9 +134,10 @@ class Rounds:
         """
         selection, closing = cohort.selection, cohort.closing
         if clip is None:
-            weighting = weighting_of(self.config.strategy.weighting, selection, roster)
+            weighting = weighting_of(self.config.strategy.weighting, selection, roster, self.weight_cap)
         else:
-            expected = float(min(self.config.selection.clients_per_round, len(roster.selectable)))
+            # Of all that are registered: who is there and holds speech must not show in what the sum is divided by.
+            expected = float(min(self.config.selection.clients_per_round, len(roster)))
             weighting = Weighting("uniform", {}, expected, expected)
         strategy = self.config.strategy
         result = RoundResult(make_aggregate(strategy, self.layout, weights, weighting, clip, self.updates))
@@ -170,23 +174,49 @@ class Rounds:
             }
             for client, row in rows.items()
         ]
-        failed, allowed = len(result.failures), self.config.strategy.max_failed_share
-        # All at once is an error that clients share, except that boxes may all be away for a while.
-        hopeless = failed == len(clients) and (self.config.runtime.name != "deployment" or allowed < 1)
-        if clients and (failed / len(clients) > allowed or hopeless):
-            raise TooManyFailures(
-                f"round {round}: {failed} of {len(clients)} clients failed (strategy.max_failed_share is {allowed});"
-                f" the first: {result.failures[0]}"
-            )
+        self.check_failures(round, result.failures, len(clients))
         return result
+
+    @property
+    def fails_in_silence(self) -> bool:
+        """Whether a failure is part of a mechanism: noise on the sum is released all the same.
+
+        A run that ended because one user's device failed would tell of it, and no ε covers that.
+        """
+        return noise_place(self.config) == "server"
+
+    def check_failures(self, round: int, failures: list[str], asked: int) -> None:
+        """Raise where too many clients failed.
+
+        Raises:
+            TooManyFailures: a larger share than allowed, or all of several.
+        """
+        failed, allowed = len(failures), self.config.strategy.max_failed_share
+        # Chance may draw a cohort of one in a private run, whose failure says nothing of the others.
+        alone = asked == 1 and noise_place(self.config) != "none"
+        if not failed or alone or self.fails_in_silence:
+            return
+        # All at once is an error that clients share, except that boxes may all be away for a while.
+        hopeless = failed == asked and (self.config.runtime.name != "deployment" or allowed < 1)
+        if failed / asked > allowed or hopeless:
+            raise TooManyFailures(
+                f"round {round}: {failed} of {asked} clients failed (strategy.max_failed_share is {allowed});"
+                f" the first: {failures[0]}"
+            )
 
     def expectations(self, roster: Roster, clients: list[int]) -> Expectations:
         """Return what the server knows of the clients' replies."""
         privacy = self.config.privacy
         accounts = privacy.unit == "example"
-        losses = not accounts and (privacy.unit, privacy.noise_at) != ("user", "device")
+        losses = noise_place(self.config) != "device"
         accountant = (privacy.accountant or "rdp") if accounts else None
         return Expectations(self.stores(roster, clients), losses, accountant)
+
+    @property
+    def weight_cap(self) -> float | None:
+        """How many times the median client one counts for at most; None: no limit."""
+        given, deployed = self.config.strategy.weight_cap, self.config.runtime.name == "deployment"
+        return BOX_CAP if given is None and deployed else given
 
     def stores(self, roster: Roster, clients: list[int]) -> dict[int, Store]:
         """Return what each client stores at most, as far as the server knows."""
@@ -222,7 +252,7 @@ class Rounds:
         """Aggregate one reply and return its row."""
         if reply.has_error():
             reason = str(reply.error.reason or f"error {reply.error.code}")
-            if reply.error.code == BAD_INPUT:
+            if reply.error.code == BAD_INPUT and not self.fails_in_silence:
                 raise InputError(reason, where="")
             first = first_line(reason)
             result.failures.append(f"{first} ({self.partition.names[client]})")
@@ -240,7 +270,7 @@ class Rounds:
         result.mean.count(folded["weight"], Size(folded["norm"], folded["largest"]))
         result.norm = max(result.norm, folded["norm"])
         metrics = values_of(reply, "metrics")
-        examples, seconds = int(metrics["num-examples"]), metrics["audio-milliseconds"] / 1000
+        examples, seconds = int(metrics["num-examples"]), metrics.get("audio-milliseconds", 0) / 1000
         result.examples += examples
         result.audio_seconds += seconds
         return {
@@ -251,7 +281,7 @@ class Rounds:
             "bytes_up": folded["bytes"],
             "status": "ok",
             "skipped": int(metrics.get("skipped", 0)),
-            "seconds": float(metrics["seconds"]),
+            "seconds": float(metrics.get("seconds", "nan")),
             "duration_s": float("nan"),
             "reason": None,
             "epsilon": result.statements.get(client, {}).get("epsilon"),

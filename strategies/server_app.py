@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 
 from flwr.app import Context
@@ -14,7 +15,8 @@ from rich.console import Console
 from fedasr.config import Config, load, override
 from fedasr.data.census import Census
 from fedasr.experiment import Experiment, as_json, experiment
-from fedasr.runtime.launch import open_run, recorded, settle
+from fedasr.references import look_beside
+from fedasr.runtime.launch import failures_recorded, open_run, settle
 from fedasr.runtime.progress import ProgressWatcher
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import session
@@ -73,14 +75,16 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
     else:
         config = settle(config)
         wait_for_nodes(grid, len(experiment(as_json(config)).partition))
-    run = open_run(config, path, resume, census)
-    console.print(f"run folder: {path}", markup=False)
-    if run is None:
-        console.print("the run is done already", markup=False)
-        return
-    if census is not None:
-        write_json(path / BOXES, list(census.names))
-    with recorded(path, config), session(ProgressWatcher(console), interruptible=False):
+    with ExitStack() as lock:
+        run = open_run(config, path, resume, census, lock)
+        console.print(f"run folder: {path}", markup=False)
+        if run is None:
+            console.print("the run is done already", markup=False)
+            return
+        if census is not None:
+            write_json(path / BOXES, list(census.names))
+        lock.enter_context(failures_recorded(path, config))
+        lock.enter_context(session(ProgressWatcher(console), interruptible=False))
         status = run_strategy(grid, run, RunFolder(path), resume)
     if status == "done":
         from fedasr.results.report import write_report
@@ -110,5 +114,7 @@ def submitted_config(name: str, overrides: str) -> Config:
     The app comes first: Flower's working folder is wherever its SuperLink was started, perhaps another checkout.
     """
     file = APP_ROOT / name
-    config = load(file if file.is_file() else name, shlex.split(overrides))
+    source = file if file.is_file() else name
+    look_beside(source)
+    config = load(source, shlex.split(overrides))
     return config if config.runtime.name == "deployment" else override(config, {"runtime.name": "flower"})

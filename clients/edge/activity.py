@@ -25,7 +25,7 @@ def note_activity(box: Box, message: Message, reply: Message) -> None:
     counts[kind] = int(counts.get(kind, 0)) + 1
     found["bytes_sent"] = int(found.get("bytes_sent", 0)) + content_bytes(reply.content)
     found["last_message"] = stamp()
-    if kind == "train":
+    if kind == "train" and "metrics" in reply.content:  # else its privacy account allowed no round
         metrics = values_of(reply, "metrics")
         found["rounds"] = int(found.get("rounds", 0)) + 1
         found["last_round"] = {
@@ -33,7 +33,6 @@ def note_activity(box: Box, message: Message, reply: Message) -> None:
             "run": str(message.metadata.run_id),
             "round": int(values_of(message, "config")["round"]),
             "utterances": int(metrics["num-examples"]),
-            "seconds": int(metrics["audio-milliseconds"]) / 1000,
         }
     write_durably(box.activity, found)
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
-from fedasr.errors import InputError
+from fedasr.config import load
+from fedasr.edge.policy import REFUSES, PolicyRefused, read_policy
+from fedasr.errors import InputError, one_line
+from fedasr.privacy.example_level import Plan, events, noise_multipliers
 from fedasr.runtime.answering import AnsweringApp
 from fedasr.runtime.executors.base import CLIENT_FAILED
+from fedasr.runtime.flower_compat import values_of
 
+from ..account import opened
 from .activity import note_activity
-from .box import find_box
+from .box import Box, find_box
+from .policy import check_order, in_time
 
 UNTOLD = "the box could not do it; its own log says why"
-"""What the server is told: an error names files, transcripts and lines of a manifest."""
+"""What the server is told: an error names files, transcripts and lines of a manifest. What the policy of the box
+refuses is told as it is, for that names what the server asked."""
 
 
 class BoxApp(AnsweringApp):
@@ -26,16 +34,61 @@ class BoxApp(AnsweringApp):
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer a message."""
-        reply = super().__call__(message, context)
         box = find_box(context)
         if box is None:
-            return reply
+            return super().__call__(message, context)
+        try:
+            policy = read_policy(box.policy)
+            with in_time(policy.seconds):
+                check_order(box, policy, message)
+                reply = super().__call__(message, context)
+        except InputError as error:
+            return failed(message, str(error))
+        except Exception as error:  # a message that nobody expected: nothing was done, and nothing is told
+            return failed(message, f"{type(error).__name__}: {error}")
         if reply.has_error():
-            print(f"{message.metadata.message_type}: {reply.error.reason}", file=sys.stderr, flush=True)
-            return Message(Error(CLIENT_FAILED, UNTOLD), reply_to=message)
+            return failed(message, str(reply.error.reason))
+        try:
+            check_budget(box, context, message, reply)
+        except PolicyRefused as refused:
+            return failed(message, str(refused))
         try:
             note_activity(box, message, reply)
         except (OSError, InputError) as error:
             # Counts are for the owner of the box; the answer is done, and in a private run paid for.
             print(f"the activity of this box was not counted: {error}", file=sys.stderr, flush=True)
         return reply
+
+
+def failed(message: Message, reason: str) -> Message:
+    """Return the answer to a message that failed: why is for the box's log, but what its policy refuses is told."""
+    shown = "\n".join(map(one_line, reason.splitlines()))
+    print(f"{one_line(message.metadata.message_type)}: {shown}", file=sys.stderr, flush=True)
+    told = one_line(reason) if reason.startswith(REFUSES) else UNTOLD
+    return Message(Error(CLIENT_FAILED, told), reply_to=message)
+
+
+def check_budget(box: Box, context: Context, message: Message, reply: Message) -> None:
+    """Raise where the box says what it holds for a run of which its owner allows not even the next round.
+
+    Raises:
+        PolicyRefused: with what it would cost.
+    """
+    if message.metadata.message_type != "query.describe":
+        return
+    config = load(json.loads(box.config(str(values_of(message, "config")["experiment"]))))
+    utterances = int(values_of(reply, "node").get("utterances", 0))
+    if config.privacy.unit != "example" or not utterances:
+        return
+    plan = Plan.of(config, utterances)
+    try:
+        with opened(context, config) as account:
+            noise = noise_multipliers(config, plan, account.steps)
+            after = account.after(events(noise, plan.sampling_probability, config.privacy.micro_batches is not None))
+            refused = account.book.refusal(after)
+    except PolicyRefused:
+        raise
+    except InputError:  # it is damaged: training says so, and does nothing
+        return
+    if refused is not None:
+        raise refused

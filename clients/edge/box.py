@@ -15,6 +15,10 @@ from typing import Any
 from flwr.app import Context
 
 from fedasr.config.loading import PATE_PATHS
+from fedasr.config.schema import walk
+from fedasr.config.wire import plain_tree
+from fedasr.edge.policy import FILE as POLICY
+from fedasr.edge.policy import PolicyRefused, read_policy
 from fedasr.errors import InputError
 
 MANIFEST = "manifest.csv"
@@ -25,6 +29,7 @@ KEPT_DATA = ("min_seconds", "max_seconds", "features", "augment")
 FOREIGN = ("init_from", "stream", "devices", "runtime")
 """What is none of a box's business, or names files and code."""
 CACHE_MB = 2048.0
+SECRET = "true: who knows the seed of the run could take its noise off (secret_noise)"
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,21 @@ class Box:
     name: str
     data: Path
     manifest: Path
-    repeatable_noise: bool = False
-    """whether its owner lets noise follow from the run's seed, for trials: the server knows it, so nothing is hidden"""
 
     @property
     def account(self) -> Path:
         """The file of the privacy account."""
         return self.data / "account.json"
+
+    @property
+    def policy(self) -> Path:
+        """The file of what its owner lets a server ask of it."""
+        return self.data / POLICY
+
+    @property
+    def asked(self) -> Path:
+        """The file of what it was asked and may be asked so often only."""
+        return self.data / "asked.json"
 
     @property
     def activity(self) -> Path:
@@ -61,17 +74,18 @@ class Box:
             InputError: what the server sent is no config, refers to something on the box, or has the box draw noise
                 that the server could take off again.
         """
-        if "${" in experiment_json:
-            raise InputError(
-                "the server's config has an interpolation ('${'), which a box does not resolve", where="message"
-            )
+        tree = plain_tree(experiment_json)
         try:
-            tree = json.loads(experiment_json)
             sections = {name: dict(tree.get(name, {})) for name in ("data", "evaluate", "pate")}
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError):
             raise InputError("the server sent no config", where="message") from None
+        gpu = wants_gpu(tree)
         for name in FOREIGN:
             tree.pop(name, None)
+        selection = tree.get("selection")
+        if isinstance(selection, Mapping) and ":" in str(selection.get("name")):
+            # A part of the server's own: which boxes it chooses is no box's business, and the code stays there.
+            tree["selection"] = {"clients_per_round": selection.get("clients_per_round", 1)}
         given, evaluate, pate = sections.values()
         data: dict[str, Any] = {name: given[name] for name in KEPT_DATA if name in given}
         data |= {
@@ -85,22 +99,17 @@ class Box:
             "cache": {"directory": str(self.data / "features"), "disk_mb": CACHE_MB},
         }
         tree["data"] = data
-        tree["runtime"] = {"device": "auto"} if wants_gpu(experiment_json) else {}
+        tree["runtime"] = {"device": "auto"} if gpu else {}
         for name in ("by", "held_out", "deciles", "limit"):
             evaluate.pop(name, None)
         for path in PATE_PATHS:
             pate.pop(path.split(".")[1], None)
         tree |= {"evaluate": evaluate, "pate": pate}
-        if (
-            draws_noise(tree)
-            and not self.repeatable_noise
-            and dict(tree.get("privacy") or {}).get("secret_noise") is not True
-        ):
-            raise InputError(
-                "the run's noise follows from a seed that the server knows, and would hide nothing from it; the run"
-                " needs privacy.secret_noise=true",
-                where="message",
-            )
+        refuse_references(tree)
+        secret = dict(tree.get("privacy") or {}).get("secret_noise") is True
+        policy = read_policy(self.policy)
+        if draws_noise(tree) and not secret and policy.secret_noise and policy.protects:
+            raise PolicyRefused("privacy.secret_noise", "false", SECRET)
         return json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -113,9 +122,25 @@ def draws_noise(tree: Mapping[str, Any]) -> bool:
     return unit == "example" or (unit == "user" and privacy.get("noise_at") == "device")
 
 
-def wants_gpu(experiment_json: str) -> bool:
+def refuse_references(tree: Mapping[str, Any]) -> None:
+    """Raise where a config would have a box load code, but for the box's own corpus.
+
+    Raises:
+        InputError: naming the key.
+    """
+    for name, item in walk():
+        if not item.metadata["reference"]:
+            continue
+        value: Any = tree
+        for step in name.split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+        if value is not None and ":" in str(value) and (name, value) != ("data.corpus", CORPUS):
+            raise InputError(f"'{name}' is '{value}'; a box loads no code for its server", where="message")
+
+
+def wants_gpu(tree: Mapping[str, Any]) -> bool:
     """Say whether the server would have a GPU used where there is one."""
-    runtime = json.loads(experiment_json).get("runtime")
+    runtime = tree.get("runtime")
     return isinstance(runtime, dict) and runtime.get("device") in ("cuda", "auto")
 
 
@@ -132,4 +157,4 @@ def find_box(context: Context) -> Box | None:
         raise InputError("has 'manifest' but no 'data', the box's own folder", where="--node-config")
     data = Path(str(given["data"]))
     manifest = Path(str(given.get("manifest", data / MANIFEST)))
-    return Box(str(given.get("name", "")), data, manifest, given.get("repeatable-noise") is True)
+    return Box(str(given.get("name", "")), data, manifest)

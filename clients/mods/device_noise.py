@@ -7,16 +7,18 @@ of all devices adds up in the mean, so that equal privacy costs far more accurac
 from __future__ import annotations
 
 import numpy as np
-from flwr.app import Context, Message, MessageType
+from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
 
 from fedasr.config import Config
 from fedasr.experiment import experiment
 from fedasr.models.weights import Layout
+from fedasr.privacy.events import Gaussian
 from fedasr.privacy.randomness import Randomness, with_normal
 from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.flower_compat import array_record, arrays_of
 
+from ..account import RECORD, opened
 from ..speech import read_order
 
 UNPROTECTED = ("train-loss", "loss-square", "utterances", "skipped")
@@ -25,15 +27,29 @@ UNPROTECTED = ("train-loss", "loss-square", "utterances", "skipped")
 
 def device_noise(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """Clip the update of a training reply and add noise to it, where ``privacy.noise_at`` is ``device``."""
-    reply = call_next(message, context)
-    if message.metadata.message_type.split(".")[0] != MessageType.TRAIN or reply.has_error():
-        return reply
+    if message.metadata.message_type.split(".")[0] != MessageType.TRAIN:
+        return call_next(message, context)
     order = read_order(message, context)
     config = experiment(order.config_json).config
     if config.privacy.unit != "user" or config.privacy.noise_at != "device":
-        return reply
-    protect(message, reply, config, order.round, order.client)
+        return call_next(message, context)
+    if not pay_for_a_turn(context, config, order.round):
+        return Message(RecordDict({RECORD: ConfigRecord({"spent": True})}), reply_to=message)
+    reply = call_next(message, context)
+    if not reply.has_error():
+        protect(message, reply, config, order.round, order.client)
     return reply
+
+
+def pay_for_a_turn(context: Context, config: Config, round: int) -> bool:
+    """Charge the device's own account for one noisy update, before it is made; False: it allows no more of them."""
+    assert config.privacy.noise_multiplier is not None
+    turn = Gaussian(unit="user", adjacency="zero-out", noise_multiplier=config.privacy.noise_multiplier)
+    with opened(context, config) as account:
+        if not account.affords([turn]):
+            return False
+        account.charge([turn], 1, round)
+    return True
 
 
 def protect(message: Message, reply: Message, config: Config, round: int, client: int) -> None:

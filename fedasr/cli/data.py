@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,26 +25,87 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 
 @app.command("check", epilog="Example: fedasr data check speech/manifest.csv")
 def check(
-    manifest: Annotated[Path, typer.Argument(help="CSV, TSV, JSON Lines or Parquet: path, speaker, text, ….")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CONFIG|MANIFEST",
+            help="A manifest (CSV, TSV, JSON Lines or Parquet: path, speaker, text, …), or the config of a run on one.",
+        ),
+    ],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys of CONFIG.")] = None,
+    alphabet: Annotated[
+        str | None,
+        typer.Option(help="As model.alphabet: latin, arabic or chars:…; default: CONFIG's, or letters of any script."),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """List every problem of a manifest and its audio with its line; the status is 2 if there is any."""
-    from fedasr.data.check import check_manifest
+    from fedasr.data.check import inspect_manifest
 
-    problems = check_manifest(manifest)
+    manifest, settings = what_to_check(source, overrides or [], alphabet)
+    report = inspect_manifest(manifest, **settings)
+    problems = report.problems
     if json:
         found = [{"line": p.line, "path": p.path, "kind": p.kind, "message": p.message} for p in problems]
-        print_json({"manifest": str(manifest), "ok": not problems, "problems": found})
+        about_it = {"characters": report.characters, "left_out": report.left_out}
+        print_json({"manifest": str(manifest), "ok": not problems, "problems": found, **about_it})
     else:
         for problem in problems:
             at = f"{manifest}:{problem.line}" if problem.line else f"{manifest}"
             audio = f" ({problem.path})" if problem.path else ""
             console.print(f"{at}{audio}: {problem.kind}: {problem.message}", markup=False)
+        for reason, count in report.left_out.items():
+            console.print(f"{manifest}: note: a run leaves out {count} utterances: {reason}", markup=False)
+        if not report.characters.isascii():
+            console.print(f"{manifest}: note: characters: {report.characters.strip()}", markup=False)
         if not any(problem.kind == "manifest" for problem in problems):  # then no row could be looked at
             verdict = f"{len(problems)} problem{'s' * (len(problems) != 1)}" if problems else "no problems"
             console.print(f"{manifest}: {verdict}", markup=False)
     if problems:
         raise typer.Exit(2)
+
+
+def what_to_check(source: Path, overrides: list[str], alphabet: str | None) -> tuple[Path, dict[str, Any]]:
+    """Return the manifest that is meant, and the arguments of ``inspect_manifest``.
+
+    Raises:
+        InputError: the config is wrong or of no manifest, there are overrides without a config, or no such alphabet.
+    """
+    from fedasr.data.check import unusual
+    from fedasr.data.manifest import SUFFIXES, read_table
+
+    if source.suffix.lower() in SUFFIXES:
+        if overrides:
+            raise InputError("is a manifest, which has no keys to change; give a config", where=str(source))
+        return source, {"unknown": unusual if alphabet is None else foreign_to(alphabet, lowercase=True)}
+    from fedasr.config import load
+
+    config = load(source, overrides)
+    data, model = config.data, config.model
+    if data.corpus != "manifest" or data.manifest is None:
+        raise InputError(f"'data.corpus' is '{data.corpus}'; only manifests are checked", where=str(source))
+    wanted = alphabet or model.alphabet
+    texts = read_table(data.manifest).columns["text"] if wanted == "auto" else []
+    settings = {
+        "unknown": foreign_to(wanted, model.lowercase, texts),
+        "lowercase": model.lowercase,
+        "hop_ms": data.features.hop_ms,
+        "subsampling": prod(model.strides),
+        "seconds": (data.min_seconds, data.max_seconds),
+        "splits": (data.train_split, data.test_split),
+    }
+    return Path(data.manifest), settings
+
+
+def foreign_to(alphabet: str, lowercase: bool, texts: Sequence[str] = ()) -> Callable[[str], set[str]]:
+    """Return what says which characters of a transcript an alphabet does not have.
+
+    Raises:
+        InputError: there is no such alphabet.
+    """
+    from fedasr.models.tokenizer import build_tokenizer
+
+    return build_tokenizer(alphabet, lowercase, texts).unknown
 
 
 @app.command("describe", epilog="Example: fedasr data describe quickstart data.partition.name=iid --out clients.png")
@@ -57,9 +120,11 @@ def describe(
     from fedasr.config import load
     from fedasr.data.heterogeneity import heterogeneity
     from fedasr.experiment import Experiment
+    from fedasr.references import look_beside
 
     if out is not None and out.suffix.lower() not in FIGURES:
         raise InputError(f"expected a name that ends in {', '.join(FIGURES)}", where=f"--out {out}")
+    look_beside(config)
     loaded = load(config, overrides or [])
     with about(config):
         experiment = Experiment(loaded)
@@ -70,6 +135,7 @@ def describe(
             "column": loaded.data.partition.column,
             "dropped_clients": partition.dropped,
             "left_out_utterances": len(experiment.rows(loaded.data.train_split)) - len(partition.rows),
+            "left_out": experiment.left_out,
             **heterogeneity(partition, columns, durations, label, seed=loaded.seed),
         }
     if out is not None:
@@ -158,6 +224,8 @@ def show(report: dict[str, Any], partition: Partition) -> None:
             " training utterances are with no client",
             markup=False,
         )
+    for reason, count in report["left_out"].items():
+        console.print(f"left out: {count:,} utterances: {reason}", markup=False)
     if report["labels"] > 0.5 * report["utterances"]:
         console.print(
             f"note: most values of '{report['label']}' occur once, so clients can hardly share any;"

@@ -70,19 +70,25 @@ def enroll_box(
     public_key: Annotated[
         Path | None, typer.Option(help="The box's own public key, made there by ssh-keygen -t ecdsa -b 384.")
     ] = None,
+    allow_non_private: Annotated[
+        bool,
+        typer.Option("--allow-non-private", help="A policy for speech that is not private: runs without noise too."),
+    ] = False,
     home: Home = Path("edge"),
     json: Json = False,
 ) -> None:
-    """Enrol a box: make its key, register it with the running SuperLink, and pack what the box needs."""
-    from fedasr.edge.enrolment import enroll
+    """Enrol a box: make its key and its policy, register it with the running SuperLink, and pack what the box needs."""
+    from fedasr.edge.enrolment import OPEN, SAFE, enroll
     from fedasr.edge.server_folder import ServerFolder
 
-    entry, folder = enroll(ServerFolder(home), name, public_key)
+    policy = OPEN if allow_non_private else SAFE
+    entry, folder = enroll(ServerFolder(home), name, public_key, policy)
     if json:
         print_json({"name": entry.name, "node": entry.node_id, "fingerprint": entry.fingerprint, "folder": str(folder)})
         return
     console.print(f"enrolled:  {entry.name}, key {entry.fingerprint}", markup=False)
     console.print(f"carry:     {folder} to the box, by a safe way, and delete it here", markup=False)
+    console.print(f"policy:    {policy.texts[1]}; its owner may change policy.yaml", markup=False)
     console.print("on it:     fedasr edge run-client --data FOLDER", markup=False)
 
 
@@ -103,6 +109,9 @@ def revoke_box(
 def start_server(
     home: Home = Path("edge"),
     bind: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 or :: for all.")] = "0.0.0.0",
+    largest_update: Annotated[
+        float, typer.Option(min=1, help="MB that a box may send in answer to a message; more than the model has.")
+    ] = 1024.0,
     log_format: Log = LogFormat.text,
 ) -> None:
     """Run Flower's SuperLink with TLS and node authentication."""
@@ -110,7 +119,7 @@ def start_server(
     from fedasr.edge.run_server import run_server
     from fedasr.edge.server_folder import ServerFolder
 
-    run_server(ServerFolder(home), bind)
+    run_server(ServerFolder(home), bind, largest_update)
 
 
 @app.command("run-client", epilog="Example: fedasr edge run-client --data /srv/fedasr")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fedasr.cli.common import console, print_json
+from fedasr.errors import one_line
 
 Decoder = Annotated[str | None, typer.Option(help="greedy, beam or vocabulary; default: the run's own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -48,12 +49,21 @@ def register(app: typer.Typer) -> None:
         decoder: Decoder = None,
         json: AsJson = False,
     ) -> None:
-        """Transcribe audio files with a run's model."""
+        """Transcribe audio files with a run's model; a bad one is named, and the status is 2 at the end."""
         from fedasr.evaluation.recognizer import transcribe_files
 
-        texts = transcribe_files(run_dir, audio, decoder)
+        found, bad = [], False
+        for transcript in transcribe_files(run_dir, audio, decoder):
+            if transcript.problem is not None:
+                console.print(
+                    f"error: {one_line(f'{transcript.path}: {transcript.problem}')}", style="red", markup=False
+                )
+            elif json:
+                found.append({"path": str(transcript.path), "text": transcript.text})
+            else:
+                typer.echo(f"{transcript.path}\t{transcript.text}")
+            bad = bad or transcript.problem is not None
         if json:
-            print_json({"transcripts": [{"path": str(p), "text": t} for p, t in zip(audio, texts, strict=True)]})
-            return
-        for path, text in zip(audio, texts, strict=True):
-            typer.echo(f"{path}\t{text}")
+            print_json({"transcripts": found})
+        if bad:
+            raise typer.Exit(2)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from errno import EDQUOT, ENAMETOOLONG, ENOSPC
-from typing import Any
+from errno import ENAMETOOLONG
+from typing import Annotated, Any
 
 import click
 import typer
 
-from fedasr.cli import data, edge, evaluate, privacy, results, run, sweep
+from fedasr import __version__
+from fedasr.cli import data, edge, evaluate, privacy, release, results, run, sweep
 from fedasr.cli.common import console
 from fedasr.errors import InputError, RunFailed, one_line
+from fedasr.writing import FULL
 
 app = typer.Typer(
     name="fedasr",
@@ -22,10 +24,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and exit."""
+    if asked:
+        sys.stdout.write(f"fedasr {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Federated learning simulation for speech recognition."""
+
+
 run.register(app)
 sweep.register(app)
 evaluate.register(app)
 results.register(app)
+release.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(edge.app, name="edge")
@@ -47,7 +68,9 @@ def status(arguments: list[str] | None = None) -> int:
     except RunFailed as error:
         console.print(f"failed: {error}", style="red", markup=False)
         return 1
-    except click.exceptions.Abort:
+    except click.exceptions.Abort as error:
+        if isinstance(error.__cause__, EOFError):  # click takes a file that ends early for Ctrl-D
+            raise error.__cause__ from None
         return 130
     except click.exceptions.NoArgsIsHelpError:
         return 2  # the help has been printed
@@ -74,7 +97,7 @@ def system_refusal(error: OSError | MemoryError) -> str | None:
         return f"out of memory: {error}"
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return error.strerror if error.errno in (ENOSPC, EDQUOT) else None
+    return error.strerror if error.errno in FULL else None
 
 
 if __name__ == "__main__":

@@ -27,12 +27,14 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run a federated training from a config."""
         from fedasr.config import load
+        from fedasr.references import look_beside
         from fedasr.runtime.launch import launch, read_summary
         from fedasr.runtime.progress import ProgressWatcher
         from fedasr.runtime.session import Silent
 
         if resume and out is None:
             raise InputError("needs the run folder to go on with; add --out DIR", where="--resume")
+        look_beside(config)
         checked = load(config, overrides or [])
         with about(config):
             folder = launch(checked, out, resume, Silent() if quiet else ProgressWatcher(console))

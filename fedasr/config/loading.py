@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fedasr.config.rules import check_combinations
+from fedasr.config.scalars import argument_as_written, as_written
 from fedasr.config.schema import Config, section, walk
 from fedasr.errors import InputError, nearest
 from fedasr.paths import exists, is_file, is_folder
@@ -20,15 +22,27 @@ from fedasr.paths import exists, is_file, is_folder
 BOOLEAN = "true or false"
 MAPPING = "a mapping of names to values"
 LARGEST = 2**63 - 1
+MISSING = "???"
+"""What a base config has where a run must fill in a value."""
 PATE_PATHS = ("pate.public.manifest", "pate.public.root", "pate.store", "pate.votes_from")
+PATHS = ("init_from", "data.manifest", "data.root", "devices.trace", *PATE_PATHS)
+"""Keys whose values name files, which are kept as they are."""
 
 
-def load(source: str | Path | Mapping[str, Any] | DictConfig | Config, overrides: Sequence[str] = ()) -> Config:
+def load(
+    source: str | Path | Mapping[str, Any] | DictConfig | Config,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    *,
+    checked: bool = True,
+) -> Config:
     """Return the checked config of a YAML file, a name in ``simulations/``, a mapping or a config object.
+
+    What it says is checked once the overrides are in: a config may need them, and have ``???`` where they belong.
 
     Args:
         source: a path, the name of a file in ``simulations/`` without its suffix, a mapping, or a ``Config``.
-        overrides: an OmegaConf dot-list, such as ``["rounds=3", "client.epochs=1"]``.
+        overrides: an OmegaConf dot-list, such as ``["rounds=3", "client.epochs=1"]``, or a mapping of dotted keys.
+        checked: whether values and combinations are; not of what others will change.
 
     Raises:
         InputError: the file cannot be read, or a key or value does not fit the schema.
@@ -36,17 +50,22 @@ def load(source: str | Path | Mapping[str, Any] | DictConfig | Config, overrides
     if isinstance(source, (str, Path)):
         path = find(source)
         where = str(path)
-        tree = read(path)
+        tree = read(path, missing=True)
         base = path.parent
     else:
         where = "config"
-        tree = as_tree(source)
+        tree = as_tree(source, missing=True)
         base = None
     check_tree(tree, Config, where)
-    changes, places = dotlist(overrides)
-    merged = merge(tree, where, OmegaConf.structured(Config))
-    merged = merge(changes, where, merged, places)
-    return finished(merged, where, places, tree, base)
+    steps, places = mapped(overrides) if isinstance(overrides, Mapping) else listed(overrides)
+    given = {name for step, _ in steps for name, _ in leaves(step, Config)}
+    for name, value in leaves(tree, Config):
+        if value == MISSING and name not in given:
+            raise InputError(f"'{name}' is {MISSING}; expected {expected(name)}: add {name}=VALUE", where=where)
+    merged = merge(tree, where, OmegaConf.structured(Config), skipped=given)
+    for step, place in steps:
+        merged = merge(step, place, merged, places)
+    return finished(merged, where, places, tree, base, checked)
 
 
 def override(config: Config, changes: Mapping[str, Any]) -> Config:
@@ -55,7 +74,22 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
     Raises:
         InputError: a key or value does not fit the schema.
     """
-    merged = OmegaConf.structured(config)
+    return load(config, changes)
+
+
+Steps = list[tuple[Mapping[str, Any], str]]
+"""Trees to merge one after the other, and what messages call each."""
+
+
+def listed(overrides: Sequence[str]) -> tuple[Steps, dict[str, str]]:
+    """Return the steps of a dot-list, and what messages call the argument of each key."""
+    changes, places = dotlist(overrides)
+    return [(changes, "arguments")], places
+
+
+def mapped(changes: Mapping[str, Any]) -> tuple[Steps, dict[str, str]]:
+    """Return the steps of a mapping of dotted keys, and what messages call the override of each key."""
+    steps: Steps = []
     places: dict[str, str] = {}
     for name, value in changes.items():
         where = f"override '{name}'"
@@ -68,9 +102,9 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
         node[last] = value
         change = as_tree(tree, where)
         check_tree(change, Config, where)
-        merged = merge(change, where, merged)
+        steps.append((change, where))
         places.update({key: where for key, _ in leaves(change, Config)})
-    return finished(merged, "config", places)
+    return steps, places
 
 
 def finished(
@@ -79,14 +113,16 @@ def finished(
     places: Mapping[str, str],
     tree: Mapping[str, Any] | None = None,
     base: Path | None = None,
+    checked: bool = True,
 ) -> Config:
-    """Return the config of a typed tree, its paths absolute, its values checked."""
+    """Return the config of a typed tree, its paths absolute, its values checked unless others will change them."""
     try:
         config = cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise InputError(f"cannot be resolved: {reason(error)}", where=where) from None
     anchor_paths(config, tree or {}, base, where, places)
-    resolve(config, where, places)
+    if checked:
+        resolve(config, where, places)
     return config
 
 
@@ -146,8 +182,12 @@ def find(source: str | Path) -> Path:
     )
 
 
-def read(path: Path) -> Mapping[str, Any]:
+def read(path: Path, missing: bool = False) -> Mapping[str, Any]:
     """Return the mapping in a YAML file, interpolations resolved.
+
+    Args:
+        path: of the file.
+        missing: let ``???`` stand where somebody else may fill it in.
 
     Raises:
         InputError: it cannot be read, is not UTF-8 or YAML, or holds no mapping; the line is named where there is one.
@@ -156,8 +196,8 @@ def read(path: Path) -> Mapping[str, Any]:
 
     text = read_text(path)
     try:
-        node = OmegaConf.load(io.StringIO(text))
-        tree = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+        node = OmegaConf.load(io.StringIO(as_written(text)))
+        tree = OmegaConf.to_container(node, resolve=True, throw_on_missing=not missing)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"is not valid YAML: {error.problem}", where=f"{path}{line}") from None
@@ -201,13 +241,15 @@ def reason(error: OmegaConfBaseException) -> str:
     return f"'{error.full_key}': {lines[0]}" if error.full_key else lines[0]
 
 
-def as_tree(source: Mapping[str, Any] | DictConfig | Config, where: str = "config") -> Mapping[str, Any]:
-    """Return plain nested dictionaries of a mapping or config object."""
+def as_tree(
+    source: Mapping[str, Any] | DictConfig | Config, where: str = "config", missing: bool = False
+) -> Mapping[str, Any]:
+    """Return plain nested dictionaries of a mapping or config object; ``missing`` as in ``read``."""
     if isinstance(source, Config):
         return to_dict(source)
     try:
         node = source if OmegaConf.is_config(source) else OmegaConf.create(dict(source))
-        tree = OmegaConf.to_container(cast(DictConfig, node), resolve=True, throw_on_missing=True)
+        tree = OmegaConf.to_container(cast(DictConfig, node), resolve=True, throw_on_missing=not missing)
     except OmegaConfBaseException as error:
         raise InputError(f"cannot be resolved: {reason(error)}", where=where) from None
     except RecursionError:
@@ -234,7 +276,7 @@ def parse(overrides: Sequence[str], where: str, resolve: bool) -> Mapping[str, A
     import yaml
 
     try:
-        node = OmegaConf.from_dotlist(list(overrides))
+        node = OmegaConf.from_dotlist([argument_as_written(item) for item in overrides])
         return cast(Mapping[str, Any], OmegaConf.to_container(node, resolve=resolve, throw_on_missing=True))
     except OmegaConfBaseException as error:
         raise InputError(f"cannot be resolved: {reason(error)}", where=where) from None
@@ -263,10 +305,23 @@ def check_tree(tree: Mapping[Any, Any], schema: type, where: str, prefix: str = 
         check_tree(value, sub, where, f"{full}.")
 
 
-def merge(tree: Mapping[str, Any], where: str, onto: DictConfig, places: Mapping[str, str] | None = None) -> DictConfig:
-    """Return the typed config with the tree's values, types checked; a mapping such as ``data.where`` gains entries."""
+def merge(
+    tree: Mapping[str, Any],
+    where: str,
+    onto: DictConfig,
+    places: Mapping[str, str] | None = None,
+    skipped: Container[str] = (),
+) -> DictConfig:
+    """Return the typed config with the tree's values, types checked; a mapping such as ``data.where`` gains entries.
+
+    Of ``skipped`` keys a value that is still missing stays away.
+    """
     merged = onto.copy()
     for name, value in leaves(tree, Config):
+        if value == MISSING and name in skipped:
+            continue
+        if name not in PATHS:
+            value = composed(value)
         wanted, place = expected(name), (places or {}).get(name, where)
         if value is None and not optional(name):
             raise InputError(f"'{name}' is empty; expected {wanted}", where=place)
@@ -278,6 +333,17 @@ def merge(tree: Mapping[str, Any], where: str, onto: DictConfig, places: Mapping
         except (OmegaConfBaseException, OverflowError):
             raise InputError(f"'{name}' is {shown(value)}; expected {wanted}", where=place) from None
     return merged
+
+
+def composed(value: Any) -> Any:
+    """Return a value with its texts in Unicode form NFC, the form of all names and transcripts."""
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value)
+    if isinstance(value, Mapping):
+        return {composed(name): composed(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [composed(item) for item in value]
+    return value
 
 
 def shown(value: Any) -> str:
@@ -360,7 +426,7 @@ def anchor_paths(
 ) -> None:
     """Make relative paths of a config file absolute: relative to the file, or to the working folder if only there."""
     in_tree = dict(leaves(tree, Config))
-    for name in ("init_from", "data.manifest", "data.root", "devices.trace", *PATE_PATHS):
+    for name in PATHS:
         value = get(config, name)
         if value is None:
             continue

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import struct
-from functools import lru_cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import soundfile as sf
 
-from fedasr.data.corpus import SAMPLE_RATE_HZ, BadAudio, Waveform
+from fedasr.data.corpus import BadAudio, Waveform
+from fedasr.data.quiet import quiet
+from fedasr.data.resampling import resample, samples_at_16khz
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["AudioProblem", "Segment", "decode", "inspect", "probe", "read_audio", "resample", "samples_at_16khz"]
 
 READER_VERSION = 1
 """Part of every cache key: raise it whenever this module makes other waveforms of the same file."""
@@ -23,11 +24,28 @@ READER_VERSION = 1
 LONGEST_SECONDS = 24 * 3600
 """A header that declares more is wrong; believing it would allocate the memory first."""
 
+ROUNDING_S = 0.05
+"""How far the end of a segment may lie behind that of its file: tables round."""
+
 UNDECLARED = 2**63 - 1
 """What libsndfile gives for a stream whose header leaves the number of frames open."""
 
 MP3_SLACK = 2304
 """Frames by which an MP3 file may fall short of its declared length, which is an estimate: two MPEG frames."""
+
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
+"""Sample rates of recorders; others are damaged headers, and resampling them would take hours."""
+
+LARGEST_PEAK = 16.0
+"""Floats may go beyond full scale a little (and are clipped); from here on they are in another scale."""
+
+BLOCK_FRAMES = 1 << 20
+"""Frames that are decoded at once."""
+
+FLOATS = ("FLOAT", "DOUBLE")
+EXACT_FORMATS = ("WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64", "CAF")
+EXACT_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW", *FLOATS)
+"""In these a seek leads to the very frame; elsewhere a segment is read from the front of its file."""
 
 SIGNATURES = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"FORM": "AIFF", b".snd": "AU"}
 
@@ -36,7 +54,8 @@ class AudioProblem(BadAudio):
     """A file cannot be used as audio; ``kind`` classifies the reason.
 
     Kinds: ``missing``, ``empty`` (no bytes), ``not-audio``, ``header`` (wrong or damaged), ``zero-length`` (no
-    samples), ``truncated`` and ``not-finite`` (NaN or infinite samples).
+    samples), ``truncated``, ``not-finite`` (NaN or infinite samples), ``scale`` (floats in the scale of integers) and
+    ``segment`` (it lies outside the file).
     """
 
     def __init__(self, message: str, kind: str = "not-audio") -> None:
@@ -44,89 +63,193 @@ class AudioProblem(BadAudio):
         self.kind = kind
 
 
-def read_audio(path: str | os.PathLike[str]) -> Waveform:
+@dataclass(frozen=True)
+class Segment:
+    """A part of a file, in seconds: NeMo's ``offset`` and ``duration``."""
+
+    start_s: float = 0.0
+    duration_s: float | None = None
+    """None: to the end"""
+
+    def frames(self, rate_hz: int, there: int, slack: int = 0) -> tuple[int, int]:
+        """Return the first frame and the number of frames of a file that has ``there``.
+
+        Raises:
+            AudioProblem: the segment does not lie within the file.
+        """
+        if self.duration_s is None and not self.start_s:
+            return 0, there
+        first = round(self.start_s * rate_hz)
+        last = there if self.duration_s is None else round((self.start_s + self.duration_s) * rate_hz)
+        if first >= there or last > there + round(ROUNDING_S * rate_hz) + slack:
+            end = "its end" if self.duration_s is None else f"{self.start_s + self.duration_s:.3f} s"
+            raise AudioProblem(
+                f"lasts {there / rate_hz:.3f} s, but the row's segment goes from {self.start_s:.3f} s to {end}",
+                "segment",
+            )
+        if last <= first:
+            raise AudioProblem("has no samples in the row's segment, which is too short", "segment")
+        return first, min(last, there) - first
+
+
+WHOLE = Segment()
+
+
+def read_audio(path: str | os.PathLike[str], segment: Segment = WHOLE) -> Waveform:
     """Return the audio of a file, mixed down and resampled, shape ``(samples,)``, float32, 16,000 Hz, within ±1.
 
+    Args:
+        path: of the file.
+        segment: the part that is read; nothing else is decoded where the format allows it.
+
     Raises:
-        AudioProblem: the file is missing, empty, truncated, not audio, without samples, or its header is wrong. The
-            message does not repeat the path.
+        AudioProblem: the file is missing, empty, truncated, not audio, without samples, its header is wrong, or the
+            segment lies outside it. The message does not repeat the path.
     """
-    samples, rate = decode(path)
+    samples, rate = decode(path, segment)
     return resample(samples, rate)
 
 
-def decode(path: str | os.PathLike[str]) -> tuple[Waveform, int]:
+def decode(path: str | os.PathLike[str], segment: Segment = WHOLE) -> tuple[Waveform, int]:
     """Return the audio of a file mixed down to mono, shape ``(samples,)``, and its own sample rate in hertz.
 
     Raises:
         AudioProblem: as ``read_audio``.
     """
-    with _open(path) as file:
-        declared = file.frames
-        try:
-            samples: npt.NDArray[np.float32] = file.read(dtype="float32")
-        except (sf.LibsndfileError, RuntimeError):
-            raise _short(declared) from None
-        if len(samples) < declared - _slack(file):
-            raise _short(declared, len(samples))
-        rate = int(file.samplerate)
-    if samples.ndim == 2:
-        samples = samples.mean(axis=1, dtype=np.float32)
-    peak = max(float(samples.max()), -float(samples.min()))
-    if not np.isfinite(peak):
-        raise AudioProblem("has samples that are not numbers", "not-finite")
-    if peak > 1:
-        np.clip(samples, -1, 1, out=samples)
+    channels, rate = decode_channels(path, segment)
+    samples = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1, dtype=np.float32)
+    np.clip(samples, -1, 1, out=samples)
     return samples, rate
 
 
-def resample(samples: Waveform, rate_hz: int) -> Waveform:
-    """Return ``samples`` of shape ``(samples,)`` at 16,000 Hz, by torchaudio's band-limited interpolation."""
-    if rate_hz == SAMPLE_RATE_HZ:
-        return samples
-    import torch
+def decode_channels(path: str | os.PathLike[str], segment: Segment = WHOLE) -> tuple[Waveform, int]:
+    """Return the audio of a file, shape ``(samples, channels)``, and its own sample rate in hertz.
 
-    with torch.inference_mode():
-        found: Waveform = _resampler(rate_hz)(torch.from_numpy(samples)).numpy()
-    return np.clip(found, -1, 1)
+    Raises:
+        AudioProblem: as ``read_audio``.
+    """
+    with _opened(path) as file:
+        rate = int(file.samplerate)
+        first, wanted = segment.frames(rate, file.frames, _slack(file))
+        samples = _read(file, first, wanted)
+    _check_samples(samples)
+    return samples, rate
 
 
 def probe(path: str | os.PathLike[str]) -> tuple[int, int, int]:
     """Return ``(frames, sample rate in hertz, channels)`` from a file's header; nothing is decoded.
 
     Raises:
-        AudioProblem: the header cannot be read, declares no frames, or contradicts the file's size.
+        AudioProblem: the header cannot be read, declares no frames or a rate of no recorder, or contradicts the file's
+            size.
     """
-    with _open(path) as file:
+    with _opened(path) as file:
         return int(file.frames), int(file.samplerate), int(file.channels)
 
 
 def inspect(path: str | os.PathLike[str]) -> tuple[int, int, int]:
     """Return what ``probe`` does after reading the last frame as well: a third of the time of decoding the file.
 
+    A format that cannot seek, and one of floats, whose scale only its samples tell, is read through.
+
     Raises:
         AudioProblem: as ``read_audio``, but for samples that are not numbers and damage in the middle.
     """
-    with _open(path) as file:
-        try:
-            file.seek(max(0, file.frames - 1 - _slack(file)))
-            tail = len(file.read(1, dtype="float32"))
-        except (sf.LibsndfileError, RuntimeError):
-            tail = 0
-        if not tail:
-            raise _short(file.frames)
-        return int(file.frames), int(file.samplerate), int(file.channels)
+    with _opened(path) as file:
+        header = int(file.frames), int(file.samplerate), int(file.channels)
+        if file.subtype not in FLOATS and _tail_is_there(file):
+            return header
+    with _opened(path) as file:
+        _check_samples(_read(file, 0, int(file.frames)))
+    return header
 
 
-def samples_at_16khz(frames: int, rate_hz: int) -> int:
-    """Return how many samples ``resample`` makes of so many frames."""
-    return -(-frames * SAMPLE_RATE_HZ // rate_hz)
+class _ReadThrough(sf.SoundFile):  # type: ignore[misc]
+    """A file that is read from front to back, whatever its format says of seeking.
+
+    soundfile asks for its place before and after every read, which formats such as GSM 06.10 and DWVW refuse.
+    """
+
+    def seekable(self) -> bool:
+        """Say no."""
+        return False
+
+
+def _tail_is_there(file: sf.SoundFile) -> bool:
+    """Say whether the last frame can be reached and read without what lies before it."""
+    if not sf.SoundFile.seekable(file):
+        return False
+    try:
+        sf.SoundFile.seek(file, max(0, file.frames - 1 - _slack(file)))
+        return len(file.read(1, dtype="float32")) > 0
+    except (sf.LibsndfileError, RuntimeError):
+        return False
+
+
+def _read(file: sf.SoundFile, first: int, wanted: int) -> Waveform:
+    """Return frames of a file, shape ``(frames, channels)``; memory follows what is there, not what is declared.
+
+    Raises:
+        AudioProblem: fewer are there than are declared.
+    """
+    skipped = 0
+    blocks: list[Waveform] = []
+    total = 0
+    try:
+        if first and file.format in EXACT_FORMATS and file.subtype in EXACT_SUBTYPES:
+            sf.SoundFile.seek(file, first)
+            skipped = first
+        while skipped < first:
+            step = len(file.read(min(BLOCK_FRAMES, first - skipped), dtype="float32"))
+            if not step:
+                break
+            skipped += step
+        while total < wanted:
+            block: Waveform = file.read(min(BLOCK_FRAMES, wanted - total), dtype="float32", always_2d=True)
+            if not len(block):
+                break
+            blocks.append(block)
+            total += len(block)
+    except (sf.LibsndfileError, RuntimeError):
+        raise _short(file.frames) from None
+    if total < wanted - _slack(file) or not total:
+        raise _short(file.frames, skipped + total)
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def _check_samples(samples: Waveform) -> None:
+    """Raise where samples are no numbers, or floats that another full scale than 1 belongs to."""
+    peak = max(float(samples.max()), -float(samples.min()))
+    if not np.isfinite(peak):
+        raise AudioProblem("has samples that are not numbers", "not-finite")
+    if peak >= LARGEST_PEAK:
+        bits = next((bits for bits in (8, 16, 24, 32) if peak <= 2 ** (bits - 1)), 0)
+        scale = f"those of {bits}-bit integers; divide them by {2 ** (bits - 1)}" if bits else "none of audio"
+        raise AudioProblem(f"has float samples up to {peak:g}, where full scale is 1: they are {scale}", "scale")
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[sf.SoundFile]:
+    """Open a file whose header makes sense, without a word of libmpg123 on standard error."""
+    with quiet(_start(path)), _open(path) as file:
+        yield file
+
+
+def _start(path: str | os.PathLike[str]) -> bytes:
+    """Return the first bytes of a file; none where it cannot be read, which whoever opens it will say."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(4)
+    except (OSError, ValueError):
+        return b""
 
 
 def _open(path: str | os.PathLike[str]) -> sf.SoundFile:
     """Open a file whose header makes sense."""
+    if Path(path).name.startswith("._"):
+        raise AudioProblem("is what macOS keeps beside a file (its name starts with '._'), no audio", "not-audio")
     try:
-        file = sf.SoundFile(os.fspath(path))
+        file = _ReadThrough(os.fspath(path))
     except (sf.LibsndfileError, RuntimeError, TypeError, ValueError, OSError) as error:
         raise _diagnose(path, error) from None
     try:
@@ -134,6 +257,12 @@ def _open(path: str | os.PathLike[str]) -> sf.SoundFile:
             _check_wav(path)
         if file.frames in (0, UNDECLARED):
             raise _without_frames(Path(path).stat().st_size)
+        if not LOWEST_RATE_HZ <= file.samplerate <= HIGHEST_RATE_HZ:
+            raise AudioProblem(
+                f"has a wrong header: it declares {file.samplerate} Hz; expected {LOWEST_RATE_HZ} to"
+                f" {HIGHEST_RATE_HZ} Hz",
+                "header",
+            )
         if file.frames > LONGEST_SECONDS * file.samplerate:
             raise AudioProblem("has a wrong header: it declares no plausible length; encode the file anew", "header")
     except BaseException:
@@ -213,12 +342,3 @@ def _short(declared: int, read: int | None = None) -> AudioProblem:
 
 def _slack(file: sf.SoundFile) -> int:
     return MP3_SLACK if file.format == "MP3" else 0
-
-
-@lru_cache(maxsize=8)
-def _resampler(rate_hz: int) -> torch.nn.Module:
-    """Return the resampler from a rate; its kernel costs more than a second of audio does, so it is kept."""
-    from torchaudio.transforms import Resample
-
-    found: torch.nn.Module = Resample(rate_hz, SAMPLE_RATE_HZ)
-    return found

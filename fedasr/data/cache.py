@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr.config.schema import CacheConfig
+from fedasr.errors import InputError
+from fedasr.paths import home, own_temporary
 
 Array = npt.NDArray[np.float32]
 
@@ -162,11 +164,23 @@ class FeatureCache:
 
 
 def cache_folder(directory: str | None) -> Path:
-    """Return the folder of the cache: as given, or ``fedasr`` in the user's cache folder."""
+    """Return the folder of the cache: as given, or ``fedasr`` in the user's cache folder.
+
+    A user without a home has it in the temporary folder.
+
+    Raises:
+        InputError: the folder given begins with the home of somebody whom the system does not know.
+    """
     if directory is not None:
-        return Path(directory).expanduser()
+        try:
+            return Path(directory).expanduser()
+        except RuntimeError:
+            raise InputError(f"'data.cache.directory' is '{directory}', and there is no such home") from None
     given = os.environ.get("XDG_CACHE_HOME")
-    return (Path(given) if given else Path.home() / ".cache") / "fedasr"
+    if given:
+        return Path(given) / "fedasr"
+    found = home()
+    return own_temporary() / "cache" if found is None else found / ".cache" / "fedasr"
 
 
 def pack(value: Array) -> bytes:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+import struct
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -10,9 +13,26 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fedasr.data.audio import READER_VERSION, AudioProblem, inspect, probe, read_audio, samples_at_16khz
+from fedasr.data.audio import (
+    READER_VERSION,
+    WHOLE,
+    AudioProblem,
+    Segment,
+    inspect,
+    probe,
+    read_audio,
+    samples_at_16khz,
+)
 from fedasr.data.corpus import SAMPLE_RATE_HZ, BadAudio, Column, Waveform
 from fedasr.errors import InputError
+from fedasr.paths import exists
+
+TWICE = "the audio is listed already"
+DURATION = "duration_s is"
+"""How the reasons begin that are not about the audio itself."""
+
+GLANCE_PARTS, GLANCE_BYTES = 16, 4096
+"""Files of up to 64 kB are looked at whole; of others so many parts of so many bytes."""
 
 _digests: dict[str, tuple[int, int, bytes]] = {}
 """Path to (size, time of change, digest): a file is hashed once a process as long as it does not change."""
@@ -28,6 +48,7 @@ class FileCorpus:
         columns: the columns of ``Corpus``; without ``duration_s``, or where it is NaN, the audio headers are read. The
             duration of a file whose header cannot be read is 0.
         lines: the line of each utterance in ``name``, or None where it has no lines.
+        segments: the part of its file that each utterance is; None: the whole of it.
     """
 
     columns: Mapping[str, Column]
@@ -39,11 +60,13 @@ class FileCorpus:
         paths: Sequence[str],
         columns: Mapping[str, Column],
         lines: Sequence[int] | None = None,
+        segments: Sequence[Segment] | None = None,
     ) -> None:
         self.name = name
         self.base = base
         self.paths = paths
         self.lines = lines
+        self.segments = None if segments is None or all(part == WHOLE for part in segments) else segments
         durations = columns.get("duration_s")
         seconds = np.full(len(paths), np.nan, np.float32) if durations is None else durations.astype(np.float32)
         self.declared: npt.NDArray[np.bool_] = ~np.isnan(seconds)
@@ -57,7 +80,11 @@ class FileCorpus:
 
     def path(self, index: int) -> Path:
         """Return the path of the audio file of utterance ``index``."""
-        return self.base / self.paths[index]
+        return audio_path(self.base, self.paths[index])
+
+    def segment(self, index: int) -> Segment:
+        """Return the part of its file that utterance ``index`` is."""
+        return WHOLE if self.segments is None else self.segments[index]
 
     def waveform(self, index: int) -> Waveform:
         """Return utterance ``index`` as float32, mono, 16,000 Hz, shape ``(samples,)``, values within ±1.
@@ -66,21 +93,28 @@ class FileCorpus:
             BadAudio: the audio is missing, empty, truncated or not audio.
         """
         try:
-            return read_audio(self.path(index))
+            return read_audio(self.path(index), self.segment(index))
         except AudioProblem as error:
             raise AudioProblem(f"{self.where(index)}: the audio {error}", error.kind) from None
 
     def content_key(self, index: int) -> bytes:
-        """Return a digest of the bytes of the file, and of the version of the reader, 17 bytes.
+        """Return a digest of the bytes of the file with the version of the reader, 17 bytes, and the segment, if any.
 
         Raises:
             BadAudio: the file cannot be read.
         """
         try:
-            return bytes([READER_VERSION]) + file_digest(self.path(index))
+            return bytes([READER_VERSION]) + file_digest(self.path(index)) + segment_key(self.segment(index))
         except (OSError, ValueError) as error:
             reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
             raise AudioProblem(f"{self.where(index)}: the audio {reason}", "missing") from None
+
+    def glance(self, index: int) -> bytes:
+        """Return bytes that change with the content of the file in all likelihood, without reading a long one whole."""
+        try:
+            return file_glance(self.path(index)) + segment_key(self.segment(index))
+        except (OSError, ValueError):
+            return b"missing"
 
     def where(self, index: int) -> str:
         """Return ``manifest.csv:17 (audio/a.flac)``, or the path alone where the corpus has no lines."""
@@ -96,30 +130,75 @@ class FileCorpus:
         table says.
         """
         found = []
-        first: dict[str, int] = {}
+        first: dict[tuple[str, Segment], int] = {}
+        headers: dict[str, tuple[int, int] | BadAudio] = {}
         for row in map(int, rows):
-            path = os.path.normpath(self.path(row))
-            before = first.setdefault(path, row)
+            path, part = os.path.normpath(self.path(row)), self.segment(row)
+            before = first.setdefault((path, part), row)
             if before != row:
-                found.append((row, f"the audio is listed already: {self.where(before)}"))
+                found.append((row, f"{TWICE}: {self.where(before)}"))
                 continue
+            header = headers.get(path) or _header(path)
+            if self.segments is not None:
+                headers[path] = header
             try:
-                frames, rate, _ = inspect(path)
+                if isinstance(header, BadAudio):
+                    raise header
+                frames, rate = header
+                _, wanted = part.frames(rate, frames)
             except BadAudio as error:
                 found.append((row, f"the audio {error}"))
                 continue
             seconds = float(self.columns["duration_s"][row])
-            if self.declared[row] and not agree(seconds, frames / rate):
-                found.append((row, disagreement(seconds, frames / rate)))
+            if self.declared[row] and not agree(seconds, wanted / rate):
+                found.append((row, disagreement(seconds, wanted / rate)))
+        return found
+
+    def wrong_durations(self, rows: Iterable[int]) -> list[int]:
+        """Return those of ``rows`` whose declared duration is not that of the audio, as its header has it."""
+        found = []
+        for row in map(int, rows):
+            if self.declared[row]:
+                actual = self._measure(row)
+                if actual and not agree(float(self.columns["duration_s"][row]), actual):
+                    found.append(row)
         return found
 
     def _measure(self, row: int) -> float:
         try:
             frames, rate, _ = probe(self.path(row))
+            _, wanted = self.segment(row).frames(rate, frames)
         except BadAudio:
             # The row stays, so that the run's check of its data reports it or skips and counts it.
             return 0.0
-        return samples_at_16khz(frames, rate) / SAMPLE_RATE_HZ
+        return samples_at_16khz(wanted, rate) / SAMPLE_RATE_HZ
+
+
+def audio_path(base: Path, name: str) -> Path:
+    """Return the path of an audio file that a table names, relative to ``base``.
+
+    A name that is there in another Unicode form is that file: systems disagree on the form of file names.
+    """
+    found = base / name
+    if not name.isascii() and not exists(found):
+        forms = (base / unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+        return next((other for other in forms if exists(other)), found)
+    return found
+
+
+def _header(path: str) -> tuple[int, int] | BadAudio:
+    """Return the frames and the sample rate of a file that was looked into, or why it cannot be used."""
+    try:
+        return inspect(path)[:2]
+    except BadAudio as error:
+        return error
+
+
+def segment_key(segment: Segment) -> bytes:
+    """Return bytes that tell a segment from others of its file; none for all of it."""
+    if segment == WHOLE:
+        return b""
+    return struct.pack("<dd", segment.start_s, math.nan if segment.duration_s is None else segment.duration_s)
 
 
 def agree(declared_s: float, actual_s: float) -> bool:
@@ -129,12 +208,30 @@ def agree(declared_s: float, actual_s: float) -> bool:
 
 def disagreement(declared_s: float, actual_s: float) -> str:
     """Say that the table and the audio have different durations, in seconds."""
-    return f"duration_s is {declared_s:.3f}, but the audio lasts {actual_s:.3f} s"
+    return f"{DURATION} {declared_s:.3f}, but the audio lasts {actual_s:.3f} s"
 
 
 def input_error(error: BadAudio) -> InputError:
     """Return the one line that a run stops with when audio turns out to be bad only when it is decoded."""
     return InputError(f"{error}; mend or remove it ('fedasr data check' lists every problem)", where="")
+
+
+def file_glance(path: Path) -> bytes:
+    """Return 16 bytes of the size of a file and of its content; of a long one, of its start, its end and 14 parts.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = blake2b(struct.pack("<q", size), digest_size=16)
+        if size <= GLANCE_PARTS * GLANCE_BYTES:
+            digest.update(file.read())
+        else:
+            for part in range(GLANCE_PARTS):
+                file.seek(part * (size - GLANCE_BYTES) // (GLANCE_PARTS - 1))
+                digest.update(file.read(GLANCE_BYTES))
+    return digest.digest()
 
 
 def file_digest(path: Path) -> bytes:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from fedasr.data.audio import LONGEST_SECONDS
+from fedasr.data.audio import LONGEST_SECONDS, WHOLE, Segment
 from fedasr.data.corpus import Column
 from fedasr.data.files import FileCorpus
+from fedasr.data.identity import identities, identity
 from fedasr.data.splits import hold_out
+from fedasr.data.text_files import NotText, decoded, lines_of
 from fedasr.errors import InputError, nearest
 from fedasr.paths import is_folder
 
 REQUIRED = ("path", "speaker", "text")
+READ = (*REQUIRED, "duration_s", "duration", "offset", "split", "timestamp")
+"""Columns that a run reads for itself; in the others lists, mappings and bytes do not matter."""
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".jsonl": "", ".ndjson": "", ".parquet": ""}
 
 Row = tuple[int, dict[str, str]]
@@ -83,19 +89,19 @@ class ManifestCorpus(FileCorpus):
             for line, value in zip(table.lines, table.columns[name], strict=True):
                 if not value:
                     raise ManifestError(f"the {name} is empty; every row needs one", table.path, line)
-        durations = table.columns.get("duration_s")
-        if durations is not None:
-            columns["duration_s"] = np.array(
-                [parse_duration(value, table.path, line) for line, value in zip(table.lines, durations, strict=True)],
-                np.float32,
-            )
+        durations = [row_duration(table, row) for row in range(len(table))]
+        segments = [row_segment(table, row, seconds) for row, seconds in enumerate(durations)]
+        columns["duration_s"] = np.array(durations, np.float32)
         if not any(table.columns.get("split", ())):
             columns["split"] = hold_out(columns["speaker"], held_out, seed, train_split, test_split)
-        super().__init__(str(path), table.path.parent, table.columns["path"], columns, table.lines)
+        super().__init__(str(path), table.path.parent, table.columns["path"], columns, table.lines, segments)
 
 
 def read_table(path: str | Path) -> Table:
     """Return the rows of a manifest, values as text with white space stripped at the ends.
+
+    Transcripts are in Unicode form NFC, names of speakers and all other values as ``identity`` has them, so that one
+    name is one value however it was typed. A column of lists, mappings or bytes that no run reads is left out.
 
     Raises:
         ManifestError: the file cannot be read, is not UTF-8, has no rows, misses a required column, or a row does not
@@ -124,10 +130,48 @@ def read_table(path: str | Path) -> Table:
             values.append(row.get(name, ""))
     if not lines:
         raise ManifestError("has no rows; expected one utterance a row", path)
-    return Table(path, columns, lines)
+    return Table(path, {name: in_one_form(name, values) for name, values in columns.items()}, lines)
 
 
-def parse_duration(value: str, path: str | Path, line: int) -> float:
+def in_one_form(name: str, values: list[str]) -> list[str]:
+    """Return the values of a column with what only looks alike made equal."""
+    if name == "path":
+        return values
+    if name == "text":
+        return [unicodedata.normalize("NFC", value) for value in values]
+    found: list[str] = identities(values).tolist()
+    return found
+
+
+def row_duration(table: Table, row: int) -> float:
+    """Return the seconds that a row declares, NaN where it declares none: ``duration_s``, or NeMo's ``duration``.
+
+    Raises:
+        ManifestError: it is not a positive number, or more than a day.
+    """
+    for name in ("duration_s", *(("duration",) if "offset" in table.columns else ())):
+        values = table.columns.get(name)
+        if values and values[row]:
+            return parse_duration(values[row], table.path, table.lines[row], name)
+    return math.nan
+
+
+def row_segment(table: Table, row: int, seconds: float) -> Segment:
+    """Return the part of its file that a row means: ``seconds`` from NeMo's ``offset`` on; without ``offset`` all.
+
+    Raises:
+        ManifestError: ``offset`` is no number of seconds from 0 to a day.
+    """
+    value = table.columns["offset"][row] if "offset" in table.columns else ""
+    if not value:
+        return WHOLE
+    start = _number(value)
+    if not 0 <= start <= LONGEST_SECONDS:
+        raise ManifestError(f"offset is '{value}'; expected seconds, 0 to a day", table.path, table.lines[row])
+    return Segment(start, None if math.isnan(seconds) else seconds)
+
+
+def parse_duration(value: str, path: str | Path, line: int, name: str = "duration_s") -> float:
     """Return a duration in seconds, NaN where it is empty.
 
     Raises:
@@ -135,54 +179,57 @@ def parse_duration(value: str, path: str | Path, line: int) -> float:
     """
     if not value:
         return math.nan
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = math.nan
+    seconds = _number(value)
     if not 0 < seconds <= LONGEST_SECONDS:
-        raise ManifestError(f"duration_s is '{value}'; expected seconds, more than 0 and at most a day", path, line)
+        raise ManifestError(f"{name} is '{value}'; expected seconds, more than 0 and at most a day", path, line)
     return seconds
+
+
+def _number(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
 
 
 def _read_text(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        return decoded(path.read_bytes())
     except FileNotFoundError:
         raise ManifestError("there is no such manifest", path) from None
     except OSError as error:
         raise ManifestError(f"cannot be read: {error.strerror or error}", path) from None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ManifestError(f"is not UTF-8 text (byte {error.start}); save it as UTF-8", path, line) from None
+    except NotText as error:
+        raise ManifestError(str(error), path, error.line) from None
 
 
 def _csv_rows(path: Path, text: str, delimiter: str) -> tuple[list[str], Iterator[Row]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-
-    def records() -> Iterator[tuple[int, list[str]]]:
-        while True:
-            line = reader.line_num + 1
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                raise ManifestError(f"cannot be read as a table: {error}", path, line) from None
-            if fields is None:
-                return
-            if fields:
-                yield line, [value.strip() for value in fields]
-
-    table = records()
-    line, header = next(table, (0, []))
+    table = _unquoted(text) if delimiter == "\t" else None
+    records = _quoted(path, text, delimiter) if table is None else iter(table)
+    line, header = next(records, (0, []))
+    while header and not header[-1]:
+        header = header[:-1]  # a delimiter at the end of every line
     if not header:
         raise ManifestError(f"is empty; expected a header with {', '.join(REQUIRED)}", path)
+    if len(header) == 1:
+        other = next((mark for mark in SEPARATORS if mark != delimiter and mark in header[0]), None)
+        if other is not None:
+            raise ManifestError(
+                f"is separated by {SEPARATORS[other]}; expected {SEPARATORS[delimiter]} in a {path.suffix} file",
+                path,
+                line,
+            )
+    header = [identity(name) for name in header]
     for name in header:
         if not name or header.count(name) > 1:
             raise ManifestError(f"the header has the column '{name}' {header.count(name)} times", path, line)
 
     def rows() -> Iterator[Row]:
-        for line, fields in table:
+        for line, fields in records:
+            if not any(fields):
+                continue  # what a spreadsheet leaves of a row that was emptied
+            if not any(fields[len(header) :]):
+                fields = fields[: len(header)]
             if len(fields) != len(header):
                 raise ManifestError(f"the row has {len(fields)} fields; expected {len(header)}", path, line)
             yield line, dict(zip(header, fields, strict=True))
@@ -190,9 +237,46 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> tuple[list[str], Iterato
     return header, rows()
 
 
+def _quoted(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the fields of every record, quotes read as CSV has them."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise ManifestError(f"cannot be read as a table: {error}", path, line) from None
+        if fields is None:
+            return
+        if fields:
+            yield line, [value.strip() for value in fields]
+
+
+def _unquoted(text: str) -> list[tuple[int, list[str]]] | None:
+    """Return the line and the fields of every record of tab-separated values; None where lines are no records.
+
+    Few writers of TSV quote: a quotation mark belongs to the text (Common Voice), unless it encloses the whole field
+    and those within are doubled.
+    """
+    found = []
+    for line, content in enumerate(lines_of(text), 1):
+        if content.strip():
+            found.append((line, [_unquote(field.strip()) for field in content.split("\t")]))
+    width = len(found[0][1]) if found else 0
+    return found if all(len(fields) == width for _, fields in found) or '"' not in text else None
+
+
+def _unquote(field: str) -> str:
+    """Return a field without the quotation marks that a writer of CSV put around it."""
+    inside = field[1:-1]
+    enclosed = len(field) > 1 and field[0] == field[-1] == '"' and '"' not in inside.replace('""', "")
+    return inside.replace('""', '"').strip() if enclosed else field
+
+
 def _json_rows(path: Path, text: str) -> tuple[list[str], Iterator[Row]]:
     rows: list[Row] = []
     header: dict[str, None] = {}
+    nested: set[str] = set()
     for line, content in enumerate(text.split("\n"), 1):
         if not content.strip():
             continue
@@ -206,12 +290,19 @@ def _json_rows(path: Path, text: str) -> tuple[list[str], Iterator[Row]]:
             raise ManifestError("is not a JSON object; expected one a line", path, line)
         for name in REQUIRED:
             if name not in record:
-                raise ManifestError(f"misses the key '{name}'{nearest(name, record)}", path, line)
-        rows.append((line, {name: _as_text(name, value, path, line) for name, value in record.items()}))
-        header.update(dict.fromkeys(record))
+                has = ", ".join(map(str, record)) or "none"
+                raise ManifestError(f"misses the key '{name}'{nearest(name, record)}; it has: {has}", path, line)
+        kept: dict[str, str] = {}
+        for name, value in record.items():
+            if isinstance(value, (dict, list)) and name not in READ:
+                nested.add(name)
+            else:
+                kept[identity(name)] = _as_text(name, value, path, line)
+        rows.append((line, kept))
+        header.update(dict.fromkeys(kept))
     if not rows:
         raise ManifestError(f"is empty; expected a JSON object a line with {', '.join(REQUIRED)}", path)
-    return list(header), iter(rows)
+    return [name for name in header if name not in nested], iter(rows)
 
 
 def _parquet_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
@@ -219,18 +310,26 @@ def _parquet_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(path).read()
+        file = pq.ParquetFile(path)
+        names = [str(name) for name in file.schema_arrow.names]
+        if len(set(names)) < len(names):
+            raise ManifestError("has a column more than once", path)
+        plain = [name for name in names if name in READ or not _is_nested(file.schema_arrow.field(name).type)]
+        table = file.read(columns=plain)
     except FileNotFoundError:
         raise ManifestError("there is no such manifest", path) from None
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(f"is not Parquet: {str(error).splitlines()[0]}", path) from None
-    header = [str(name) for name in table.column_names]
-    if len(set(header)) < len(header):
-        raise ManifestError("has a column more than once", path)
-    try:
-        columns = [table.column(i).to_pylist() for i in range(len(header))]
-    except (pa.ArrowException, ValueError) as error:
-        raise ManifestError(f"holds values that cannot be read: {str(error).splitlines()[0]}", path) from None
+    header: list[str] = []
+    columns: list[list[Any]] = []
+    for name in plain:
+        try:
+            columns.append(table.column(name).to_pylist())
+        except (pa.ArrowException, ValueError) as error:
+            if name not in READ:
+                continue
+            raise ManifestError(f"holds values that cannot be read: {str(error).splitlines()[0]}", path) from None
+        header.append(identity(name))
 
     def rows() -> Iterator[Row]:
         for line, values in enumerate(zip(*columns, strict=True), 1):
@@ -238,6 +337,14 @@ def _parquet_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
             yield line, {name: _as_text(name, value, path, line) for name, value in record}
 
     return header, rows()
+
+
+def _is_nested(kind: Any) -> bool:
+    """Say whether a Parquet column holds lists, structures or bytes, such as the audio itself."""
+    import pyarrow as pa
+
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    return bool(binary or pa.types.is_nested(kind) or pa.types.is_binary_view(kind))
 
 
 def _as_text(name: str, value: Any, path: Path, line: int) -> str:

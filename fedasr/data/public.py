@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import numpy as np
 from fedasr.config.schema import DataConfig
 from fedasr.data.corpus import Column
 from fedasr.data.files import FileCorpus
+from fedasr.data.identity import identities
 from fedasr.data.splits import hold_out
+from fedasr.data.text_files import NotText, decoded, lines_of
 from fedasr.errors import InputError, nearest
 from fedasr.paths import is_folder
 
@@ -44,7 +46,7 @@ def librispeech(config: DataConfig, seed: int) -> FileCorpus:
     for subset in subsets:
         if subset not in there:
             raise _absent("subset", subset, there, folder)
-        for transcript in sorted((folder / subset).glob("*/*/*.trans.txt")):
+        for transcript in sorted(visible((folder / subset).glob("*/*/*.trans.txt"))):
             relative = transcript.parent.relative_to(root)
             speaker, chapter = transcript.parent.parent.name, transcript.parent.name
             for line in _lines(transcript):
@@ -84,7 +86,7 @@ def speechcommands(config: DataConfig, seed: int) -> FileCorpus:
         if (folder / name).is_file():
             listed.update(dict.fromkeys((line.strip() for line in _lines(folder / name)), split))
     rows: list[dict[str, str]] = []
-    for path in sorted(folder.glob("*/*.wav")):
+    for path in sorted(visible(folder.glob("*/*.wav"))):
         word = path.parent.name
         # The archive of the test set alone has names that end in .wav.wav, as torchaudio notes.
         speaker, mark, _ = path.name.partition("_nohash_")
@@ -107,7 +109,7 @@ def commonvoice(config: DataConfig, seed: int) -> FileCorpus:
         InputError: the folder does not have this layout.
     """
     root = _root(config)
-    there = sorted(p.name for p in root.glob("*.tsv"))
+    there = sorted(p.name for p in visible(root.glob("*.tsv")))
     tables = _names(config.subset) if config.subset else [f"{s}.tsv" for s in ("train", "dev", "test")]
     durations = _common_voice_durations(root / "clip_durations.tsv")
     rows: list[dict[str, str]] = []
@@ -141,7 +143,9 @@ def _corpus(
     if not rows:
         raise InputError(f"holds no {title}; expected {layout} (key 'data.root')", where=str(root))
     names = list(dict.fromkeys(name for row in rows for name in row if name not in ("path", "duration_s")))
-    columns: dict[str, Column] = {n: np.array([row.get(n, "") for row in rows], dtype=object) for n in names}
+    columns: dict[str, Column] = {n: identities([row.get(n, "") for row in rows]) for n in names if n != "text"}
+    texts = [unicodedata.normalize("NFC", row["text"].strip()) for row in rows]
+    columns["text"] = np.array(texts, dtype=object)
     seconds = [float(row.get("duration_s", "nan")) for row in rows]
     columns["duration_s"] = np.array(seconds, np.float32)
     if len(set(columns["split"])) == 1:
@@ -162,6 +166,11 @@ def _root(config: DataConfig) -> Path:
     if not is_folder(root):
         raise InputError("there is no such folder (key 'data.root')", where=str(root))
     return root
+
+
+def visible(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield the paths that are not hidden: beside every file of an archive macOS may have put one called ``._…``."""
+    return (path for path in paths if not path.name.startswith("."))
 
 
 def _names(subset: str) -> list[str]:
@@ -186,26 +195,25 @@ def _download(dataset: str, root: Path, **options: Any) -> None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8 text (byte {error.start})", where=str(path)) from None
+        return lines_of(decoded(path.read_bytes()))
+    except NotText as error:
+        raise InputError(str(error), where=f"{path}:{error.line}" if error.line else str(path)) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", where=str(path)) from None
 
 
 def _tsv(path: Path, required: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the records of a table as torchaudio reads it."""
-    reader = csv.reader(_lines(path), delimiter="\t")
-    try:
-        table = list(reader)
-    except csv.Error as error:
-        raise InputError(f"cannot be read as a table: {error}", where=f"{path}:{reader.line_num}") from None
-    header = table[0] if table else []
+    """Return the records of a table of Common Voice, which quotes nothing: a quotation mark is one of the sentence."""
+    table = [(line, content.split("\t")) for line, content in enumerate(_lines(path), 1) if content.strip()]
+    header = table[0][1] if table else []
     for name in required:
         if name not in header:
-            raise InputError(f"misses the column '{name}'; it has: {', '.join(header) or 'none'}", where=f"{path}:1")
+            raise InputError(
+                f"misses the column '{name}'{nearest(name, header)}; it has: {', '.join(header) or 'none'}",
+                where=f"{path}:1",
+            )
     records = []
-    for line, fields in enumerate(table[1:], 2):
+    for line, fields in table[1:]:
         if len(fields) != len(header):
             raise InputError(f"the row has {len(fields)} fields; expected {len(header)}", where=f"{path}:{line}")
         records.append(dict(zip(header, fields, strict=True)))

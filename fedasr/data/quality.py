@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -11,16 +12,22 @@ import torch
 from fedasr.config.schema import DataConfig
 from fedasr.data.corpus import Corpus
 from fedasr.data.ctc_frames import frames_needed
+from fedasr.data.files import DURATION, TWICE
 from fedasr.data.speech import Encoder, frames_of
 from fedasr.errors import InputError
 
 OutputFrames = Callable[[torch.Tensor], torch.Tensor]
 
+EMPTY = "the transcript is empty"
+TOO_LONG = "the transcript needs"
+UNKNOWN = "characters outside the tokenizer"
+"""How the reasons begin."""
+
 
 def usable_rows(
     corpus: Corpus, config: DataConfig, tokenizer: Encoder, output_frames: OutputFrames, transcripts: bool = True
-) -> tuple[npt.NDArray[np.bool_], int]:
-    """Return which utterances can be used, shape ``(utterances,)``, and how many cannot.
+) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
+    """Return which utterances can be used, shape ``(utterances,)``, and how many cannot, by kind of reason.
 
     Only utterances of the training and test split are looked at.
 
@@ -51,7 +58,19 @@ def usable_rows(
                 where=corpus.where(row),
             )
         usable[row] = False
-    return usable, len(bad)
+    return usable, dict(sorted(Counter(kind_of(reason) for reason in bad.values()).items()))
+
+
+def kind_of(reason: str) -> str:
+    """Return what kind of reason one is, as a summary counts it."""
+    kinds = {
+        EMPTY: "empty transcript",
+        UNKNOWN: "characters outside the alphabet",
+        TOO_LONG: "transcript too long for its audio",
+        TWICE: "audio listed more than once",
+        DURATION: "duration_s other than that of the audio",
+    }
+    return next((kind for start, kind in kinds.items() if reason.startswith(start)), "audio that cannot be used")
 
 
 def bad_transcripts(corpus: Corpus, rows: npt.NDArray[np.int64], tokenizer: Encoder) -> list[tuple[int, str]]:
@@ -72,7 +91,7 @@ def bad_transcripts(corpus: Corpus, rows: npt.NDArray[np.int64], tokenizer: Enco
 def transcript_problem(text: str, tokenizer: Encoder) -> str | None:
     """Return why a transcript cannot be used, or None."""
     try:
-        return None if tokenizer.encode(text) else "the transcript is empty"
+        return None if tokenizer.encode(text) else EMPTY
     except InputError as error:
         return str(error)
 
@@ -102,7 +121,7 @@ def too_short(
             found.append(
                 (
                     row,
-                    f"the transcript needs {needed[text]} frames but {durations[row]:.2f} s of audio give {available}",
+                    f"{TOO_LONG} {needed[text]} frames but {durations[row]:.2f} s of audio give {available}",
                 )
             )
     return found

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fedasr.config.schema import DataConfig
 from fedasr.data.corpus import Column, Corpus
+from fedasr.data.identity import identities, identity
 from fedasr.data.manifest import ManifestCorpus
 from fedasr.data.public import PUBLIC
 from fedasr.data.splits import set_aside
@@ -23,10 +24,20 @@ ALWAYS = ("speaker", "text", "split", "duration_s")
 def open_corpus(config: DataConfig, seed: int) -> Corpus:
     """Return the corpus of ``config.corpus``, less what ``where``, ``min_seconds`` and ``max_seconds`` leave out.
 
-    Rows without audio (0 seconds) are not left out as too short: they are bad data, to be reported or counted.
+    Rows without audio (0 seconds), and those whose declared duration is not that of their audio, are not left out as
+    too short or too long: they are bad data, to be reported or counted.
 
     Raises:
         InputError: the corpus cannot be opened, ``where`` names an unknown column, or nothing remains.
+    """
+    return narrowed(config, seed)[0]
+
+
+def narrowed(config: DataConfig, seed: int) -> tuple[Corpus, dict[str, int]]:
+    """Return what ``open_corpus`` does, and how many utterances of its two splits each bound leaves out, by reason.
+
+    Raises:
+        InputError: as ``open_corpus``.
     """
     corpus = _open(config, seed)
     if config.public_share:
@@ -37,13 +48,25 @@ def open_corpus(config: DataConfig, seed: int) -> Corpus:
         if not kept.any():
             raise InputError(f"nothing remains of {len(corpus)} utterances after 'data.where.{name}'; loosen it")
     seconds = np.asarray(corpus.columns["duration_s"], dtype=np.float32)
-    kept &= (seconds == 0) | ((seconds >= config.min_seconds) & (seconds <= config.max_seconds))
+    short, long = (seconds != 0) & (seconds < config.min_seconds), seconds > config.max_seconds
+    wrong_durations = getattr(corpus, "wrong_durations", None)
+    if wrong_durations is not None:
+        wrong = wrong_durations(np.flatnonzero(kept & (short | long)))
+        short[wrong] = long[wrong] = False
+    splits = np.asarray(corpus.columns["split"])
+    used = kept & ((splits == config.train_split) | (splits == config.test_split))
+    left_out = {
+        f"shorter than data.min_seconds ({config.min_seconds:g} s)": int((used & short).sum()),
+        f"longer than data.max_seconds ({config.max_seconds:g} s)": int((used & long).sum()),
+    }
+    kept &= ~(short | long)
     if not kept.any():
         raise InputError(
             f"nothing remains of {len(corpus)} utterances, which last {seconds.min():.2f} to {seconds.max():.2f} s:"
             f" 'data.min_seconds' is {config.min_seconds} and 'data.max_seconds' is {config.max_seconds}"
         )
-    return corpus if kept.all() else Subset(corpus, np.flatnonzero(kept))
+    found = corpus if kept.all() else Subset(corpus, np.flatnonzero(kept))
+    return found, {reason: count for reason, count in left_out.items() if count}
 
 
 def _open(config: DataConfig, seed: int) -> Corpus:
@@ -79,7 +102,12 @@ def _own(config: DataConfig, seed: int) -> Corpus:
     if not len(corpus):
         raise InputError(f"'data.corpus' is '{config.corpus}', which returns a corpus without utterances")
     found: Corpus = corpus
-    return found
+    named = {name: identities(found.columns[name]) for name in ("speaker", "split")}
+    if all((named[name] == found.columns[name]).all() for name in named):
+        return found
+    renamed = Subset(found, np.arange(len(found)))
+    renamed.columns = {**renamed.columns, **named}
+    return renamed
 
 
 def _matching(corpus: Corpus, name: str, wanted: Any) -> npt.NDArray[np.bool_]:
@@ -110,8 +138,8 @@ def _equal(column: Column, value: Any, name: str) -> npt.NDArray[np.bool_]:
             return np.asarray(column == float(value), dtype=bool)
         except (TypeError, ValueError):
             raise InputError(f"'data.where.{name}' is '{value}'; expected a number") from None
-    text = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
-    return np.fromiter((str(entry) == text for entry in column), dtype=bool, count=len(column))
+    text = str(value).lower() if isinstance(value, bool) else "" if value is None else identity(str(value))
+    return np.asarray(identities(column) == text, dtype=bool)
 
 
 def _quoted(values: Iterable[str]) -> str:

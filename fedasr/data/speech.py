@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
 
@@ -48,6 +50,14 @@ class Speech:
             augment.time_shift_ms or augment.speed or augment.gain_db or augment.noise_snr_db is not None
         )
         self.changes_features = bool(augment.frequency_masks or augment.time_masks)
+
+    def without_damage(self) -> Speech:
+        """Return the same speech, with caches shared, as under ``data.on_bad_audio: skip``."""
+        if self.config.on_bad_audio == "skip":
+            return self
+        found = copy(self)
+        found.config = replace(self.config, on_bad_audio="skip")
+        return found
 
     @cached_property
     def durations(self) -> npt.NDArray[np.float32]:

@@ -15,7 +15,7 @@ from fedasr.data.corpus import Column, Corpus, Waveform
 class Subset:
     """The utterances ``rows`` of a corpus, in that order; a column is picked when it is first asked for.
 
-    The optional methods ``features`` and ``bad_audio`` are there where the corpus has them.
+    The optional methods ``features``, ``bad_audio`` and ``wrong_durations`` are there where the corpus has them.
     """
 
     columns: Mapping[str, Column]
@@ -30,6 +30,9 @@ class Subset:
         bad_audio = getattr(corpus, "bad_audio", None)
         if bad_audio is not None:
             self.bad_audio = partial(_bad_audio, bad_audio, rows)
+        wrong_durations = getattr(corpus, "wrong_durations", None)
+        if wrong_durations is not None:
+            self.wrong_durations = partial(_wrong_durations, wrong_durations, rows)
 
     def __len__(self) -> int:
         """Return the number of utterances."""
@@ -77,3 +80,8 @@ def _features(own: Any, rows: npt.NDArray[np.int64], index: int) -> npt.NDArray[
 def _bad_audio(own: Any, rows: npt.NDArray[np.int64], wanted: Iterable[int]) -> list[tuple[int, str]]:
     back = {int(rows[index]): int(index) for index in wanted}
     return [(back[row], reason) for row, reason in own(back)]
+
+
+def _wrong_durations(own: Any, rows: npt.NDArray[np.int64], wanted: Iterable[int]) -> list[int]:
+    back = {int(rows[index]): int(index) for index in wanted}
+    return [back[row] for row in own(back)]

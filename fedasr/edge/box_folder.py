@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedasr.edge.certificates import public_key_of
-from fedasr.edge.secrets import private_folder, read_private, write_whole
+from fedasr.edge.policy import FILE as POLICY
+from fedasr.edge.secrets import locked, private_folder, read_private, write_whole
 from fedasr.edge.server_folder import read_json
 from fedasr.errors import InputError
 
@@ -57,6 +58,7 @@ class BoxFolder:
         self.node_config = self.work / "node.toml"
         self.account = self.path / "account.json"
         self.activity = self.path / "activity.json"
+        self.policy = self.path / POLICY
 
     def require(self) -> Identity:
         """Return who the box is.
@@ -84,17 +86,8 @@ class BoxFolder:
         Raises:
             InputError: it runs already.
         """
-        import fcntl  # the rest of `fedasr edge` may be used where there is none
-
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError("runs already on this machine; stop it first", where=str(self.path)) from None
+        with locked(self.path):
             yield
-        finally:
-            os.close(descriptor)
 
     @property
     def running(self) -> bool:

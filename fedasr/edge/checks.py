@@ -26,6 +26,7 @@ from fedasr.edge.certificates import (
 )
 from fedasr.edge.flower_command import flwr
 from fedasr.edge.handshake import CLOCK_AHEAD_S, CLOCK_BEHIND_S, Unreachable, Untrusted, clock_offset, knock
+from fedasr.edge.policy import read_policy
 from fedasr.edge.secrets import read_private
 from fedasr.edge.server_folder import ServerFolder, read_json
 from fedasr.errors import InputError
@@ -83,7 +84,9 @@ def box_findings(box: BoxFolder, manifest: Path) -> list[Finding]:
             ("identity", lambda: identity(box)),
             ("authority", lambda: validity("authority", load_certificate(box.authority), "enrol the box anew")),
             ("server", lambda: server_of(box)),
+            ("policy", lambda: policy_of(box)),
             ("speech", lambda: speech(manifest)),
+            ("turn", lambda: miniature_turn(box, manifest)),
             ("memory", lambda: memory(box)),
             ("disk", lambda: disk(box.path)),
             ("versions", versions),
@@ -183,6 +186,24 @@ def speech(manifest: Path) -> Iterator[Finding]:
         yield Finding("speech", f"{len(problems)} recordings or transcripts cannot be used; {advice}", "warning")
     if not problems:
         yield Finding("speech", f"{manifest.name} has no problems")
+
+
+def policy_of(box: BoxFolder) -> Iterator[Finding]:
+    """Say in words what the owner of the box lets a server ask."""
+    if not box.policy.is_file():
+        yield Finding("policy", f"there is no {box.policy.name}: the safe rules hold", "warning")
+    policy = read_policy(box.policy)
+    for number, text in enumerate(policy.texts):
+        risky = number == 1 and (policy.privacy != "device" or not policy.secret_noise)
+        yield Finding("policy", text, "warning" if risky else "ok")
+
+
+def miniature_turn(box: BoxFolder, manifest: Path) -> Iterator[Finding]:
+    """Do what a round does, with one recording and a tiny model: decode, feature, loss, step."""
+    from fedasr.edge.turn import take_turn
+
+    read_policy(box.policy)
+    yield Finding("turn", take_turn(manifest))
 
 
 def memory(box: BoxFolder) -> Iterator[Finding]:

@@ -142,6 +142,8 @@ class Control:
             return InputError(
                 f"the SuperLink refuses: status {error.response.status_code}", where=str(self.server.path)
             )
+        if self.server.running:
+            return InputError("the SuperLink is starting; try again in a few seconds", where=str(self.server.path))
         return InputError(
             f"the SuperLink does not answer; start it with 'fedasr edge run-server --home {self.server.path}'",
             where=str(self.server.path),

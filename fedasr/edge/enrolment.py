@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,15 @@ from typing import Any
 from fedasr.edge.box_folder import BoxFolder
 from fedasr.edge.certificates import fingerprint, load_public_key, make_box_key
 from fedasr.edge.flower_command import flwr
+from fedasr.edge.policy import Policy, policy_text
 from fedasr.edge.secrets import private_folder, write_private, write_public
 from fedasr.edge.server_folder import Enrolment, ServerFolder
 from fedasr.errors import InputError, nearest
 
 LONGEST_NAME = 60
+SAFE = Policy()
+OPEN = Policy(privacy="none")
+"""Of a box whose speech is not private: it takes part in runs without noise too."""
 
 
 def check_name(name: str) -> None:
@@ -31,11 +36,12 @@ def check_name(name: str) -> None:
         )
 
 
-def enroll(server: ServerFolder, name: str, public_key: Path | None) -> tuple[Enrolment, Path]:
+def enroll(server: ServerFolder, name: str, public_key: Path | None, policy: Policy = SAFE) -> tuple[Enrolment, Path]:
     """Enrol a box; return the entry and the folder to carry to the box.
 
-    The folder holds the authority's certificate, the server's address, the name, and the private key unless the box
-    has made its own and only ``public_key`` was brought here.
+    The folder holds the authority's certificate, the server's address, the name, a policy for its owner to look
+    at, and the private key unless the box has made its own and only ``public_key`` was brought here. Nothing of it is
+    left where the SuperLink does not take the key.
 
     Raises:
         InputError: the name is taken or none, the key is none, or the SuperLink does not answer.
@@ -55,18 +61,27 @@ def enroll(server: ServerFolder, name: str, public_key: Path | None) -> tuple[En
             raise InputError(f"cannot be read: {error.strerror}", where=str(public_key)) from None
     key = load_public_key(public, str(public_key or name))
     kit = BoxFolder(server.kits / name)
+    new = not kit.path.exists()
     private_folder(kit.identity)
     # Of a box of that name before, if there was one.
     kit.key.unlink(missing_ok=True)
-    if private is not None:
-        write_private(kit.key, private)
-    write_public(kit.public_key, public)
-    write_public(kit.authority, server.authority.read_bytes())
-    node = flwr_register(server, kit.public_key, name)
-    settings = {"name": name, "superlink": server.address, "node": node}
-    write_public(kit.settings_file, json.dumps(settings, indent=1).encode() + b"\n")
-    entry = Enrolment(name, node, fingerprint(key), stamp())
-    server.write_registry([*boxes, entry])
+    try:
+        write_public(kit.public_key, public)
+        node = flwr_register(server, kit.public_key, name)
+        if private is not None:
+            write_private(kit.key, private)
+        write_public(kit.authority, server.authority.read_bytes())
+        write_private(kit.policy, policy_text(policy).encode())
+        settings = {"name": name, "superlink": server.address, "node": node}
+        write_public(kit.settings_file, json.dumps(settings, indent=1).encode() + b"\n")
+        entry = Enrolment(name, node, fingerprint(key), stamp())
+        server.write_registry([*boxes, entry])
+    except BaseException:
+        # A key that nobody was enrolled with is for nobody to find.
+        kit.key.unlink(missing_ok=True)
+        if new:
+            shutil.rmtree(kit.path, ignore_errors=True)
+        raise
     return entry, kit.path
 
 

@@ -15,6 +15,9 @@ from fedasr.errors import InputError
 
 LOOPBACK = "127.0.0.1,localhost,::1"
 PATIENCE_SECONDS = 60.0
+HARMLESS = ("FLWR_LOG_LEVEL",)
+"""Of Flower's variables, what may come from outside; all others are set here, or keep their defaults."""
+ASTRAY = ("FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY", "SSLKEYLOGFILE", "PYTHONASYNCIODEBUG")
 
 
 def environment(flower_home: Path) -> dict[str, str]:
@@ -22,11 +25,12 @@ def environment(flower_home: Path) -> dict[str, str]:
 
     A proxy may lie between a box and its server, never between two processes of one machine.
     """
+    inherited = {name: value for name, value in os.environ.items() if not leads_astray(name)}
     known = [os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY")]
     direct = ",".join(part for part in [*known, LOOPBACK] if part)
     scripts = str(Path(sys.executable).parent)
     return {
-        **os.environ,
+        **inherited,
         "PATH": scripts + os.pathsep + os.environ.get("PATH", ""),
         "FLWR_HOME": str(flower_home),
         "FLWR_TELEMETRY_ENABLED": "0",
@@ -37,6 +41,17 @@ def environment(flower_home: Path) -> dict[str, str]:
         "no_proxy": direct,
         "NO_PROXY": direct,
     }
+
+
+def leads_astray(name: str) -> bool:
+    """Say whether a variable of the environment would change what a SuperLink or a SuperNode lets in or tells.
+
+    ``FORWARDED_ALLOW_IPS=*`` lets strangers say where they call from, ``FLWR_INTERNAL_GRPC_CONTROL_API`` opens a second
+    door for orders, ``SSLKEYLOGFILE`` tells the keys of connections.
+    """
+    if name.startswith("FLWR_"):
+        return name not in HARMLESS
+    return name.startswith(("UVICORN_", "GUNICORN_")) or name in ASTRAY
 
 
 def command(name: str) -> str:
@@ -71,7 +86,11 @@ def flwr(server: ServerFolder, *arguments: str) -> dict[str, Any]:
     if done.returncode != 0 or not found.get("success", False):
         said = str(found.get("error-message") or done.stderr or done.stdout).strip()
         if "onnect" in said:
-            said = f"the SuperLink does not answer; start it with 'fedasr edge run-server --home {server.path}'"
+            said = (
+                "the SuperLink is starting; try again in a few seconds"
+                if server.running
+                else f"the SuperLink does not answer; start it with 'fedasr edge run-server --home {server.path}'"
+            )
         raise InputError(said, where=f"flwr {' '.join(arguments[:2])}")
     return found
 

@@ -9,6 +9,8 @@ import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from fedasr.edge.gate import local
+
 PATIENCE_SECONDS = 5.0
 CLOCK_AHEAD_S = 4.0
 CLOCK_BEHIND_S = 240.0
@@ -75,6 +77,42 @@ def clock_offset(host: str, port: int, authority: Path) -> float:
         return time.time() - parsedate_to_datetime(said or "").timestamp()
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise Unreachable(f"the server at {host}:{port} does not say what time it is: {error}") from None
+    finally:
+        connection.close()
+
+
+def outside_address(bind: str) -> str | None:
+    """Return an address of this machine that is no loopback and that a server listens at; None where there is none."""
+    if not local(bind) and bind not in ("0.0.0.0", "::"):
+        return bind
+    if local(bind):
+        return None
+    family, target = (socket.AF_INET6, "2001:db8::1") if bind == "::" else (socket.AF_INET, "192.0.2.1")
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((target, 9))  # sends nothing: it chooses the address that would be sent from
+            found = str(probe.getsockname()[0])
+    except OSError:
+        return None
+    return None if local(found) else found
+
+
+def takes_orders(host: str, port: int, authority: Path) -> bool:
+    """Say whether a server takes an order from an address that is not its machine's own; ``False`` if out of reach.
+
+    Args:
+        host: an address of this machine.
+        port: of the SuperLink.
+        authority: certificate of the only authority that is trusted.
+    """
+    context = ssl.create_default_context(cafile=str(authority))
+    context.check_hostname = False  # the certificate is for the names that boxes call
+    connection = http.client.HTTPSConnection(host, port, timeout=PATIENCE_SECONDS, context=context)
+    try:
+        connection.request("POST", "/v1/control/list-runs", body=b"", headers={"X-Forwarded-For": "127.0.0.1"})
+        return connection.getresponse().status != http.client.FORBIDDEN
+    except (OSError, http.client.HTTPException):
+        return False
     finally:
         connection.close()
 

@@ -15,8 +15,10 @@ from fedasr.edge.executor import SECRET_VARIABLE, UNANSWERED
 from fedasr.edge.flower_command import environment
 from fedasr.edge.goodbye import Refused, say_goodbye
 from fedasr.edge.handshake import CLOCK_AHEAD_S, CLOCK_BEHIND_S, Unreachable, Untrusted, clock_offset, knock
+from fedasr.edge.policy import Policy, policy_text, read_policy
 from fedasr.edge.processes import Process, first_to_end, free_port, stopping
 from fedasr.edge.run_server import last_words
+from fedasr.edge.secrets import write_private
 from fedasr.edge.supernode import GIVEN_UP
 from fedasr.errors import InputError, RunFailed
 
@@ -57,13 +59,17 @@ def run_client(box: BoxFolder, manifest: Path) -> None:
         manifest: of its speech; need not be there yet.
 
     Raises:
-        InputError: the box was not enrolled, runs already, its key is wrong, or it and the server do not know each
-            other.
+        InputError: the box was not enrolled, runs already, its key or its policy is wrong, or it and the server do not
+            know each other.
         RunFailed: a process ended by itself, or the box's folder cannot be written to.
     """
     # What the box writes, features of speech above all, is for nobody else on the machine.
     os.umask(0o077)
     identity = box.require()
+    if not box.policy.exists():
+        write_private(box.policy, policy_text(Policy()).encode())  # for its owner to see what holds
+    for text in read_policy(box.policy).texts[:2]:
+        say(f"policy: {text}")
     try:
         knock(identity.host, identity.port, box.authority)
     except Untrusted as error:
@@ -95,6 +101,8 @@ def serve(box: BoxFolder, identity: Identity, manifest: Path, wish: threading.Ev
         try:
             box.prepare(identity, manifest)
             mark.touch()
+        except InputError as error:
+            raise RunFailed(str(error)) from None
         except OSError as error:
             raise RunFailed(f"{box.path} cannot be written to: {error.strerror}") from None
         end = serve_once(box, identity, wish)

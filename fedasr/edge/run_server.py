@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from contextlib import AbstractContextManager, nullcontext
 
 from fedasr.edge.checks import findings, server_certificates
 from fedasr.edge.flower_command import environment
+from fedasr.edge.gate import LARGEST_UPDATE_MB
+from fedasr.edge.handshake import Unreachable, Untrusted, knock, outside_address, takes_orders
 from fedasr.edge.log import OWN, JsonLines
 from fedasr.edge.processes import Process, first_to_end, stopping
 from fedasr.edge.secrets import private_folder
 from fedasr.edge.server_folder import ServerFolder
 from fedasr.errors import InputError, RunFailed
 
+REGISTRY_VARIABLE, UPDATE_VARIABLE = "FEDASR_EDGE_REGISTRY", "FEDASR_EDGE_LARGEST_UPDATE_MB"
+"""Environment variables of the SuperLink: the file of who was enrolled, and what a box may send for a message."""
+LOOK_SECONDS = 0.3
 NOISE = ('HTTP/1.1" 200', "ControlServicer.ListNodes", "ControlServicer.ListRuns")
 """Flower's log has a line for every poll of every box, and for every look of who watches."""
 
@@ -32,16 +38,17 @@ def superlink_arguments(server: ServerFolder, bind: str) -> list[str]:
     ]
 
 
-def run_server(server: ServerFolder, bind: str) -> None:
+def run_server(server: ServerFolder, bind: str, largest_update_mb: float = LARGEST_UPDATE_MB) -> None:
     """Run the SuperLink until it ends or somebody stops it.
 
     Args:
         server: its files.
         bind: the address to listen on.
+        largest_update_mb: what a box may send in answer to a message.
 
     Raises:
-        InputError: a certificate or key is wrong; nothing was started.
-        RunFailed: the SuperLink ended by itself.
+        InputError: a certificate or key is wrong, or it runs already; nothing was started.
+        RunFailed: the SuperLink ended by itself, or would take orders from strangers.
     """
     server.require()
     for finding in findings([("certificates", lambda: server_certificates(server))]):
@@ -51,16 +58,44 @@ def run_server(server: ServerFolder, bind: str) -> None:
             print(f"{finding.check}: {finding.text}", file=sys.stderr, flush=True)
     os.umask(0o077)
     private_folder(server.work)
-    with stopping() as wish:
+    with server.alone(), stopping() as wish:
         arguments = superlink_arguments(server, bind)
-        superlink = Process(arguments, environment(server.flower_home), server.work, worth_showing)
+        variables = {
+            **environment(server.flower_home),
+            REGISTRY_VARIABLE: str(server.registry_file),
+            UPDATE_VARIABLE: f"{largest_update_mb:g}",
+        }
+        superlink = Process(arguments, variables, server.work, worth_showing)
         try:
+            ready(server, bind, superlink, wish)
             with told(server):
                 ended = first_to_end([superlink], wish)
         finally:
             superlink.stop()
     if ended is not None:
         raise RunFailed(f"the SuperLink ended with status {ended.ended}: {last_words(ended)}")
+
+
+def ready(server: ServerFolder, bind: str, superlink: Process, wish: threading.Event) -> None:
+    """Wait until the SuperLink answers, try its gate from outside where there is one, and say that it is ready.
+
+    Raises:
+        RunFailed: it takes orders from another address than this machine's own.
+    """
+    port = int(server.require()["port"])
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)
+    while superlink.ended is None and not wish.wait(LOOK_SECONDS):
+        try:
+            knock(here, port, server.authority)
+        except Unreachable:
+            continue
+        except Untrusted:  # reached by a name or an address that the certificate does not hold for
+            pass
+        outside = outside_address(bind)
+        if outside is not None and takes_orders(outside, port, server.authority):
+            raise RunFailed(f"the SuperLink takes orders from {outside}; it was stopped")
+        print(f"ready: boxes reach this server at {server.address}", file=sys.stderr, flush=True)
+        return
 
 
 def told(server: ServerFolder) -> AbstractContextManager[None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fedasr.errors import InputError
@@ -26,6 +28,29 @@ def private_folder(path: Path) -> None:
         raise InputError(f"cannot be made: {error.strerror}", where=str(path)) from None
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from holding a folder meanwhile; whoever is killed keeps nobody away.
+
+    Raises:
+        InputError: another one holds it, or there is no such folder.
+    """
+    import fcntl  # the rest of `fedasr edge` may be used where there is none
+
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError("runs already on this machine; stop it first", where=str(path)) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def write_private(path: Path, content: bytes) -> None:
     """Write a file with mode 0600; it is never there with another mode, and never in part."""
     write_whole(path, content, 0o600)
@@ -40,20 +65,21 @@ def write_whole(path: Path, content: bytes, mode: int) -> None:
     """Write a file whole or not at all.
 
     Raises:
-        OSError: it cannot be written, such as to a full disk; what was there before is there still.
+        InputError: it cannot be written, such as to a full disk; what was there before is there still.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from None
 
 
 def read_private(path: Path) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from fedasr.edge.certificates import (
     make_authority,
     make_server,
 )
-from fedasr.edge.secrets import private_folder, write_private, write_public, write_whole
+from fedasr.edge.secrets import locked, private_folder, write_private, write_public, write_whole
 from fedasr.errors import InputError
 
 PROFILE = "edge"
@@ -65,6 +66,25 @@ class ServerFolder:
         """Whether the server was initialised."""
         return self.settings_file.is_file()
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep others from running the server meanwhile; whoever is killed keeps nobody away.
+
+        Raises:
+            InputError: it runs already, or there is no such folder.
+        """
+        with locked(self.path):
+            yield
+
+    @property
+    def running(self) -> bool:
+        """Whether somebody runs the server just now, or starts it."""
+        try:
+            with self.alone():
+                return False
+        except InputError:
+            return self.path.is_dir()
+
     def require(self) -> dict[str, Any]:
         """Return the settings: ``hosts`` and ``port``.
 
@@ -92,7 +112,8 @@ class ServerFolder:
         """Make the authority, the server's certificate and Flower's profile.
 
         Raises:
-            InputError: there is a server already, or a host is neither a name nor an address.
+            InputError: there is a server already, a host is neither a name nor an address, or a file cannot be written;
+                then no key is left.
         """
         if self.exists or self.authority_key.exists():
             raise InputError(
@@ -104,13 +125,19 @@ class ServerFolder:
         pair = make_server(authority, hosts, days)
         for folder in (self.path, self.flower_home, self.work, self.kits):
             private_folder(folder)
-        write_private(self.authority_key, key_pem(authority[0]))
-        write_public(self.authority, certificate_pem(authority[1]))
-        self.write_server(pair[0], pair[1])
-        self.write_profile(port)
-        self.write_registry([])
-        settings = {"hosts": list(hosts), "port": port}
-        write_whole(self.settings_file, json.dumps(settings, indent=1).encode() + b"\n", 0o600)
+        made = (self.authority_key, self.authority, self.key, self.certificate, self.registry_file, self.settings_file)
+        try:
+            write_private(self.authority_key, key_pem(authority[0]))
+            write_public(self.authority, certificate_pem(authority[1]))
+            self.write_server(pair[0], pair[1])
+            self.write_profile(port)
+            self.write_registry([])
+            settings = {"hosts": list(hosts), "port": port}
+            write_whole(self.settings_file, json.dumps(settings, indent=1).encode() + b"\n", 0o600)
+        except InputError:
+            for path in made:
+                path.unlink(missing_ok=True)
+            raise
 
     def renew(self, hosts: Sequence[str], days: int = SERVER_DAYS) -> None:
         """Make a new certificate of the same authority; boxes notice nothing.

@@ -1,7 +1,7 @@
 """Flower's SuperLink behind a gate: ``python -m fedasr.edge.superlink`` takes the arguments of ``flower-superlink``.
 
-Added are the gate in front of Flower's own middleware, a line in the log for every TLS handshake that fails, and an end
-where the process that starts runs has died. Changed is how long a request waits for the database.
+Added are the gate and the door in front of all that Flower serves, a line in the log for every TLS handshake that
+fails, and an end where the process that starts runs has died. Changed is how long a request waits for the database.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ import ssl
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
+import uvicorn
 from flwr.supercore import sql_mixin
 from flwr.supercore.constant import SQLITE_PRAGMAS
-from flwr.superlink import extensions
 from flwr.superlink.cli.flower_superlink import flower_superlink
-from starlette.middleware import Middleware
 
-from fedasr.edge.gate import Gate, say
+from fedasr.edge.door import Guard
+from fedasr.edge.gate import LARGEST_UPDATE_MB, say
 from fedasr.edge.processes import descendants, die_with_parent, process_name
+from fedasr.edge.run_server import REGISTRY_VARIABLE, UPDATE_VARIABLE
 
 
 class LoudHandshake(ssl.SSLObject):
@@ -82,9 +85,16 @@ def main() -> None:
         threading.Thread(target=end_with_starter, daemon=True).start()
     pragmas = {**dict(SQLITE_PRAGMAS), "busy_timeout": str(DATABASE_PATIENCE_MS)}
     setattr(sql_mixin, "SQLITE_PRAGMAS", tuple(pragmas.items()))  # noqa: B010 (it is a constant)
-    setattr(extensions, "get_middleware", lambda: (Middleware(Gate),))  # noqa: B010 (a module has no such field)
+    registry, size = os.environ.get(REGISTRY_VARIABLE), os.environ.get(UPDATE_VARIABLE)
+    guard = Guard(port_of(sys.argv), Path(registry) if registry else None, float(size or LARGEST_UPDATE_MB))
+    setattr(uvicorn, "run", guard.run)  # noqa: B010 (it is a function of the module)
     ssl.SSLContext.sslobject_class = LoudHandshake
     flower_superlink()
+
+
+def port_of(arguments: Sequence[str]) -> int:
+    """Return the port that a SuperLink with these arguments serves at."""
+    return int(arguments[arguments.index("--port") + 1])
 
 
 if __name__ == "__main__":

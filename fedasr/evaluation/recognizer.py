@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,25 +154,34 @@ def evaluate_manifest(
     }
 
 
-def transcribe_files(folder: Path, audio: Sequence[Path], decoder: str | None = None) -> list[str]:
-    """Return the transcript of each audio file.
+@dataclass(frozen=True)
+class Transcript:
+    """What was recognised in an audio file; ``problem`` says why there is no text where the file cannot be used."""
+
+    path: Path
+    text: str | None
+    problem: str | None = None
+
+
+def transcribe_files(folder: Path, audio: Sequence[Path], decoder: str | None = None) -> Iterator[Transcript]:
+    """Yield the transcript of each audio file, or why there is none.
 
     Raises:
-        InputError: the run, the decoder or an audio file is wrong.
+        InputError: the run or the decoder is wrong.
     """
     recognizer = Recognizer(folder)
     settings = recognizer.settings(decoder)
     vocabulary = recognizer.vocabulary(settings)
     log_mel = LogMel(recognizer.config.data.features)
-    texts = []
     for path in audio:
         try:
             waveform = read_audio(path)
         except BadAudio as error:
-            raise InputError(f"the audio {error}", where=str(path)) from None
+            yield Transcript(path, None, f"the audio {error}")
+            continue
         batch = collate([log_mel(waveform)], [np.zeros(0, np.int64)], len(waveform) / SAMPLE_RATE_HZ, (0,))
         with torch.inference_mode():
-            texts += recognizer.model.hypotheses(
+            (text,) = recognizer.model.hypotheses(
                 batch, recognizer.tokenizer, settings.decoder, beam=settings.beam, vocabulary=vocabulary
             )
-    return texts
+        yield Transcript(path, text)

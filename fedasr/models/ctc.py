@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -42,31 +43,14 @@ def ctc_losses(log_probabilities: torch.Tensor, lengths: torch.Tensor, batch: Ba
     )
 
 
-class CTCModel(SpeechModel):
-    """Subsampling, an encoder, and a linear head over the tokens.
-
-    Args:
-        subsampling: features to fewer frames.
-        encoder: reads what the subsampling gives.
-        vocabulary_size: tokens, the blank included.
-    """
+class CTC(SpeechModel):
+    """What every CTC model has in common: log-posteriors of the tokens, frame by frame."""
 
     most_nodes = sys.maxsize
 
-    def __init__(self, subsampling: Subsampling, encoder: Encoder, vocabulary_size: int) -> None:
-        super().__init__()
-        self.subsampling = subsampling
-        self.encoder = encoder
-        self.head = nn.Linear(encoder.width, vocabulary_size)
-
+    @abstractmethod
     def log_probabilities(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the log-posteriors of the tokens ``(batch, time', tokens)`` in nats, and the lengths ``(batch,)``."""
-        frames, lengths = self.subsampling(batch.features, batch.feature_lengths)
-        return self.head(self.encoder(frames, lengths)).log_softmax(dim=2), lengths
-
-    def output_frames(self, feature_lengths: torch.Tensor) -> torch.Tensor:
-        """Return how many output frames the encoder makes of so many feature frames, shape ``(batch,)``."""
-        return self.subsampling.output_frames(feature_lengths)
 
     def utterance_loss(self, batch: Batch) -> torch.Tensor:
         """Return the negative log-likelihood of each utterance, in nats, shape ``(batch,)``; see ``ctc_losses``."""
@@ -91,3 +75,28 @@ class CTCModel(SpeechModel):
     def phrase_scores(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return the log-probability of each phrase, float64 ``(batch, phrases)``."""
         return scores(encoded.frames, encoded.lengths, phrases).double()
+
+
+class CTCModel(CTC):
+    """Subsampling, an encoder, and a linear head over the tokens.
+
+    Args:
+        subsampling: features to fewer frames.
+        encoder: reads what the subsampling gives.
+        vocabulary_size: tokens, the blank included.
+    """
+
+    def __init__(self, subsampling: Subsampling, encoder: Encoder, vocabulary_size: int) -> None:
+        super().__init__()
+        self.subsampling = subsampling
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.width, vocabulary_size)
+
+    def log_probabilities(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the log-posteriors of the tokens ``(batch, time', tokens)`` in nats, and the lengths ``(batch,)``."""
+        frames, lengths = self.subsampling(batch.features, batch.feature_lengths)
+        return self.head(self.encoder(frames, lengths)).log_softmax(dim=2), lengths
+
+    def output_frames(self, feature_lengths: torch.Tensor) -> torch.Tensor:
+        """Return how many output frames the encoder makes of so many feature frames, shape ``(batch,)``."""
+        return self.subsampling.output_frames(feature_lengths)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from fedasr.config.schema import ModelConfig
 from fedasr.errors import InputError, nearest
 from fedasr.models.base import SpeechModel
@@ -13,10 +15,12 @@ from fedasr.models.encoders.pyramid import Pyramid
 from fedasr.models.encoders.recurrent import BLSTMEncoder, LSTMEncoder
 from fedasr.models.hybrid import HybridModel
 from fedasr.models.las import LASModel
+from fedasr.models.plain import PlainCTC
 from fedasr.models.prediction import ContextPrediction, LSTMPrediction, Prediction
 from fedasr.models.rnnt import TransducerModel
 from fedasr.models.speller import Speller
 from fedasr.models.subsampling import Subsampling
+from fedasr.registry import is_reference, make_part
 
 MODELS = ("ctc", "ctc-conformer", "las", "hybrid", "rnnt")
 ENCODERS = ("lstm", "blstm", "dsconv", "conformer")
@@ -33,9 +37,12 @@ def build_model(config: ModelConfig, mel_bins: int, vocabulary_size: int) -> Spe
     Raises:
         InputError: an unknown model or encoder.
     """
+    if is_reference(config.name):
+        return own_model(config, mel_bins, vocabulary_size)
     if config.name not in MODELS:
         raise InputError(
-            f"'model.name' is '{config.name}'{nearest(config.name, MODELS)}; expected one of: {', '.join(MODELS)}"
+            f"'model.name' is '{config.name}'{nearest(config.name, MODELS)}; expected one of: {', '.join(MODELS)},"
+            " or 'package.module:attribute'"
         )
     subsampling = Subsampling(mel_bins, config.channels, config.strides, config.norm)
     if config.name == "las":
@@ -53,13 +60,30 @@ def build_model(config: ModelConfig, mel_bins: int, vocabulary_size: int) -> Spe
     return CTCModel(subsampling, encoder, vocabulary_size)
 
 
+def own_model(config: ModelConfig, mel_bins: int, vocabulary_size: int) -> SpeechModel:
+    """Return a user's own model; a plain ``nn.Module`` is wrapped as a CTC model (``PlainCTC``).
+
+    Raises:
+        InputError: the reference names no model, or the options do not fit.
+    """
+    known = {"mel_bins": mel_bins, "vocabulary_size": vocabulary_size, "config": config}
+    model = make_part(config.name, "model.name", known, config.options, "model.options")
+    if isinstance(model, SpeechModel):
+        return model
+    if isinstance(model, nn.Module):
+        return PlainCTC(model, mel_bins, config.name)
+    raise InputError(f"'model.name' is '{config.name}', which makes a {type(model).__name__}; expected an nn.Module")
+
+
 def build_encoder(config: ModelConfig, inputs: int) -> Encoder:
     """Return the encoder over ``inputs`` channels; that of ``ctc-conformer`` is a Conformer, whatever ``encoder`` says.
 
     Raises:
-        InputError: an unknown encoder.
+        InputError: an unknown encoder, or a user's own that is none.
     """
     kind = "conformer" if config.name == "ctc-conformer" else config.encoder
+    if is_reference(kind):
+        return own_encoder(config, inputs)
     if kind == "lstm":
         return LSTMEncoder(inputs, config.hidden, config.layers, config.norm, config.dropout)
     if kind == "blstm":
@@ -72,6 +96,23 @@ def build_encoder(config: ModelConfig, inputs: int) -> Encoder:
             inputs, config.hidden, config.layers, heads, multiple, kernel, config.norm, config.dropout
         )
     raise InputError(f"'model.encoder' is '{kind}'{nearest(kind, ENCODERS)}; expected one of: {', '.join(ENCODERS)}")
+
+
+def own_encoder(config: ModelConfig, inputs: int) -> Encoder:
+    """Return a user's own encoder over ``inputs`` channels.
+
+    Raises:
+        InputError: the reference names no encoder, or the options do not fit.
+    """
+    known = {"inputs": inputs, "config": config}
+    encoder = make_part(config.encoder, "model.encoder", known, config.encoder_options, "model.encoder_options")
+    if not isinstance(encoder, nn.Module) or not isinstance(getattr(encoder, "width", None), int):
+        raise InputError(
+            f"'model.encoder' is '{config.encoder}', which makes no encoder; expected an nn.Module with 'width', its"
+            " output channels (fedasr.models.encoders.base.Encoder)"
+        )
+    found: Encoder = encoder  # type: ignore[assignment]
+    return found
 
 
 def build_speller(config: ModelConfig, inputs: int, vocabulary_size: int) -> Speller:

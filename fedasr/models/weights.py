@@ -15,6 +15,7 @@ from torch import nn
 
 from fedasr.errors import InputError
 from fedasr.paths import is_file, is_folder
+from fedasr.writing import write_arrays
 
 Vector = npt.NDArray[np.float32]
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -112,11 +113,7 @@ def sha256(arrays: Arrays) -> str:
 
 def save_weights(path: Path, arrays: Arrays) -> None:
     """Write the weights to ``path`` (safetensors), whole or not at all."""
-    from safetensors.numpy import save_file
-
-    temporary = path.with_name(f".{path.name}.part")
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
-    temporary.replace(path)
+    write_arrays(path, arrays)
 
 
 def read_weights(source: str | Path) -> tuple[dict[str, npt.NDArray[Any]], Path]:

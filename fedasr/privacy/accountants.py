@@ -46,6 +46,8 @@ def epsilon_of(events: Sequence[Event], delta: float, accountant: str = "pld") -
     if accountant == "prv":
         return Answer(prv_epsilon(events, delta), delta, "prv")
     bound, order = rdp_epsilon(events, delta)
+    if bound == 0:  # nothing is less
+        return Answer(0.0, delta, "rdp", order)
     if accountant == "pld" and (found := pld_epsilon(events, delta)) <= bound:
         return Answer(found, delta, "pld")
     return Answer(bound, delta, "rdp", order)

@@ -17,6 +17,20 @@ def positive(name: str, value: float) -> float:
     return within(name, value, 0.0, math.inf, "a number above 0")
 
 
+LEAST, MOST = 1e-12, 1e12
+"""Of noise over a sensitivity: what lies beyond protects nobody, or everybody, and its square no longer adds up."""
+MOST_STEPS = 10**15
+
+
+def reckonable(name: str, value: float) -> float:
+    """Return the value if it is a noise, or what follows from one, that accountants can reckon with.
+
+    Raises:
+        InputError: it is not.
+    """
+    return within(name, positive(name, value), LEAST / 2, 2 * MOST, f"a number from {LEAST:g} to {MOST:g}")
+
+
 def noise_scale(name: str, value: float) -> float:
     """Return the value if it is the scale of a noise on votes that can be reckoned with.
 
@@ -60,13 +74,15 @@ def within(name: str, value: float, low: float, high: float, wanted: str) -> flo
 
 
 def count(name: str, value: int, low: int = 1) -> int:
-    """Return the value if it is a whole number of at least ``low``.
+    """Return the value if it is a whole number of at least ``low``, and no larger than anything is counted.
 
     Raises:
         InputError: it is not.
     """
     if value != int(value) or value < low:
         raise InputError(f"'{name}' is {value}; expected a whole number of at least {low}")
+    if value > MOST_STEPS:
+        raise InputError(f"'{name}' has {len(str(value))} digits; expected a whole number up to {MOST_STEPS:.0e}")
     return int(value)
 
 

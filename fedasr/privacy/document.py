@@ -14,13 +14,21 @@ from fedasr.errors import InputError
 from fedasr.privacy.accountants import round_up, settled
 from fedasr.privacy.checks import count, positive
 from fedasr.privacy.events import Event, FixedSizeGaussian, PoissonGaussian
-from fedasr.privacy.ledger import Budget, Ledger, Spending
+from fedasr.privacy.ledger import SECRET, Budget, Ledger, Spending
 from fedasr.writing import write_json
 
 PRIVACY_JSON = "privacy.json"
 ONE_UNIT = {"example": "one utterance", "user": "one user", "teacher": "one teacher's data"}
 CHANGE = {"add-remove": "added or removed", "replace-one": "exchanged for another", "zero-out": "left out of all sums"}
 SAMPLED = {"poisson": "Poisson sampling", "fixed-size": "samples of fixed size", "none": "no sampling assumed"}
+SIMULATED = (
+    "randomness from a public seed: a simulation's ε, which holds against nobody who has the seed of the config and can"
+    " take the noise off"
+)
+ONE_DIRECTION = (
+    "computed from the votes, as a bound of these votes against any neighbour of theirs and not the other way round; it"
+    " is itself sensitive, not to be published as it is"
+)
 QUANTILES = {"least": 0.0, "median": 0.5, "mean": None, "p90": 0.9, "most": 1.0}
 
 
@@ -66,8 +74,9 @@ def privacy_document(
 ) -> dict[str, Any]:
     """Return what ``privacy.json`` holds.
 
-    With one group of releases, ``epsilon, delta, unit, adjacency, sampling, population, accountant`` stand on top;
-    with several, each has its own under ``spent`` and there is no ε on top, for none covers them all.
+    With one group of releases, ``epsilon, delta, unit, adjacency, sampling, population, accountant, randomness`` stand
+    on top (randomness from a ``public seed``, against whose holders no ε holds, or ``secret``); with several, each has
+    its own under ``spent`` and there is no ε on top, for none covers them all.
 
     Args:
         ledger: of the run.
@@ -99,10 +108,14 @@ def privacy_document(
 
 
 def with_caveat(document: Mapping[str, Any], caveat: str | None) -> dict[str, Any]:
-    """Return a document each of whose guarantees says as well what it does not cover; None: nothing."""
+    """Return a document each of whose guarantees says as well what it does not cover; None: nothing.
+
+    ``caveats`` lists all of them, for programs.
+    """
     if caveat is None:
         return dict(document)
-    return {name: f"{said}; but {caveat}" if name.startswith("guarantee") else said for name, said in document.items()}
+    found = {name: f"{said}; but {caveat}" if name.startswith("guarantee") else said for name, said in document.items()}
+    return {**found, "caveats": [*document.get("caveats", ()), caveat]}
 
 
 def write_privacy(path: str | Path, document: Mapping[str, Any]) -> None:
@@ -121,11 +134,24 @@ def sentence(spending: Spending) -> str:
     many = " or ".join(f"{population:,}" for population in spending.populations)
     text = f"{epsilon_text(spending.epsilon)} {at}{whom}; {sampled}; population {many}; {spending.accountant}"
     if spending.epsilon_data_independent is not None:
-        text += (
-            "; computed from the votes and so itself sensitive, not to be published as it is"
-            f" ({epsilon_text(spending.epsilon_data_independent)} whatever the votes were)"
-        )
+        text += f"; {ONE_DIRECTION} ({epsilon_text(spending.epsilon_data_independent)} whatever the votes were)"
+    text += "; secret randomness" if spending.randomness == SECRET else f"; {SIMULATED}"
+    if (warned := large_delta(spending.delta, spending.populations)) is not None:
+        text += f"; {warned}"
     return text
+
+
+def large_delta(delta: float, populations: Iterable[int]) -> str | None:
+    """Return in words that δ is too large for the population; None: it is not.
+
+    A mechanism that publishes one unit at random, whole, has ε = 0 at δ = 1 / population.
+    """
+    if (most := max(populations, default=None)) is None or delta * most < 1:
+        return None
+    return (
+        f"δ = {delta:g} is not below 1 / population ({1 / most:.2g}): so large a δ allows that somebody's data are"
+        " given away whole"
+    )
 
 
 def epsilon_text(epsilon: float) -> str:
@@ -146,10 +172,12 @@ def as_json(spending: Spending) -> dict[str, Any]:
         "population": list(spending.populations),
         "seen_by": spending.seen_by,
         "accountant": spending.accountant,
+        "randomness": spending.randomness,
+        "delta_below_one_over_population": large_delta(spending.delta, spending.populations) is None,
     }
     if spending.epsilon_data_independent is not None:
         values["epsilon_data_independent"] = spending.epsilon_data_independent
-        values["data_dependent"] = True
+        values |= {"data_dependent": True, "direction": "these votes against any neighbour"}
     return values
 
 

@@ -8,7 +8,7 @@ from math import ceil, isfinite, sqrt
 from typing import Any, ClassVar, Self
 
 from fedasr.errors import InputError
-from fedasr.privacy.checks import count, fraction, one_of, positive
+from fedasr.privacy.checks import LEAST, MOST, count, fraction, one_of, positive, reckonable, within
 
 UNITS = ("example", "user", "teacher")
 """Whose presence is hidden: one utterance, all that one user holds, or all that one teacher of PATE was trained on."""
@@ -73,7 +73,7 @@ class PoissonGaussian(Event):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("noise_multiplier", self.noise_multiplier)
+        reckonable("noise_multiplier", self.noise_multiplier)
         fraction("sampling_probability", self.sampling_probability)
 
     @property
@@ -123,7 +123,7 @@ class FixedSizeGaussian(Event):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("noise_multiplier", self.noise_multiplier)
+        reckonable("noise_multiplier", self.noise_multiplier)
         fraction("sampling_probability", self.sampling_probability)
 
     @property
@@ -155,10 +155,11 @@ class Gaussian(Event):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("noise_multiplier", self.noise_multiplier)
+        reckonable("noise_multiplier", self.noise_multiplier)
         if self.sensitivity == 0:
             object.__setattr__(self, "sensitivity", 2.0 if self.adjacency == "replace-one" else 1.0)
         positive("sensitivity", self.sensitivity)
+        reckonable("noise_multiplier over sensitivity", self.effective_noise)
 
     @property
     def effective_noise(self) -> float:
@@ -186,7 +187,7 @@ class Laplace(Event):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("scale", self.scale)
+        reckonable("scale", self.scale)
 
     def describe(self) -> str:
         """Return one line for people."""
@@ -209,7 +210,7 @@ class ZeroConcentrated(Event):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("rho", self.rho)
+        within("rho", self.rho, LEAST**2, MOST**2, f"a number from {LEAST**2:g} to {MOST**2:g}")
 
     @property
     def mu_squared(self) -> float:

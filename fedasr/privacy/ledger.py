@@ -19,6 +19,13 @@ VERSION = 1
 MOST_LIMITS = 64
 ONLOOKERS = ("everyone", "server")
 """Against whom a guarantee holds: whoever sees the released model or labels, or also the server that sees messages."""
+PUBLIC_SEED, SECRET = "public seed", "secret"
+RANDOMNESS = (PUBLIC_SEED, SECRET)
+"""Where noise and samples come from: a seed that the config names, or the operating system, which tells nobody."""
+
+
+ALIKE = ("released", "population", "seen_by", "randomness")
+"""In what entries of equal events must agree to be one."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class Entry:
     seen_by: str = "everyone"
     first_round: int = 0
     last_round: int = 0
+    randomness: str = PUBLIC_SEED
 
     @property
     def group(self) -> tuple[str, str]:
@@ -41,7 +49,7 @@ class Entry:
 
     def merged(self, other: Entry) -> Entry | None:
         """Return both as one entry; None where they differ in more than the round."""
-        same = (self.released, self.population, self.seen_by) == (other.released, other.population, other.seen_by)
+        same = all(getattr(self, name) == getattr(other, name) for name in ALIKE)
         event = self.event.merged(other.event) if same else None
         if event is None:
             return None
@@ -57,6 +65,7 @@ class Entry:
             "adjacency": self.event.adjacency,
             "sampling": self.event.sampling,
             "population": self.population,
+            "randomness": self.randomness,
             "first_round": self.first_round,
             "last_round": self.last_round,
             "mechanism": self.event.describe(),
@@ -98,6 +107,8 @@ class Spending:
     accountant: str
     epsilon_data_independent: float | None = None
     """for votes: the ε that holds whatever the votes were; None where nothing depends on data"""
+    randomness: str = PUBLIC_SEED
+    """``secret`` only where that of every release was"""
 
     @property
     def data_dependent(self) -> bool:
@@ -111,9 +122,11 @@ class Ledger:
 
     Args:
         accountant: who computes ε where it can, else rdp: ``pld``, ``rdp`` or ``prv``.
+        secret: whether the randomness of what is charged comes from the operating system, and no seed leads to it.
     """
 
     accountant: str = "pld"
+    secret: bool = field(default=False, kw_only=True, compare=False)
     entries: list[Entry] = field(default_factory=list)
     limits: dict[Any, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
     """how many steps of an event are known to fit beside the rest, and how many not; no part of the state"""
@@ -232,6 +245,7 @@ class Ledger:
             delta=delta,
             accountant=answer.accountant,
             epsilon_data_independent=whatever,
+            randomness=SECRET if all(entry.randomness == SECRET for entry in entries) else PUBLIC_SEED,
         )
 
     def groups(self) -> list[tuple[str, str]]:
@@ -274,10 +288,15 @@ class Ledger:
                 for e in state["entries"]
             ]
             last = [count("last_round", e["last_round"], low=0) for e in state["entries"]]
+            # What an older version wrote does not say, and then nothing may be claimed of it.
+            drawn = [one_of("randomness", e.get("randomness", PUBLIC_SEED), RANDOMNESS) for e in state["entries"]]
         except (KeyError, TypeError) as error:
             raise InputError(f"is damaged: {error!r}", where="privacy ledger") from None
         self.accountant = one_of("accountant", str(state.get("accountant")), ACCOUNTANTS)
-        self.entries = [replace(entry, last_round=at) for entry, at in zip(entries, last, strict=True)]
+        self.entries = [
+            replace(entry, last_round=at, randomness=randomness)
+            for entry, at, randomness in zip(entries, last, drawn, strict=True)
+        ]
         self.limits.clear()
 
     def entry(self, event: Event, released: str, population: int, round: int, seen_by: str) -> Entry:
@@ -285,7 +304,7 @@ class Ledger:
         count("population", population)
         count("round", round, low=0)
         one_of("seen_by", seen_by, ONLOOKERS)
-        return Entry(released, event, population, seen_by, round, round)
+        return Entry(released, event, population, seen_by, round, round, SECRET if self.secret else PUBLIC_SEED)
 
     def check_adjacency(self, entry: Entry) -> None:
         """Raise where an ε would mix two adjacencies.

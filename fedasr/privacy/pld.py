@@ -16,8 +16,16 @@ INTERVAL = 1e-4
 COARSEST, FINEST = 3e-5, 1e-3
 """The width as a part of ε is at least and at most this: memory grows with ε over the width, rounding falls with it."""
 NARROWEST = 1e-6
+MOST_POINTS = 2**17
+"""Steps of a discretised distribution, before and after composition: time and memory are a few times this."""
 MOST_STEPS = 1_000_000
 """Beyond it dp-accounting's composition takes minutes."""
+MOST_DISTRIBUTIONS = 32
+"""Different distributions, each of which is discretised and convolved."""
+LARGEST_EPSILON = 300.0
+"""Beyond it e^ε leaves the range of a double inside dp-accounting, and nobody is protected."""
+TAIL_DEVIATIONS = 11.0
+"""Standard deviations of Gaussian noise that dp-accounting keeps before it cuts the tail off, e^−50."""
 SMALLEST_DELTA = 1e-12
 """Below it the mass that the convolutions truncate would show in ε."""
 
@@ -41,7 +49,7 @@ def pld_epsilon(events: Sequence[Event], delta: float) -> float:
     """
     if all(map(is_gaussian, events)):
         return gaussian_epsilon(total_mu(events), delta)
-    if too_long(events):
+    if out_of_reach(events, delta):
         return math.inf
     return float(composed(events, delta).get_epsilon(delta))
 
@@ -50,14 +58,38 @@ def pld_delta(events: Sequence[Event], epsilon: float) -> float:
     """Return δ at ε, for events with ``has_pld``; 1 where the steps are too many."""
     if all(map(is_gaussian, events)):
         return gaussian_delta(total_mu(events), epsilon)
-    if too_long(events):
+    if out_of_reach(events, SMALLEST_DELTA):
         return 1.0
     return float(composed(events, SMALLEST_DELTA).get_delta(epsilon))
 
 
-def too_long(events: Sequence[Event]) -> bool:
-    """Say whether there are more steps than can be composed in reasonable time."""
-    return any(event.steps > MOST_STEPS for event in events if not is_gaussian(event))
+def out_of_reach(events: Sequence[Event], delta: float) -> bool:
+    """Say whether the events cannot be composed in seconds and megabytes, or not in doubles; rdp always can."""
+    drawn = [event for event in events if not is_gaussian(event) and event.steps]
+    if sum(event.steps for event in drawn) > MOST_STEPS or len(drawn) > MOST_DISTRIBUTIONS:
+        return True
+    if any(one_step_extent(event) > LARGEST_EPSILON * MOST_POINTS * COARSEST for event in drawn):
+        return True
+    return not rdp_epsilon(events, max(delta, SMALLEST_DELTA))[0] < LARGEST_EPSILON
+
+
+def one_step_extent(event: Event) -> float:
+    """Return the largest privacy loss of one step that is kept, in nats."""
+    if isinstance(event, PoissonGaussian):
+        return (TAIL_DEVIATIONS + 0.5 / event.effective_noise) / event.effective_noise
+    return 1 / event.scale if isinstance(event, Laplace) else 0.0
+
+
+def width_of(events: Sequence[Event], delta: float) -> float:
+    """Return the width of the steps into which losses are rounded, in nats.
+
+    It follows ε, but neither one step's distribution nor the composed one, whose tails reach as far as ε at a
+    negligible δ, may have more than ``MOST_POINTS``.
+    """
+    rough = rdp_epsilon(events, max(delta, SMALLEST_DELTA))[0]
+    width = max(min(INTERVAL, max(FINEST * rough, NARROWEST)), COARSEST * rough)
+    farthest = max(rdp_epsilon(events, SMALLEST_DELTA)[0], *map(one_step_extent, events), 0.0)
+    return max(width, farthest / MOST_POINTS)
 
 
 def composed(events: Sequence[Event], delta: float) -> Any:
@@ -65,12 +97,8 @@ def composed(events: Sequence[Event], delta: float) -> Any:
     import dp_accounting
     from dp_accounting.pld import PLDAccountant
 
-    rough = rdp_epsilon(events, max(delta, SMALLEST_DELTA))[0]
-    width = INTERVAL
-    if math.isfinite(rough):
-        width = max(min(INTERVAL, max(FINEST * rough, NARROWEST)), COARSEST * rough)
     # Adjacency has been turned into the effective noise by the events; a shift by one sensitivity is left.
-    accountant = PLDAccountant(value_discretization_interval=width)
+    accountant = PLDAccountant(value_discretization_interval=width_of(events, delta))
     mu = total_mu([event for event in events if is_gaussian(event)])
     if mu:
         accountant.compose(dp_accounting.GaussianDpEvent(1 / mu))

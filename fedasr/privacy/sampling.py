@@ -5,22 +5,57 @@ Poisson understates ε; so does any selection that looks at what devices hold, s
 else is chosen. Such a selection can be accounted for without amplification, that is with the largest selection
 probability there is, one; and only where what it looks at is public, and the neighbour is a device whose contribution
 is set to zero rather than one that was never there.
+
+The same holds where not the selector but the clock looks: with ``devices.over_commit`` whoever is slow leaves the place
+to another, and how fast a device is follows from how much it holds.
+
+A selector says of itself what it is (``Traits``); what says nothing is refused. The probability that is charged is a
+constant of the run, a share of the *registered* devices: one that followed from who holds speech would tell who does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import NoReturn
 
-from fedasr.errors import InputError, nearest
-from fedasr.privacy.checks import count
+from fedasr.errors import InputError
+from fedasr.privacy.checks import count, one_of
 from fedasr.privacy.events import Event, FixedSizeGaussian, Gaussian, PoissonGaussian
 
-ADAPTIVE = ("oort", "afl", "power-of-choice")
-"""They choose by losses, which are computed from what devices hold."""
-BY_ACTIVITY = ("activity", "top-activity", "mixed")
-"""They choose by how much devices hold."""
-SELECTIONS = ("uniform", "poisson", "threshold", "round-robin", *BY_ACTIVITY, *ADAPTIVE)
+SAMPLINGS = ("poisson", "fixed-size", "none")
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a selector declares of itself; rules and accountants read this and no name.
+
+    What is not declared is not given: in a private run a selector that does not read activity sees the registered
+    devices and nothing about them, and no selector sees a loss.
+
+    Raises:
+        InputError: there is no such sampling, or a number is out of range.
+    """
+
+    sampling: str
+    """``poisson``: each registered device independently with probability min(1, k/N); ``fixed-size``: k of those that
+    can be chosen, uniformly without replacement; ``none``: anything else"""
+    reads_losses: bool = False
+    """whether the choice depends on losses, of replies or asked for"""
+    reads_activity: bool = False
+    """whether the choice depends on how much devices hold, or on who of them holds anything"""
+    repeats: bool = False
+    """whether a device may be drawn several times for one round"""
+    separation: int = 0
+    """rounds between two turns of a device at least; 0: no promise"""
+    reports_probabilities: bool = True
+    """whether the inclusion probabilities are known in every round"""
+    reaches_everybody: bool = True
+    """whether every device that can be selected has a probability above zero"""
+
+    def __post_init__(self) -> None:
+        one_of("sampling", self.sampling, SAMPLINGS)
+        count("separation", self.separation, low=0)
 
 
 @dataclass(frozen=True)
@@ -68,61 +103,77 @@ class Sampling:
 
 def sampling_assumption(
     selection: str,
+    traits: Traits | None,
     *,
     population: int,
     cohort: int,
+    eligible: int | None = None,
     public_activity: bool = False,
-    separation: int = 0,
-    replacement: bool = False,
+    coupled_by: str | None = None,
 ) -> Sampling:
     """Return what the accountant may assume of a selection.
 
     Args:
         selection: ``selection.name``.
-        population: devices that can be selected; for ``threshold`` those that qualify.
+        traits: what the selector declares; None: nothing.
+        population: registered devices, a number that is public.
         cohort: devices a round, on average for ``poisson``.
+        eligible: for a cohort of fixed size that is drawn among the devices that hold enough: how many do in this
+            round; None: unknown, perhaps no more than a cohort.
         public_activity: how much each device stores is public and not what is protected.
-        separation: rounds between two turns of a device that ``round-robin`` keeps at least.
-        replacement: ``activity`` and ``mixed`` draw with replacement.
+        coupled_by: the key by which a device's speed or absence changes who else is in a round; None: none does.
 
     Raises:
         InputError: the accountant can assume nothing of it; the line says why, and what to select by instead.
     """
     count("population", population)
     count("cohort", cohort)
-    if selection == "poisson":
+    if traits is None:
+        refuse(
+            selection,
+            "does not declare which sampling it is (attribute 'traits', docs/selection.md) and may be any",
+        )
+    if traits.reads_losses:
+        refuse(selection, "chooses by the losses of devices, which depend on the speech that is to be protected")
+    if traits.repeats:
+        refuse(selection, "draws with replacement, so that a device may count several times over its clip norm")
+    if traits.reads_activity and not public_activity:
+        refuse(selection, "chooses by how much devices hold, which is part of what is to be protected")
+    separation = max(1, traits.separation)
+    if coupled_by is not None:
+        if not public_activity:
+            raise InputError(
+                f"'{coupled_by}' makes who else is in a round depend on how much speech a device holds: no accountant"
+                f" covers that; leave '{coupled_by}' out, or set privacy.public_activity=true, which is accounted for"
+                " without amplification"
+            )
+        text = f"no sampling assumed: '{coupled_by}' changes who takes part; how much each device holds is public"
+        return Sampling("none", "zero-out", 1.0, population, separation, text)
+    if traits.sampling == "poisson" and not traits.reads_activity:
         q = min(1.0, cohort / population)
         text = f"Poisson: each of {population} takes part in a round independently with probability {q:g}"
         return Sampling("poisson", "add-remove", q, population, assumption=text)
-    if selection == "uniform" or (selection == "threshold" and public_activity):
-        size = min(cohort, population)
-        text = f"fixed size: {size} of {population} in a round, uniformly without replacement"
-        return Sampling("fixed-size", "replace-one", size / population, population, assumption=text)
-    if selection == "round-robin":
-        if separation < 1:
-            raise InputError(
-                "'selection.name' is 'round-robin' without a promised separation, which gives the accountant nothing;"
-                " set 'selection.separation'"
-            )
+    if traits.sampling == "fixed-size":
+        among = population
+        if traits.reads_activity:
+            among = max(1, min(cohort, population) if eligible is None else eligible)
+        size = min(cohort, among)
+        text = f"fixed size: {size} of {among} in a round, uniformly without replacement"
+        return Sampling("fixed-size", "replace-one", size / among, among, assumption=text)
+    if traits.separation < 1 and not traits.reads_activity:
+        raise InputError(
+            f"'selection.name' is '{selection}' without a promised separation, which gives the accountant nothing;"
+            " set 'selection.separation'"
+        )
+    text = "no sampling assumed: any device may be in every round"
+    if separation > 1:
         text = f"no sampling assumed; a device has at most one turn in any {separation} rounds"
-        return Sampling("none", "zero-out", 1.0, population, separation, text)
-    if selection in ADAPTIVE:
-        refuse(selection, "chooses by the losses of devices, which depend on the speech that is to be protected")
-    if selection in BY_ACTIVITY or selection == "threshold":
-        if not public_activity:
-            refuse(selection, "chooses by how much devices hold, which is part of what is to be protected")
-        if replacement:
-            refuse(selection, "draws with replacement, so that a device may count several times over its clip norm")
-        text = "no sampling assumed: any device may be in every round; how much each holds is taken to be public"
-        return Sampling("none", "zero-out", 1.0, population, assumption=text)
-    if ":" in selection:
-        refuse(selection, "is not one whose sampling is known")
-    raise InputError(
-        f"'selection.name' is '{selection}'{nearest(selection, SELECTIONS)}; expected one of: {', '.join(SELECTIONS)}"
-    )
+    if traits.reads_activity:
+        text += "; how much each holds is taken to be public"
+    return Sampling("none", "zero-out", 1.0, population, separation, text)
 
 
-def refuse(selection: str, why: str) -> None:
+def refuse(selection: str, why: str) -> NoReturn:
     """Raise: no ε can be told for this selection.
 
     Raises:

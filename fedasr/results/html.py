@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from fedasr.errors import InputError
 from fedasr.results import style
+from fedasr.writing import FULL, named
 
 
 class Html(str):
@@ -170,5 +171,7 @@ def write(path: Path, content: str | bytes) -> Path:
                 temporary.unlink(missing_ok=True)
                 raise
     except OSError as error:
+        if error.errno in FULL:
+            raise named(error, path) from None
         raise InputError(f"cannot be written: {error.strerror or error}", where=str(path)) from None
     return path

@@ -185,7 +185,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     Columns that the table lacks are empty, so that a run of an older version can be read.
 
     Raises:
-        InputError: the file is no Parquet, has no rounds, or has text where numbers belong.
+        InputError: the file is no Parquet, lacks the first column, or has text where numbers belong.
     """
     if not path.is_file():
         return pd.DataFrame({name: pd.Series(dtype=dtype(kind)) for name, kind in columns.items()})
@@ -194,8 +194,8 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"cannot be read as Parquet; the file is damaged ({first})", where=str(path)) from None
-    if "round" not in table:
-        raise InputError(f"has no column 'round'; expected {', '.join(columns)}", where=str(path))
+    if (first_column := next(iter(columns))) not in table:
+        raise InputError(f"has no column '{first_column}'; expected {', '.join(columns)}", where=str(path))
     for name, kind in columns.items():
         if name not in table:
             table[name] = pd.Series(index=table.index, dtype="object" if kind == "string" else "float64")

@@ -204,7 +204,9 @@ def draw_periods(ax: Axes, run: Run) -> None:
 def draw_epsilon(ax: Axes, run: Run) -> None:
     """Draw what a private run has spent; where devices keep accounts of their own, the largest and the median."""
     spent = run.rounds[["round", "epsilon"]].dropna()
-    style.name_axes(ax, "Round", f"ε spent, at δ = {run.summary.get('delta') or 0:g}")
+    facts = run.privacy or {}
+    said = ", ".join(str(facts[name]) for name in ("unit", "randomness") if facts.get(name))
+    style.name_axes(ax, "Round", f"ε spent, at δ = {run.summary.get('delta') or 0:g}{f' ({said})' if said else ''}")
     if not len(spent):
         return style.nothing(ax, "nothing was spent yet")
     of_devices = run.clients[["round", "client", "epsilon"]].dropna()

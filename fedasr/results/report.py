@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedasr.errors import InputError
+from fedasr.privacy.ledger import SECRET
 from fedasr.results import forgetting, plot
 from fedasr.results.compare import total
 from fedasr.results.html import Html, element, figure, join, page, table, write
@@ -48,6 +49,7 @@ def report_page(run: Run) -> str:
         over_periods(run),
         last_rounds(run),
         group_rates(run),
+        left_out(run),
         failures(run),
         privacy(run),
         repeat(run),
@@ -86,7 +88,9 @@ def headline(run: Run) -> Html:
     if summary.get("parameters"):
         tiles.append(tile("Parameters", number(float(summary["parameters"]))))
     if summary.get("epsilon") is not None and summary.get("delta") is not None:
-        tiles.append(tile("ε", number(summary["epsilon"]), f"at δ = {summary['delta']:g}; assumptions under Privacy"))
+        drawn = "secret randomness" if summary.get("randomness") == SECRET else "a simulation's, from a public seed"
+        said = f"at δ = {summary['delta']:g}, {drawn}; assumptions under Privacy"
+        tiles.append(tile("ε", number(summary["epsilon"]), said))
     digest = summary.get("model_sha256")
     return element(
         "header",
@@ -153,6 +157,19 @@ def figures(run: Run) -> Html:
             figure(plot.traffic(run), "Data sent over the rounds", "Model updates up, models down, summed."),
             class_="figures",
         ),
+    )
+
+
+def left_out(run: Run) -> Html:
+    """Return how much of the speech the run did not use, and why."""
+    found = run.summary.get("utterances_left_out")
+    if not isinstance(found, dict) or not found:
+        return Html()
+    rows = [(str(reason), number(float(count))) for reason, count in found.items()]
+    return section(
+        "Utterances left out",
+        element("p", "Of the training and the test split; nobody trained or was evaluated on them."),
+        table(("Reason", "Utterances"), rows, text_columns=1),
     )
 
 
@@ -301,7 +318,11 @@ def privacy(run: Run) -> Html:
     drawn = "epsilon" in run.rounds and run.rounds["epsilon"].notna().any()
     return section(
         "Privacy",
-        element("p", "An ε means something only together with its δ, unit, adjacency, sampling and population."),
+        element(
+            "p",
+            "An ε means something only together with its δ, unit, adjacency, sampling, population, and whether its"
+            " randomness was secret.",
+        ),
         element("p", f"{note[:1].upper()}{note[1:]}.") if note else "",
         figure(plot.epsilon(run), "ε over the rounds") if drawn else "",
         device_spread(run.privacy),

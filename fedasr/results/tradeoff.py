@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fedasr.errors import InputError
+from fedasr.privacy.ledger import PUBLIC_SEED, SECRET
 from fedasr.results import style
 from fedasr.results.comparison import check_suffix, interval, short_name
 from fedasr.results.groups import Runs, flatten, swept, unique
@@ -41,7 +42,8 @@ MECHANISM = {
 """What sets mechanisms apart, and what stands before the value in their names; the rest of a config may be tuned."""
 ASKED = "-"
 """Value of ``pate.simulated_teachers`` where the teachers were asked."""
-COLUMNS = ["mechanism", "unit", "epsilon", "delta", "adjacency", "seen_by", "sampling", "population", "n", "seeds"]
+COLUMNS = ["mechanism", "unit", "epsilon", "delta", "adjacency", "seen_by", "sampling", "population", "randomness", "n",
+           "seeds"]  # fmt: skip
 
 
 def tradeoff(runs: Runs, metric: str = "wer") -> pd.DataFrame:
@@ -52,8 +54,9 @@ def tradeoff(runs: Runs, metric: str = "wer") -> pd.DataFrame:
         metric: a numeric column of ``rounds``; its last value counts.
 
     Returns:
-        ``mechanism``; ``unit, epsilon, delta, adjacency, seen_by, sampling, population`` as in ``privacy.json`` (ε:
-        the largest over the seeds; infinite without privacy, 0 where nothing was released, and then the rest empty);
+        ``mechanism``; ``unit, epsilon, delta, adjacency, seen_by, sampling, population, randomness`` as in
+        ``privacy.json`` (ε: the largest over the seeds; infinite without privacy, 0 where nothing was released, and
+        then the rest empty);
         ``n`` seeds and which; the metric's mean, ``<metric>_low`` and ``<metric>_high``, the 95 % t interval over
         seeds. By mechanism, then ε.
 
@@ -160,7 +163,7 @@ def privacy_facts(runs: Sequence[Run]) -> dict[str, Any]:
         InputError: a private run has no single ε, because it has not ended or releases of several units.
     """
     empty = {"unit": "", "epsilon": math.inf, "delta": math.nan, "adjacency": "", "seen_by": "", "sampling": "",
-             "population": ""}  # fmt: skip
+             "population": "", "randomness": ""}  # fmt: skip
     if allowance(runs[0]) in (0.0, math.inf):
         return empty | {"epsilon": allowance(runs[0])}
     found = []
@@ -177,6 +180,7 @@ def privacy_facts(runs: Sequence[Run]) -> dict[str, Any]:
         "adjacency": found[0]["adjacency"],
         "seen_by": found[0]["seen_by"],
         "sampling": found[0]["sampling"],
+        "randomness": SECRET if all(document.get("randomness") == SECRET for document in found) else PUBLIC_SEED,
         "population": " to ".join(str(p) for p in sorted({min(populations, key=number), max(populations, key=number)})),
     }
 
@@ -188,7 +192,7 @@ def number(population: object) -> float:
 
 def text_rows(table: pd.DataFrame, metric: str) -> tuple[list[str], list[list[str]]]:
     """Return the head and the rows of ``tradeoff`` as people read it."""
-    head = ["Mechanism", "ε", "δ", "Neighbour", "Seen by", "Sampling", "Population", short_name(metric),
+    head = ["Mechanism", "ε", "δ", "Neighbour", "Seen by", "Sampling", "Population", "Randomness", short_name(metric),
             "95 % interval", "Seeds"]  # fmt: skip
     body = []
     for row in table.to_dict("records"):
@@ -202,6 +206,7 @@ def text_rows(table: pd.DataFrame, metric: str) -> tuple[list[str], list[list[st
                 row["seen_by"] or "–",
                 row["sampling"] or "–",
                 row["population"] or "–",
+                row["randomness"] or "–",
                 metric_text(metric, row[metric]),
                 interval(metric, row[f"{metric}_low"], row[f"{metric}_high"]),
                 str(row["n"]),
@@ -255,7 +260,9 @@ def scale(ax: Axes, epsilons: Sequence[float]) -> None:
 def common_facts(private: pd.DataFrame) -> str:
     """Return what all ε of a figure have in common, for the axis."""
     deltas = sorted(set(private["delta"]))
-    return f" at δ = {deltas[0]:g}" if len(deltas) == 1 else ""
+    drawn = sorted(set(private["randomness"]))
+    at = [f" at δ = {deltas[0]:g}"] if len(deltas) == 1 else []
+    return ",".join([*at, f" {drawn[0]}"]) if len(drawn) == 1 else "".join(at)
 
 
 def write_tradeoff(table: pd.DataFrame, out: str | Path, metric: str = "wer") -> Path:
@@ -271,13 +278,14 @@ def write_tradeoff(table: pd.DataFrame, out: str | Path, metric: str = "wer") ->
     if suffix == ".html":
         heading = f"{metric_label(metric).removesuffix(' (%)')} against ε"
         about = "Bands and intervals are 95 % t intervals of the mean over seeds. An ε of one unit cannot be compared"
-        about += " with an ε of another: a user's covers all that the user said, an example's one utterance."
+        about += " with an ε of another: a user's covers all that the user said, an example's one utterance. An ε whose"
+        about += " randomness is a public seed is a simulation's: it holds against nobody who has the seed."
         body = page(
             heading,
             element("h1", heading),
             element("p", about, class_="muted"),
             element("section", figure(draw(table, metric), heading, "")),
-            element("section", html_table(*text_rows(table, metric), text_columns=7)),
+            element("section", html_table(*text_rows(table, metric), text_columns=8)),
         )
         return write(path, body)
     image = io.BytesIO()

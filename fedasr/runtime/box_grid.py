@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
+from fedasr.errors import one_line
 from fedasr.runtime.arrivals import Arrivals
 from fedasr.runtime.executors import BAD_INPUT
 from fedasr.runtime.executors.base import CLIENT_FAILED, TIMED_OUT, WORKER_DIED
@@ -27,6 +28,8 @@ MEANINGS = {
 }
 """What Flower's errors mean of a box; its own words are about messages and heartbeats."""
 POLL_SECONDS = 0.5
+LONGEST_REASON = 2000
+"""Characters of what a box says of its failure."""
 
 
 def connected(grid: Grid) -> dict[str, int]:
@@ -120,7 +123,8 @@ class BoxGrid(WrappedGrid):
             if code in (EXPIRED, TIMED_OUT):
                 return failure(message, client, TIMED_OUT, f"no reply within {self.timeout_s:g} s")
             code = CLIENT_FAILED if code == BAD_INPUT else code
-            reply.error = Error(code, MEANINGS.get(code, reply.error.reason))
+            said = one_line(str(reply.error.reason or "")[:LONGEST_REASON])  # a box may write to no terminal
+            reply.error = Error(code, MEANINGS.get(code, said))
         set_source(reply, client)
         return reply
 

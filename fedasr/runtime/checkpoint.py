@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr.errors import InputError
+from fedasr.writing import write_arrays
 
 FORMAT = 1
 NAME = "state.safetensors"
+PRIVATE_FILE = 0o600
 
 
 @dataclass
@@ -33,23 +35,19 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint into ``folder``, replacing the last one."""
-    from safetensors.numpy import save_file
-
+    """Write the checkpoint into ``folder``, replacing the last one, which stays where this one cannot be written."""
     tensors: dict[str, npt.NDArray[Any]] = {}
     for kind, arrays in (
         ("weights", checkpoint.weights),
         ("optimizer", checkpoint.optimizer),
         ("columns", checkpoint.columns),
     ):
-        tensors.update({f"{kind}/{name}": np.ascontiguousarray(array) for name, array in arrays.items()})
+        tensors.update({f"{kind}/{name}": array for name, array in arrays.items()})
     for node, state in checkpoint.states.items():
         tensors[f"states/{node}"] = np.frombuffer(state, np.uint8)
     facts = {"format": FORMAT, "round": checkpoint.round, "order": list(checkpoint.weights), **checkpoint.facts}
-    target = folder / NAME
-    temporary = folder / f".{NAME}.part"
-    save_file(tensors, temporary, {"facts": json.dumps(facts)})
-    temporary.replace(target)
+    # It may hold what an ε counts on nobody knowing: the source of the cohorts, and noise that is to be taken back.
+    write_arrays(folder / NAME, tensors, {"facts": json.dumps(facts)}, PRIVATE_FILE)
 
 
 def load(folder: Path) -> Checkpoint | None:

@@ -18,7 +18,7 @@ from flwr.app.metadata import Metadata
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-SUPPORTED_FLOWER = ("1.41",)
+SUPPORTED_FLOWER = ("1.41", "1.42")
 SERVER_NODE_ID = 1
 RUN_ID = 1
 

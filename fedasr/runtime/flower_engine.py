@@ -16,7 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedasr.config import Config
 from fedasr.errors import InputError
-from fedasr.paths import STORE_VARIABLE
+from fedasr.paths import STORE_VARIABLE, home, own_temporary
 from fedasr.references import load_reference
 from fedasr.runtime.threads import one_thread
 from fedasr.runtime.wrapped_grid import WrappedGrid
@@ -78,7 +78,10 @@ def run_in_flower(config: Config, clients: int, settings: dict[str, Any], store:
     if importlib.util.find_spec("ray") is None:
         raise InputError("'runtime.name' is 'flower', which needs Ray: pip install 'fedasr[ray]'")
     one_thread()
-    with quiet_environment({STORE_VARIABLE: store}):
+    places = {STORE_VARIABLE: store}
+    if home() is None and "FLWR_HOME" not in os.environ:
+        places["FLWR_HOME"] = str(own_temporary() / "flwr")
+    with quiet_environment(places):
         # Ray and Flower read the environment when they are imported.
         from flwr.simulation import run_simulation
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,15 @@ from fedasr.config import Config, to_dict, to_yaml
 from fedasr.config.loading import get, load
 from fedasr.config.schema import walk
 from fedasr.data.census import Census
+from fedasr.data.people import in_both, in_several_clients
 from fedasr.data.quality import transcript_problem
 from fedasr.errors import InputError, RunFailed
-from fedasr.experiment import Experiment, as_json, experiment
+from fedasr.experiment import Experiment, as_json, experiment, seed_config
 from fedasr.models.weights import Layout
 from fedasr.paths import exists, is_file, is_folder
 from fedasr.privacy.public_start import caveat
 from fedasr.references import load_reference
-from fedasr.runtime import checkpoint
+from fedasr.runtime import checkpoint, fingerprint
 from fedasr.runtime.clock import Clock
 from fedasr.runtime.executors import DebugExecutor, Executor, PoolExecutor, SerialExecutor
 from fedasr.runtime.executors.ray_cluster import check_cluster, ray_executor
@@ -33,9 +34,10 @@ from fedasr.runtime.flower_compat import RUN_ID
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.one_writer import one_writer
 from fedasr.runtime.run_folder import RunFolder
-from fedasr.runtime.session import Watcher, session
-from fedasr.runtime.threads import one_thread
-from fedasr.writing import write_json, write_text
+from fedasr.runtime.session import Watcher, current, session
+from fedasr.runtime.spawned import leave_spawned
+from fedasr.runtime.threads import one_thread, threads_restored
+from fedasr.writing import write_json, write_json_anyhow, write_text
 
 SERVER_APP = "fedasr.strategies.server_app:app"
 CLIENT_APP = "fedasr.clients.client_app:app"
@@ -43,6 +45,8 @@ SELECTORS = "fedasr.strategies.selection:make_selector"
 PRIVACY = "fedasr.strategies.privacy.settling:settled_privacy"
 PRIVACY_CHECK = "fedasr.strategies.privacy.settling:check_privacy_of"
 PATE_CHECK = "fedasr.strategies.pate.run:check_pate"
+DEPENDING = ("model.alphabet", "privacy.unit", "privacy.noise_multiplier", "privacy.epsilon")
+"""Keys that ``settle`` makes explicit."""
 CLIENT_STORE = "clients"
 """Folder of the checkpoint in which simulated devices keep what never leaves them."""
 
@@ -61,6 +65,7 @@ def launch(config: Config, out: Path | None = None, resume: bool = False, watche
             it is decoded: then the run has begun, and its ``summary.json`` says that it failed.
         RunFailed: too many clients failed; ``resume`` goes on from the last checkpoint.
     """
+    leave_spawned()
     if config.runtime.name == "deployment":
         raise InputError(
             "'runtime.name' is 'deployment', whose boxes are reached through their SuperLink; submit the run there with"
@@ -68,18 +73,22 @@ def launch(config: Config, out: Path | None = None, resume: bool = False, watche
         )
     path = out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     experiment.cache_clear()  # in a notebook the speech may have been mended since the last run
-    run = open_run(config, path, resume)
-    if run is None:
-        return path
-    settings: dict[str, Any] = {"experiment": as_json(run.config), "out": str(path), "resume": resume}
-    store = config.pate.store or str(path.resolve() / "checkpoint" / CLIENT_STORE)
-    with recorded(path, config), session(watcher):
+    with ExitStack() as lock:
+        run = open_run(config, path, resume, lock=lock)
+        if run is None:
+            return path
+        settings: dict[str, Any] = {"experiment": as_json(run.config), "out": str(path), "resume": resume}
+        store = config.pate.store or str(path.resolve() / "checkpoint" / CLIENT_STORE)
+        lock.enter_context(failures_recorded(path, config))
+        lock.enter_context(session(watcher))
+        say_what_is_special(run)
         if config.runtime.name == "flower":
             from fedasr.runtime.flower_engine import run_in_flower
 
             run_in_flower(config, len(run.partition), settings, store)
         else:
-            run_locally(run.config, len(run.partition), settings, store)
+            with threads_restored():
+                run_locally(run.config, len(run.partition), settings, store)
     if finished(RunFolder(path)):
         shutil.rmtree(path / "checkpoint" / CLIENT_STORE, ignore_errors=True)
     return path
@@ -94,18 +103,25 @@ def recorded(path: Path, config: Config) -> Iterator[None]:
 
 @contextmanager
 def failures_recorded(path: Path, config: Config) -> Iterator[None]:
-    """Say in the folder's ``summary.json`` that its run failed, and why in a line, where it does."""
+    """Say in the folder's ``summary.json`` that its run failed, and why in a line, or was interrupted, where it was."""
     try:
         yield
-    except Exception as error:
-        said = (str(error).splitlines() or [""])[0]
-        reason = said if isinstance(error, (InputError, RunFailed)) else f"{type(error).__name__}: {said}"
-        summary = {"name": config.name, "status": "failed", "seed": config.seed, "error": reason}
-        write_json(path / "summary.json", summary)
+    except BaseException as error:
+        summary: dict[str, Any] = {"name": config.name, "status": "interrupted", "seed": config.seed}
+        if isinstance(error, Exception):
+            said = (str(error).splitlines() or [""])[0]
+            reason = said if isinstance(error, (InputError, RunFailed)) else f"{type(error).__name__}: {said}"
+            if isinstance(error, OSError) and error.filename is not None:
+                reason = f"{error.filename}: {error.strerror}"
+            summary |= {"status": "failed", "error": reason}
+        with suppress(OSError):  # the first failure is the one to tell
+            write_json_anyhow(path / "summary.json", summary)
         raise
 
 
-def open_run(config: Config, path: Path, resume: bool, census: Census | None = None) -> Experiment | None:
+def open_run(
+    config: Config, path: Path, resume: bool, census: Census | None = None, lock: ExitStack | None = None
+) -> Experiment | None:
     """Check a config against its data and its folder, and make the folder; return None where it holds the finished run.
 
     Args:
@@ -113,31 +129,67 @@ def open_run(config: Config, path: Path, resume: bool, census: Census | None = N
         path: the run folder.
         resume: go on from the folder's last checkpoint.
         census: the boxes of a deployed run.
+        lock: keeps other processes from the folder until it is closed; None: only while it is opened.
 
     Raises:
-        InputError: the input is wrong; nothing was written.
+        InputError: the input is wrong, or another process writes the folder; nothing was written.
     """
+    if lock is None:
+        with ExitStack() as briefly:
+            return open_run(config, path, resume, census, briefly)
     folder = RunFolder(path)
-    config = settle(config, census)
     found: checkpoint.Checkpoint | None = None
+    before: fingerprint.Fingerprint | None = None
+    locked = resume and is_folder(folder.checkpoint)
     if resume:
+        lock.enter_context(one_writer(folder.checkpoint))
         if finished(folder):
             return None
-        with one_writer(folder.checkpoint):  # refused before anything is written
-            found = checkpoint.load(folder.checkpoint)
+        found = checkpoint.load(folder.checkpoint)
         if found is not None:
-            check_same(config, folder)
-            check_accounts(config, found, folder)
+            check_same(config, folder, settled=False)
+            before = started_with(found, folder)
+            if before is not None and census is None:
+                fingerprint.check_speech(before, Experiment(config), folder.path)
     else:
         folder.refuse_run()
+    config = settle(config, census)
     run = experiment(as_json(config)) if census is None else Experiment(config, census)
+    if found is not None:
+        check_same(config, folder)
+        check_accounts(config, found, folder)
+        if before is not None:
+            fingerprint.check_rest(before, run, folder.path)
     prepare(run)
     if found is not None:
         check_checkpoint(found, run, folder)
     folder.create()
+    if not locked:
+        lock.enter_context(one_writer(folder.checkpoint))
+        folder.refuse_run()  # another process may have started one meanwhile
+    if before is None:
+        fingerprint.fingerprint(run).save(folder.checkpoint)
     write_text(path / "config.yaml", to_yaml(config))
     write_json(path / "summary.json", {"name": config.name, "status": "running", "seed": config.seed})
     return run
+
+
+def started_with(found: checkpoint.Checkpoint, folder: RunFolder) -> fingerprint.Fingerprint | None:
+    """Return what a run was started with; None for one of an older version, which did not write it down.
+
+    Raises:
+        InputError: the checkpoint says that it was written down, and it is not there.
+    """
+    wanted = found.facts.get("speech")
+    if wanted is None:
+        return None
+    before = fingerprint.load(folder.checkpoint)
+    if before is None or before.digest != wanted:
+        raise InputError(
+            "is missing or damaged beside a checkpoint; restore the file, or start the run anew in another folder",
+            where=str(folder.checkpoint / fingerprint.NAME),
+        )
+    return before
 
 
 def settle(config: Config, census: Census | None = None) -> Config:
@@ -148,8 +200,11 @@ def settle(config: Config, census: Census | None = None) -> Config:
     if config.strategy.name == "pate":
         tree["privacy"]["unit"] = "teacher"
     elif config.privacy.unit != "none" and config.privacy.noise_multiplier is None:
-        clients = len(experiment(as_json(load(tree))).partition if census is None else census)
-        tree["privacy"] |= load_reference(PRIVACY)(config, clients)
+        if census is None:
+            run = experiment(as_json(load(tree)))
+            tree["privacy"] |= load_reference(PRIVACY)(config, len(run.partition), run)
+        else:
+            tree["privacy"] |= load_reference(PRIVACY)(config, len(census))
     return load(tree)
 
 
@@ -171,6 +226,8 @@ def prepare(run: Experiment) -> None:
     run.check_columns()
     if not len(run.partition):
         raise InputError("the partition has no clients; lower 'data.partition.min_utterances'")
+    check_cohort(run)
+    check_people(run)
     load_reference(PRIVACY_CHECK)(run.config, len(run.partition))
     if run.config.strategy.name == "pate":
         load_reference(PATE_CHECK)(run)
@@ -189,6 +246,60 @@ def prepare(run: Experiment) -> None:
             problem = transcript_problem(phrase, run.tokenizer)
             if problem is not None:
                 raise InputError(f"'evaluate.vocabulary' has '{phrase}': {problem}")
+
+
+def check_cohort(run: Experiment) -> None:
+    """Raise where more clients a round are asked for than there are; boxes may come later.
+
+    Raises:
+        InputError: naming both numbers.
+    """
+    wanted, there = run.config.selection.clients_per_round, len(run.partition)
+    if wanted > there and run.census is None and run.config.strategy.name != "pate":
+        raise InputError(
+            f"'selection.clients_per_round' is {wanted:,}, but the run has {there:,} clients; set it to {there} or less"
+        )
+
+
+def check_people(run: Experiment) -> None:
+    """Raise where a guarantee for users would be one for clients among which a person's speech is spread.
+
+    Raises:
+        InputError: naming somebody. What boxes hold, nobody knows here.
+    """
+    if run.config.privacy.unit != "user" or run.census is not None:
+        return
+    spread = in_several_clients(run.partition, run.corpus.columns["speaker"])
+    if spread:
+        raise InputError(
+            f"'privacy.unit' is 'user', but partition '{run.config.data.partition.name}' gives the speech of"
+            f" {len(spread)} speakers, such as '{spread[0]}', to more than one client: the noise would hide a client,"
+            " not a person."
+            " Partition by speaker (data.partition.name=natural, data.partition.column=speaker), or protect utterances"
+            " (privacy.unit=example)"
+        )
+
+
+def say_what_is_special(run: Experiment) -> None:
+    """Note what a person should know of the run's input: what it leaves out, and who is on both sides of a split."""
+    watcher = current().watcher
+    if run.census is not None:
+        return
+    for reason, count in run.left_out.items():
+        watcher.note(f"left out: {count} utterances: {reason}")
+    data, splits = run.config.data, run.splits
+    if data.corpus != "synthetic":
+        both = in_both(run.corpus.columns["speaker"], splits == data.train_split, splits == data.test_split)
+        if both:
+            watcher.note(
+                f"{len(both)} speakers, such as '{both[0]}', are in the split '{data.train_split}' and in"
+                f" '{data.test_split}': the error rate is not that of people whom the model has never heard"
+            )
+    if run.config.init_from is not None and seed_config(run.config.init_from) is None:
+        watcher.note(
+            "there is no config.yaml beside the weights of 'init_from': whether they were trained with these"
+            " 'data.features' cannot be checked"
+        )
 
 
 def torch_has_cuda() -> bool:
@@ -219,8 +330,13 @@ def read_summary(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def check_same(config: Config, folder: RunFolder) -> None:
+def check_same(config: Config, folder: RunFolder, settled: bool = True) -> None:
     """Raise when a folder's run was started from another config; how it is executed may change.
+
+    Args:
+        config: to go on with.
+        folder: of the run.
+        settled: whether what depends on the data is explicit in the config; otherwise those keys do not count.
 
     Raises:
         InputError: naming the first key that differs.
@@ -231,7 +347,8 @@ def check_same(config: Config, folder: RunFolder) -> None:
     old = load(file)
     for name, _ in walk():
         before, after = get(old, name), get(config, name)
-        if before != after and not name.startswith(("runtime.", "data.cache.", "pate.store")):
+        depends = not settled and name in DEPENDING
+        if before != after and not depends and not name.startswith(("runtime.", "data.cache.", "pate.store")):
             raise InputError(
                 f"'{name}' was {before!r} and is now {after!r};"
                 " resume with the same config, or start anew in another folder",

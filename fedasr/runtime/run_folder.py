@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fedasr.errors import InputError
-from fedasr.paths import exists, is_file
-from fedasr.writing import finite
+from fedasr.paths import exists, is_file, is_folder
+from fedasr.runtime.one_writer import LOCK
+from fedasr.writing import FULL, finite, named, replacing
 
 ROUND_COLUMNS = {
     "round": "int64",
@@ -100,7 +101,10 @@ class RunFolder:
 
     def holds_run(self) -> bool:
         """Say whether the folder holds a run, finished or not."""
-        return any(exists(self.path / name) for name in ("config.yaml", "summary.json", "checkpoint"))
+        if any(exists(self.path / name) for name in ("config.yaml", "summary.json")):
+            return True
+        # Of a start that lost the race for the folder, or was broken off, there is nothing but its lock.
+        return is_folder(self.checkpoint) and any(item.name != LOCK for item in self.checkpoint.iterdir())
 
     def refuse_run(self) -> None:
         """Raise when the folder holds a run: nothing is ever overwritten.
@@ -122,8 +126,11 @@ class RunFolder:
             InputError: it cannot be made, or is a file.
         """
         try:
-            self.checkpoint.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.checkpoint.mkdir(exist_ok=True, mode=0o700)  # its owner's alone: who took part, and what draws it
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
             why = error.strerror if isinstance(error, OSError) else error
             raise InputError(f"the run folder cannot be made: {why}", where=str(self.path)) from None
 
@@ -135,8 +142,11 @@ class RunFolder:
         """Append rows to a table's journal."""
         if rows:
             lines = "".join(json.dumps(finite(dict(row)), ensure_ascii=False) + "\n" for row in rows)
-            with self.journal(table).open("a", encoding="utf-8") as file:
-                file.write(lines)
+            try:
+                with self.journal(table).open("a", encoding="utf-8") as file:
+                    file.write(lines)
+            except OSError as error:
+                raise named(error, self.journal(table)) from None
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         """Yield the rows of a table's journal.
@@ -207,6 +217,5 @@ class RunFolder:
         schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in TABLES[table].items()])
         columns = {name: [row.get(name) for row in rows] for name in TABLES[table]}
         target = self.path / f"{table}.parquet"
-        temporary = target.with_name(f".{target.name}.part")
-        pq.write_table(pa.table(columns, schema=schema), temporary)
-        temporary.replace(target)
+        with replacing(target) as temporary:
+            pq.write_table(pa.table(columns, schema=schema), temporary)

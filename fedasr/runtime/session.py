@@ -62,9 +62,17 @@ def current() -> Session:
     return _current
 
 
+STOPPING = tuple(
+    number for number in (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")) if number is not None
+)
+"""Signals that ask a run to stop: Ctrl-C, a scheduler that takes the machine back, a terminal that is closed."""
+
+
 @contextmanager
 def session(watcher: Watcher | None, interruptible: bool = True) -> Iterator[Session]:
-    """Make a session the current one; the first Ctrl-C asks the run to stop after a checkpoint, the second is hard.
+    """Make a session the current one; the first signal asks the run to stop after a checkpoint, another Ctrl-C is hard.
+
+    Schedulers may send the others several times for one request, so they never are.
 
     Args:
         watcher: sees the rounds go by.
@@ -76,15 +84,25 @@ def session(watcher: Watcher | None, interruptible: bool = True) -> Iterator[Ses
 
     def ask(number: int, frame: FrameType | None) -> None:
         if _current.stop.is_set():
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
         _current.stop.set()
-        _current.watcher.note("interrupted: the run stops after this round's checkpoint (Ctrl-C again stops at once)")
+        name = "interrupted" if number == signal.SIGINT else f"interrupted by {signal.Signals(number).name}"
+        try:
+            _current.watcher.note(f"{name}: the run stops after this round's checkpoint (Ctrl-C again stops at once)")
+        except OSError:  # the terminal is gone, and the run must not end at its next line either
+            _current.watcher = Silent()
 
     main = interruptible and threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, ask) if main else None
+    handlers = {number: signal.getsignal(number) for number in STOPPING} if main else {}
+    # What nohup ignores stays ignored, and a handler that is none of Python's could not be put back.
+    handlers = {n: h for n, h in handlers.items() if h is not None and (h is not signal.SIG_IGN or n == signal.SIGINT)}
+    for number in handlers:
+        signal.signal(number, ask)
     try:
         yield _current
     finally:
-        if main:
-            signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         _current = before

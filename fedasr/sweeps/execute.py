@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fedasr.errors import InputError, RunFailed
 from fedasr.results.load import Run, load_run
+from fedasr.runtime.spawned import leave_spawned
 from fedasr.sweeps.plan import Plan, Planned, read_plan
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def sweep(
         InputError: the file, a config or its speech is wrong, or a folder holds another run; nothing was started.
         RunFailed: a run could not even begin; the others were run.
     """
+    leave_spawned()
     plan = read_plan(file, overrides).only(only)
     found = execute(plan, Path(out), check(plan, Path(out)))
     absent = {name: why for name, why in found.failed.items() if not (found.out / name / "config.yaml").is_file()}

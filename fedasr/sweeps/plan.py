@@ -23,6 +23,7 @@ from fedasr.config import Config, load
 from fedasr.config.loading import LARGEST, as_tree, check_tree, dotlist, find, finished, leaves, merge, read, shown
 from fedasr.errors import InputError, nearest
 from fedasr.paths import is_file
+from fedasr.references import look_beside
 
 KEYS = ("config", "overrides", "grid", "variants", "seeds")
 OURS = {"seed": "list the seeds under 'seeds'", "name": "a sweep names its runs by what they vary"}
@@ -105,10 +106,10 @@ def read_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
     fixed = changes_of(tree.get("overrides"), "overrides", where)
     variants = read_variants(tree.get("variants"), where)
     grid = read_grid(tree.get("grid"), where)
-    base = changed(OmegaConf.structured(base), fixed, f"{where}, overrides", file.parent)
+    base = changed(OmegaConf.structured(base), fixed, f"{where}, overrides", file.parent, checked=False)
     arguments, places = dotlist(overrides)
     check_overlap(fixed, dict(leaves(arguments, Config)), variants, grid, where, places)
-    base = finished(merge(arguments, where, OmegaConf.structured(base), places), where, places)
+    base = finished(merge(arguments, where, OmegaConf.structured(base), places), where, places, checked=False)
     seeds = read_seeds(tree.get("seeds"), base.seed, where)
     asked = len(variants) * prod(map(len, grid.values())) * len(seeds)
     if asked > MOST_RUNS:
@@ -125,14 +126,19 @@ def read_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
 
 
 def base_config(tree: Mapping[str, Any], file: Path) -> Config:
-    """Return the config that all runs start from; its path is relative to the sweep file, or to the working folder."""
+    """Return the config that all runs start from, unchecked until what they change is in.
+
+    Its path is relative to the sweep file, or to the working folder.
+    """
     source = tree.get("config")
     if not isinstance(source, str) or not source:
         said = "has no 'config'" if source is None else f"'config' is {shown(source)}"
         raise InputError(f"{said}; expected a YAML config or a name from simulations/", where=str(file))
     beside = file.parent / source
+    base = beside if is_file(beside) else source
+    look_beside(file, base)
     try:
-        return load(beside if is_file(beside) else find(source))
+        return load(find(base), checked=False)
     except InputError as error:
         if str(error).startswith(f"{source}: "):
             raise InputError(f"'config': {error}", where=str(file)) from None
@@ -296,12 +302,12 @@ def check_distinct(runs: Sequence[Planned], where: str) -> None:
         seen[content] = run.label
 
 
-def changed(config: DictConfig, changes: Changes, where: str, folder: Path) -> Config:
-    """Return the checked config with dotted keys changed; relative paths among them are relative to ``folder``."""
+def changed(config: DictConfig, changes: Changes, where: str, folder: Path, checked: bool = True) -> Config:
+    """Return the config with dotted keys changed, and checked; relative paths among them are relative to ``folder``."""
     whole: dict[str, Any] = {}
     for name, value in changes.items():
         whole = join(whole, nested(name, value, where))
-    return finished(merge(whole, where, config), where, {}, whole, folder)
+    return finished(merge(whole, where, config), where, {}, whole, folder, checked)
 
 
 def join(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Protocol
 import torch
 
 from fedasr.config.schema import ClientConfig
+from fedasr.errors import InputError
+from fedasr.registry import is_reference, make_part
 
 
 class LocalOptimizer(Protocol):
@@ -76,5 +78,19 @@ class AdamW:
 
 
 def make_local_optimizer(config: ClientConfig) -> LocalOptimizer:
-    """Return a fresh optimiser of ``client.optimizer``."""
-    return AdamW(config) if config.optimizer == "adamw" else SGD(config)
+    """Return a fresh optimiser of ``client.optimizer``.
+
+    Raises:
+        InputError: a reference that names no optimiser, or options that do not fit.
+    """
+    if not is_reference(config.optimizer):
+        return AdamW(config) if config.optimizer == "adamw" else SGD(config)
+    options = config.optimizer_options
+    made = make_part(config.optimizer, "client.optimizer", {"config": config}, options, "client.optimizer_options")
+    if not callable(getattr(made, "step", None)):
+        raise InputError(
+            f"'client.optimizer' is '{config.optimizer}', which makes no optimiser: it has no"
+            " 'step(parameters, gradient, learning_rate)'"
+        )
+    found: LocalOptimizer = made
+    return found

@@ -44,7 +44,7 @@ def difference(layout: Layout, start: Vector, arrays: Arrays, out: Vector) -> fl
     if not math.isfinite(norm):
         if np.isfinite(out).all():
             raise UpdateRefused("the update is too large to be meant (its L2 norm is beyond single precision)")
-        raise UpdateRefused("the update holds values that are not finite")
+        raise UpdateRefused("the update holds values that are not finite (is 'client.learning_rate' too high?)")
     return norm
 
 

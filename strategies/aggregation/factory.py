@@ -5,10 +5,12 @@ from __future__ import annotations
 from fedasr.config.schema import StrategyConfig
 from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.update_clipping import Clip
+from fedasr.registry import is_reference
 
 from .base import Aggregate
 from .coordinate_wise import CoordinateWise, median, trimmed_mean
 from .exact_mean import ExactMean
+from .own import OwnAggregate, make_aggregator
 from .update_file import UpdateFile
 from .weighting import Weighting
 
@@ -27,6 +29,8 @@ def make_aggregate(
         file: for the updates of a cohort, where they are needed one by one.
     """
     assert clip is None or config.aggregation == "mean"
+    if is_reference(config.aggregation):
+        return OwnAggregate(layout, make_aggregator(config, layout), config.aggregation)
     if config.aggregation == "median":
         return CoordinateWise(layout, median, file)
     if config.aggregation == "trimmed-mean":

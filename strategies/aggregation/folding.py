@@ -11,7 +11,7 @@ import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedasr.models.weights import Vector
-from fedasr.runtime.flower_compat import content_bytes, numpy_arrays, values_of
+from fedasr.runtime.flower_compat import content_bytes, entries, numpy_arrays, values_of
 
 from .base import Rule
 from .replies import (
@@ -79,7 +79,7 @@ class UpdateFold:
     def absorb(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> Message:
         """Take in the reply's arrays, or refuse them, and replace them by the record ``folded``.
 
-        A client that keeps a privacy account answers without arrays when its budget is spent. What cannot be used is
+        A client whose privacy budget is spent, by its own account, answers without arrays. What cannot be used is
         gone from the reply, whose record then says why it was refused.
         """
         size = content_bytes(reply.content)
@@ -103,7 +103,9 @@ class UpdateFold:
             ReplyRefused: it says nothing that can be.
         """
         if self.expected.accountant is None:
-            return False
+            # Devices that add noise count their own turns, and say no more of them than that there is none left.
+            said = entries(statement) if isinstance(statement, ConfigRecord) else {}
+            return not self.expected.losses and said.get("spent") is True
         reply.content["privacy"] = checked_statement(statement, self.expected.accountant)
         return bool(values_of(reply, "privacy")["spent"])
 

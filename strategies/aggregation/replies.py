@@ -137,15 +137,17 @@ def check_training(metrics: Mapping[str, Any], store: Store, losses: bool) -> No
     Args:
         metrics: of the reply.
         store: what the device stores, as far as the server knows.
-        losses: whether a device tells its losses; a private one does not.
+        losses: whether a device tells its losses and how it went; a private one tells what it stores and no more.
 
     Raises:
         ReplyRefused: naming the metric.
     """
     examples = whole(metrics, "num-examples", store.utterances)
-    whole(metrics, "audio-milliseconds", 1000 * store.seconds + 1)
-    steps = whole(metrics, "steps")
-    number(metrics, "seconds", least=0)
+    if losses or "audio-milliseconds" in metrics:
+        whole(metrics, "audio-milliseconds", 1000 * store.seconds + 1)
+    steps = whole(metrics, "steps") if losses or "steps" in metrics else 0
+    if losses or "seconds" in metrics:
+        number(metrics, "seconds", least=0)
     if losses or "skipped" in metrics:
         whole(metrics, "skipped", examples)
     for name, least in zip(LOSSES, (-LARGEST_LOSS, 0.0), strict=True):

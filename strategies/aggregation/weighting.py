@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedasr.data.roster import Roster
 from fedasr.errors import RunFailed
@@ -35,6 +36,8 @@ class Weighting:
     """about their sum"""
     denominator: float | None = None
     """what the sum of the updates is divided by; None: the sum of the weights"""
+    most: int | None = None
+    """what a client's own count is at most; None: what it says"""
 
     def weight(self, client: int, metrics: Mapping[str, Any]) -> int:
         """Return the weight of a client's update.
@@ -44,13 +47,33 @@ class Weighting:
             metrics: what it reported, with ``num-examples`` and ``audio-milliseconds``.
         """
         times = self.times.get(client, 1)
-        if self.name == "seconds":
-            return times * int(metrics["audio-milliseconds"])
-        return times if self.name == "uniform" else times * int(metrics["num-examples"])
+        if self.name == "uniform":
+            return times
+        count = int(metrics["audio-milliseconds" if self.name == "seconds" else "num-examples"])
+        return times * (count if self.most is None else min(count, self.most))
 
 
-def weighting_of(name: str, selection: Selection, roster: Roster) -> Weighting:
+def largest_count(stored: npt.NDArray[Any], cap: float | None) -> float:
+    """Return what a client counts for at most: ``cap`` times the median client, the lower one of two.
+
+    Args:
+        stored: by each client that may take part, shape ``(clients,)``.
+        cap: how many times the median; None: no limit.
+    """
+    some = np.sort(stored[stored > 0])
+    if cap is None or not len(some):
+        return np.inf
+    return float(cap * some[(len(some) - 1) // 2])
+
+
+def weighting_of(name: str, selection: Selection, roster: Roster, cap: float | None = None) -> Weighting:
     """Return the weights of a round's clients.
+
+    Args:
+        name: ``strategy.weighting``.
+        selection: who takes part.
+        roster: what the clients store, or say they do.
+        cap: how many times the median client one counts for at most; None: no limit.
 
     Raises:
         RunFailed: ``inverse-probability`` with a selector that knows no probabilities.
@@ -64,13 +87,20 @@ def weighting_of(name: str, selection: Selection, roster: Roster) -> Weighting:
                 " probabilities (it depends on what it has learnt); choose another of the two"
             )
         times = np.rint(inverse * FIXED_POINT).astype(np.int64)
-        population = float(roster.utterances[roster.selectable].sum()) * FIXED_POINT
-        expected = float((roster.utterances[chosen] * times).sum())
-        return Weighting(name, dict(zip(chosen.tolist(), times.tolist(), strict=True)), expected, population)
+        most = largest_count(roster.utterances[roster.selectable], cap)
+        population = float(np.minimum(roster.utterances[roster.selectable], most).sum()) * FIXED_POINT
+        expected = float((np.minimum(roster.utterances[chosen], most) * times).sum())
+        weights = dict(zip(chosen.tolist(), times.tolist(), strict=True))
+        return Weighting(name, weights, expected, population, whole(most))
     drawn = selection.times
     several = {} if selection.draws is None else dict(zip(chosen.tolist(), drawn.tolist(), strict=True))
-    if name == "seconds":
-        expected = float(1000 * (roster.seconds[chosen] * drawn).sum())
-    else:
-        expected = float((roster.utterances[chosen] * drawn).sum() if name == "examples" else drawn.sum())
-    return Weighting(name, several, expected)
+    if name == "uniform":
+        return Weighting(name, several, float(drawn.sum()))
+    stored = 1000 * roster.seconds if name == "seconds" else roster.utterances
+    most = largest_count(stored[roster.selectable], cap)
+    return Weighting(name, several, float((np.minimum(stored[chosen], most) * drawn).sum()), None, whole(most))
+
+
+def whole(most: float) -> int | None:
+    """Return a limit as a whole number of at least 1; None where there is none."""
+    return max(1, int(most)) if np.isfinite(most) else None

@@ -134,7 +134,7 @@ class Aggregator:
 
     def ledger(self) -> Ledger:
         """Return the ledger: one entry for all votes, checks that found no consensus included."""
-        ledger = Ledger("rdp")
+        ledger = Ledger("rdp", secret=self.config.privacy.secret_noise)
         if not len(self.record):
             return ledger
         answered = self.record.answered if self.mechanism.has_threshold else None
@@ -166,7 +166,9 @@ class Aggregator:
             )
         if self.config.pate.simulated_teachers is not None and "guarantee" in document:
             # One of the recorded teachers moves several simulated votes.
-            document["guarantee"] = f"simulated teachers, so no guarantee for anybody: {document['guarantee']}"
+            why = "simulated teachers, so no guarantee for anybody"
+            document["guarantee"] = f"{why}: {document['guarantee']}"
+            document["caveats"] = [*document.get("caveats", ()), why]
         return document
 
 

@@ -189,6 +189,16 @@ class Relabelled(Subset):
         self.columns = {**self.columns, "text": texts}
 
 
+def public_rows(run: Experiment) -> tuple[Corpus, Ids]:
+    """Return the public corpus and the rows of it that may be labelled, sorted.
+
+    Raises:
+        InputError: as ``PublicSpeech``.
+    """
+    public = PublicSpeech(run)
+    return public.all, np.sort(public.drawn)
+
+
 def public_data(config: Config) -> DataConfig:
     """Return section ``data`` as it would be for the public speech."""
     public, data = config.pate.public, config.data

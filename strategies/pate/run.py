@@ -25,6 +25,7 @@ from fedasr.training.local import chosen_device
 from fedasr.writing import write_json
 
 from ..course import Course
+from ..soundness import check_finite
 from .aggregator import Aggregator
 from .findings import LABELLING, Findings
 from .prefilter import narrow
@@ -81,7 +82,8 @@ class PateRun(Course):
             if not self.folder.checkpoint.joinpath(checkpoint.NAME).exists():
                 self.evaluate_start()
                 self.save()
-            done = (self.labelled or (self.teach() and self.vote())) and self.learn()
+            with self.ledger_kept():
+                done = (self.labelled or (self.teach() and self.vote())) and self.learn()
         finally:
             session.watcher.end()
             self.folder.write_tables()
@@ -206,6 +208,7 @@ class PateRun(Course):
         """Train the student for a round, evaluate it where that is due, and write a checkpoint."""
         started = time.perf_counter()
         self.weights, loss = student.round(round)
+        check_finite(self.weights, round, self.config)
         row = self.row(round, loss, student)
         self.evaluate_into(row)
         row["wall_seconds"] = time.perf_counter() - started
@@ -224,6 +227,10 @@ class PateRun(Course):
     def epsilon(self) -> float | None:
         """Return what the labels so far have cost as the votes were."""
         return self.aggregator.epsilons()[0]
+
+    def document(self) -> dict[str, Any] | None:
+        """Return the ledger; None: nobody has voted."""
+        return self.aggregator.document() if len(self.record) else None
 
     def row(self, round: int, loss: float, student: Student) -> dict[str, Any]:
         """Return the row of a round of the student without its evaluation; the first has what the teachers sent."""
@@ -272,16 +279,14 @@ class PateRun(Course):
 
     def finish(self, status: str) -> str:
         """Write the student, the votes, the ledger and the summary."""
-        document = None
         if len(self.record):
-            document = self.aggregator.document()
             if self.aggregator.exact:
                 np.save(self.folder.path / "votes.npy", self.record.votes.astype(np.int32))
                 np.save(self.folder.path / "answered.npy", self.record.answered.astype(np.int8))
                 write_json(self.folder.path / PUBLIC_JSON, self.public.described())
             elif self.aggregator.mechanism.soft:
                 np.save(self.folder.path / "posteriors.npy", self.record.votes)
-        self.write_end(status, document, self.more())
+        self.write_end(status, self.more())
         return status
 
     def more(self) -> dict[str, Any]:

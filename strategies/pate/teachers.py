@@ -19,7 +19,7 @@ from fedasr.privacy.pate.noise import ONE, from_fixed, noise_generator, with_sha
 from fedasr.runtime.executors import BAD_INPUT
 from fedasr.runtime.flower_compat import array_record, content_bytes
 
-from ..aggregation.replies import ReplyRefused, check_size, metrics_of, number, only_array, whole
+from ..aggregation.replies import ReplyRefused, check_size, metrics_of, only_array
 from ..nodes import node_ids
 from ..rounds import TooManyFailures, failed_row
 from .aggregator import count_votes
@@ -247,14 +247,7 @@ def taught_row(reply: Message) -> dict[str, Any]:
         return failed_row(failure(reply))
     try:
         check_size(content_bytes(reply.content))
-        metrics = metrics_of(reply)
-        return {
-            **failed_row(None, "ok"),
-            "examples": whole(metrics, "num-examples"),
-            "audio_seconds": whole(metrics, "audio-milliseconds") / 1000,
-            "bytes_up": content_bytes(reply.content),
-            "skipped": whole(metrics, "skipped"),
-            "seconds": number(metrics, "seconds", least=0),
-        }
+        metrics_of(reply)
+        return {**failed_row(None, "ok"), "bytes_up": content_bytes(reply.content)}
     except ReplyRefused as refused:
         return failed_row(str(refused))

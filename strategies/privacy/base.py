@@ -13,6 +13,7 @@ from fedasr.models.weights import Vector
 from fedasr.privacy.update_clipping import Clip
 
 from ..rounds import RoundResult
+from ..selection import Selection
 
 
 class Mechanism(Protocol):
@@ -27,17 +28,25 @@ class Mechanism(Protocol):
         """Return why the round, which has begun, must not be run; None: it may."""
         ...
 
+    def admit(self, selection: Selection, round: int) -> None:
+        """Raise where a round's cohort was not drawn as the accountant assumes; nothing has been sent yet.
+
+        Raises:
+            RunFailed: it was not.
+        """
+        ...
+
     def clip(self) -> Clip | None:
         """Return how the server clips an update in this round; None: it does not."""
         ...
 
-    def release(self, result: RoundResult, round: int, selectable: int) -> Vector | None:
+    def release(self, result: RoundResult, round: int, registered: int) -> Vector | None:
         """Charge a round and return its mean update, shape ``(parameters,)``, as it may be released; None: nothing.
 
         Args:
             result: of the round.
             round: counted from 1.
-            selectable: how many clients could have been selected.
+            registered: how many clients there are, whether or not they are there and hold speech.
         """
         ...
 
@@ -82,11 +91,14 @@ class Public:
         """Never stop."""
         return None
 
+    def admit(self, selection: Selection, round: int) -> None:
+        """Admit any cohort."""
+
     def clip(self) -> Clip | None:
         """Do not clip."""
         return None
 
-    def release(self, result: RoundResult, round: int, selectable: int) -> Vector | None:
+    def release(self, result: RoundResult, round: int, registered: int) -> Vector | None:
         """Return the mean update; None where nobody answered."""
         return result.mean.mean() if result.mean.updates else None
 

@@ -66,7 +66,7 @@ class DeviceNoise(Public):
         self.population = population
         self.event = event(config.privacy.noise_multiplier)
         self.turns: Counter[int] = Counter()
-        self.ledger = Ledger(config.privacy.accountant or "pld")
+        self.ledger = Ledger(config.privacy.accountant or "pld", secret=config.privacy.secret_noise)
         epsilon, limit = config.privacy.epsilon, config.privacy.participations
         self.budget = None if epsilon is None else Budget(epsilon, config.privacy.delta, "user")
         room = None if self.budget is None else self.ledger.room(self.budget, self.event, seen_by="server")
@@ -86,10 +86,10 @@ class DeviceNoise(Public):
             return f"every user has had the {self.limit} turns of the privacy budget after {round - 1} rounds"
         return None
 
-    def release(self, result: RoundResult, round: int, selectable: int) -> Vector | None:
+    def release(self, result: RoundResult, round: int, registered: int) -> Vector | None:
         """Count the turns of the round; return the mean."""
         self.lost([row["id"] for row in result.rows], round)
-        return super().release(result, round, selectable)
+        return super().release(result, round, registered)
 
     def lost(self, clients: Sequence[int], round: int) -> None:
         """Count the turns of a round, charged where somebody has had one turn more than anybody before."""

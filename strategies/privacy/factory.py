@@ -5,23 +5,25 @@ from __future__ import annotations
 from fedasr.config import Config
 from fedasr.models.weights import Layout
 
+from ..selection import Selector
 from .base import Mechanism, Public
 from .device_noise import DeviceNoise
 from .example_level import ExampleLevel
 from .user_level import UserLevel
 
 
-def make_mechanism(config: Config, layout: Layout, population: int) -> Mechanism:
+def make_mechanism(config: Config, layout: Layout, population: int, selector: Selector) -> Mechanism:
     """Return the mechanism of a run.
 
     Args:
         config: with a noise multiplier where users are protected.
         layout: of the model.
         population: how many clients there are.
+        selector: that chooses them.
     """
     privacy = config.privacy
     if privacy.unit == "none":
         return Public()
     if privacy.unit == "example":
         return ExampleLevel(config)
-    return DeviceNoise(config, population) if privacy.noise_at == "device" else UserLevel(config, layout)
+    return DeviceNoise(config, population) if privacy.noise_at == "device" else UserLevel(config, layout, selector)

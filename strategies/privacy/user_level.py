@@ -22,38 +22,53 @@ from fedasr.config import Config
 from fedasr.data.roster import Roster
 from fedasr.errors import RunFailed
 from fedasr.models.weights import Layout, Vector
-from fedasr.privacy.accountants import calibrate
+from fedasr.privacy.accountants import best_accountant, calibrate
 from fedasr.privacy.correlated.factory import make_noise
 from fedasr.privacy.correlated.noise import CorrelatedNoise
 from fedasr.privacy.document import Target, privacy_document
 from fedasr.privacy.events import Event, Gaussian
 from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.randomness import Randomness, with_normal
-from fedasr.privacy.sampling import Sampling, sampling_assumption
+from fedasr.privacy.sampling import Sampling, Traits, sampling_assumption
 from fedasr.privacy.update_clipping import Clip
+from fedasr.runtime.clock import coupled_by
 
 from ..aggregation.exact_mean import ExactMean
 from ..rounds import RoundResult
+from ..selection import Eligible, Selection, Selector, configured_traits, make_selector, traits_of
 from .base import Public
 
 BITS_SHARE = 20
 """Andrew et al.: the noise on the count of unclipped updates is a twentieth of the cohort."""
 
 
-def sampling_of(config: Config, population: int) -> Sampling:
+HIDDEN_COHORTS = (
+    "whom it protects from does not learn who took part in which round, or how many: clients.parquet, rounds.parquet,"
+    " summary.json, report.html and checkpoint/ are not published"
+)
+"""On what amplification by sampling counts."""
+
+
+def sampling_of(config: Config, population: int, eligible: int | None = None, traits: Traits | None = None) -> Sampling:
     """Return what the accountant may assume of the cohorts of a run.
+
+    Args:
+        config: of the run.
+        population: how many clients are registered.
+        eligible: how many of them a cohort of fixed size is drawn among, where that is fewer; None: unknown.
+        traits: of the selector; None: those of the one that the config names.
 
     Raises:
         InputError: nothing.
     """
-    chosen = config.selection
     return sampling_assumption(
-        chosen.name,
+        config.selection.name,
+        configured_traits(config.selection) if traits is None else traits,
         population=population,
-        cohort=chosen.clients_per_round,
+        cohort=config.selection.clients_per_round,
+        eligible=eligible,
         public_activity=config.privacy.public_activity,
-        separation=chosen.separation,
-        replacement=chosen.replacement,
+        coupled_by=coupled_by(config.devices),
     )
 
 
@@ -62,13 +77,18 @@ def accountant_of(config: Config) -> str:
     return config.privacy.accountant or "pld"
 
 
-def noise_for_budget(config: Config, population: int) -> float:
+def noise_for_budget(config: Config, population: int, eligible: int | None = None) -> float:
     """Return the noise multiplier with which the whole run costs ``privacy.epsilon``.
+
+    Args:
+        config: of the run.
+        population: how many clients are registered.
+        eligible: how many of them a cohort is drawn among in every round at least; None: unknown.
 
     Raises:
         InputError: nothing may be assumed of the selection, or no noise is right.
     """
-    privacy, sampling = config.privacy, sampling_of(config, population)
+    privacy, sampling = config.privacy, sampling_of(config, population, eligible)
     assert privacy.epsilon is not None
     if privacy.noise == "independent":
         turns = max(1, sampling.turns(config.rounds))
@@ -76,13 +96,15 @@ def noise_for_budget(config: Config, population: int) -> float:
     else:
         turns, total = 1, noise_of(config).total(max(1, config.rounds))
         charges = partial(correlated_event, square=total)
-    return calibrate(lambda noise: [charges(noise).times(turns)], privacy.epsilon, privacy.delta, accountant_of(config))
+    accountant = privacy.accountant or best_accountant([charges(1.0)], accountant_of(config))
+    return calibrate(lambda noise: [charges(noise).times(turns)], privacy.epsilon, privacy.delta, accountant)
 
 
 def noise_of(config: Config) -> CorrelatedNoise:
     """Return the noise of a run, without the factor z·C."""
     privacy, rounds = config.privacy, max(1, config.rounds)
-    separation = max(1, config.selection.separation)
+    traits = configured_traits(config.selection)
+    separation = 1 if traits is None else max(1, traits.separation)
     return make_noise(privacy.noise, bands=privacy.bands, separation=separation, rounds=rounds)
 
 
@@ -91,15 +113,37 @@ def correlated_event(noise_multiplier: float, square: float) -> Event:
     return Gaussian(unit="user", adjacency="zero-out", noise_multiplier=noise_multiplier, sensitivity=math.sqrt(square))
 
 
+def check_cohort(selection: Selection, sampling: Sampling, cohort: float, round: int) -> None:
+    """Raise where a cohort was drawn otherwise than is charged.
+
+    Raises:
+        RunFailed: a client was drawn with a larger probability, or an unknown one, or more of them than a cohort has.
+    """
+    if sampling.name == "none":
+        return
+    largest = float(np.max(selection.probabilities, initial=0.0))
+    if not largest <= sampling.probability * (1 + 1e-9):
+        said = "reports no probability" if np.isnan(largest) else f"chose a client with probability {largest:g}"
+        raise RunFailed(
+            f"round {round}: the selector {said}, but the accountant charges {sampling.probability:g}; nothing was sent"
+        )
+    if sampling.name == "fixed-size" and len(selection.clients) > cohort:
+        raise RunFailed(
+            f"round {round}: the selector chose {len(selection.clients)} clients, but a cohort of fixed size"
+            f" {cohort:g} is charged; nothing was sent"
+        )
+
+
 class UserLevel(Public):
     """The mechanism of a run and its ledger; the state is the ledger and the adaptive clip norm.
 
     Args:
         config: with ``privacy.unit: user`` and a noise multiplier.
         layout: of the model.
+        selector: that draws the cohorts; None: the one that the config names.
     """
 
-    def __init__(self, config: Config, layout: Layout) -> None:
+    def __init__(self, config: Config, layout: Layout, selector: Selector | None = None) -> None:
         assert config.privacy.noise_multiplier is not None
         self.run = config
         self.config = config.privacy
@@ -108,12 +152,23 @@ class UserLevel(Public):
         self.cohort = float(config.selection.clients_per_round)
         self.noise_multiplier = config.privacy.noise_multiplier
         self.bound = config.privacy.clip_norm
-        self.ledger = Ledger(accountant_of(config))
+        self.ledger = Ledger(accountant_of(config), secret=self.config.secret_noise)
         epsilon = self.config.epsilon
         self.budget = None if epsilon is None else Budget(epsilon, self.config.delta, "user")
         self.noise = noise_of(config)
+        self.selector = make_selector(config.selection) if selector is None else selector
+        self.traits = traits_of(self.selector)
+        self.eligible: int | None = None
+        """among how many clients the cohort of the current round is drawn, where those are fewer than all"""
+        self.expected: Sampling | None = None
+        """what is assumed of the current round"""
         self.turns: dict[int, int] = {}
         """client → the round of its last turn, as far as the separation reaches back"""
+
+    @property
+    def amplified(self) -> bool:
+        """Whether ε counts on nobody knowing who took part."""
+        return any(entry.event.sampling != "none" for entry in self.ledger.entries)
 
     @property
     def adaptive(self) -> bool:
@@ -141,27 +196,43 @@ class UserLevel(Public):
 
     def stop(self, round: int, roster: Roster) -> str | None:
         """Stop before the round that would exceed the budget."""
-        if self.affords(round, len(roster.selectable)):
+        self.eligible = len(self.selector.eligible(roster)) if isinstance(self.selector, Eligible) else None
+        self.expected = self.sampling(len(roster))
+        if self.affords(round, len(roster)):
             return None
         return (
             f"the privacy budget, ε = {self.config.epsilon:g} at δ = {self.config.delta:g} for a user, is spent after"
             f" {round - 1} rounds"
         )
 
+    def sampling(self, population: int) -> Sampling:
+        """Return what is assumed of the current round among so many registered users."""
+        return sampling_of(self.run, population, self.eligible, self.traits)
+
+    def admit(self, selection: Selection, round: int) -> None:
+        """Raise where a cohort was drawn with a larger probability than is charged.
+
+        Raises:
+            RunFailed: it was, or nobody knows; nothing has been sent yet.
+        """
+        assert self.expected is not None
+        check_cohort(selection, self.expected, self.cohort, round)
+
     def affords(self, round: int, population: int) -> bool:
-        """Say whether a round among so many selectable users stays within the budget."""
+        """Say whether a round among so many registered users stays within the budget."""
         event = self.event(round, population)
         return self.budget is None or event is None or not self.ledger.would_exceed(self.budget, event)
 
     def charge(self, round: int, population: int) -> None:
-        """Enter a round among so many selectable users into the ledger, before anything of it is released."""
+        """Enter a round among so many registered users into the ledger, before anything of it is released."""
         event = self.event(round, population)
         if event is not None:
-            self.ledger.charge(event, released="global model", population=population, round=round)
+            among = self.sampling(population).population
+            self.ledger.charge(event, released="global model", population=among, round=round)
 
     def event(self, round: int, population: int) -> Event | None:
-        """Return what a round among so many selectable users costs; None: nothing."""
-        sampling = sampling_of(self.run, population)
+        """Return what a round among so many registered users costs; None: nothing."""
+        sampling = self.sampling(population)
         if self.config.noise == "independent":
             return sampling.gaussian(self.noise_multiplier) if sampling.is_charged(round) else None
         square = self.noise.charge(round)
@@ -173,7 +244,7 @@ class UserLevel(Public):
         Raises:
             RunFailed: the selection has broken its promise; nothing of the round was released.
         """
-        separation = self.run.selection.separation if self.run.selection.name == "round-robin" else 0
+        separation = 0 if self.traits is None else self.traits.separation
         if not separation:
             return
         for row in rows:
@@ -196,9 +267,10 @@ class UserLevel(Public):
         if self.config.population is not None:
             factor = 1.0 if self.config.cohort is None else self.config.cohort / self.cohort
             target = Target(self.config.population, factor)
-        return privacy_document(self.ledger, self.config.delta, budget=self.budget, target=target)
+        found = privacy_document(self.ledger, self.config.delta, budget=self.budget, target=target)
+        return {**found, "holds_if": [HIDDEN_COHORTS]} if self.amplified else found
 
-    def release(self, result: RoundResult, round: int, selectable: int) -> Vector:
+    def release(self, result: RoundResult, round: int, registered: int) -> Vector:
         """Charge the round, then return its noisy mean update, shape ``(parameters,)``.
 
         Raises:
@@ -206,8 +278,8 @@ class UserLevel(Public):
         """
         assert isinstance(result.mean, ExactMean), "nothing bounds how far one user moves another aggregate"
         self.check_turns(result.rows, round)
-        self.charge(round, selectable)
-        return self.noisy(result.mean, round, selectable)
+        self.charge(round, registered)
+        return self.noisy(result.mean, round, registered)
 
     def noisy(self, mean: ExactMean, round: int, population: int) -> Vector:
         """Return the noisy mean update, shape ``(parameters,)``, and move the clip norm.
@@ -215,7 +287,7 @@ class UserLevel(Public):
         Args:
             mean: of the clipped updates, over the expected cohort.
             round: counted from 1.
-            population: selectable users; a cohort is at most all of them.
+            population: registered users; a cohort is at most all of them.
         """
         source = self.randomness()
         cohort = min(self.cohort, float(population))

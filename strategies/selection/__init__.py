@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from fedasr.config.schema import SelectionConfig
 from fedasr.errors import InputError, nearest
-from fedasr.references import call_reference
+from fedasr.privacy.sampling import Traits
+from fedasr.registry import make_part
 
 from .activity import Activity
 from .afl import ActiveFederatedLearning
-from .base import Feedback, LossProbe, Probing, Selection, Selector, Stateless
+from .base import Eligible, Feedback, LossProbe, Probing, Selection, Selector, Stateless, traits_of
 from .mixed import Mixed
 from .oort import Oort
 from .poisson import Poisson
@@ -24,6 +25,7 @@ __all__ = [
     "SELECTORS",
     "ActiveFederatedLearning",
     "Activity",
+    "Eligible",
     "Feedback",
     "LossProbe",
     "Mixed",
@@ -37,8 +39,11 @@ __all__ = [
     "Stateless",
     "Threshold",
     "TopActivity",
+    "Traits",
     "Uniform",
+    "configured_traits",
     "make_selector",
+    "traits_of",
 ]
 
 
@@ -63,13 +68,16 @@ SELECTORS: dict[str, Callable[[SelectionConfig], Selector]] = {
 
 
 def make_selector(config: SelectionConfig) -> Selector:
-    """Return the selector of ``selection.name``; a reference is called with the selection config.
+    """Return the selector of ``selection.name``; a reference is called with what it has parameters for:
+    ``config``, the section, and ``selection.options``.
 
     Raises:
         InputError: there is no such selector; or the reference names nothing, fails, or makes no selector.
     """
     if ":" in config.name:
-        selector: Selector = call_reference(config.name, "selection.name", "(selection config)", config)
+        selector: Selector = make_part(
+            config.name, "selection.name", {"config": config}, config.options, "selection.options", (config,)
+        )
         missing = [
             name for name in ("select", "observe", "state_dict", "load_state_dict") if not hasattr(selector, name)
         ]
@@ -82,3 +90,12 @@ def make_selector(config: SelectionConfig) -> Selector:
             f" {', '.join(SELECTORS)}, or 'package.module:attribute'"
         )
     return SELECTORS[config.name](config)
+
+
+def configured_traits(config: SelectionConfig) -> Traits | None:
+    """Return what the selector of ``selection.name`` declares of itself; None: nothing.
+
+    Raises:
+        InputError: as ``make_selector``.
+    """
+    return traits_of(make_selector(config))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedasr.data.roster import Roster
+from fedasr.privacy.sampling import Traits
 
 from .base import Floats, Selection, Stateless
 from .counts import activity, known_count
@@ -33,6 +34,11 @@ class Activity(Stateless):
         self.count = known_count(count)
         self.exponent = exponent
         self.replacement = replacement
+
+    @property
+    def traits(self) -> Traits:
+        """What selection by activity is."""
+        return Traits("none", reads_activity=True, repeats=self.replacement)
 
     def select(self, round: int, roster: Roster, k: int, rng: np.random.Generator) -> Selection:
         """Return ``k`` distinct clients, or the distinct ones of ``k`` draws."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from fedasr.config.schema import AflConfig
 from fedasr.data.roster import Roster
+from fedasr.privacy.sampling import Traits
 
 from .base import Floats, Ids, Selection, Stateless
 from .drawing import draw, draw_uniformly, exponentials, kth_largest
@@ -31,6 +32,12 @@ class ActiveFederatedLearning(Stateless):
 
     def __init__(self, config: AflConfig | None = None) -> None:
         self.config = config or AflConfig()
+
+    @property
+    def traits(self) -> Traits:
+        """What selection by valuation is."""
+        everybody = self.config.random_share > 0
+        return Traits("none", reads_losses=True, reads_activity=True, reaches_everybody=everybody)
 
     def select(self, round: int, roster: Roster, k: int, rng: np.random.Generator) -> Selection:
         """Return ``k`` clients, most by valuation, some uniformly."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from fedasr.data.roster import Roster
+from fedasr.errors import InputError
+from fedasr.privacy.sampling import Traits
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -27,6 +29,16 @@ class Selection:
     """with replacement: how often each was drawn; None: once"""
     expected_draws: Floats | None = None
     """with replacement: the expectation of ``draws``; None: the inclusion probabilities"""
+
+    def among(self, roster: Roster) -> Selection:
+        """Return the chosen that are selectable now, with the probabilities that they were drawn with."""
+        chosen = self.clients
+        keep = (roster.utterances[chosen] > 0) & ~roster.retired[chosen]
+        if roster.available is not None:
+            keep &= roster.available[chosen]
+        draws = None if self.draws is None else self.draws[keep]
+        expected = None if self.expected_draws is None else self.expected_draws[keep]
+        return Selection(chosen[keep], self.probabilities[keep], draws, expected)
 
     @property
     def times(self) -> npt.NDArray[np.int64]:
@@ -64,7 +76,10 @@ class Feedback:
 
 
 class Selector(Protocol):
-    """Chooses the devices of a round; separate from aggregation and usable with any Flower strategy."""
+    """Chooses the devices of a round; separate from aggregation and usable with any Flower strategy.
+
+    Where it has an attribute ``traits`` it declares by it what it is (``Traits``): a private run needs that.
+    """
 
     def select(self, round: int, roster: Roster, k: int, rng: np.random.Generator) -> Selection:
         """Return at most ``k`` clients of ``roster.selectable``; who stores nothing or is away is never chosen.
@@ -95,6 +110,34 @@ class Probing(Protocol):
     """A selector that asks devices before it chooses; the server sets ``probe``."""
 
     probe: LossProbe
+
+
+@runtime_checkable
+class Eligible(Protocol):
+    """A selector that draws a cohort of fixed size, uniformly, among some of those that are there."""
+
+    def eligible(self, roster: Roster) -> Ids:
+        """Return among whom a cohort is drawn, as a function of the roster alone."""
+        ...
+
+
+def traits_of(selector: object) -> Traits | None:
+    """Return what a selector declares of itself; None: nothing.
+
+    Whoever has a ``probe`` reads losses, whatever else it says.
+
+    Raises:
+        InputError: its ``traits`` are none.
+    """
+    traits = getattr(selector, "traits", None)
+    if traits is None:
+        return None
+    if not isinstance(traits, Traits):
+        raise InputError(
+            f"'traits' of selector {type(selector).__name__} is a {type(traits).__name__}; expected"
+            " fedasr.privacy.sampling.Traits"
+        )
+    return replace(traits, reads_losses=True) if isinstance(selector, Probing) else traits
 
 
 class Stateless:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from fedasr.data.roster import Roster
+from fedasr.privacy.sampling import Traits
 
-from .base import Feedback, Selection, Selector
+from .base import Feedback, Selection, Selector, traits_of
 
 
 class Mixed:
@@ -28,6 +29,21 @@ class Mixed:
         self.first = first
         self.then = then
         self.rounds = rounds
+
+    @property
+    def traits(self) -> Traits | None:
+        """What holds of both; None: one of them declares nothing."""
+        a, b = traits_of(self.first), traits_of(self.then)
+        if a is None or b is None:
+            return None
+        return Traits(
+            "none",
+            reads_losses=a.reads_losses or b.reads_losses,
+            reads_activity=a.reads_activity or b.reads_activity,
+            repeats=a.repeats or b.repeats,
+            reports_probabilities=a.reports_probabilities and b.reports_probabilities,
+            reaches_everybody=a.reaches_everybody and b.reaches_everybody,
+        )
 
     def select(self, round: int, roster: Roster, k: int, rng: np.random.Generator) -> Selection:
         """Return what the selector of the round chooses."""

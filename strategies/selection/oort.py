@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fedasr.config.schema import OortConfig
 from fedasr.data.roster import Roster
+from fedasr.privacy.sampling import Traits
 
 from .base import Feedback, Floats, Ids, Selection
 from .drawing import draw, draw_uniformly, kth_largest
@@ -45,6 +46,8 @@ class Oort:
     Args:
         config: the constants.
     """
+
+    traits = Traits("none", reads_losses=True, reads_activity=True, reports_probabilities=False)
 
     def __init__(self, config: OortConfig | None = None) -> None:
         self.config = config or OortConfig()

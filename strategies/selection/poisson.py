@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedasr.data.roster import Roster
+from fedasr.privacy.sampling import Traits
 
 from .base import Selection, Stateless
 from .drawing import draw_uniformly
@@ -16,6 +17,8 @@ class Poisson(Stateless):
     The size of the cohort is random and may be zero. It is drawn first, from the binomial law, and then who: the same
     law as a coin for each device, at the cost of the cohort and not of the population.
     """
+
+    traits = Traits("poisson")
 
     def select(self, round: int, roster: Roster, k: int, rng: np.random.Generator) -> Selection:
         """Return a cohort of random size; each device's probability is min(1, k/N)."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError
+from fedasr.privacy.sampling import Traits
 
 from .base import Floats, Ids, LossProbe, Selection, Stateless
 from .counts import activity, known_count
@@ -42,6 +43,8 @@ class PowerOfChoice(Stateless):
     Raises:
         InputError: there is no such count.
     """
+
+    traits = Traits("none", reads_losses=True, reads_activity=True, reports_probabilities=False)
 
     def __init__(self, candidates: int = 0, count: str = "utterances", ask: bool = True) -> None:
         self.candidates = candidates

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedasr.data.roster import Roster
+from fedasr.privacy.sampling import Traits
 
 from .base import Feedback, Ids, Selection
 from .drawing import draw_uniformly
@@ -44,6 +45,11 @@ class RoundRobin:
         self.population: int | None = None
         """checksum of who was selectable in every round so far; 0: not always the same"""
         self.checked: Ids | None = None
+
+    @property
+    def traits(self) -> Traits:
+        """What taking turns is; who is away loses its turn, which changes the probabilities of the others."""
+        return Traits("none", separation=self.separation, reports_probabilities=False)
 
     def select(self, round: int, roster: Roster, k: int, rng: np.random.Generator) -> Selection:
         """Return ``k`` clients whose turn it is, or fewer where the separation leaves fewer."""

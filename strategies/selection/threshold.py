@@ -6,8 +6,9 @@ import numpy as np
 
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError
+from fedasr.privacy.sampling import Traits
 
-from .base import Selection, Stateless
+from .base import Ids, Selection, Stateless
 from .counts import activity, known_count
 from .drawing import draw_uniformly
 
@@ -26,6 +27,8 @@ class Threshold(Stateless):
         InputError: there is no such count.
     """
 
+    traits = Traits("fixed-size", reads_activity=True, reaches_everybody=False)
+
     def __init__(self, minimum: float = 1.0, count: str = "utterances") -> None:
         self.minimum = minimum
         self.count = known_count(count)
@@ -36,11 +39,16 @@ class Threshold(Stateless):
         Raises:
             InputError: devices have something, but none of the population has enough, there or not.
         """
-        qualified = roster.selectable[activity(roster, self.count) >= self.minimum]
+        qualified = self.eligible(roster)
         if not len(qualified):
             self.check_somebody_qualifies(roster, round)
         chosen = qualified[draw_uniformly(len(qualified), k, rng)]
         return Selection(chosen, np.full(len(chosen), len(chosen) / max(len(qualified), 1)))
+
+    def eligible(self, roster: Roster) -> Ids:
+        """Return the clients that qualify, among whom a cohort is drawn."""
+        found: Ids = roster.selectable[activity(roster, self.count) >= self.minimum]
+        return found
 
     def check_somebody_qualifies(self, roster: Roster, round: int) -> None:
         """Raise where the threshold is above everybody's count: a mistake in the config, not an idle hour."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedasr.data.roster import Roster
+from fedasr.privacy.sampling import Traits
 
 from .base import Selection, Stateless
 from .counts import activity, known_count
@@ -23,6 +24,8 @@ class TopActivity(Stateless):
     Raises:
         InputError: there is no such count.
     """
+
+    traits = Traits("none", reads_activity=True, reaches_everybody=False)
 
     def __init__(self, count: str = "utterances") -> None:
         self.count = known_count(count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedasr.data.roster import Roster
+from fedasr.privacy.sampling import Traits
 
 from .base import Selection, Stateless
 from .drawing import draw_uniformly
@@ -12,6 +13,8 @@ from .drawing import draw_uniformly
 
 class Uniform(Stateless):
     """Every selectable device is equally likely: inclusion probability k/N. The cohort has a fixed size."""
+
+    traits = Traits("fixed-size")
 
     def select(self, round: int, roster: Roster, k: int, rng: np.random.Generator) -> Selection:
         """Return ``k`` clients drawn without replacement."""

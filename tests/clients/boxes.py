@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from flwr.proto.node_pb2 import NodeInfo
 
 from fedasr.config import load
 from fedasr.data.census import Census
+from fedasr.edge.policy import KINDS
 from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.flower_compat import RUN_ID
@@ -25,6 +27,10 @@ from tests.fedasr.data.speech_files import write
 
 WORDS = ("one", "two", "six")
 NAMES = ("anna", "ben", "cleo")
+FREE = {"epsilon_per_run": 1e6, "epsilon_lifetime": 1e6, "pate_queries": 10**6}
+"""Owners who ask for noise and do not count it."""
+OPEN = {"messages": list(KINDS), "privacy": "none", "secret_noise": False, **FREE}
+"""Owners who let the server do what a simulation does."""
 
 
 def record(folder: Path, numbers: Iterable[int], seed: int) -> list[dict[str, str]]:
@@ -61,11 +67,17 @@ class Town:
             manifest(folder / "manifest.csv", rows, ("path", "speaker", "text"))
             everything += [{**row, "path": f"{name}/{row['path']}", "split": "train"} for row in rows]
             self.folders[name] = folder
+        self.allow(**OPEN)
         test = [{**row, "path": f"test/{row['path']}", "split": "test"} for row in record(root / "test", range(3), 9)]
         fields = ("path", "speaker", "text", "split")
         self.server = manifest(root / "server.csv", test, fields)
         self.whole = manifest(root / "whole.csv", [*everything, *test], fields)
         self.root = root
+
+    def allow(self, **rules: Any) -> None:
+        """Let the owners of all boxes have these rules, and the safe ones beside them."""
+        for folder in self.folders.values():
+            (folder / "policy.yaml").write_text(json.dumps(rules))
 
     def config(self, where: Path, **changes: Any) -> dict[str, Any]:
         """Return a config on a manifest; keyword arguments are dotted keys with ``__`` for the dot."""
@@ -108,8 +120,6 @@ class SuperLink(LocalGrid):
         self.boxes = {7919 * (number + 1) % 101: name for number, name in enumerate(folders)}
         self.folders = folders
         self.away: set[str] = set()
-        self.settings: dict[str, bool] = {"repeatable-noise": True}
-        """what else the owners of the boxes have set"""
         self.called: dict[str, str] = {}
         """how the SuperLink calls a box, where that is not its own name"""
 
@@ -122,4 +132,4 @@ class SuperLink(LocalGrid):
 
     def context(self, node: int) -> Context:
         name = self.boxes[node]
-        return Context(RUN_ID, node, {"name": name, "data": str(self.folders[name]), **self.settings}, RecordDict(), {})
+        return Context(RUN_ID, node, {"name": name, "data": str(self.folders[name])}, RecordDict(), {})

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fedasr.clients.client_app import flower_app
 from fedasr.clients.edge.app import UNTOLD
@@ -17,13 +18,14 @@ import fedasr
 from fedasr.config import load
 from fedasr.config.loading import PATE_PATHS
 from fedasr.errors import InputError, RunFailed
-from fedasr.experiment import as_json
+from fedasr.experiment import Experiment, as_json
+from fedasr.models.weights import read_weights
 from fedasr.runtime.box_grid import ADDRESS, BoxGrid
 from fedasr.runtime.executors import BAD_INPUT
-from fedasr.runtime.flower_compat import RUN_ID, assume_identity, values_of
+from fedasr.runtime.flower_compat import RUN_ID, array_record, arrays_of, assume_identity, values_of
 from fedasr.runtime.session import Silent
 
-from .boxes import NAMES, SuperLink, Town, manifest, record
+from .boxes import FREE, NAMES, SuperLink, Town, manifest, record
 
 
 class Notes(Silent):
@@ -69,34 +71,39 @@ def test_loss_queries_and_evaluation_on_boxes_are_those_of_the_simulation(town: 
     assert boxes.rounds["client_wer"].tolist() == local.rounds["client_wer"].tolist()
 
 
-def test_noise_on_boxes_is_that_of_the_simulation(town: Town, tmp_path: Path) -> None:
-    changes = {
-        "privacy__unit": "user",
-        "privacy__noise_at": "device",
-        "privacy__noise_multiplier": 1.0,
-        "strategy__weighting": "uniform",
-    }
-    boxes = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
-    local = simulated(town, tmp_path / "local", **changes)
-    assert boxes.summary["model_sha256"] == local.summary["model_sha256"]
+USERS = {
+    "privacy__unit": "user",
+    "privacy__noise_at": "device",
+    "privacy__noise_multiplier": 1.0,
+    "privacy__secret_noise": True,
+    "strategy__weighting": "uniform",
+}
+
+
+def test_noise_on_boxes_costs_what_it_costs_in_the_simulation(town: Town, tmp_path: Path) -> None:
+    boxes = fedasr.load_run(town.run(tmp_path / "boxes", **USERS))
+    local = simulated(town, tmp_path / "local", **USERS)
+    assert boxes.privacy == local.privacy
+    assert boxes.summary["model_sha256"] != local.summary["model_sha256"]
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"privacy__unit": "user", "privacy__noise_at": "device", "strategy__weighting": "uniform"},
-        pytest.param({"privacy__unit": "example", "client__optimizer": "sgd"}, marks=pytest.mark.slow),
+        {"privacy__unit": "example", "client__optimizer": "sgd"},
+        {"strategy__name": "pate", "pate__noise_at": "teachers", "privacy__unit": "teacher"},
     ],
-    ids=["device", "example"],
+    ids=["device", "example", "teachers"],
 )
 def test_a_box_draws_no_noise_from_a_seed_that_the_server_knows(
     changes: dict[str, Any], town: Town, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     grid = SuperLink(town.folders)
-    grid.settings.clear()
+    town.allow(**FREE)
     with pytest.raises(RunFailed, match="no box with speech"):
         town.run(tmp_path / "no", grid=grid, privacy__noise_multiplier=1.0, **changes)
-    assert "the run needs privacy.secret_noise=true" in capfd.readouterr().err
+    assert "the box's policy refuses: privacy.secret_noise is false; allowed is true" in capfd.readouterr().err
     secret = town.run(tmp_path / "out", grid=grid, privacy__noise_multiplier=1.0, privacy__secret_noise=True, **changes)
     assert set(fedasr.load_run(secret).clients["status"]) == {"ok"}
 
@@ -235,6 +242,49 @@ def test_a_box_needs_a_folder() -> None:
         find_box(Context(RUN_ID, 5, {"manifest": "a.csv"}, RecordDict(), {}))
 
 
+class Boasting(SuperLink):
+    """One box says that it holds far more than the others, and sends weights of its own."""
+
+    claims = 10**6
+
+    def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
+        for message, reply in zip(messages, super().replies(messages, *more, **others), strict=True):
+            kind = message.metadata.message_type
+            if self.boxes[message.metadata.dst_node_id] == "ben":
+                if kind == "query.describe":
+                    held = {"utterances": self.claims, "seconds": 2.0 * self.claims, "fedasr": "1\x1b[2J\n"}
+                    reply.content["node"] = ConfigRecord(held)
+                elif kind == "train":
+                    sent = {"num-examples": self.claims, "audio-milliseconds": 2000 * self.claims}
+                    reply.content["metrics"].update(sent)
+                    arrays = arrays_of(message)
+                    reply.content["arrays"] = array_record({n: a * 0 + np.float32(0.5) for n, a in arrays.items()})
+            yield reply
+
+
+def test_a_box_that_boasts_does_not_own_the_model(town: Town, tmp_path: Path) -> None:
+    watcher = Notes()
+    found = fedasr.load_run(town.run(tmp_path / "out", watcher, grid=Boasting(town.folders), rounds=1))
+    assert set(found.clients["status"]) == {"ok"}
+    (mine, _) = read_weights(found.path)
+    start = Experiment(load(town.config(town.server))).first_weights()
+    moved = {name: (array - start[name]).ravel() for name, array in mine.items()}
+    wanted = {name: (0.5 - start[name]).ravel() for name in mine}
+    whole = np.concatenate(list(wanted.values()))
+    share = np.concatenate(list(moved.values())) @ whole / (whole @ whole)
+    assert 0.3 < share < 0.6  # 8 of 16 utterances; it was 1.0
+    assert all("\x1b" not in note and "\n" not in note for note in watcher.notes)
+
+
+def test_a_box_that_claims_what_cannot_be_is_left_out(town: Town, tmp_path: Path) -> None:
+    grid = Boasting(town.folders)
+    grid.claims = 10**8
+    watcher = Notes()
+    found = fedasr.load_run(town.run(tmp_path / "out", watcher, grid=grid, rounds=1))
+    assert set(found.clients["client"]) == {"anna", "cleo"}
+    assert "box ben: it does not say what it holds: what it says of that cannot be" in watcher.notes
+
+
 class Hostile(SuperLink):
     """One box says that its input is wrong, which would stop a simulation."""
 
@@ -253,6 +303,7 @@ def test_a_box_cannot_stop_a_run(town: Town, tmp_path: Path) -> None:
 PRIVATE = {
     "privacy__unit": "example",
     "privacy__noise_multiplier": 1.1,
+    "privacy__secret_noise": True,
     "client__optimizer": "sgd",
     "selection__clients_per_round": 3,
 }
@@ -261,7 +312,6 @@ PRIVATE = {
 def test_the_account_of_a_box_outlives_its_process(town: Town, tmp_path: Path) -> None:
     boxes = fedasr.load_run(town.run(tmp_path / "boxes", **PRIVATE))
     local = simulated(town, tmp_path / "local", **PRIVATE)
-    assert boxes.summary["model_sha256"] == local.summary["model_sha256"]
     assert boxes.summary["epsilon"] == local.summary["epsilon"]
     account = town.folders["anna"] / "account.json"
     assert account.stat().st_mode & 0o777 == 0o600
@@ -288,6 +338,8 @@ def test_nothing_private_is_done_with_a_damaged_account(
 def test_teachers_on_boxes_vote_as_in_the_simulation(town: Town, tmp_path: Path) -> None:
     changes = {
         "strategy__name": "pate",
+        "privacy__unit": "teacher",
+        "privacy__secret_noise": True,
         "pate__scale": 1.0,
         "pate__public__synthetic__grammar": "words",
         "pate__public__synthetic__words": ["one", "two"],
@@ -296,5 +348,6 @@ def test_teachers_on_boxes_vote_as_in_the_simulation(town: Town, tmp_path: Path)
     }
     boxes = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
     local = simulated(town, tmp_path / "local", **changes)
-    assert boxes.summary["model_sha256"] == local.summary["model_sha256"]
+    mine, theirs = (np.load(run.path / "votes.npy") for run in (boxes, local))
+    np.testing.assert_array_equal(mine, theirs)
     assert len(list((town.folders["anna"] / "weights").iterdir())) == 1

@@ -15,6 +15,7 @@ import fedasr
 from fedasr.config import load
 from fedasr.data.census import Census
 from fedasr.errors import RunFailed
+from fedasr.privacy.ledger import Ledger
 from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.flower_compat import values_of
 from fedasr.runtime.launch import open_run
@@ -51,6 +52,15 @@ class AllLost(SuperLink):
             yield from super().replies(messages, *more, **others)
 
 
+class LastLost(SuperLink):
+    """The boxes train in the last round, but no answer of theirs arrives in time."""
+
+    def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
+        found = list(super().replies(messages, *more, **others))
+        last = any(m.metadata.message_type == "train" and values_of(m, "config")["round"] == 2 for m in messages)
+        yield from [] if last else found
+
+
 def run(town: Town, out: Path, grid: SuperLink, resume: bool) -> dict[str, Any]:
     """Run the boxes and return what is said of privacy."""
     config = load(town.config(town.server, runtime__name="deployment", **NOISE_OF_DEVICES))
@@ -73,7 +83,7 @@ def test_a_turn_that_was_lost_with_the_server_is_a_turn(tmp_path: Path) -> None:
     assert resumed["most_turns"] == 4
 
 
-@pytest.mark.parametrize("changes", [{}, {**NOISE_OF_DEVICES, "privacy__secret_noise": False}])
+@pytest.mark.parametrize("changes", [{}, NOISE_OF_DEVICES])
 def test_a_round_in_which_no_box_answers_is_lost_where_the_config_says_so(
     changes: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -85,3 +95,20 @@ def test_a_round_in_which_no_box_answers_is_lost_where_the_config_says_so(
     assert found.summary["status"] == "done"
     assert found.rounds["clients_replied"].tolist() == [3, 0, 3]
     assert found.clients[found.clients["round"] == 2]["reason"].notna().all()
+
+
+def test_an_answer_after_the_last_round_is_charged_by_both(tmp_path: Path) -> None:
+    """The box has paid, and the server never hears of it: its ledger supposes so."""
+    town = Town(tmp_path / "town")
+    changes = {"privacy__unit": "example", "privacy__noise_multiplier": 1.0, "client__optimizer": "sgd"}
+    changes["privacy__secret_noise"] = True
+    out = town.run(tmp_path / "out", grid=LastLost(town.folders), strategy__max_failed_share=1.0, **changes)
+    told = json.loads((out / "privacy.json").read_text())
+    spent = []
+    for folder in town.folders.values():
+        ledger = Ledger("rdp")
+        ledger.load_state_dict(json.loads((folder / "account.json").read_text())["ledger"])
+        spent.append(ledger.epsilon(1e-5, "example", "server"))
+        assert max(entry.last_round for entry in ledger.entries) == 2
+    assert told["epsilon"] == pytest.approx(max(spent))
+    assert told["clients"]["epsilon"]["least"] == pytest.approx(min(spent))

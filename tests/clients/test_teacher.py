@@ -82,13 +82,10 @@ def device(run: Experiment, folder: Path, client: int = 0) -> Device:
 def test_a_teacher_learns_once_and_tells_nothing_of_what_it_learnt(run: Experiment, tmp_path: Path) -> None:
     first = app(lesson(run), context(tmp_path))
     assert set(first.content) == {"metrics"}
-    told = values_of(first, "metrics")
-    assert set(told) == {"num-examples", "audio-milliseconds", "steps", "skipped", "found", "seconds"}
-    assert (told["num-examples"], told["steps"], told["found"]) == (3, 4, 0)
+    assert not values_of(first, "metrics")
     [kept] = tmp_path.glob("*.safetensors")
     before = kept.read_bytes()
-    again = values_of(app(lesson(run), context(tmp_path)), "metrics")
-    assert (again["steps"], again["found"]) == (0, 1)
+    assert not values_of(app(lesson(run), context(tmp_path)), "metrics")
     assert kept.read_bytes() == before
 
 

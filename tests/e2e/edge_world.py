@@ -234,9 +234,9 @@ class World:
         assert server.poll() is None, self.log("server.log")
         return server
 
-    def enrol(self, name: str) -> Path:
-        """Enrol a box and carry what it needs to its folder, which is not the server's."""
-        self.edge("enroll", name, "--home", self.home)
+    def enrol(self, name: str, safe: bool = False) -> Path:
+        """Enrol a box, of safe rules or of one whose speech is not private, and carry its files to its own folder."""
+        self.edge("enroll", name, "--home", self.home, *([] if safe else ["--allow-non-private"]))
         folder = self.root / f"box {name}"
         shutil.copytree(self.home / "boxes" / name, folder)
         return folder

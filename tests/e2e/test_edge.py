@@ -267,15 +267,16 @@ def test_what_is_private_is_nobody_elses(done: fedasr.Run, town: Town) -> None:
     assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
 
 
-def test_boxes_as_teachers_release_the_labels_of_the_simulation(done: fedasr.Run, town: Town, tmp_path: Path) -> None:
-    """PATE over TLS: the boxes learn and vote, and keep their teachers; the votes and the labels are the same."""
+def test_boxes_as_teachers_cast_the_votes_of_the_simulation(done: fedasr.Run, town: Town, tmp_path: Path) -> None:
+    """The same votes as in a simulation; nobody can repeat the noise on them."""
 
     def aggregator(manifest: Path, **runtime: str) -> dict[str, Any]:
         tree = config(manifest, **runtime)
         del tree["selection"]
         public = {**PUBLIC_WORDS, "speakers": 4, "utterances_per_speaker": 4}
         tree |= {"name": "labels", "rounds": 1, "strategy": {"name": "pate"}}
-        tree |= {"privacy": {"unit": "teacher", "delta": 1e-4}, "pate": {"scale": 0.7, "public": {"synthetic": public}}}
+        tree |= {"privacy": {"unit": "teacher", "delta": 1e-4, "secret_noise": True}}
+        tree |= {"pate": {"scale": 0.7, "public": {"synthetic": public}}}
         return tree
 
     deployed = aggregator(town.server, name="deployment")
@@ -283,11 +284,10 @@ def test_boxes_as_teachers_release_the_labels_of_the_simulation(done: fedasr.Run
     out = town.out.with_name("labels")
     boxes = at_the_end(town.world, town.world.submit(deployed, out), out)
     local = fedasr.run(aggregator(town.whole, executor="serial"), out=tmp_path / "local")
-    tables = [pd.read_parquet(run.path / "queries.parquet") for run in (boxes, local)]
-    pd.testing.assert_frame_equal(*tables)
-    assert len(tables[0]) == 16
+    table = pd.read_parquet(boxes.path / "queries.parquet")
+    assert len(table) == 16
     np.testing.assert_array_equal(*(np.load(run.path / "votes.npy") for run in (boxes, local)))
-    assert tables[0]["correct"].mean() > 0.5
+    assert table["correct"].mean() > 0.5
     assert (boxes.summary["epsilon"], boxes.privacy) == (local.summary["epsilon"], local.privacy)
     for name in NAMES:
         assert len(list((town.boxes[name] / "weights").glob("*.safetensors"))) == 1, "a box keeps its teacher"

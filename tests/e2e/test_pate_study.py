@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import fedasr
-from benchmarks import pate_budgets
-from benchmarks.pate_records import Record, read, records_of, write
-from benchmarks.pate_tables import markdown
 from fedasr.results.tradeoff import tradeoff
 from fedasr.sweeps.plan import read_plan
+from studies import pate_budgets
+from studies.pate_records import Record, read, records_of, write
+from studies.pate_tables import markdown
 
 from .tiny import ROOT, tiny
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.pate_budgets import place_of
-from benchmarks.pate_published import published
-from benchmarks.pate_recorded import KEYWORDS, SWEEPS, TABLES, labelled, runs_of, votes_of
-from benchmarks.pate_records import read
 from fedasr.privacy.pate.analysis import query_costs
 from fedasr.privacy.pate.smooth import release, total_local_sensitivity
+from studies.pate_budgets import place_of
+from studies.pate_published import published
+from studies.pate_recorded import KEYWORDS, SWEEPS, TABLES, labelled, runs_of, votes_of
+from studies.pate_records import read
 
 KEPT = {
     "hybrid": ("gnmax", "lnmax"),

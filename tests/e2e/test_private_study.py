@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import fedasr
-from benchmarks.private_tables import markdown
 from fedasr.results.tradeoff import tradeoff
+from studies.private_tables import markdown
 
 from .tiny import ROOT, tiny
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import fedasr
-from benchmarks.selection_tables import comparison, table
+from studies.selection_tables import comparison, table
 
 from .tiny import ROOT
 

@@ -42,6 +42,22 @@ def test_a_client_that_was_drawn_twice_counts_twice() -> None:
     assert weighting_of("inverse-probability", choice, table).weight(0, METRICS) == 3 * round(2 / 1.5 * FIXED_POINT)
 
 
+@pytest.mark.parametrize("counts", [[10, 20, 10**6], [10, 10**6], [10, 12, 14]])
+def test_who_boasts_counts_for_two_others_at_most(counts: list[int]) -> None:
+    clients = list(range(len(counts)))
+    boast = {"num-examples": 10**6, "audio-milliseconds": 10**9}
+    table, choice = roster(counts), selected(clients, [1.0] * len(counts))
+    most = 2 * sorted(counts)[(len(counts) - 1) // 2]
+    found = weighting_of("examples", choice, table, 2.0)
+    assert found.weight(len(counts) - 1, boast) == most
+    assert found.weight(0, {"num-examples": 10, "audio-milliseconds": 15000}) == 10
+    assert weighting_of("seconds", choice, table, 2.0).weight(0, boast) == 1500 * most
+    horvitz = weighting_of("inverse-probability", choice, table, 2.0)
+    assert horvitz.weight(0, boast) == most * FIXED_POINT
+    assert horvitz.denominator == sum(min(count, most) for count in counts) * FIXED_POINT
+    assert weighting_of("examples", choice, table).weight(0, boast) == 10**6
+
+
 def test_inverse_probability_divides_by_the_population() -> None:
     found = weighting_of("inverse-probability", selected([0, 3], [0.5, 0.25]), roster([3, 5, 0, 2]))
     assert found.weight(0, METRICS) == 6 * FIXED_POINT

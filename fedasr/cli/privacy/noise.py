@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedasr.cli.privacy.options import AsJson, Delta, app, tell, upward
+from fedasr.cli.privacy.options import (
+    CLIPPED,
+    AsJson,
+    Delta,
+    Population,
+    Unit,
+    app,
+    checked_delta,
+    context,
+    tell,
+    upward,
+)
 from fedasr.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,12 +57,16 @@ def gaussian(
     accountant: Accountant = "pld",
     sampling: Sampling = "poisson",
     micro_batches: MicroBatches = False,
+    unit: Unit = CLIPPED,
+    population: Population = None,
     json: AsJson = False,
 ) -> None:
     """Say what ε Gaussian noise on clipped sums over samples gives."""
     from fedasr.privacy.accountants import epsilon_of
 
+    checked_delta(delta)
     event = sampled(noise_multiplier, sampling_probability, steps, sampling, micro_batches)
+    said, whose = context(unit, population, delta)
     answer = epsilon_of([event], delta, usable(accountant, sampling))
     found = {
         "epsilon": answer.epsilon,
@@ -60,8 +75,10 @@ def gaussian(
         "order": answer.order,
         "adjacency": event.adjacency,
         "sampling": event.sampling,
+        **said,
     }
-    tell(found, json, [("ε", upward(answer.epsilon)), ("δ", f"{delta:g}"), *assumptions(event, answer.accountant)])
+    rows = [("ε", upward(answer.epsilon)), ("δ", f"{delta:g}"), *assumptions(event, answer.accountant), *whose]
+    tell(found, json, rows)
 
 
 @app.command(
@@ -76,6 +93,8 @@ def calibrate_command(
     accountant: Accountant = "pld",
     sampling: Sampling = "poisson",
     micro_batches: MicroBatches = False,
+    unit: Unit = CLIPPED,
+    population: Population = None,
     json: AsJson = False,
 ) -> None:
     """Say how much noise keeps to an ε; rounded up, so that it is never exceeded."""
@@ -84,7 +103,9 @@ def calibrate_command(
     def events(noise: float) -> list[Event]:
         return [sampled(noise, sampling_probability, steps, sampling, micro_batches)]
 
+    checked_delta(delta)
     events(1.0)  # names a wrong argument before the search
+    said, whose = context(unit, population, delta)
     noise = calibrate(events, epsilon, delta, usable(accountant, sampling))
     [event] = events(noise)
     answer = epsilon_of([event], delta, usable(accountant, sampling))
@@ -95,9 +116,10 @@ def calibrate_command(
         "accountant": answer.accountant,
         "adjacency": event.adjacency,
         "sampling": event.sampling,
+        **said,
     }
     rows = [("noise multiplier", f"{noise:g}"), ("ε", upward(answer.epsilon)), ("δ", f"{delta:g}")]
-    tell(found, json, [*rows, *assumptions(event, answer.accountant)])
+    tell(found, json, [*rows, *assumptions(event, answer.accountant), *whose])
 
 
 @app.command(
@@ -112,6 +134,8 @@ def delta_command(
     accountant: Accountant = "pld",
     sampling: Sampling = "poisson",
     micro_batches: MicroBatches = False,
+    unit: Unit = CLIPPED,
+    population: Population = None,
     json: AsJson = False,
 ) -> None:
     """Say with what chance δ the promise of an ε fails."""
@@ -120,14 +144,16 @@ def delta_command(
     event = sampled(noise_multiplier, sampling_probability, steps, sampling, micro_batches)
     who = usable(accountant, sampling)
     delta = delta_of([event], epsilon, who)
+    said, whose = context(unit, population, delta)
     found = {
         "delta": delta,
         "epsilon": epsilon,
         "accountant": who,
         "adjacency": event.adjacency,
         "sampling": event.sampling,
+        **said,
     }
-    tell(found, json, [("δ", f"{delta:.4g}"), ("ε", f"{epsilon:g}"), *assumptions(event, who)])
+    tell(found, json, [("δ", f"{delta:.4g}"), ("ε", f"{epsilon:g}"), *assumptions(event, who), *whose])
 
 
 @app.command(
@@ -142,17 +168,29 @@ def steps_command(
     accountant: Accountant = "pld",
     sampling: Sampling = "poisson",
     micro_batches: MicroBatches = False,
+    unit: Unit = CLIPPED,
+    population: Population = None,
     json: AsJson = False,
 ) -> None:
     """Say how many steps fit into an ε."""
     from fedasr.privacy.accountants import MOST_STEPS, steps_within
 
+    checked_delta(delta)
     event = sampled(noise_multiplier, sampling_probability, 1, sampling, micro_batches)
+    said, whose = context(unit, population, delta)
     steps = steps_within(event, epsilon, delta, usable(accountant, sampling))
-    found = {"steps": steps, "epsilon": epsilon, "delta": delta, "accountant": usable(accountant, sampling)}
+    found = {
+        "steps": steps,
+        "epsilon": epsilon,
+        "delta": delta,
+        "accountant": usable(accountant, sampling),
+        "adjacency": event.adjacency,
+        "sampling": event.sampling,
+        **said,
+    }
     many = f"{steps:,}" + (" or more" if steps == MOST_STEPS else "")
     rows = [("steps", many), ("within ε", f"{epsilon:g}"), ("δ", f"{delta:g}")]
-    tell(found, json, [*rows, *assumptions(event, usable(accountant, sampling))])
+    tell(found, json, [*rows, *assumptions(event, usable(accountant, sampling)), *whose])
 
 
 @app.command("zcdp", epilog="Example: fedasr privacy zcdp --rho 0.15 --delta 1e-10")
@@ -162,6 +200,8 @@ def zcdp(
     accountant: Annotated[
         str, typer.Option(help="pld (exact, for Gaussian noise), or rdp (holds for any ρ-zCDP).")
     ] = "pld",
+    unit: Unit = CLIPPED,
+    population: Population = None,
     json: AsJson = False,
 ) -> None:
     """Convert the ρ of DP-FTRL or of another Gaussian mechanism to ε."""
@@ -170,7 +210,9 @@ def zcdp(
     from fedasr.privacy.events import ZeroConcentrated
 
     one_of("--accountant", accountant, ("pld", "rdp"))
+    checked_delta(delta)
     event = ZeroConcentrated(unit="user", rho=positive("--rho", rho))
+    said, whose = context(unit, population, delta)
     answer = epsilon_of([event], delta, accountant)
     found = {
         "epsilon": answer.epsilon,
@@ -178,9 +220,12 @@ def zcdp(
         "accountant": answer.accountant,
         "order": answer.order,
         "rho": rho,
+        "adjacency": "that of the ρ",
+        "sampling": "none",
+        **said,
     }
     rows = [("ε", upward(answer.epsilon)), ("δ", f"{delta:g}"), ("ρ", f"{rho:g}"), ("accountant", answer.accountant)]
-    tell(found, json, rows)
+    tell(found, json, [*rows, ("adjacency", "that which the ρ was computed under"), *whose])
 
 
 def sampled(noise: float, probability: float, steps: int, sampling: str, micro_batches: bool) -> Event:

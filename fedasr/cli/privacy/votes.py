@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedasr.cli.common import console
-from fedasr.cli.privacy.options import AsJson, Delta, app, tell, upward
+from fedasr.cli.privacy.options import AsJson, Delta, app, checked_delta, context, tell, upward
 from fedasr.errors import InputError
+from fedasr.privacy.ledger import PUBLIC_SEED, SECRET
 
 if TYPE_CHECKING:
     from fedasr.privacy.pate.analysis import Analysis
@@ -53,7 +54,8 @@ def pate(
     smooth_order: Annotated[
         float | None,
         typer.Option(
-            help="Also release the data-dependent ε (classic) with noise by its smooth sensitivity, at this order.",
+            help="Also release an upper bound of the data-dependent ε (classic), with noise by its smooth sensitivity,"
+            " at this order; choose it before you look at the votes.",
             show_default=False,
         ),
     ] = None,
@@ -64,6 +66,9 @@ def pate(
             show_default=False,
         ),
     ] = None,
+    coverage: Annotated[
+        float, typer.Option(help="--smooth-order: how surely the released ε is no less than the true one.")
+    ] = 0.95,
     seed: Annotated[
         int | None,
         typer.Option(help="Of the noise of the release, to repeat it; keep it secret.", show_default=False),
@@ -80,10 +85,12 @@ def pate(
     if smooth_order is not None and teachers is None:
         raise InputError("'--smooth-order' needs '--teachers': how many there are, whether they voted or not")
     kind = Mechanism(mechanism, scale, threshold, threshold_scale)
+    checked_delta(delta)
     counts = read_votes(votes)
     known = None if answered is None else read_answered(answered, len(counts))
     grid = ORDERS if orders is None else parse_orders(orders)
     found = analyse(counts, kind, delta, orders=grid, answered=known, conversion=conversion)
+    said, whose = context("teacher", teachers, delta)
     report: dict[str, Any] = {
         "epsilon": found.best[0],
         "epsilon_data_independent": found.best_data_independent[0],
@@ -96,21 +103,31 @@ def pate(
         "conversion": conversion,
         "unit": "teacher",
         "adjacency": "replace-one",
+        "sampling": "none",
+        "accountant": "rdp",
+        "direction": None if found.mechanism.soft else "these votes against any neighbour",
+        "may_be_published": ["epsilon_data_independent", *(["epsilon"] if found.mechanism.soft else [])],
+        "population": teachers,
+        **{name: said[name] for name in ("randomness", "warnings")},
         "rdp": found.rdp,
         "rdp_data_independent": found.rdp_data_independent,
         "orders": found.orders,
     }
-    rows = pate_rows(found)
+    rows = [*pate_rows(found), *whose]
     if smooth_order is not None:
         from fedasr.privacy.pate.smooth import check_conditions, total_local_sensitivity
 
         assert teachers is not None
         local = total_local_sensitivity(counts, kind, teachers, smooth_order, known)
-        released = release_epsilon(found, smooth_order, local, seed, counts, known)
+        released = release_epsilon(found, smooth_order, local, seed, counts, known, coverage)
         conditions = check_conditions(kind.scale, counts.shape[1], smooth_order) if kind.scale else None
         report["smooth"] = {
             "order": released.order,
             "epsilon": released.epsilon,
+            "coverage": released.coverage,
+            "epsilon_whatever_the_votes": released.most,
+            "randomness": SECRET if seed is None else PUBLIC_SEED,
+            "sensitive": ["standard_deviation", "smooth_sensitivity", "local_sensitivity"],
             "standard_deviation": released.standard_deviation,
             "beta": released.beta,
             "sigma": released.sigma,
@@ -120,7 +137,9 @@ def pate(
             "conditions": None if conditions is None else {"c5": conditions[0], "c6": conditions[1]},
             "teachers": teachers,
         }
-        rows.append(("ε, may be published", f"{released.epsilon:.4g}"))
+        told = f"{released.epsilon:.4g} ({100 * coverage:g} % upper bound, labels and this figure together)"
+        rows.append(("ε, may be published", told))
+        report["may_be_published"] = [*report["may_be_published"], "smooth.epsilon"]
     if per_query is not None:
         write_costs(per_query, found, counts, known)
     tell(report, json, rows)
@@ -143,22 +162,24 @@ def parse_orders(text: str) -> tuple[float, ...]:
     return tuple(values)
 
 
-def release_epsilon(found: Analysis, order: float, local: Any, seed: int | None, counts: Any, answered: Any) -> Release:
+def release_epsilon(
+    found: Analysis, order: float, local: Any, seed: int | None, counts: Any, answered: Any, coverage: float
+) -> Release:
     """Return the ε with noise; without a seed the noise is the system's, which nobody can repeat."""
     from fedasr.privacy.pate.analysis import query_costs
-    from fedasr.privacy.pate.smooth import release
+    from fedasr.privacy.pate.smooth import release, whatever_the_votes
     from fedasr.privacy.randomness import Randomness
 
     rdp = float(query_costs(counts, found.mechanism, (order,), answered).sum())
-    source = Randomness.secret() if seed is None else Randomness.public(seed)
-    rng = source.generator("pate-smooth-release")
-    return release(rdp, local, order, found.delta, rng)
+    most = whatever_the_votes(found.rdp_data_independent, found.orders, order, found.delta, coverage)
+    rng = Randomness.of(seed is None, 0 if seed is None else seed).generator("pate-smooth-release")
+    return release(rdp, local, order, found.delta, rng, coverage=coverage, most=most)
 
 
 def pate_rows(found: Analysis) -> list[tuple[str, str]]:
     """Return the result for people."""
     answered = f"{found.answered:,.1f} expected" if found.expected else f"{found.answered:,.0f}"
-    secret = "" if found.mechanism.soft else "; do not publish: it depends on the data"
+    secret = "" if found.mechanism.soft else "; do not publish, bounds one direction"
     return [
         ("ε of these votes", f"{upward(found.best[0])} (order {found.best[1]:g}{secret})"),
         (
@@ -169,6 +190,7 @@ def pate_rows(found: Analysis) -> list[tuple[str, str]]:
         ("queries", f"{found.queries:,}"),
         ("answered", answered),
         ("adjacency", "one teacher votes otherwise"),
+        ("accountant", "rdp"),
     ]
 
 

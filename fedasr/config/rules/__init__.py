@@ -7,6 +7,7 @@ from fedasr.config.rules.deployment import check_deployment
 from fedasr.config.rules.devices import check_devices
 from fedasr.config.rules.evaluate import check_evaluate
 from fedasr.config.rules.model import check_model
+from fedasr.config.rules.options import check_options
 from fedasr.config.rules.pate import check_pate
 from fedasr.config.rules.privacy import check_privacy
 from fedasr.config.rules.runtime import check_runtime
@@ -28,6 +29,7 @@ def check_combinations(config: Config, where: str) -> None:
         InputError: naming the keys and what to change.
     """
     check_name(config, where)
+    check_options(config, where)
     check_data(config, where)
     check_model(config, where)
     check_evaluate(config, where)

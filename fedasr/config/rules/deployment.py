@@ -36,6 +36,13 @@ def check_deployment(config: Config, where: str) -> None:
         refuse("'model.alphabet' is 'auto'; the server sees no transcripts: choose latin or arabic, or list characters")
     if config.evaluate.decoder == "vocabulary" and not config.evaluate.vocabulary:
         refuse("'evaluate.vocabulary' is empty; the server sees no transcripts: list the phrases")
+    private = config.privacy.unit != "none" or config.strategy.name == "pate"
+    if private and not config.privacy.secret_noise:
+        unit = "privacy.unit=teacher and " if config.privacy.unit == "none" else ""
+        refuse(
+            "'privacy.secret_noise' is not true in a private run; noise and samples would follow from a seed that"
+            f" everybody who is sent the config knows: set {unit}privacy.secret_noise=true"
+        )
     if config.evaluate.client_side and config.privacy.unit != "none":
         # A server that is killed meanwhile would draw the round's noise anew, and the boxes would have seen both.
         refuse(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from fedasr.config.rules.defaults import changed
+from fedasr.config.rules.selection import known_traits
 from fedasr.config.schema import Config, DevicesConfig
 from fedasr.errors import InputError
 
@@ -38,8 +39,10 @@ def check_devices(config: Config, where: str) -> None:
         refuse(f"'devices.shares' adds up to {sum(devices.shares):.6g}; expected 1")
     if devices.availability == "trace" and devices.trace is None:
         refuse("'devices.availability' is 'trace' but 'devices.trace' is not set; give the path of a CSV")
-    if devices.over_commit > 1 and config.selection.name == "poisson":
-        refuse(
-            f"'devices.over_commit' is {devices.over_commit} but 'selection.name' is 'poisson', whose cohorts have no"
-            " fixed size to exceed; set devices.over_commit=1 or choose another selection"
-        )
+    if devices.over_commit > 1:
+        traits = known_traits(config)
+        if traits is not None and traits.sampling == "poisson":
+            refuse(
+                f"'devices.over_commit' is {devices.over_commit} but 'selection.name' is '{config.selection.name}',"
+                " whose cohorts have no fixed size to exceed; set devices.over_commit=1 or choose another selection"
+            )

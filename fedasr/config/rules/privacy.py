@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from fedasr.config.rules.selection import known_traits
 from fedasr.config.schema import Config, PrivacyConfig
 from fedasr.errors import InputError
 
@@ -55,7 +56,7 @@ def check_example_level(config: Config, where: str) -> None:
         raise InputError(message, where=where)
 
     privacy = config.privacy
-    if config.selection.name in ("oort", "afl", "power-of-choice"):
+    if reads_losses(config):
         refuse(
             f"'privacy.unit' is 'example' but 'selection.name' is '{config.selection.name}', for which devices would"
             " have to tell their losses; choose another selection"
@@ -64,6 +65,11 @@ def check_example_level(config: Config, where: str) -> None:
         refuse(
             f"'privacy.unit' is 'example' but 'evaluate.client_side' is {config.evaluate.client_side}, for which"
             " devices would have to tell their error rates; set evaluate.client_side=0"
+        )
+    if config.strategy.weighting == "seconds":
+        refuse(
+            "'privacy.unit' is 'example' but 'strategy.weighting' is 'seconds', for which devices would have to tell"
+            " how long their speech is; set strategy.weighting to examples or uniform"
         )
     if config.client.batch_seconds is not None:
         refuse(
@@ -97,7 +103,7 @@ def check_user_level(config: Config, where: str) -> None:
         unread(privacy, ("public_activity", "population", "cohort", "noise", "bands"), where)
         if privacy.clipping == "adaptive":
             refuse("'privacy.clipping' is 'adaptive' but 'privacy.noise_at' is 'device'; choose flat or per-layer")
-        if config.selection.name in ("oort", "afl", "power-of-choice"):
+        if reads_losses(config):
             refuse(
                 f"'privacy.noise_at' is 'device' but 'selection.name' is '{config.selection.name}', for which devices"
                 " would have to tell their losses; choose another selection"
@@ -136,7 +142,8 @@ def check_correlated_noise(config: Config, where: str) -> None:
         unread(privacy, ("bands",), where)
     if privacy.noise == "independent":
         return
-    if selection.name != "round-robin" or selection.separation < 1:
+    traits = known_traits(config)
+    if selection.separation < 1 or (traits is not None and traits.separation < 1):
         raise InputError(
             f"'privacy.noise' is '{privacy.noise}', which needs to know how far apart the turns of a device are; set"
             " selection.name=round-robin and 'selection.separation'",
@@ -154,6 +161,12 @@ def check_correlated_noise(config: Config, where: str) -> None:
             " does not cancel; choose flat or per-layer",
             where=where,
         )
+
+
+def reads_losses(config: Config) -> bool:
+    """Say whether the selection is known to choose by losses; of a user's own that is asked when the run starts."""
+    traits = known_traits(config)
+    return traits is not None and traits.reads_losses
 
 
 def unread(privacy: PrivacyConfig, names: tuple[str, ...], where: str) -> None:

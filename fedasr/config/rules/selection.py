@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fedasr.config.schema import Config
 from fedasr.errors import InputError
+from fedasr.references import load_reference
+
+TRAITS = "fedasr.strategies.selection:configured_traits"
+
+
+def known_traits(config: Config) -> Any | None:
+    """Return the ``Traits`` of one of our own selections; None: it is the user's, whose code only a run may load.
+
+    A config is also checked on devices, which must run nothing that a server names.
+    """
+    return None if ":" in config.selection.name else load_reference(TRAITS)(config.selection)
 
 
 def check_selection(config: Config, where: str) -> None:
@@ -26,13 +39,18 @@ def check_selection(config: Config, where: str) -> None:
     if config.strategy.weighting != "inverse-probability":
         return
     said = f"'strategy.weighting' is 'inverse-probability' but 'selection.name' is '{selection.name}', which"
-    if selection.name in ("power-of-choice", "oort", "round-robin"):
+    traits = known_traits(config)
+    if traits is None:
+        return  # the weighting looks at what it reports
+    if not traits.reports_probabilities:
         refuse(f"{said} has no probabilities that are known in every round; choose another of the two")
-    if selection.name in ("top-activity", "threshold"):
-        refuse(f"{said} never chooses some devices, so that no weights make up for them; choose another of the two")
-    if selection.name == "afl" and selection.afl.random_share == 0:
-        refuse(f"{said} with 'selection.afl.random_share' 0 never chooses some devices; set it above 0")
-    recent = selection.name in ("activity", "mixed") and selection.activity.startswith("recent-")
+    if not traits.reaches_everybody:
+        setting = " with 'selection.afl.random_share' 0" if selection.name == "afl" else ""
+        refuse(
+            f"{said}{setting} never chooses some devices, so that no weights make up for them; choose another of the"
+            " two"
+        )
+    recent = traits.reads_activity and selection.activity.startswith("recent-")
     if recent and selection.exponent > 0 and config.stream.arrival != "static" and config.stream.keep != "period":
         refuse(
             f"{said} with 'selection.activity' '{selection.activity}' seldom chooses devices without recent speech, so"

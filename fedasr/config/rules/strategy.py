@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fedasr.config.schema import Config, StrategyConfig
 from fedasr.errors import InputError
+from fedasr.registry import is_reference
 
 
 def check_strategy(config: Config, where: str) -> None:
@@ -46,7 +47,7 @@ def check_aggregation(config: Config, where: str) -> None:
             f"{said} but 'privacy.unit' is 'user' with noise on the server, which is enough for a mean of updates"
             " clipped to 'privacy.clip_norm' and for nothing else; set strategy.aggregation=mean"
         )
-    if chosen == "norm-bound":
+    if chosen == "norm-bound" or is_reference(chosen):
         return
     if strategy.weighting != "uniform":
         refuse(

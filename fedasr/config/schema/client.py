@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fedasr.config.schema.keys import key
 
@@ -11,7 +12,8 @@ from fedasr.config.schema.keys import key
 class ClientConfig:
     """Local training."""
 
-    optimizer: str = key("sgd", "the local optimiser", choices=("sgd", "adamw"))
+    optimizer: str = key("sgd", "the local optimiser", choices=("sgd", "adamw"), reference=True)
+    optimizer_options: dict[str, Any] = key(dict, "what an optimiser of your own is called with, by parameter name")
     learning_rate: float = key(0.1, "local learning rate", above=0)
     momentum: float = key(0.0, "momentum of sgd", low=0, high=0.999)
     weight_decay: float = key(0.0, "decoupled weight decay (adamw) or L2 (sgd)", low=0)

@@ -44,7 +44,12 @@ class DataConfig:
     )
     min_seconds: float = key(0.0, "shorter utterances are left out", low=0)
     max_seconds: float = key(30.0, "longer utterances are left out", above=0)
-    on_bad_audio: str = key("stop", "stop with a line, or skip and count", choices=("stop", "skip"))
+    on_bad_audio: str = key(
+        "stop",
+        "stop with a line, or skip and count; what only decoding shows is skipped on the devices of a private run"
+        " in any case: a stop would tell of it",
+        choices=("stop", "skip"),
+    )
     synthetic: SyntheticConfig = part(SyntheticConfig, "corpus `synthetic`")
     partition: PartitionConfig = part(PartitionConfig, "how utterances become clients")
     features: FeatureConfig = part(FeatureConfig, "log-mel features")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fedasr.config.schema.keys import key, part
 
@@ -50,12 +51,16 @@ class ModelConfig:
         "the model family: ctc; ctc-conformer; las: a pyramid of BLSTM layers that listens, and an attention speller;"
         " hybrid: CTC and a speller on one encoder; rnnt: RNN transducer",
         choices=("ctc", "ctc-conformer", "las", "hybrid", "rnnt"),
+        reference=True,
     )
+    options: dict[str, Any] = key(dict, "what a model of your own is called with, by parameter name")
     encoder: str = key(
         "blstm",
         "encoder of `ctc`, `hybrid` and `rnnt`: recurrent, dilated depth-wise convolutions, or Conformer",
         choices=("lstm", "blstm", "dsconv", "conformer"),
+        reference=True,
     )
+    encoder_options: dict[str, Any] = key(dict, "what an encoder of your own is called with, by parameter name")
     channels: list[int] = key(
         lambda: [64, 96], "channels of the subsampling convolutions, one per layer; each halves the frame rate"
     )

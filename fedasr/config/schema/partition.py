@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fedasr.config.schema.keys import key
 
@@ -29,6 +30,7 @@ class PartitionConfig:
         ),
         reference=True,
     )
+    options: dict[str, Any] = key(dict, "what a partitioner of your own is called with, by parameter name")
     column: str = key("speaker", "the column to partition on (speaker, text, accent, gender, any other)")
     alpha: float = key(0.5, "Dirichlet concentration; small is skewed", above=0)
     sigma: float = key(1.0, "sigma of the log-normal sizes", above=0)

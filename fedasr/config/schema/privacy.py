@@ -25,7 +25,10 @@ class PrivacyConfig:
         choices=("server", "device"),
     )
     noise_multiplier: float | None = key(
-        None, "standard deviation of the noise in clip norms; absent: found from `epsilon`, for the whole run", above=0
+        None,
+        "standard deviation of the noise in clip norms; absent: found from `epsilon`, for the whole run",
+        low=1e-6,
+        high=1e6,
     )
     epsilon: float | None = key(
         None,
@@ -39,7 +42,7 @@ class PrivacyConfig:
         " absent: no limit, or where noise is to be found, the mean (`example`) or all rounds (`user`)",
         low=1,
     )
-    delta: float = key(1e-5, "the δ of every ε", above=0, high=0.1)
+    delta: float = key(1e-5, "the δ of every ε; to be well below 1 / population", above=0, high=0.1)
     clip_norm: float = key(1.0, "largest L2 norm of what a unit contributes; `adaptive`: where it starts", above=0)
     clipping: str = key(
         "flat",
@@ -92,6 +95,6 @@ class PrivacyConfig:
     )
     secret_noise: bool = key(
         False,
-        "draw the noise from the operating system instead of from the seed: needed for a real guarantee, and then no"
-        " two runs are alike",
+        "draw the noise and the cohorts from the operating system instead of from the seed: needed for a real"
+        " guarantee, and then no two runs are alike",
     )

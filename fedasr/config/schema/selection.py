@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fedasr.config.schema.keys import key, part
 
@@ -62,6 +63,7 @@ class SelectionConfig:
         ),
         reference=True,
     )
+    options: dict[str, Any] = key(dict, "what a selector of your own is called with, by parameter name")
     clients_per_round: int = key(10, "devices a round; for `poisson` on average", low=1)
     activity: str = key(
         "utterances",

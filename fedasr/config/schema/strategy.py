@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fedasr.config.schema.keys import key
 
@@ -34,13 +35,21 @@ class StrategyConfig:
         " population's examples (Horvitz–Thompson: unbiased for every selection that reports probabilities)",
         choices=("examples", "seconds", "uniform", "inverse-probability"),
     )
+    weight_cap: float | None = key(
+        None,
+        "all but `uniform`: no client counts for more than so many times what the median client stores, for what a box"
+        " holds it alone knows; absent: 2 under runtime `deployment`, otherwise no limit",
+        low=1,
+    )
     aggregation: str = key(
         "mean",
         "what stands for the updates of a round: mean, weighted; or, where clients may lie, median or trimmed-mean of"
         " each parameter, every client counting once; or norm-bound: the mean of updates that are scaled down to a"
         " length; see `docs/robust-aggregation.md`",
         choices=("mean", "median", "trimmed-mean", "norm-bound"),
+        reference=True,
     )
+    aggregation_options: dict[str, Any] = key(dict, "what an aggregator of your own is called with, by parameter name")
     trim_share: float = key(
         0.2, "`trimmed-mean`: share of the replies, rounded up, left out at either end", above=0, high=0.49
     )
@@ -48,7 +57,8 @@ class StrategyConfig:
     max_failed_share: float = key(
         0.5,
         "a round with a larger share of failed clients stops the run, and so does one in which all fail; 1 under"
-        " runtime `deployment`: a round in which no box answers is lost, and the run goes on",
+        " runtime `deployment`: a round in which no box answers is lost, and the run goes on; not read where"
+        " `privacy` adds noise to the sum, which is released whoever fails",
         low=0,
         high=1,
     )

@@ -17,7 +17,7 @@ from fedasr.data.partition.natural import grouped, natural
 from fedasr.data.partition.quantity import quantity_dirichlet, quantity_lognormal, quantity_power
 from fedasr.data.partition.request import Embed, Request
 from fedasr.errors import InputError, nearest
-from fedasr.references import call_reference
+from fedasr.registry import make_part
 
 __all__ = ["PARTITIONERS", "Partition", "from_flwr", "make_partition", "utterance_embeddings"]
 
@@ -45,8 +45,9 @@ def make_partition(
     """Return who holds what: every row has at most one client, and only rows of dropped or undrawn clients have none.
 
     Args:
-        config: the partitioner and its parameters; ``"package.module:attribute"`` is called with
-            ``(config, columns, rows, clients, seed)`` and returns a ``Partition``.
+        config: the partitioner and its parameters; ``"package.module:attribute"`` is called with those of
+            ``config, columns, rows, clients, seed`` that it has parameters for, and with ``options``; it returns a
+            ``Partition``.
         columns: the corpus's columns, each of shape ``(corpus,)``.
         rows: corpus rows of the training split, distinct, shape ``(utterances,)``.
         clients: how many clients; None: every value of the column (natural), otherwise as many as there are speakers.
@@ -81,8 +82,10 @@ def custom(
     config: PartitionConfig, columns: Mapping[str, Column], rows: Rows, clients: int | None, seed: int
 ) -> Partition:
     """Return the partition of a user's own function, checked."""
-    key, signature = "data.partition.name", "(config, columns, rows, clients, seed)"
-    found = call_reference(config.name, key, signature, config, columns, rows, clients, seed)
+    key = "data.partition.name"
+    known = {"config": config, "columns": columns, "rows": rows, "clients": clients, "seed": seed}
+    leading = tuple(known.values())
+    found = make_part(config.name, key, known, config.options, "data.partition.options", leading)
     said = f"'{key}' is '{config.name}', which"
     if not isinstance(found, Partition):
         raise InputError(f"{said} returned {type(found).__name__}; expected a fedasr Partition")

@@ -1,23 +1,28 @@
 """Publishing a data-dependent ε: smooth sensitivity of the RDP of GNMax and of the threshold check.
 
 Papernot et al., arXiv 1802.08908, Appendix B: local sensitivity at every distance (Algorithms 3 to 5), its smooth
-maximum (Nissim, Raskhodnikova and Smith 2007), and the cost of releasing a value with Gaussian noise of that size
-(Theorem 23). A distance is a number of teachers whose votes are changed.
+maximum (Nissim, Raskhodnikova and Smith 2007), and the cost of releasing a value with Gaussian noise of that size. A
+distance is a number of teachers whose votes are changed.
+
+An unbiased noisy ε is below the truth half of the time. What is released here is moved up by a quantile of its own
+noise, so that it is a bound of stated coverage. The cost is that of two Gaussians of different mean and width, exactly:
+Theorem 23 of the paper, α·e^{2β}/σ² + …, is smaller than that where 2αβ is near one, and so no bound there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp, log, log1p, sqrt
+from math import ceil, expm1, inf, log, log1p, sqrt
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.special import log_ndtr, ndtri_exp
+from scipy.special import log_ndtr, ndtri, ndtri_exp
 
 from fedasr.errors import InputError
-from fedasr.privacy.checks import count, positive, within
+from fedasr.privacy.checks import count, positive, strict_fraction, within
 from fedasr.privacy.pate.analysis import Mechanism, answer_chances
 from fedasr.privacy.pate.mechanisms import Floats, gaussian_bound, log_q_gnmax, threshold_rdp
 
@@ -25,12 +30,14 @@ POINTS = 20_000
 """Where a function is compared with itself to see that it does not fall."""
 SLACK = 1e-9
 """Rounding that is no fall, relative to the function."""
-PUBLIC_BETA = 0.4
+PUBLIC_BETA = 0.3
 """β of a release, times the order, whatever the votes."""
 PUBLIC_SIGMA = 3.0
-"""σ of a release, over the root of the order, whatever the votes: that part of its cost is 1/9 at any order."""
-RELEASE_GRID = 2.0**-20
-"""What a released RDP is a multiple of."""
+"""σ of a release, over the root of the order, whatever the votes."""
+COVERAGE = 0.95
+"""How surely a released ε is no less than the one that it stands for."""
+GRID = 1000
+"""A released ε is rounded up to a whole multiple of one over this, after the noise: the last bits of a double tell."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,10 @@ class Release:
     """A data-dependent ε that may be published, with all that it took."""
 
     epsilon: float
-    """data-dependent RDP with noise, plus the cost of that noise, plus the conversion; (ε, δ) of everything together"""
+    """an upper bound, at the coverage, of (ε, δ) of labels and release together: data-dependent RDP with noise and a
+    margin, plus the cost of the release, plus the conversion; never below 0, nor above ``most``"""
+    coverage: float
+    """probability over the noise that ``epsilon`` is no less than the truth"""
     order: float
     beta: float
     sigma: float
@@ -47,6 +57,8 @@ class Release:
     """follows from the votes, as the standard deviation does: neither may be published"""
     cost: float
     """RDP of the release itself, at the order"""
+    most: float
+    """(ε, δ) of labels and release together whatever the votes; infinite where not given"""
 
     @property
     def standard_deviation(self) -> float:
@@ -180,15 +192,24 @@ def smooth_maximum(local: npt.ArrayLike, beta: float) -> float:
     return float(np.max(values * np.exp(-beta * np.arange(len(values)))))
 
 
-def release_cost(beta: float, sigma: float, order: float) -> float:
-    """Return RDP of adding N(0, σ²) times the β-smooth sensitivity (Theorem 23): for 1 < α < 1/(2β).
+def release_cost(beta: float, sigma: float, order: float, margin: float = 0.0) -> float:
+    """Return RDP of releasing a value plus (margin + N(0, σ²)) times its β-smooth sensitivity S.
+
+    Between neighbours S differs by a factor of at most e^β and the value by at most S on either side, so the mean
+    moves by at most 1 + margin·(e^β − 1), in units of S. Of two Gaussians whose widths differ by e^t the divergence is
+    largest where the second is the narrower, t = −β (van Erven and Harremoës, arXiv 1206.2459, for the formula):
+
+        α·(1 + margin·(e^β − 1))² / (2σ²s) + (−αβ − ½·ln s) / (α − 1),   s = 1 − α·(1 − e^{−2β}) > 0
 
     Raises:
-        InputError: the order is outside that range.
+        InputError: the order is so large that s is not positive.
     """
-    if not 1 < order < 1 / (2 * beta):
-        raise InputError(f"'beta' is {beta:g}; at order {order:g} expected a number below {1 / (2 * order):g}")
-    return order * exp(2 * beta) / sigma**2 + (-0.5 * log1p(-2 * order * beta) + beta * order) / (order - 1)
+    narrowest = 1 + order * expm1(-2 * beta)
+    if not order > 1 or not narrowest > 0:
+        least = -0.5 * log1p(-1 / order) if order > 1 else 0.0
+        raise InputError(f"'beta' is {beta:g}; at order {order:g} expected a number below {least:g}")
+    moved = 1 + margin * expm1(beta)
+    return order * moved**2 / (2 * sigma**2 * narrowest) + (-order * beta - 0.5 * log(narrowest)) / (order - 1)
 
 
 def check_conditions(sigma: float, classes: int, order: float) -> tuple[bool, bool]:
@@ -279,8 +300,10 @@ def release(
     *,
     beta: float | None = None,
     sigma: float | None = None,
+    coverage: float = COVERAGE,
+    most: float = inf,
 ) -> Release:
-    """Return the data-dependent ε with noise by its smooth sensitivity: it may be published.
+    """Return an upper bound of the data-dependent ε, with noise by its smooth sensitivity: it may be published.
 
     Args:
         rdp: data-dependent, of all queries together, at the order.
@@ -290,14 +313,45 @@ def release(
         rng: of the noise; whoever knows its seed can take the noise off.
         beta: smoothness; None: ``PUBLIC_BETA`` over the order. Like ``sigma`` it must not follow from the votes.
         sigma: of the noise, over the smooth sensitivity; None: ``PUBLIC_SIGMA`` times the root of the order.
+        coverage: how surely the bound holds, at least ½.
+        most: (ε, δ) of labels and release whatever the votes, as ``whatever_the_votes`` returns it.
 
     Raises:
-        InputError: β or σ are out of range.
+        InputError: β, σ or the coverage are out of range.
     """
+    if strict_fraction("coverage", coverage) < 0.5:
+        raise InputError(f"'coverage' is {coverage:g}; expected a number from 0.5 to 1: less is no bound")
     beta = PUBLIC_BETA / order if beta is None else positive("beta", beta)
     sigma = PUBLIC_SIGMA * sqrt(order) if sigma is None else positive("sigma", sigma)
+    margin = margin_of(sigma, coverage)
     smooth = smooth_maximum(local, beta)
-    cost = release_cost(beta, sigma, order)
-    # On a grid that does not depend on the votes: the last bits of a double would tell rdp and smooth apart.
-    noisy = round((rdp + smooth * sigma * float(rng.standard_normal())) / RELEASE_GRID) * RELEASE_GRID
-    return Release(noisy + cost - log(delta) / (order - 1), order, beta, sigma, smooth, cost)
+    cost = release_cost(beta, sigma, order, margin)
+    noisy = rdp + smooth * (margin + sigma * float(rng.standard_normal()))
+    bound = noisy + cost - log(delta) / (order - 1)
+    published = min(max(ceil(bound * GRID) / GRID, 0.0), most)
+    return Release(published, coverage, order, beta, sigma, smooth, cost, most)
+
+
+def margin_of(sigma: float, coverage: float) -> float:
+    """Return by how many smooth sensitivities a value is moved up, so that its noise leaves it above the truth."""
+    return sigma * float(ndtri(coverage))
+
+
+def whatever_the_votes(
+    rdp: npt.ArrayLike, orders: Sequence[float], order: float, delta: float, coverage: float = COVERAGE
+) -> float:
+    """Return (ε, δ) of labels and of a release together, whatever the votes.
+
+    Args:
+        rdp: data-independent, of all queries together, at each order.
+        orders: of the curve.
+        order: of the release, with its usual β and σ.
+        delta: between 0 and 1.
+        coverage: of the release.
+    """
+    beta, sigma = PUBLIC_BETA / order, PUBLIC_SIGMA * sqrt(order)
+    margin, found = margin_of(sigma, coverage), inf
+    for alpha, labels in zip(orders, np.asarray(rdp, float).tolist(), strict=True):
+        if 1 + alpha * expm1(-2 * beta) > 0:
+            found = min(found, labels + release_cost(beta, sigma, alpha, margin) - log(delta) / (alpha - 1))
+    return found

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from fedasr.config.schema import DevicesConfig
 from fedasr.runtime.clock.availability import Availability, make_availability
 from fedasr.runtime.clock.closing import Closing, close
+from fedasr.runtime.clock.coupling import coupled_by
 from fedasr.runtime.clock.devices import Devices, audio_to_train
 
-__all__ = ["Clock", "Closing", "Devices", "audio_to_train", "close"]
+__all__ = ["Clock", "Closing", "Devices", "audio_to_train", "close", "coupled_by"]
 
 Ids = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

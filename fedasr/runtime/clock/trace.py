@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fedasr.data.identity import identity
 from fedasr.errors import InputError, nearest
 
 COLUMNS = ("client", "start_s", "end_s")
@@ -131,7 +132,8 @@ def resolve(
     Raises:
         InputError: a row means none, or names and indices are mixed.
     """
-    by_name = {str(name): index for index, name in enumerate(names)}
+    who = [identity(client) for client in who]
+    by_name = {identity(str(name)): index for index, name in enumerate(names)}
     if all(client in by_name for client in who):
         return np.array([by_name[client] for client in who], np.int64)
     by_index = {str(index): index for index in range(len(names))}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from fedasr.runtime.executors.base import WORKER_DIED, Outcome, Reduction, Task
 from fedasr.runtime.executors.rounds import AHEAD, SHARE, Round
 from fedasr.runtime.executors.worker import KEPT, Answer, serve
 from fedasr.runtime.flower_compat import message_with
+from fedasr.runtime.spawned import UNGUARDED, check_may_have_workers, unguarded
 from fedasr.runtime.threads import one_thread
 
 LONGEST_BATCH = 16
@@ -49,14 +52,13 @@ class PoolExecutor:
         self.app = app
         self.reference = reference
         self.fork = fork and sys.platform == "linux"
+        check_may_have_workers()
         self.process_context: Any = multiprocessing.get_context("fork" if self.fork else "spawn")
         self.regions = memory.Regions()
         self.next_key = 0
         self.pool: list[Worker] = []
         # The tracker that removes shared memory after a crash must be there before the workers, or each starts its own.
-        from multiprocessing import resource_tracker
-
-        resource_tracker.ensure_running()
+        start_tracker()
         if self.fork:
             one_thread()  # imports torch before the workers: forked ones then share it instead of importing it each
         for _ in range(workers):
@@ -95,6 +97,23 @@ class PoolExecutor:
                 worker.process.join()
         self.pool = []
         self.regions.close()
+
+
+def start_tracker() -> None:
+    """Start the process that removes shared memory after a crash; a terminal that is closed must not end it."""
+    from multiprocessing import resource_tracker
+
+    handler = None
+    if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGHUP)
+    if handler is None:
+        resource_tracker.ensure_running()
+        return
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which it inherits
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, handler)
 
 
 class PoolRound(Round):
@@ -157,9 +176,13 @@ class PoolRound(Round):
         for connection in wait(list(by_connection), timeout=seconds):
             worker = by_connection[connection]  # type: ignore[index]
             try:
-                self.receive(worker, *worker.connection.recv())
+                received = worker.connection.recv()
             except (EOFError, OSError):
+                received = None
+            if received is None:
                 self.bury(worker)
+            else:
+                self.receive(worker, *received)
 
     def receive(self, worker: Worker, region: str, answers: list[Answer]) -> None:
         """Turn a worker's answers into outcomes."""
@@ -185,6 +208,8 @@ class PoolRound(Round):
         """Replace a dead worker: its tasks run once more, one at a time; one that ran alone has failed."""
         worker.process.join()
         code = worker.process.exitcode
+        if code == UNGUARDED:
+            raise unguarded()
         given = list(worker.given)
         self.replace(worker)
         again: list[int] = []

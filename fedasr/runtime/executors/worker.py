@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -16,6 +18,7 @@ from fedasr.references import load_reference
 from fedasr.runtime.executors.base import Fold, Task, call_client
 from fedasr.runtime.executors.memory import Attachments, Packed, plan, unpack, write
 from fedasr.runtime.flower_compat import message_with
+from fedasr.runtime.session import STOPPING
 from fedasr.runtime.threads import one_thread
 
 KEPT = 4
@@ -36,22 +39,21 @@ def serve(
         app: the client app, or its reference where the process was spawned.
         parent: process id of the parent.
     """
-    # Ctrl-C goes to the whole process group; only the parent decides when a run ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Signals go to the whole process group; only the parent decides when a run ends.
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    attached = Attachments()
+    threading.Thread(target=end_with, args=(parent, attached), daemon=True).start()
     for other in others:
         other.close()
     one_thread()
     client_app: ClientApp = load_reference(app) if isinstance(app, str) else app
-    attached = Attachments()
     orders: dict[int, Order] = {}
     while True:
-        if not connection.poll(1.0):
-            if os.getppid() != parent:
-                return
-            continue
         try:
             kind, payload = connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
+            attached.remove_files()
             return
         if kind == "order":
             key, region, packed, fold = payload
@@ -63,7 +65,19 @@ def serve(
                 answers = [answer(client_app, orders[key], attached, region, size, *job) for job in jobs]
             else:
                 answers = fold_up(client_app, orders[key], attached, region, jobs)
-            connection.send((region, answers))
+            try:
+                connection.send((region, answers))
+            except OSError:  # nobody is there any more
+                attached.remove_files()
+                return
+
+
+def end_with(parent: int, attached: Attachments) -> None:
+    """End this process when its parent is gone, whatever it is busy with."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    attached.remove_files()
+    os._exit(1)
 
 
 @dataclass

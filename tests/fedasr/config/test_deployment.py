@@ -40,10 +40,38 @@ def test_what_cannot_be_with_boxes(changes: dict[str, Any], says: str) -> None:
 
 
 def test_no_model_leaves_before_the_account_is_on_the_disk() -> None:
-    private = {"privacy__unit": "user", "privacy__noise_multiplier": 1.0, "strategy__weighting": "uniform"}
+    private = {
+        "privacy__unit": "user",
+        "privacy__noise_multiplier": 1.0,
+        "privacy__secret_noise": True,
+        "strategy__weighting": "uniform",
+    }
     load(deployed(**private), [])
     with pytest.raises(InputError, match=r"'evaluate\.client_side' is set in a private run"):
         load(deployed(**private, evaluate__client_side=2), [])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"privacy__unit": "user", "privacy__noise_multiplier": 1.0, "strategy__weighting": "uniform"},
+        {"privacy__unit": "user", "privacy__noise_at": "device", "privacy__noise_multiplier": 1.0,
+         "strategy__weighting": "uniform"},
+        {"privacy__unit": "example", "privacy__noise_multiplier": 1.0, "client__optimizer": "sgd"},
+        {"strategy__name": "pate", "privacy__unit": "teacher"},
+        {"strategy__name": "pate", "privacy__unit": "teacher", "pate__noise_at": "teachers"},
+    ],
+    ids=["server", "device", "dp-sgd", "pate", "teachers"],
+)  # fmt: skip
+def test_no_private_deployment_draws_its_noise_from_a_seed(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"'privacy\.secret_noise' is not true in a private run"):
+        load(deployed(**changes), [])
+    load(deployed(**changes, privacy__secret_noise=True), [])
+
+
+def test_a_deployed_aggregator_is_private_whatever_its_unit_says() -> None:
+    with pytest.raises(InputError, match=r"set privacy\.unit=teacher and privacy\.secret_noise=true"):
+        load(deployed(strategy__name="pate"), [])
 
 
 def test_a_deployed_run_is_submitted_to_its_superlink(tmp_path: Path) -> None:

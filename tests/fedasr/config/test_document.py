@@ -24,6 +24,6 @@ def test_rows_say_default_values_and_meaning() -> None:
     lines = page().splitlines()
     assert "| `rounds` | `10` | integer ≥ 0 | rounds of federated training |" in lines
     assert "| `client.clip_norm` | `5.0` | number > 0, or `null` |" in "\n".join(lines)
-    assert "| `client.optimizer` | `sgd` | `sgd`, `adamw` | the local optimiser |" in lines
+    assert "| `client.optimizer` | `sgd` | `sgd`, `adamw`, *own part* | the local optimiser |" in lines
     assert "| `selection.name` | `uniform` | `uniform`, `poisson`, `activity`," in "\n".join(lines)
     assert "| `data.manifest` | `null` | text, or `null` |" in "\n".join(lines)

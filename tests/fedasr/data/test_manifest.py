@@ -5,6 +5,7 @@ import pickle
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedasr.data.corpus import BadAudio, Corpus
+from fedasr.data.identity import identity
 from fedasr.data.manifest import ManifestCorpus, ManifestError, read_table
 from fedasr.errors import InputError
 from tests.fedasr.data.speech_files import BROKEN, noise, write
@@ -108,7 +110,7 @@ BAD_TABLES = {
     "short row": ("m.csv", "path,speaker,text\na,s,t\nb,s\n", 3, "has 2 fields; expected 3"),
     "long row": ("m.csv", "path,speaker,text\na,s,t,u\n", 2, "has 4 fields; expected 3"),
     "column twice": ("m.csv", "path,speaker,text,text\na,s,t,u\n", 1, "column 'text' 2 times"),
-    "column without name": ("m.csv", "path,speaker,text,\na,s,t,u\n", 1, "column '' 1 times"),
+    "column without name": ("m.csv", "path,,speaker,text\na,u,s,t\n", 1, "column '' 1 times"),
     "open quote": ("m.csv", 'path,speaker,text\na,s,"t\n', 2, "cannot be read as a table"),
     "stray quote": ("m.csv", 'path,speaker,text\na,s,t\nb,s,"t"u\n', 3, "cannot be read as a table"),
     "huge field": ("m.csv", "path,speaker,text\na,s," + "t" * 200_000 + "\n", 2, "cannot be read as a table"),
@@ -117,6 +119,9 @@ BAD_TABLES = {
     "JSON without key": ("m.jsonl", '{"path":"a","speaker":"s"}\n', 1, "misses the key 'text'"),
     "JSON nested value": ("m.jsonl", '{"path":"a","speaker":"s","text":["t"]}\n', 1, "'text' is list"),
     "JSON nested deeply": ("m.jsonl", "[" * 200_000 + "\n", 1, "is not JSON"),
+    "semicolons": ("m.csv", "path;speaker;text\na;s;t\n", 1, "separated by semicolons; expected commas"),
+    "tabs in a CSV": ("m.csv", "path\tspeaker\ttext\na\ts\tt\n", 1, "separated by tabs; expected commas"),
+    "JSON key with a list of keys": ("m.jsonl", '{"path":"a","who":"s","text":"t"}\n', 1, "it has: path, who, text"),
     "no JSON": ("m.jsonl", "\n\n", 0, "is empty"),
     "not Parquet": ("m.parquet", "path,speaker,text\n", 0, "is not Parquet"),
     "no manifest": ("m.txt", "path,speaker,text\na,s,t\n", 0, "is no manifest by its name"),
@@ -271,5 +276,5 @@ def test_json_lines_keep_every_text(tmp_path_factory, rows: list[tuple[str, str]
     records = [{"path": "a", "speaker": speaker, "text": text} for speaker, text in rows]
     path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records), encoding="utf-8", newline="\n")
     columns = read_table(path).columns
-    assert columns["speaker"] == [speaker.strip() for speaker, _ in rows]
-    assert columns["text"] == [text.strip() for _, text in rows]
+    assert columns["speaker"] == [identity(speaker) for speaker, _ in rows]
+    assert columns["text"] == [normalize("NFC", text.strip()) for _, text in rows]

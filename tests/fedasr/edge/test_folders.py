@@ -22,11 +22,13 @@ from fedasr.edge.certificates import (
 from fedasr.edge.checks import Finding, box_findings, server_findings
 from fedasr.edge.enrolment import check_name
 from fedasr.edge.flower_command import environment, last_object
+from fedasr.edge.policy import Policy, policy_text, read_policy
 from fedasr.edge.processes import free_port
 from fedasr.edge.run_server import run_server, superlink_arguments
 from fedasr.edge.secrets import write_private
 from fedasr.edge.server_folder import ServerFolder
 from fedasr.errors import InputError
+from tests.clients.boxes import manifest, record
 
 
 @pytest.fixture
@@ -201,3 +203,94 @@ def test_certificates_of_another_server_are_told_apart(server: ServerFolder, tmp
     other.create(["asr.example.org"], 8443)
     server.certificate.write_bytes(certificate_pem(load_certificate(other.certificate)))
     assert any("is not signed by this server's authority" in line for line in texts(server_findings(server), "error"))
+
+
+def test_a_full_disk_leaves_no_key_and_no_part(tmp_path: Path) -> None:
+    """Files of more than some bytes cannot be written here."""
+    import resource
+
+    small = ServerFolder(tmp_path / "small")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400, before[1]))
+    try:
+        with pytest.raises(InputError, match="cannot be written: File too large"):
+            small.create(["127.0.0.1"], 8443)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [path for path in small.path.rglob("*") if path.is_file() and path.parent != small.flower_home]
+    small.create(["127.0.0.1"], 8443)
+
+
+def test_a_box_that_cannot_train_is_not_sound(box: BoxFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every header is read, but no feature can be made, as with a torchaudio that does not fit its torch."""
+    rows = record(box.path, range(3), 0)
+    manifest(box.manifest, rows, ("path", "speaker", "text"))
+    (sound,) = [finding for finding in box_findings(box, box.manifest) if finding.check == "turn"]
+    assert sound.level == "ok"
+    assert "were decoded, made features of and trained on" in sound.text
+
+    def broken(*_: object) -> None:
+        raise OSError("undefined symbol")
+
+    monkeypatch.setattr("fedasr.data.speech.Speech.features", broken)
+    assert "turn: a round cannot be done here: OSError: undefined symbol" in texts(
+        box_findings(box, box.manifest), "error"
+    )
+
+
+def test_the_doctor_explains_the_policy(box: BoxFolder) -> None:
+    said = [finding for finding in box_findings(box, box.manifest) if finding.check == "policy"]
+    assert said[0].text == "there is no policy.yaml: the safe rules hold"
+    assert any("takes part only in runs whose noise this box adds itself" in finding.text for finding in said)
+    box.policy.write_text("privacy: none\nepsilon_per_run: 3\n")
+    said = [finding for finding in box_findings(box, box.manifest) if finding.check == "policy"]
+    assert [finding.level for finding in said][:2] == ["ok", "warning"]
+    box.policy.write_text("privacy: nobody\n")
+    assert any(
+        "'privacy' is 'nobody'; expected one of" in line for line in texts(box_findings(box, box.manifest), "error")
+    )
+
+
+def test_a_policy_is_read_as_it_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy_text(Policy()))
+    assert read_policy(file) == Policy() == read_policy(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("privcy: none", r"unknown rule 'privcy' \(did you mean 'privacy'\?\)"),
+        ("epochs: 1.5", "'epochs' is 1.5; expected a whole number"),
+        ("epochs: -1", "'epochs' is -1; expected at least 0"),
+        ("delta: small", "'delta' is 'small'; expected a number"),
+        ("delta: .nan", "'delta' is nan; expected a number"),
+        ("secret_noise: 1", "'secret_noise' is 1; expected true or false"),
+        ("messages: train", "'messages' is 'train'; expected a list of"),
+        ("messages: [evaluate]", "'messages' has 'evaluate', whose answers have no noise"),
+        ("epochs: ${oc.env:HOME}", "expected a number"),
+        ("privacy: device\nprivacy: none", "2: is not valid YAML: 'privacy' is there twice"),
+        ("a: &a [1]\nb: *a", "an alias or a tag is not allowed"),
+        ("!!python/object/apply:os.getcwd []", "an alias or a tag is not allowed"),
+        ("- privacy", "holds no rules"),
+        ("{", "is not valid YAML"),
+        ("# " + "a" * 100_001, "has more than 100000 bytes"),
+    ],
+)
+def test_a_wrong_policy_is_refused_in_a_line(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_policy(file)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY", "FLWR_INTERNAL_GRPC_CONTROL_API", "FLWR_OIDC_ENABLED", "UVICORN_X"],
+)
+def test_no_variable_opens_the_server(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("FLWR_LOG_LEVEL", "DEBUG")
+    found = environment(tmp_path)
+    assert name not in found
+    assert found["FLWR_LOG_LEVEL"] == "DEBUG"

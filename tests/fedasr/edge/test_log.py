@@ -82,3 +82,9 @@ def test_lines_for_people_stay_what_they_are(capsys: pytest.CaptureFixture[str])
 def test_sources_have_short_names() -> None:
     assert source_of(["/bin/flower-supernode", "--x"]) == "supernode"
     assert source_of(["/bin/python", "-m", "fedasr.edge.superlink", "--x"]) == "superlink"
+
+
+def test_what_others_say_writes_to_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    pass_on("\x1b[92mINFO\x1b[0m: Receiving: \x1b]0;owned\x07train\x1b[2J\x1b[8m\r message\n", "supernode")
+    said = "Receiving: \\x1b]0;owned\\x07train\\x1b[2J\\x1b[8m\\r message\n"
+    assert capfd.readouterr().err == f"\x1b[92mINFO\x1b[0m: {said}"

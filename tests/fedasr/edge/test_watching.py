@@ -138,7 +138,12 @@ def test_who_does_not_answer_is_waited_for(watched: Watched, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_what_a_private_run_has_spent_is_told_while_it_goes_on(tmp_path: Path) -> None:
-    private = {"privacy__unit": "example", "privacy__noise_multiplier": 1.0, "strategy__weighting": "uniform"}
+    private = {
+        "privacy__unit": "example",
+        "privacy__noise_multiplier": 1.0,
+        "privacy__secret_noise": True,
+        "strategy__weighting": "uniform",
+    }
     found = Watched(tmp_path, **private, evaluate__every=2)
     first, second = (state["privacy"] for state in found.onlooker.seen)
     assert (first["round"], first["unit"], first["delta"]) == (1, "example", 1e-5)

@@ -115,8 +115,9 @@ def test_the_largest_epsilon_and_all_populations_are_told(tmp_path: Path) -> Non
 
 def test_every_epsilon_is_printed_with_all_that_it_depends_on(tmp_path: Path) -> None:
     head, body = text_rows(tradeoff(study(tmp_path)), "wer")
-    assert head[:7] == ["Mechanism", "ε", "δ", "Neighbour", "Seen by", "Sampling", "Population"]
-    assert body[3][:8] == ["user-level", "7.99", "1e-05", "add-remove", "everyone", "poisson", "200", "31.0 %"]
+    assert head[:8] == ["Mechanism", "ε", "δ", "Neighbour", "Seen by", "Sampling", "Population", "Randomness"]
+    facts = ["user-level", "7.99", "1e-05", "add-remove", "everyone", "poisson", "200", "public seed", "31.0 %"]
+    assert body[3][:9] == facts
     assert body[1][:3] == ["no privacy", "∞", "–"]
 
 

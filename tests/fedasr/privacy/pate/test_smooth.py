@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy import stats
+from scipy.special import logsumexp
 
 from fedasr.errors import InputError
 from fedasr.privacy.pate import smooth
@@ -93,30 +95,71 @@ def test_smoothing_discounts_what_is_far():
     assert smooth.smooth_maximum([1.0, 2.0, 8.0], math.log(4)) == 1.0
 
 
-def test_the_cost_of_a_release():
-    alpha, beta, sigma = 10.0, 0.04, 7.0
-    wanted = alpha * math.exp(0.08) / 49 + (-0.5 * math.log(1 - 0.8) + 0.4) / 9
-    assert smooth.release_cost(beta, sigma, alpha) == pytest.approx(wanted)
-    with pytest.raises(InputError, match=r"'beta' is 0\.05; at order 10 expected a number below 0\.05"):
-        smooth.release_cost(0.05, sigma, alpha)
+@pytest.mark.parametrize("margin", [0.0, 5.0])
+@pytest.mark.parametrize(("alpha", "beta", "sigma"), [(10.0, 0.04, 7.0), (20.0, 0.01, 13.0), (2.0, 0.05, 4.0)])
+def test_the_cost_of_a_release_bounds_every_neighbour(alpha, beta, sigma, margin):
+    """Two Gaussians, their divergence summed up numerically; the published theorem is below it for αβ = 0.4."""
+
+    def divergence(shift, factor):
+        x = np.linspace(-60 * sigma, 60 * sigma, 400_001)
+        first = -0.5 * (x / sigma) ** 2 - math.log(sigma)
+        second = -0.5 * ((x - shift) / (factor * sigma)) ** 2 - math.log(factor * sigma)
+        log_terms = alpha * first + (1 - alpha) * second - 0.5 * math.log(2 * math.pi) + math.log(x[1] - x[0])
+        return float(logsumexp(log_terms)) / (alpha - 1)
+
+    cost = smooth.release_cost(beta, sigma, alpha, margin)
+    for t in np.linspace(-beta, beta, 9):
+        shift = min(1.0, math.exp(t)) + margin * abs(math.expm1(t))
+        assert divergence(shift, math.exp(t)) <= cost * (1 + 1e-6)
+    worst = divergence(1 + margin * math.expm1(beta), math.exp(-beta))
+    assert cost == pytest.approx(worst, rel=1e-4)
 
 
-def test_a_release_is_noise_around_the_truth_and_repeats_by_its_seed():
-    votes, kind, order = np.array([[200, 30, 20]] * 30, float), Mechanism("gnmax", 40.0), 8.0
-    local = smooth.total_local_sensitivity(votes, kind, 250, order)
-    assert local == pytest.approx(30 * smooth.local_sensitivity_gnmax(votes[0], 250, 40.0, order))
-    rdp = float(query_costs(votes, kind, (order,)).sum())
-    found = [smooth.release(rdp, local, order, 1e-5, generator(seed, "test")) for seed in range(400)]
-    assert smooth.release(rdp, local, order, 1e-5, generator(7, "test")) == found[7]
-    first = found[0]
-    expected = rdp + first.cost + math.log(1e5) / (order - 1)
-    noise = (np.array([release.epsilon for release in found]) - expected) / first.standard_deviation
-    assert abs(noise.mean()) < 4 / math.sqrt(400)
-    assert noise.std() == pytest.approx(1, abs=0.15)
+def test_an_order_without_a_finite_cost_is_refused():
+    with pytest.raises(InputError, match=r"'beta' is 0\.06; at order 10 expected a number below 0\.0526"):
+        smooth.release_cost(0.06, 7.0, 10.0)
+
+
+VOTES, KIND, ORDER = np.array([[200, 30, 20]] * 30, float), Mechanism("gnmax", 40.0), 8.0
+
+
+def test_a_release_is_noise_above_the_truth_and_repeats_by_its_seed():
+    local = smooth.total_local_sensitivity(VOTES, KIND, 250, ORDER)
+    assert local == pytest.approx(30 * smooth.local_sensitivity_gnmax(VOTES[0], 250, 40.0, ORDER))
+    rdp = float(query_costs(VOTES, KIND, (ORDER,)).sum())
+    first = smooth.release(rdp, local, ORDER, 1e-5, generator(7, "test"))
+    assert smooth.release(rdp, local, ORDER, 1e-5, generator(7, "test")) == first
+    assert first.epsilon * smooth.GRID == pytest.approx(round(first.epsilon * smooth.GRID))
     # Neither follows from the votes.
-    assert (first.beta, first.sigma) == (0.4 / order, 3.0 * math.sqrt(order))
-    fixed = smooth.release(rdp, local, order, 1e-5, generator(7, "test"), beta=0.04, sigma=9.0)
+    assert (first.beta, first.sigma) == (smooth.PUBLIC_BETA / ORDER, smooth.PUBLIC_SIGMA * math.sqrt(ORDER))
+    fixed = smooth.release(rdp, local, ORDER, 1e-5, generator(7, "test"), beta=0.04, sigma=9.0)
     assert (fixed.beta, fixed.sigma, fixed.smooth_sensitivity) == (0.04, 9.0, smooth.smooth_maximum(local, 0.04))
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.9, 0.95, 0.99])
+def test_a_published_epsilon_is_a_bound_as_often_as_it_says(coverage):
+    """An unbiased estimate, as it was published, is below the truth in half of the draws."""
+    local = smooth.total_local_sensitivity(VOTES, KIND, 250, ORDER)
+    rdp = float(query_costs(VOTES, KIND, (ORDER,)).sum())
+    draws, rng = 4000, generator(0, "coverage")
+    found = [smooth.release(rdp, local, ORDER, 1e-5, rng, coverage=coverage) for _ in range(draws)]
+    truth = rdp + found[0].cost + math.log(1e5) / (ORDER - 1)
+    held = sum(release.epsilon >= truth for release in found)
+    assert stats.binomtest(held, draws, coverage).pvalue > 1e-4
+    assert {release.coverage for release in found} == {coverage}
+
+
+def test_a_published_epsilon_is_neither_negative_nor_above_what_holds_anyway():
+    local = smooth.total_local_sensitivity(VOTES, KIND, 250, ORDER)
+    plain = analyse(VOTES, KIND, 1e-5)
+    most = smooth.whatever_the_votes(plain.rdp_data_independent, plain.orders, ORDER, 1e-5)
+    assert plain.best_data_independent[0] < most < math.inf
+    rng = generator(0, "bounds")
+    found = [smooth.release(0.0, 1000 * local, ORDER, 0.5, rng, most=most).epsilon for _ in range(200)]
+    assert min(found) == 0
+    assert max(found) == most
+    with pytest.raises(InputError, match=r"'coverage' is 0\.3; expected a number from 0\.5"):
+        smooth.release(0.0, local, ORDER, 0.5, rng, coverage=0.3)
 
 
 def test_confident_votes_release_what_was_answered():

@@ -2,7 +2,7 @@
 
     fedasr sweep simulations/sweeps/private_home_users.yaml --out runs/private_home_users
     fedasr sweep simulations/sweeps/private_home_utterances.yaml --out runs/private_home_utterances
-    python -m benchmarks.private_tables runs/private_home_users runs/private_home_utterances --figure private_home.png
+    python -m studies.private_tables runs/private_home_users runs/private_home_utterances --figure private_home.png
 
 Each number is a mean over the seeds with its 95 % t interval, beside everything that its ε depends on.
 """
@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.tables import grid, print_table, runs_of
 from fedasr.results.tradeoff import text_rows, tradeoff, write_tradeoff
+from studies.tables import grid, print_table, runs_of
 
 
 def markdown(folders: Sequence[Path], figure: Path | None = None) -> str:

@@ -1,6 +1,6 @@
 """The Markdown table of the word error rate by mechanism and budget, of sweeps that differ in both.
 
-    python -m benchmarks.pate_budgets runs/pate_home_rnnt runs/pate_home_rnnt_users --beside dp-fedavg
+    python -m studies.pate_budgets runs/pate_home_rnnt runs/pate_home_rnnt_users --beside dp-fedavg
 
 A row is a mechanism: the labels of a sweep without their budget (``gnmax-eps2`` is ``gnmax``). A column is a budget of
 ε, 0 a run without one that released nothing, ∞ one without privacy. A cell is the mean of the seeds, and their spread.
@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.pate_records import Record, records_of
-from benchmarks.tables import grid
+from studies.pate_records import Record, records_of
+from studies.tables import grid
 
 SEEDS = 3
 """Fewer are said in the cell."""

@@ -1,6 +1,6 @@
 """How many labels so many teachers could give at a budget, if they voted like those of a run did.
 
-    python -m benchmarks.pate_teachers runs/pate_votes_rnnt-seed0 --teachers 250 500 1000 2000 --epsilons 0.5 1 2 4
+    python -m studies.pate_teachers runs/pate_votes_rnnt-seed0 --teachers 250 500 1000 2000 --epsilons 0.5 1 2 4
 
 Each query's votes are drawn anew from the shares that the teachers of the run gave, so this is an extrapolation. For
 each number of teachers and budget the mechanism and noise with the most right labels are shown, chosen on these very
@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from fedasr.strategies.pate.public import PublicSpeech
 
-from benchmarks.tables import grid
 from fedasr.config import load
 from fedasr.experiment import Experiment
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism, query_costs, to_epsilon
+from studies.tables import grid
 
 Counts = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int64]

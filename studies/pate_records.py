@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tables import runs_of
 from fedasr.results.load import Run, load_run
 from fedasr.results.tradeoff import released_nothing
+from studies.tables import runs_of
 
 
 @dataclass(frozen=True)

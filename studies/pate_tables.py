@@ -2,7 +2,7 @@
 
     fedasr sweep simulations/sweeps/pate_home.yaml --out runs/pate_home_sweep
     fedasr sweep simulations/sweeps/pate_home_users.yaml --out runs/pate_home_users
-    python -m benchmarks.pate_tables runs/pate_home_sweep runs/pate_home_users --figure pate_home.png
+    python -m studies.pate_tables runs/pate_home_sweep runs/pate_home_users --figure pate_home.png
 
 Each row is a label of a sweep: the largest ε of its seeds, rounded up, means of the rest, and the spread of the word
 error rate. *Right* is the share of right labels among those released, *own right* among those that the student gave by
@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.pate_budgets import place_of
-from benchmarks.pate_records import Record, records_of, up, write
-from benchmarks.tables import grid
 from fedasr.results.statistics import mean_interval
 from fedasr.results.tradeoff import write_tradeoff
+from studies.pate_budgets import place_of
+from studies.pate_records import Record, records_of, up, write
+from studies.tables import grid
 
 HEAD = (
     "run",

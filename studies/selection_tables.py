@@ -1,7 +1,7 @@
 """The Markdown table of a sweep over selection strategies, and its figure.
 
     fedasr sweep simulations/sweeps/selection_static.yaml --out runs/selection_static
-    python -m benchmarks.selection_tables runs/selection_static --target 0.7 --figure docs/results/selection_static.png
+    python -m studies.selection_tables runs/selection_static --target 0.7 --figure docs/results/selection_static.png
 
 Each number is a mean over the seeds with its 95 % t interval.
 """

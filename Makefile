@@ -1,0 +1,23 @@
+.PHONY: lint format test test-long docs ci
+
+lint:
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+format:
+	ruff check --fix .
+	ruff format .
+
+test:
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-long:
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
+
+docs:
+	mkdocs build --strict --site-dir build/site
+
+ci:
+	bash .ci/run

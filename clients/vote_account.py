@@ -1,0 +1,78 @@
+"""What the votes of a teacher cost its device: each answered question, whatever the votes were.
+
+A device knows its own vote alone, so it charges what holds for any votes. Where a trusted server adds the noise, the
+votes leave in the clear; the device then charges what the config says will be released of them, by a server that it
+cannot check, and the account counts how often it was asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from math import sqrt
+
+import numpy as np
+from flwr.app import Context, Message
+
+from fedasr.config.schema import PateConfig
+from fedasr.errors import InputError
+from fedasr.privacy.events import Event, Gaussian, Laplace
+from fedasr.privacy.pate.noise import LAPLACE
+from fedasr.runtime.flower_compat import arrays_of, values_of
+
+from .account import opened
+from .speech import Device
+
+ASKED = ("start", "unit", "internal_lm", "classes", "number", "teachers")
+"""What of an order an answer depends on, beside the config and the arrays."""
+
+
+def price(pate: PateConfig, questions: int) -> list[Event]:
+    """Return what so many answers cost a teacher, whatever the votes.
+
+    A teacher that votes otherwise moves two counts by one: √2 in L2, and with Laplace noise twice the cost of one
+    count. A check for consensus sees the largest count, which moves by one.
+    """
+    who = {"unit": "teacher", "adjacency": "replace-one"}
+    if not questions:
+        return []
+    if pate.mechanism in LAPLACE:
+        return [Laplace(scale=pate.scale, steps=2 * questions, **who)]
+    events: list[Event] = [Gaussian(noise_multiplier=pate.scale, sensitivity=sqrt(2.0), steps=questions, **who)]
+    if pate.threshold_scale is not None:
+        events.append(Gaussian(noise_multiplier=pate.threshold_scale, sensitivity=1.0, steps=questions, **who))
+    return events
+
+
+def pay_for_votes(device: Device, message: Message, context: Context, questions: int) -> None:
+    """Charge the device's account for its answers to a message, before they leave.
+
+    Raises:
+        InputError: the budget does not allow them.
+    """
+    config = device.experiment.config
+    at_teachers = config.pate.noise_at == "teachers"
+    # The same bits once more tell nothing new: a resumed run asks again, and its noise is the same.
+    digest = digest_of(device, message) if at_teachers else ""
+    due = price(config.pate, questions)
+    with opened(context, config) as account:
+        if digest and account.answered == digest:
+            return
+        # How far a trusted server goes follows from the votes or from its own count, which a device does not know.
+        if at_teachers and not account.affords(due):
+            raise InputError(
+                f"the privacy account of '{device.name}' does not allow {questions} more votes within ε ="
+                f" {config.privacy.epsilon}; it answers no more questions of this run"
+            )
+        account.charge(due, 1, device.round, digest)
+
+
+def digest_of(device: Device, message: Message) -> str:
+    """Return a digest of all that an answer depends on, but for the device's own speech and secret."""
+    order = values_of(message, "config")
+    facts = [device.config_json, *(order[name] for name in ASKED)]
+    digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
+    for record in ("speech", "questions"):
+        for name, array in sorted(arrays_of(message, record).items()):
+            digest.update(f"{name}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,62 @@
+"""A miniature of what a box does in a round, for ``fedasr edge doctor``: it decodes, makes features, learns one step.
+
+A box may read its manifest and every header and yet not train: a torch that does not load, features that fail. Nothing
+of the turn is kept, and nothing leaves the box.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from fedasr.errors import InputError
+
+CORPUS = "fedasr.clients.edge.corpus:box_corpus"
+MODEL = {"encoder": "lstm", "channels": [8, 8], "hidden": 8, "alphabet": "auto"}
+UTTERANCES = 2
+
+
+def take_turn(manifest: Path) -> str:
+    """Take a turn with the first usable recordings of a manifest and return in words what was done.
+
+    Raises:
+        InputError: it cannot be done; saying what failed.
+    """
+    started = time.perf_counter()
+    try:
+        seconds, loss = turn(manifest)
+    except InputError:
+        raise
+    except Exception as error:  # whatever is wrong with the installation is what is looked for
+        said = (str(error).splitlines() or [""])[0]
+        raise InputError(f"a round cannot be done here: {type(error).__name__}: {said}") from error
+    took = time.perf_counter() - started
+    return f"{seconds:.1f} s of speech were decoded, made features of and trained on, loss {loss:.2f}, in {took:.1f} s"
+
+
+def turn(manifest: Path) -> tuple[float, float]:
+    """Return how much speech was trained on, in seconds, and the loss of it.
+
+    Raises:
+        InputError: there is no usable recording, or a loss or a weight is no finite number.
+    """
+    import numpy as np
+
+    from fedasr.config import load
+    from fedasr.experiment import Experiment
+    from fedasr.training import local
+
+    data = {"corpus": CORPUS, "manifest": str(manifest), "clients": 1, "on_bad_audio": "skip"}
+    tree = {"data": {**data, "partition": {"name": "iid"}, "cache": {"directory": "off"}}, "model": MODEL}
+    run = Experiment(load(tree))
+    rows = run.rows(run.config.data.train_split)[:UTTERANCES]
+    batch = run.speech.batch(rows)
+    if not len(batch):
+        raise InputError("none of the first recordings could be decoded", where=str(manifest))
+    resident = local.Resident(run.model())
+    state = local.init(resident, run.first_weights(), run.config.client, run.config.client.learning_rate)
+    local.step(state, batch)
+    weights, result = local.final(state)
+    if not (np.isfinite(result.train_loss) and all(np.isfinite(array).all() for array in weights.values())):
+        raise InputError("one step of training gives no finite loss or weights on this machine", where=str(manifest))
+    return float(run.speech.durations[rows].sum()), float(result.train_loss)

@@ -1,0 +1,62 @@
+"""A run that ends with a model that is none is a failed run, and says what to change."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from fedasr.config import Config
+from fedasr.errors import RunFailed
+from fedasr.evaluation.evaluator import Evaluation
+from fedasr.models.weights import Vector
+from fedasr.runtime.run_folder import RunFolder
+
+
+def check_finite(weights: Vector, round: int, config: Config) -> None:
+    """Raise where a round has left weights that are no finite numbers, before they reach a checkpoint.
+
+    Raises:
+        RunFailed: naming the learning rates.
+    """
+    if not np.isfinite(weights).all():
+        raise RunFailed(f"round {round}: the weights are no longer finite numbers; {lower(config)}")
+
+
+def check_evaluation(found: Evaluation, round: int, config: Config) -> None:
+    """Raise where finite weights are so large that the model's loss is no finite number.
+
+    Raises:
+        RunFailed: naming the learning rates.
+    """
+    if found.errors.utterances and not np.isfinite(found.loss):
+        raise RunFailed(f"round {round}: the loss on held-out speech is {found.loss}; {lower(config)}")
+
+
+def lower(config: Config) -> str:
+    """Return what to do about it, with the learning rates of the run."""
+    if config.strategy.name == "pate":
+        rates = {"pate.student.learning_rate": config.pate.student.learning_rate}
+    else:
+        rates = {"strategy.learning_rate": config.strategy.learning_rate}
+    rates["client.learning_rate"] = config.client.learning_rate
+    said = " or ".join(f"'{name}' ({rate:g})" for name, rate in rates.items())
+    return f"lower {said}, and resume from the last checkpoint or start anew"
+
+
+def check_used(updates: float, folder: RunFolder, config: Config) -> None:
+    """Raise where a run has come to its end without a single update because every reply was late or never came.
+
+    Raises:
+        RunFailed: saying how many were.
+    """
+    if updates or not config.rounds:
+        return
+    counts = Counter(row["status"] for row in folder.rows("clients"))
+    late, dropped = counts["late"], counts["dropped"]
+    if late + dropped:
+        raise RunFailed(
+            f"none of {config.rounds} rounds has used an update, and the model is what it was: {late} replies were late"
+            f" and {dropped} devices dropped out; raise 'devices.deadline_s', or lower the work of a device"
+            " ('client.epochs', 'client.steps')"
+        )

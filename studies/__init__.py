@@ -1,0 +1,1 @@
+"""What turns finished runs into the tables and figures of docs/results."""
