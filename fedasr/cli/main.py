@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from errno import ENAMETOOLONG
-from typing import Any
+from typing import Annotated, Any
 
 import click
 import typer
 
+from fedasr import __version__
 from fedasr.cli import data, edge, evaluate, privacy, release, results, run, sweep
 from fedasr.cli.common import console
 from fedasr.errors import InputError, RunFailed, one_line
@@ -23,6 +24,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and exit."""
+    if asked:
+        sys.stdout.write(f"fedasr {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Federated learning simulation for speech recognition."""
+
+
 run.register(app)
 sweep.register(app)
 evaluate.register(app)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("fedasr", "strategies", "clients", "simulations")
+"""The folders that are installed."""
 
 
 def tiny(**changes: Any) -> dict[str, Any]:
@@ -39,6 +42,14 @@ def tiny(**changes: Any) -> dict[str, Any]:
             node = node.setdefault(step, {})
         node[last] = value
     return config
+
+
+def copy_checkout(folder: Path) -> None:
+    """Copy what an installation is built from: building leaves files in the folder it works in."""
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
 
 
 def environment() -> dict[str, str]:

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from fedasr.data.cache import cache_folder
+from fedasr.privacy.gradients.recurrence_source import SOURCE
 
-SOURCE = Path(__file__).with_name("recurrence.cpp")
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 NATIVE = ("-march=native",)
 """Not every compiler knows it; without it the code is right, and slower."""
@@ -126,7 +126,7 @@ def compile_library(compiler: str, folder: Path) -> Path:
     Raises:
         OSError: the compiler fails, or the folder cannot be written.
     """
-    digest = hashlib.sha256(SOURCE.read_bytes())
+    digest = hashlib.sha256(SOURCE.encode())
     digest.update("\n".join((*FLAGS, *NATIVE, compiler, str(Path(compiler).stat().st_mtime_ns), processor())).encode())
     library = folder / f"recurrence-{digest.hexdigest()[:20]}.so"
     if library.is_file():
@@ -135,9 +135,11 @@ def compile_library(compiler: str, folder: Path) -> Path:
     os.close(descriptor)
     try:
         for flags in ((*FLAGS, *NATIVE), FLAGS):
-            command = [compiler, *flags, "-o", name, str(SOURCE)]
+            command = [compiler, *flags, "-o", name, "-x", "c++", "-"]
             try:
-                done = subprocess.run(command, capture_output=True, timeout=COMPILE_LIMIT_S, check=False)
+                done = subprocess.run(
+                    command, input=SOURCE.encode(), capture_output=True, timeout=COMPILE_LIMIT_S, check=False
+                )
             except subprocess.TimeoutExpired as error:
                 raise OSError(f"{compiler} took more than {COMPILE_LIMIT_S} s") from error
             if done.returncode == 0:

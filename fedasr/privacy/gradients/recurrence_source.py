@@ -1,4 +1,6 @@
-// The recurrence of an LSTM layer (Hochreiter & Schmidhuber 1997), forward and backward, on one thread.
+"""The recurrence in C++, as text: Flower packs Python files into an app, and no other source."""
+
+SOURCE = r"""// The recurrence of an LSTM layer (Hochreiter & Schmidhuber 1997), forward and backward, on one thread.
 //
 // All arrays are float32, row-major and contiguous: (batch, time, ...). Gates stand in the order of nn.LSTM: input,
 // forget, cell, output. Only what depends on the previous frame is here; the products over all frames at once are
@@ -190,7 +192,7 @@ int fedasr_lstm_forward(int64_t batch, int64_t time, int64_t hidden, float* gate
 }
 
 // gates, c: as forward left them. grad_h (batch, time, hidden); grad_c the same, or null for zeros.
-// delta (batch, time, 4 hidden): written, the gradients of the pre-activations. grad_h0, grad_c0 (batch, hidden): written.
+// Written: delta (batch, time, 4 hidden), the gradients of the pre-activations; grad_h0, grad_c0 (batch, hidden).
 // Returns 0, or 1 where memory ran out.
 int fedasr_lstm_backward(int64_t batch, int64_t time, int64_t hidden, const float* gates, const float* weight,
                          const float* c0, const float* c, const float* grad_h, const float* grad_c, float* delta,
@@ -218,3 +220,4 @@ int fedasr_lstm_backward(int64_t batch, int64_t time, int64_t hidden, const floa
 }
 
 }  // extern "C"
+"""
