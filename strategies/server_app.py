@@ -121,9 +121,9 @@ def ended_recorded(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, before in handlers.items():
-            if signal.getsignal(number) is told:
-                signal.signal(number, before)
+        for caught, before in handlers.items():
+            if signal.getsignal(caught) is told:
+                signal.signal(caught, before)
 
 
 def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[WatchedBoxGrid, Census]:
