@@ -114,8 +114,11 @@ def describe_action(message: Message, context: Context) -> Message:
     else:
         device = find_device(message, context)
         place = noise_place(device.experiment.config)
-        # Where noise protects from the server, how many utterances there are may be public, how long they are is not.
+        # Where noise protects from the server, how many utterances there are may be public; of how long they are it
+        # learns what it knows: no longer than its own config lets one be.
         utterances = 0 if place == "teacher" else len(device.rows)
-        seconds = float(device.seconds.sum(dtype="float64")) if place in ("none", "server") else 0.0
+        longest = device.experiment.config.data.max_seconds
+        told = place in ("none", "server")
+        seconds = float(device.seconds.sum(dtype="float64")) if told else float(longest * utterances)
         reply = ConfigRecord({"utterances": utterances, "seconds": seconds, "fedasr": __version__})
     return Message(RecordDict({"node": reply}), reply_to=message)

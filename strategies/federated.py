@@ -216,6 +216,7 @@ class Federation(Course):
             **{key: value for key, value in self.last.items() if key.startswith("initial_") or key == "stopped"},
         }
         self.write_end(status, more)
-        if status == "done" and "stopped" not in self.last:
+        # In a private run that nobody's update was used is a fact of its speech: noise was released all the same.
+        if status == "done" and "stopped" not in self.last and not self.rounds.fails_in_silence:
             check_used(self.totals["updates"], self.folder, self.config)
         return status

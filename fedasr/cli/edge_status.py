@@ -119,7 +119,8 @@ def metrics_command(found: dict[str, Any], out: Path | None) -> None:
 
 def show_box(found: dict[str, Any]) -> None:
     """Print the state of a box for people."""
-    last, epsilon = found["last_round"], found["epsilon"]
+    last = found["last_round"]
+    said = [str(spent["guarantee"]) for spent in found["privacy"]]
     lines = {
         "box": f"{found['name']} of {found['superlink']}, {'running' if found['running'] else 'not running'}",
         "server": found["server"],
@@ -127,9 +128,7 @@ def show_box(found: dict[str, Any]) -> None:
         "rounds": found["rounds"],
         "last": "none" if last is None else f"round {last['round']} at {last['at']}, {last['utterances']} utterances",
         "sent": f"{found['bytes_sent'] / 1e6:.2f} MB",
-        "privacy": "nothing private was done"
-        if epsilon is None
-        else f"ε = {epsilon:.2f} at δ = {found['delta']:g} spent",
+        "privacy": "; ".join(said) if said else "nothing private was done",
     }
     for name, value in lines.items():
         console.print(f"{name:12}{value}", markup=False)

@@ -20,6 +20,7 @@ from fedasr.errors import one_line
 OWN = "fedasr"
 """The source of what this process says itself."""
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+COLOURS = re.compile(r"(\x1b\[(?:0|1|9[0-7])m)")
 FLOWER = re.compile(r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)[^:]{0,30}:\s*(?P<text>.*)")
 UVICORN = re.compile(r"\S+Z (?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) \[[\w.]+\] (?P<text>.*)")
 TROUBLE = re.compile(r"Traceback \(|\w*(Error|Exception)\b|error: |failed: ")
@@ -122,11 +123,12 @@ def source_of(arguments: Sequence[str]) -> str:
 
 
 def harmless(line: str) -> str:
-    """Return a line without colours, and with all else that a terminal would obey made visible.
+    """Return a line with Flower's colours, and with all else that a terminal would obey made visible.
 
     Flower's lines hold what others chose: the type of a message, the reason of a failure.
     """
-    return one_line(ESCAPES.sub("", line.rstrip("\r\n")).expandtabs())
+    parts = COLOURS.split(line.rstrip("\r\n").expandtabs())
+    return "".join(part if COLOURS.fullmatch(part) else one_line(part) for part in parts)
 
 
 def pass_on(line: str, source: str) -> None:

@@ -9,11 +9,11 @@ from fedasr.edge.box_folder import BoxFolder
 from fedasr.edge.handshake import Unreachable, Untrusted, knock
 from fedasr.edge.server_folder import read_json
 from fedasr.errors import InputError
+from fedasr.privacy.document import as_json, sentence
 from fedasr.privacy.ledger import Ledger
 
 DELTA = 1e-5
 """At which a box tells what its account has spent."""
-SEEN_BY = "server"
 
 
 def box_status(box: BoxFolder, manifest: Path) -> dict[str, Any]:
@@ -45,19 +45,24 @@ def box_status(box: BoxFolder, manifest: Path) -> dict[str, Any]:
         "last_round": done.get("last_round"),
         "last_message": done.get("last_message"),
         "bytes_sent": done.get("bytes_sent", 0),
-        "epsilon": spent(box.account),
+        **spent(box.account),
         "delta": DELTA,
     }
 
 
-def spent(account: Path) -> float | None:
-    """Return what a box's utterances have cost so far; None where nothing private was done.
+def spent(account: Path) -> dict[str, Any]:
+    """Return what a box's speech has cost so far, over all runs and mechanisms.
+
+    Returns:
+        ``privacy``: a group of releases each, with its ``epsilon``, ``unit``, ``seen_by``, ``randomness`` and, all in
+        words, ``guarantee``; ``epsilon``: of the first of them, None where nothing private was done.
 
     Raises:
         InputError: the account is damaged.
     """
     if not account.is_file():
-        return None
+        return {"epsilon": None, "privacy": []}
     ledger = Ledger("rdp")
     ledger.load_state_dict(read_json(account)["ledger"])
-    return ledger.epsilon(DELTA, "example", SEEN_BY)
+    found = [{**as_json(spending), "guarantee": sentence(spending)} for spending in ledger.spent(DELTA)]
+    return {"epsilon": found[0]["epsilon"] if found else None, "privacy": found}

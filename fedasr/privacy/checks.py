@@ -28,7 +28,7 @@ def reckonable(name: str, value: float) -> float:
     Raises:
         InputError: it is not.
     """
-    return within(name, value, LEAST / 2, 2 * MOST, f"a number from {LEAST:g} to {MOST:g}")
+    return within(name, positive(name, value), LEAST / 2, 2 * MOST, f"a number from {LEAST:g} to {MOST:g}")
 
 
 def noise_scale(name: str, value: float) -> float:

@@ -198,7 +198,13 @@ def extrapolation(ledger: Ledger, spent: list[Spending], delta: float, target: T
         except InputError as error:
             said |= {"epsilon": None, "why": str(error)}
         else:
-            said["epsilon"] = settled(events, delta, ledger.accountant).epsilon
+            said |= {
+                "epsilon": settled(events, delta, ledger.accountant).epsilon,
+                "adjacency": spending.adjacency,
+                "sampling": ", ".join(spending.sampling),
+                "population": target.population,
+                "randomness": spending.randomness,
+            }
         found.append(said)
     return {
         "note": "not what was simulated: ε of a larger deployment, if its error rate were the same",

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from omegaconf import OmegaConf
+from safetensors import SafetensorError
 
-from fedasr.config import to_dict, to_yaml
+from fedasr.config import to_dict
 from fedasr.config.loading import load
 from fedasr.errors import InputError
 from fedasr.models.tokenizer import Tokenizer
@@ -31,6 +33,7 @@ from fedasr.results.privacy_card import as_text, card_of
 from fedasr.writing import write_json, write_text
 
 CONFIG_YAML, CARD_JSON, README, LABELS = "config.yaml", "card.json", "README.md", "labels.csv"
+OPTIONS = "options"
 FILES = {
     "model.safetensors": "the weights",
     "tokenizer.json": "characters and their tokens, which were settled before training",
@@ -65,7 +68,7 @@ def release(run: Run | str | Path, out: str | Path, simulation: bool = False) ->
     run, folder = as_run(run), Path(out)
     refuse_used(folder)
     document, ledger = covered(run)
-    delta = float(run.summary.get("delta") or document["delta"])
+    delta = float(run.config.privacy.delta)
     check_claims(run, document, ledger, delta, simulation)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
@@ -74,8 +77,9 @@ def release(run: Run | str | Path, out: str | Path, simulation: bool = False) ->
         if folder.is_dir():
             folder.rmdir()
         temporary.replace(folder)
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", where=str(folder)) from None
+    except (OSError, SafetensorError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"cannot be written: {why}", where=str(folder)) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return card
@@ -108,10 +112,11 @@ def covered(run: Run) -> tuple[dict[str, Any], Ledger]:
             where=place,
         )
     document = run.privacy
-    if not document or not document.get("ledger", {}).get("entries"):
+    state = (document or {}).get("ledger")
+    if document is None or not isinstance(state, Mapping) or not state.get("entries"):
         raise InputError(f"holds no ledger of what was released ({PRIVACY_JSON}); no ε covers its model", where=place)
     ledger = Ledger()
-    ledger.load_state_dict(document["ledger"])
+    ledger.load_state_dict(state)
     ledger.entries = [
         replace(entry, event=entry.event.data_independent()) if isinstance(entry.event, PateVotes) else entry
         for entry in ledger.entries
@@ -150,7 +155,9 @@ def write_all(run: Run, folder: Path, ledger: Ledger, delta: float) -> dict[str,
     arrays, _ = read_weights(run.path)
     save_weights(folder / "model.safetensors", arrays)
     Tokenizer.load(run.path / "tokenizer.json").save(folder / "tokenizer.json")
-    write_text(folder / CONFIG_YAML, to_yaml(load(told(run))))
+    settings = told(run)
+    load(settings)  # whoever gets it can read it
+    write_text(folder / CONFIG_YAML, OmegaConf.to_yaml(OmegaConf.create(settings)))
     limit = run.config.privacy.epsilon
     unit = ledger.entries[0].event.unit
     budget = None if limit is None else Budget(float(limit), delta, unit)
@@ -183,10 +190,20 @@ def told(run: Run) -> dict[str, Any]:
     tree = to_dict(load(run.path / CONFIG_YAML))
     found: dict[str, Any] = {"rounds": tree["rounds"]}
     for section, names in TOLD.items():
-        found[section] = {name: value for name, value in tree[section].items() if not names or name in names}
+        found[section] = {
+            name: sizes(value) if name.endswith(OPTIONS) else value
+            for name, value in tree[section].items()
+            if not names or name in names
+        }
     if tree["strategy"]["name"] != "pate":
         del found["pate"]
     return found
+
+
+def sizes(options: Any) -> dict[str, Any]:
+    """Return of the options of somebody's own part the numbers; words may be paths or names."""
+    found = options if isinstance(options, Mapping) else {}
+    return {str(name): value for name, value in found.items() if isinstance(value, (bool, int, float))}
 
 
 def labels_of(run: Run) -> pd.DataFrame:

@@ -96,7 +96,7 @@ class ExampleLevel(Public):
 
     def supposed_of(self, client: int, rounds: Sequence[int]) -> Ledger:
         """Return the ledger of a box that may have taken part in more rounds; what it cannot afford it refuses."""
-        ledger = Ledger(self.config.accountant or "rdp")
+        ledger = Ledger(self.config.accountant or "rdp", secret=self.config.secret_noise)
         if client in self.ledgers:
             ledger.load_state_dict(self.ledgers[client])
         # Of a box that never said what it holds the worst is supposed: one utterance, which is in every step.

@@ -20,6 +20,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 import fedasr.experiment
 from fedasr.config import Config, load
 from fedasr.config.schema import PateConfig
+from fedasr.edge.status import spent
 from fedasr.errors import InputError
 from fedasr.experiment import as_json
 from fedasr.privacy.accountants import epsilon_of
@@ -108,17 +109,20 @@ def test_turns_of_all_mechanisms_are_in_one_account(town: Town, tmp_path: Path) 
         ("example", "server"),
     ]
     assert {entry["randomness"] for entry in kept["ledger"]["entries"]} == {"secret"}
+    told = spent(tmp_path / "account.json")["privacy"]
+    assert [group["unit"] for group in told] == ["user", "example"]
+    assert all("secret randomness" in group["guarantee"] for group in told)
 
 
 def test_two_messages_at_once_are_two_turns(town: Town, tmp_path: Path) -> None:
-    asked, together = config(town, **USERS, privacy__participations=3), Barrier(8)
+    asked, together = config(town, **USERS, privacy__participations=2), Barrier(8)
 
     def pay(_: int) -> bool:
         together.wait()
         return pay_for_a_turn(box(town, tmp_path), asked, 1)
 
     with ThreadPoolExecutor(8) as pool:
-        assert sorted(pool.map(pay, range(8))) == [False] * 5 + [True] * 3
+        assert sorted(pool.map(pay, range(8))) == [False] * 6 + [True] * 2
 
 
 def test_a_turn_that_fails_is_paid_for_before_it_begins(town: Town, tmp_path: Path) -> None:

@@ -14,7 +14,10 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from fedasr.config import load
 from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
+from fedasr.runtime.box_grid import ADDRESS
 from fedasr.runtime.flower_compat import RUN_ID, array_record, assume_identity, values_of
+
+from .boxes import SuperLink, Town
 
 BASE: dict[str, Any] = {
     "data": {
@@ -82,6 +85,34 @@ def test_a_teacher_says_only_that_it_has_learnt(tmp_path: Path) -> None:
         reply = ask("train.teacher", TEACHER, tmp_path)
         assert set(reply.content) == {"metrics"}
         assert not values_of(reply, "metrics")
+
+
+@pytest.mark.parametrize(
+    ("privacy", "seconds"),
+    [
+        ({"unit": "none"}, 1.5),
+        ({"unit": "example", **NOISE, "secret_noise": True}, 60.0),
+        ({"unit": "user", "noise_at": "device", **NOISE, "secret_noise": True}, 60.0),
+    ],
+    ids=["public", "example", "user-device"],
+)
+def test_a_private_box_does_not_say_how_long_its_speech_is(
+    privacy: dict[str, Any], seconds: float, tmp_path: Path
+) -> None:
+    """It may say how many utterances it holds; of each, no more than the config says of all."""
+    town = Town(tmp_path)
+    weights = {"strategy__weighting": "uniform"} if privacy["unit"] == "user" else {}
+    config = load(
+        town.config(town.server, runtime__name="deployment", privacy=privacy, data__max_seconds=20, **weights)
+    )
+    assume_identity()
+    order = ConfigRecord({"round": 1, "experiment": as_json(config)})
+    address = ConfigRecord({"client": 0, "name": "anna"})
+    grid = SuperLink(town.folders)
+    node = next(node for node, name in grid.boxes.items() if name == "anna")
+    reply = app(Message(RecordDict({"config": order, ADDRESS: address}), node, "query.describe"), grid.context(node))
+    told = values_of(reply, "node")
+    assert (told["utterances"], told["seconds"]) == (3, seconds)
 
 
 def test_what_another_part_adds_to_a_reply_does_not_leave(tmp_path: Path) -> None:

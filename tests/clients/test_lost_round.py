@@ -101,6 +101,7 @@ def test_an_answer_after_the_last_round_is_charged_by_both(tmp_path: Path) -> No
     """The box has paid, and the server never hears of it: its ledger supposes so."""
     town = Town(tmp_path / "town")
     changes = {"privacy__unit": "example", "privacy__noise_multiplier": 1.0, "client__optimizer": "sgd"}
+    changes["privacy__secret_noise"] = True
     out = town.run(tmp_path / "out", grid=LastLost(town.folders), strategy__max_failed_share=1.0, **changes)
     told = json.loads((out / "privacy.json").read_text())
     spent = []

@@ -15,12 +15,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from flwr.supercore.date import now
 from flwr.supercore.primitives.asymmetric import sign_message
 
+import fedasr
 from fedasr.edge.certificates import make_box_key
 from fedasr.edge.door import HEADER_SECONDS
 from fedasr.edge.gate import KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER
 from fedasr.edge.handshake import outside_address
 
-from .edge_world import World, command_line, family, until
+from .edge_world import World, command_line, family, speech, until, write_manifest
 
 if not Path("/proc/self/environ").exists():
     pytest.skip("the test looks into /proc for the memory of a process", allow_module_level=True)
@@ -207,3 +208,39 @@ def test_a_failed_enrolment_leaves_no_key(town: Town) -> None:
     town.world.edge("enroll", "twin", "--public-key", public, "--home", town.world.home, code=2)
     assert not (town.world.home / "boxes" / "twin").exists()
     assert [path.name for path in (town.world.home / "boxes").iterdir()] == ["anna"]
+
+
+@pytest.mark.slow
+def test_a_run_that_asks_too_much_of_a_box_is_refused_on_both_sides(town: Town) -> None:
+    """A hostile server before boxes of safe rules: one without noise, one with hardly any, one with an escape."""
+    world = town.world
+    rows = speech(world.root / "speech")
+    folder = world.enrol("safe", safe=True)
+    write_manifest(folder / "manifest.csv", rows["anna"], ("path", "speaker", "text"))
+    test = write_manifest(world.root / "test.csv", rows["test"])
+    world.start_box(folder)
+    until(lambda: "Activated node" in world.log("server.log"), 120, "the box")
+    base = {
+        "rounds": 1,
+        "data": {"corpus": "manifest", "manifest": str(test), "clients": 1},
+        "model": {"encoder": "lstm", "channels": [8, 8], "hidden": 8},
+        "client": {"optimizer": "sgd", "steps": 1},
+        "selection": {"clients_per_round": 1},
+        "runtime": {"name": "deployment", "reply_timeout_s": 30},
+    }
+    faint = {"unit": "example", "noise_multiplier": 1e-5, "secret_noise": True}
+    for name, privacy, said in (
+        ("plain", {}, "the box's policy refuses: privacy.unit is none"),
+        ("faint", faint, "the box's policy refuses: privacy.noise_multiplier is 1e-05; allowed is at least 0.5"),
+    ):
+        run = world.submit({**base, "name": name, "privacy": privacy}, world.root / name)
+        until(lambda: world.ended(run), 240, f"the end of run {name}")  # noqa: B023
+        assert f"box safe: it does not say what it holds: {said}" in world.flwr("log", run, "edge", "--show")
+        assert f"query.describe: {said}" in world.log("box safe.log")
+    private = {"unit": "example", "noise_multiplier": 1.0, "secret_noise": True}
+    out = world.root / "private"
+    run = world.submit({**base, "name": "private", "privacy": private}, out)
+    until(lambda: world.ended(run), 240, "the end of the private run")
+    found = fedasr.load_run(out)
+    assert found.summary["status"] == "done"
+    assert set(found.clients["status"]) == {"ok"}

@@ -245,13 +245,14 @@ def test_users_without_turns_are_not_selected_again(tmp_path: Path) -> None:
         ({"selection__name": "oort"}, "tell their losses"),
         ({"evaluate__client_side": 1}, "tell their error rates"),
         ({"client__batch_seconds": 10.0}, "client.batch_size"),
+        ({"strategy__weighting": "seconds"}, "how long their speech is"),
         ({"privacy__clipping": "adaptive"}, "flat, per-layer or automatic"),
         ({"privacy__noise_at": "device"}, "privacy.noise_at"),
         ({"privacy__population": 1000}, "privacy.population"),
         ({"model__alphabet": "auto"}, "model.alphabet"),
         ({"privacy__noise_multiplier": None}, "privacy.epsilon"),
     ],
-    ids=["losses", "error-rates", "seconds", "adaptive", "place", "population", "alphabet", "no-noise"],
+    ids=["losses", "error-rates", "seconds", "weights", "adaptive", "place", "population", "alphabet", "no-noise"],
 )
 def test_what_would_leak_or_not_be_read_is_refused(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=named):

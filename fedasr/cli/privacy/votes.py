@@ -179,7 +179,7 @@ def release_epsilon(
 def pate_rows(found: Analysis) -> list[tuple[str, str]]:
     """Return the result for people."""
     answered = f"{found.answered:,.1f} expected" if found.expected else f"{found.answered:,.0f}"
-    secret = "" if found.mechanism.soft else "; do not publish: it depends on the data, and bounds one direction"
+    secret = "" if found.mechanism.soft else "; do not publish, bounds one direction"
     return [
         ("ε of these votes", f"{upward(found.best[0])} (order {found.best[1]:g}{secret})"),
         (

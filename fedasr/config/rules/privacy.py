@@ -66,6 +66,11 @@ def check_example_level(config: Config, where: str) -> None:
             f"'privacy.unit' is 'example' but 'evaluate.client_side' is {config.evaluate.client_side}, for which"
             " devices would have to tell their error rates; set evaluate.client_side=0"
         )
+    if config.strategy.weighting == "seconds":
+        refuse(
+            "'privacy.unit' is 'example' but 'strategy.weighting' is 'seconds', for which devices would have to tell"
+            " how long their speech is; set strategy.weighting to examples or uniform"
+        )
     if config.client.batch_seconds is not None:
         refuse(
             "'privacy.unit' is 'example' and draws utterances, not seconds; set 'client.batch_size' instead of"

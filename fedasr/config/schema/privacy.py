@@ -95,6 +95,6 @@ class PrivacyConfig:
     )
     secret_noise: bool = key(
         False,
-        "draw the noise from the operating system instead of from the seed: needed for a real guarantee, and then no"
-        " two runs are alike",
+        "draw the noise and the cohorts from the operating system instead of from the seed: needed for a real"
+        " guarantee, and then no two runs are alike",
     )

@@ -57,7 +57,8 @@ class StrategyConfig:
     max_failed_share: float = key(
         0.5,
         "a round with a larger share of failed clients stops the run, and so does one in which all fail; 1 under"
-        " runtime `deployment`: a round in which no box answers is lost, and the run goes on",
+        " runtime `deployment`: a round in which no box answers is lost, and the run goes on; not read where"
+        " `privacy` adds noise to the sum, which is released whoever fails",
         low=0,
         high=1,
     )

@@ -16,6 +16,10 @@ writing gradients out costs more than the published rule (2 frames² < rows × c
 the second product that a ghost norm needs costs more than it says at many."""
 
 
+CANCELS = 2.0**-8
+"""Rounding errors of a squared norm beyond this share of it are not left to float32."""
+
+
 class Term(ABC):
     """The per-sample gradients of one parameter."""
 
@@ -103,6 +107,10 @@ class Product(Term):
     def __init__(self, outputs: torch.Tensor, inputs: torch.Tensor) -> None:
         self.outputs = outputs
         self.inputs = inputs
+        self.size: torch.Tensor | None = None
+        """sum of the frames' norms, ``(batch,)``"""
+        self.doubt: torch.Tensor | float = 0.0
+        """rounding error of the squared norms at most, ``(batch,)``"""
 
     def ghost_is_cheaper(self) -> bool:
         """Say whether the norm comes cheaper from the two Gram matrices over the frames than from the gradient.
@@ -119,10 +127,7 @@ class Product(Term):
     def measured(self, room: torch.Tensor | None) -> tuple[torch.Tensor, Term]:
         """Return the squared norms, ``(batch,)``, and the gradients, or what makes them where that is less."""
         if self.ghost_is_cheaper():
-            # In float64: where frames cancel, float32 leaves nothing of the norm.
-            outputs, inputs = self.outputs.double(), self.inputs.double()
-            grams = (outputs @ outputs.mT).flatten(1), (inputs @ inputs.mT).flatten(1)
-            return torch.linalg.vecdot(*grams).clamp_(min=0).to(self.outputs.dtype), self
+            return self.ghost().to(self.outputs.dtype), self
         rows, columns = self.outputs.shape[-1], self.inputs.shape[-1]
         outputs, inputs = self.outputs.flatten(0, -3), self.inputs.flatten(0, -3)  # groups, if any, beside the samples
         shape = (len(outputs), rows, columns)
@@ -132,11 +137,24 @@ class Product(Term):
         squares = torch.linalg.vector_norm(written, dim=2).view(len(self), -1).square_().sum(1)
         return squares, self if room is None else Direct(room)
 
+    def ghost(self) -> torch.Tensor:
+        """Return the squared norms from the Gram matrices, ``(batch,)``.
+
+        Where frames cancel, float32 leaves nothing of the norm: those samples' are computed again in float64.
+        """
+        squares, self.size, self.doubt = of_grams(self.outputs, self.inputs)
+        cancel = self.doubt > CANCELS * squares
+        if bool(cancel.any()):
+            again, _, doubt = of_grams(self.outputs[cancel].double(), self.inputs[cancel].double())
+            squares[cancel], self.doubt[cancel] = again, doubt
+        return squares
+
     def at_most(self, squares: torch.Tensor) -> torch.Tensor:
         """Return the bound, from the norms of the frames whatever their signs."""
-        frames, rows, columns = self.outputs.shape[-2], self.outputs.shape[-1], self.inputs.shape[-1]
-        sizes = torch.linalg.vector_norm(self.outputs, dim=-1) * torch.linalg.vector_norm(self.inputs, dim=-1)
-        return with_errors(squares, sizes.flatten(1).sum(1), frames, frames * frames + rows + columns)
+        if self.size is None:
+            sizes = torch.linalg.vector_norm(self.outputs, dim=-1) * torch.linalg.vector_norm(self.inputs, dim=-1)
+            self.size = sizes.flatten(1).sum(1)
+        return with_errors(squares, self.doubt, self.size, self.outputs.shape[-2])
 
     def add(self, factors: torch.Tensor, out: torch.Tensor) -> None:
         """Add the weighted sum to ``out``."""
@@ -185,8 +203,8 @@ class Lookup(Term):
     def at_most(self, squares: torch.Tensor) -> torch.Tensor:
         """Return the bound, from the norms of the tokens whatever their signs."""
         _, tokens, width = self.outputs.shape
-        sizes = torch.linalg.vector_norm(self.outputs, dim=-1).sum(1)
-        return with_errors(squares, sizes, tokens, tokens * tokens + width)
+        size = torch.linalg.vector_norm(self.outputs, dim=-1).sum(1)
+        return with_errors(squares, (tokens * tokens + width) * 2.0**-53 * size.square(), size, tokens)
 
     def add(self, factors: torch.Tensor, out: torch.Tensor) -> None:
         """Add the weighted sum to ``out``."""
@@ -206,17 +224,31 @@ class Lookup(Term):
         return Lookup(self.outputs[rows], self.indices[rows], self.entries)
 
 
-def with_errors(squares: torch.Tensor, size: torch.Tensor, summands: int, products: int) -> torch.Tensor:
-    """Return squared norms with the largest rounding errors, ``(batch,)`` (Higham 2002, §3.1).
+def of_grams(outputs: torch.Tensor, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return squared norms, float64, the sums of the frames' norms, and the squares' rounding errors at most.
+
+    All are ``(batch,)``; an entry of a Gram matrix is off by its length times half the precision at most, the sum over
+    all of them is in float64 (Higham 2002, §3.1).
+    """
+    grams = outputs @ outputs.mT, inputs @ inputs.mT
+    squares = torch.linalg.vecdot(grams[0].flatten(1).double(), grams[1].flatten(1).double()).clamp_(min=0)
+    size = (grams[0].diagonal(dim1=-2, dim2=-1) * grams[1].diagonal(dim1=-2, dim2=-1)).sqrt().flatten(1).sum(1)
+    error = (outputs.shape[-1] + inputs.shape[-1] + 4) * 0.5 * torch.finfo(outputs.dtype).eps
+    error += (grams[0].shape[-1] ** 2 + 4) * 2.0**-53
+    return squares, size, error * size.double().square()
+
+
+def with_errors(squares: torch.Tensor, doubt: torch.Tensor | float, size: torch.Tensor, summands: int) -> torch.Tensor:
+    """Return squared norms with the largest rounding errors, ``(batch,)``.
 
     Args:
-        squares: sums of so many ``products`` in float64.
+        squares: as measured.
+        doubt: their rounding error at most.
         size: sum of the norms of the summands of the gradient.
         summands: how many, added up in the precision of ``size``.
-        products: how many make up a square.
     """
-    norms = (squares + products * 2.0**-53 * size.square()).sqrt()
-    return (norms + (summands + 2) * 0.5 * torch.finfo(size.dtype).eps * size).square()
+    norms = (squares + doubt).sqrt() + (summands + 2) * 0.5 * torch.finfo(squares.dtype).eps * size
+    return norms.square().to(squares.dtype)
 
 
 def merged(terms: list[Term]) -> Term:

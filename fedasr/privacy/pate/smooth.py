@@ -30,7 +30,7 @@ POINTS = 20_000
 """Where a function is compared with itself to see that it does not fall."""
 SLACK = 1e-9
 """Rounding that is no fall, relative to the function."""
-PUBLIC_BETA = 0.2
+PUBLIC_BETA = 0.3
 """β of a release, times the order, whatever the votes."""
 PUBLIC_SIGMA = 3.0
 """σ of a release, over the root of the order, whatever the votes."""

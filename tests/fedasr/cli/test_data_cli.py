@@ -75,6 +75,22 @@ def test_every_problem_is_a_line_and_the_status_is_2(tmp_path):
     assert lines[-1].endswith("3 problems")
 
 
+def test_the_alphabet_is_that_of_the_config_or_the_option(tmp_path):
+    manifest = write_manifest(tmp_path)
+    manifest.write_text(manifest.read_text("utf-8").replace(",yes", ",да́"), "utf-8")
+    assert "characters" in call("check", manifest).stderr, "letters of any script are listed, and no problem"
+    found = json.loads(call("check", manifest, "--alphabet", "latin", "--json", status=2).stdout)
+    assert {problem["kind"] for problem in found["problems"]} == {"characters"}
+    config = tmp_path / "tiny.yaml"
+    config.write_text("data: {corpus: manifest, manifest: manifest.csv}\n", "utf-8")
+    assert json.loads(call("check", config, "--json", status=2).stdout)["problems"] == found["problems"]
+    assert json.loads(call("check", config, "model.alphabet=auto", "--json").stdout)["ok"]
+    own = json.loads(call("check", config, "model.alphabet=auto", "data.max_seconds=0.1", "--json").stdout)
+    assert list(own["left_out"]) == ["longer than data.max_seconds (0.1 s)"]
+    with pytest.raises(InputError, match="is a manifest, which has no keys to change"):
+        call("check", manifest, "rounds=1")
+
+
 def test_a_manifest_that_is_not_there_is_a_problem(tmp_path):
     outcome = call("check", tmp_path / "nothing.csv", status=2)
     assert "there is no such manifest" in outcome.stderr

@@ -161,16 +161,33 @@ def test_conditions_b_holds_and_a_is_refused(call, votes_file, capsys):
 
 def test_a_release_repeats_by_its_seed_only(call, votes_file):
     options = {
-        "votes": votes_file([[200, 30, 20]]),
+        "votes": votes_file([[200, 30, 20]] * 100),
         "mechanism": "gnmax",
         "scale": 40,
         "delta": 1e-5,
         "smooth_order": 8,
         "teachers": 250,
     }
-    found = [call("pate", **options, **seed)["smooth"]["epsilon"] for seed in ({"seed": 1}, {"seed": 1}, {}, {})]
+    seeds = [{"seed": 1}, {"seed": 1}, {}, {}, {}, {}]
+    found = [call("pate", **options, **seed)["smooth"] for seed in seeds]
     assert found[0] == found[1]
-    assert len(set(found)) == 3
+    assert len({release["epsilon"] for release in found}) > 2
+    assert [release["randomness"] for release in found] == ["public seed"] * 2 + ["secret"] * 4
+    assert {release["coverage"] for release in found} == {0.95}
+
+
+@pytest.mark.parametrize("command", ["gaussian", "calibrate", "steps", "zcdp"])
+def test_a_delta_that_promises_nothing_is_refused_and_a_large_one_warned_of(command, call, capsys):
+    options = {"gaussian": GAUSSIAN, "calibrate": {"epsilon": "4", "sampling-probability": "0.01", "steps": "10"},
+               "steps": {"epsilon": "4", "noise-multiplier": "2", "sampling-probability": "0.1"},
+               "zcdp": {"rho": "0.5"}}[command]  # fmt: skip
+    refused(arguments(command, {**options, "delta": "0.9"}), "'delta' is 0.9; expected a number well below one", capsys)
+    told = call(command, **as_names({**options, "delta": "1e-3", "population": "1000", "unit": "user"}))
+    assert (told["unit"], told["population"]) == ("user", 1000)
+    assert "δ = 0.001 is not below 1 / population" in told["warnings"][0]
+    quiet = call(command, **as_names({**options, "delta": "1e-5", "population": "1000"}))
+    assert quiet["warnings"] == []
+    assert quiet["unit"] == "the unit whose contributions are clipped"
 
 
 def test_confident_votes_are_expected_or_known(call, votes_file):

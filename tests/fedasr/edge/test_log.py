@@ -85,5 +85,6 @@ def test_sources_have_short_names() -> None:
 
 
 def test_what_others_say_writes_to_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    pass_on("\x1b[92mINFO\x1b[0m :\tReceiving: \x1b]0;owned\x07train\x1b[2J\r message\n", "supernode")
-    assert capfd.readouterr().err == "INFO :  Receiving: \\x1b]0;owned\\x07train\\r message\n"
+    pass_on("\x1b[92mINFO\x1b[0m: Receiving: \x1b]0;owned\x07train\x1b[2J\x1b[8m\r message\n", "supernode")
+    said = "Receiving: \\x1b]0;owned\\x07train\\x1b[2J\\x1b[8m\\r message\n"
+    assert capfd.readouterr().err == f"\x1b[92mINFO\x1b[0m: {said}"

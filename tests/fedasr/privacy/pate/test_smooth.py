@@ -131,7 +131,7 @@ def test_a_release_is_noise_above_the_truth_and_repeats_by_its_seed():
     assert smooth.release(rdp, local, ORDER, 1e-5, generator(7, "test")) == first
     assert first.epsilon * smooth.GRID == pytest.approx(round(first.epsilon * smooth.GRID))
     # Neither follows from the votes.
-    assert (first.beta, first.sigma) == (smooth.PUBLIC_BETA / ORDER, 3.0 * math.sqrt(ORDER))
+    assert (first.beta, first.sigma) == (smooth.PUBLIC_BETA / ORDER, smooth.PUBLIC_SIGMA * math.sqrt(ORDER))
     fixed = smooth.release(rdp, local, ORDER, 1e-5, generator(7, "test"), beta=0.04, sigma=9.0)
     assert (fixed.beta, fixed.sigma, fixed.smooth_sensitivity) == (0.04, 9.0, smooth.smooth_maximum(local, 0.04))
 
