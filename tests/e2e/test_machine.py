@@ -253,7 +253,11 @@ changes = {{"rounds": 1, "runtime.executor": "pool", "runtime.workers": 3, "runt
 """
 
 
-@pytest.mark.parametrize("guard", ["", 'if __name__ == "__main__": '], ids=["without", "with"])
+@pytest.mark.parametrize(
+    "guard",
+    ["", pytest.param('if __name__ == "__main__": ', marks=pytest.mark.slow)],  # test_wheel.py has a quick one
+    ids=["without", "with"],
+)
 def test_a_script_whose_workers_are_spawned(config: Path, tmp_path: Path, guard: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(guard=guard))
