@@ -116,14 +116,13 @@ def ended_recorded(path: Path) -> Iterator[None]:
         handlers[number](number, frame)
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            handlers[number] = signal.signal(number, told)
+        handlers = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        for caught, before in handlers.items():
-            if signal.getsignal(caught) is told:
-                signal.signal(caught, before)
+        for signum, before in handlers.items():
+            if signal.getsignal(signum) is told:
+                signal.signal(signum, before)
 
 
 def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[WatchedBoxGrid, Census]:
