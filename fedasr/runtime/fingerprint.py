@@ -163,7 +163,8 @@ def hashes(corpus: Corpus, rows: npt.NDArray[np.integer]) -> Hashes:
 def content(corpus: Corpus, row: int) -> bytes:
     """Return bytes that change with the audio of an utterance."""
     while isinstance(corpus, Subset):
-        corpus, row = corpus.corpus, int(corpus.rows[row])
+        row = int(corpus.rows[row])
+        corpus = corpus.corpus
     if isinstance(corpus, FileCorpus):
         return corpus.glance(row)
     try:
