@@ -175,18 +175,22 @@ def open_run(
 
 
 def started_with(found: checkpoint.Checkpoint, folder: RunFolder) -> fingerprint.Fingerprint | None:
-    """Return what a run was started with; None for one of an older version, which did not write it down.
+    """Return what a run was started with; None where nobody wrote it down.
 
     Raises:
-        InputError: the checkpoint says that it was written down, and it is not there.
+        InputError: the checkpoint lacks the digest, or says that there is one, and what it is of is not there.
     """
-    wanted = found.facts.get("speech")
+    advice = "start the run anew in another folder"
+    if "speech" not in found.facts:
+        where = str(folder.checkpoint / checkpoint.NAME)
+        raise InputError(f"is a damaged checkpoint (it has no 'speech'); {advice}", where=where)
+    wanted = found.facts["speech"]
     if wanted is None:
         return None
     before = fingerprint.load(folder.checkpoint)
     if before is None or before.digest != wanted:
         raise InputError(
-            "is missing or damaged beside a checkpoint; restore the file, or start the run anew in another folder",
+            f"is missing or damaged beside a checkpoint; restore the file, or {advice}",
             where=str(folder.checkpoint / fingerprint.NAME),
         )
     return before

@@ -104,7 +104,9 @@ class RunFolder:
         if any(exists(self.path / name) for name in ("config.yaml", "summary.json")):
             return True
         # Of a start that lost the race for the folder, or was broken off, there is nothing but its lock.
-        return is_folder(self.checkpoint) and any(item.name != LOCK for item in self.checkpoint.iterdir())
+        if is_folder(self.checkpoint):
+            return any(item.name != LOCK for item in self.checkpoint.iterdir())
+        return exists(self.checkpoint)
 
     def refuse_run(self) -> None:
         """Raise when the folder holds a run: nothing is ever overwritten.

@@ -39,13 +39,13 @@ MANIFESTS: dict[str, tuple[str, str | bytes | Callable[[str], str], tuple[str, .
     "blank lines": ("m.csv", "\n\n\n", ("m.csv: is empty",)),
     "header only": ("m.csv", HEADER + "\n", ("m.csv: has no rows; expected one utterance a row",)),
     "missing column": ("m.csv", "path,speaker,txt\n", ("m.csv:1: misses the column 'text' (did you mean 'txt'?)",)),
-    "another delimiter": ("m.csv", replaced(",", ";"), ("m.csv:1: misses the column 'path'; it has: path;speaker",)),
+    "another delimiter": ("m.csv", replaced(",", ";"), ("m.csv:1: is separated by semicolons; expected commas",)),
     "a column twice": ("m.csv", "path,path,text\n", ("m.csv:1: the header has the column 'path' 2 times",)),
     "ragged row": ("m.csv", replaced("s0/1.wav,s0,two,train,f", "a,b"), ("m.csv:3: the row has 2 fields; expected 5",)),
     "open quote": ("m.csv", replaced("s0/1.wav", '"s0/1.wav'), ("m.csv:3: cannot be read as a table",)),
     "an endless field": ("m.csv", replaced("s0/1.wav", "a" * 200_000), ("m.csv:3: cannot be read as a table",)),
     "not UTF-8": ("m.csv", HEADER.encode() + b"\na.wav,s0,caf\xe9,train,f\n", ("m.csv:2: is not UTF-8 text (byte ",)),
-    "UTF-16": ("m.csv", HEADER.encode("utf-16"), ("m.csv:1: is not UTF-8 text (byte 0); save it as UTF-8",)),
+    "UTF-16": ("m.csv", HEADER.encode("utf-16"), ("m.csv: is UTF-16 text (what Excel calls Unicode text)",)),
     "not JSON": ("m.jsonl", '{"path": 1\n', ("m.jsonl:1: is not JSON: ",)),
     "no JSON object": ("m.jsonl", "[1]\n", ("m.jsonl:1: is not a JSON object; expected one a line",)),
     "a JSON object that lacks a key": ("m.jsonl", '{"path": "a"}\n', ("m.jsonl:1: misses the key 'speaker'",)),
@@ -142,8 +142,10 @@ def test_data_check(place: Place, refuse: Refuse, capsys: pytest.CaptureFixture[
     """A table that cannot be read is one problem; everything else is a list, one line a problem."""
     check = ["data", "check"]
     refused(capsys, place.root, [*check, "/none.csv"], "/none.csv: manifest: there is no such manifest")
-    refused(capsys, place.root, [*check, place.config], f"{place.config}: manifest: is no manifest by its name")
-    refuse(check, "fedasr data check: Missing argument 'MANIFEST'")
+    refuse([*check, "none"], "none: no such config")
+    refuse([*check, place.config, "data.corpus=synthetic"], f"{place.config}: 'data.corpus' is 'synthetic'; only")
+    refuse([*check, place.manifest, "--alphabet", "latn"], "'latn' (did you mean 'latin'?)")
+    refuse(check, "fedasr data check: Missing argument 'CONFIG|MANIFEST'")
     place.manifest.write_text(f"{HEADER}\ns0/0.wav,s0\n")
     refused(capsys, place.root, [*check, place.manifest], f"{place.manifest}:2: manifest: the row has 2 fields")
 
