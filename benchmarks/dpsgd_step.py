@@ -4,10 +4,10 @@
     python -m benchmarks.dpsgd_step --stacks lstm --frames 100 --no-memory
 
 A step is everything from a batch of 16 in memory to changed weights: forward, backward, clipping, noise from a secret
-source, SGD. The plain step is that of local training, with nn.LSTM. All systems clip the same gradients, which is checked before anything is
-timed. They take turns; a ratio is the median of the ratios to the plain step of the same turn, in processor time of the
-one thread, so that other work on the machine counts as little as it can. Memory is measured in processes of their own:
-the peak above what the process holds before its first step.
+source, SGD. The plain step is that of local training, with nn.LSTM. All systems clip the same gradients, which is
+checked before anything is timed. They take turns; a ratio is the median of the ratios to the plain step of the same
+turn, in processor time of the one thread, so that other work on the machine counts as little as it can. Memory is
+measured in processes of their own: the peak above what the process holds before its first step.
 """
 
 from __future__ import annotations
