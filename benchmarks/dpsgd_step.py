@@ -3,11 +3,11 @@
     python -m benchmarks.dpsgd_step --out docs/results/dpsgd_step.md
     python -m benchmarks.dpsgd_step --stacks lstm --frames 100 --no-memory
 
-A step is everything from a batch of 16 in memory to changed weights: forward, backward, clipping, noise, SGD. The plain
-step is that of local training, with nn.LSTM. All systems clip the same gradients, which is checked before anything is
-timed. They take turns; a ratio is the median of the ratios to the plain step of the same turn, in processor time of the
-one thread, so that other work on the machine counts as little as it can. Memory is measured in processes of their own:
-the peak above what the process holds before its first step.
+A step is everything from a batch of 16 in memory to changed weights: forward, backward, clipping, noise from a secret
+source, SGD. The plain step is that of local training, with nn.LSTM. All systems clip the same gradients, which is
+checked before anything is timed. They take turns; a ratio is the median of the ratios to the plain step of the same
+turn, in processor time of the one thread, so that other work on the machine counts as little as it can. Memory is
+measured in processes of their own: the peak above what the process holds before its first step.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from fedasr.models.weights import model_arrays
 from fedasr.privacy import dpsgd
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.privacy.gradients.clipping import Flat
+from fedasr.privacy.randomness import Randomness
 from fedasr.training import local
 
 BATCH, MEL, TOKENS, RATE, NORM = 16, 40, 32, 0.01, 1.0
@@ -128,7 +129,8 @@ def make_step(system: str, config: ModelConfig, batch: Batch, z: float) -> tuple
             return partial(local.step, state, batch), model
         settings = dpsgd.PrivateTraining(Flat(NORM), (z,) * 1000, 0.5, 2 * BATCH)
         keeper = BookKeeper(model, system)
-        private = dpsgd.init(keeper, resident, arrays, client, RATE, settings, dpsgd.Where(0, 1, 0))
+        where = dpsgd.Where(Randomness.secret(), 1, 0)
+        private = dpsgd.init(keeper, resident, arrays, client, RATE, settings, where)
         return partial(dpsgd.step, private, [batch]), model
     if system == "loop":
         return loop_step(model, batch, z), model

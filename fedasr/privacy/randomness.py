@@ -20,6 +20,7 @@ subtracts the right hypothesis finds the rest on it. So nothing is released as i
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import secrets
 from dataclasses import dataclass, field
@@ -102,9 +103,15 @@ class Randomness:
             place: such as round, client and step.
             quick: the compiled function that gives the same bits, where there is one.
         """
-        words = np.empty(count, np.int64)
-        self.fill(words.data.cast("B"), purpose, *place)
-        return normals(words, self.generator(f"{purpose}, undecided", *place), quick)
+        calls = itertools.count()
+
+        def words(count: int) -> Integers:
+            found = np.empty(count, np.int64)
+            if count:
+                self.fill(found.data.cast("B"), f"{purpose}, words", *place, next(calls))
+            return found
+
+        return normals(words(count), words, quick)
 
 
 def grid_of(scale: float) -> float:
