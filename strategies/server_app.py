@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from contextlib import ExitStack
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from flwr.app import Context
 from flwr.app.user_config import UserConfig
@@ -84,12 +89,41 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
         if census is not None:
             write_json(path / BOXES, list(census.names))
         lock.enter_context(failures_recorded(path, config))
+        lock.enter_context(ended_recorded(path))
         lock.enter_context(session(ProgressWatcher(console), interruptible=False))
         status = run_strategy(grid, run, RunFolder(path), resume)
     if status == "done":
         from fedasr.results.report import write_report
 
         write_report(path)
+
+
+@contextmanager
+def ended_recorded(path: Path) -> Iterator[None]:
+    """Say in the folder's ``summary.json`` that its run was interrupted, at the signal by which this process is ended.
+
+    Flower then takes its leave of a SuperLink that may have ended before, and the process is killed meanwhile.
+    """
+    summary = path / "summary.json"
+    handlers: dict[int, Any] = {}
+
+    def told(number: int, frame: FrameType | None) -> None:
+        known = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
+        if known.get("status") == "running":
+            write_json(summary, {**known, "status": "interrupted"})
+        if not callable(handlers[number]):
+            raise KeyboardInterrupt
+        handlers[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            handlers[number] = signal.signal(number, told)
+    try:
+        yield
+    finally:
+        for caught, before in handlers.items():
+            if signal.getsignal(caught) is told:
+                signal.signal(caught, before)
 
 
 def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[WatchedBoxGrid, Census]:

@@ -17,7 +17,7 @@ import torch
 from flwr.app import ArrayRecord, Message
 
 from fedasr.config import Config, load
-from fedasr.edge.policy import PRIVACY, UNNOISED, Policy, PolicyRefused
+from fedasr.edge.policy import PRIVACY, REFUSES, UNNOISED, Policy, PolicyRefused
 from fedasr.errors import InputError
 from fedasr.models.factory import build_model
 from fedasr.models.tokenizer import build_tokenizer
@@ -63,12 +63,26 @@ def check_order(box: Box, policy: Policy, message: Message) -> None:
     size = content_bytes(message.content) / 1e6
     if size > policy.message_mb:
         raise PolicyRefused("the message", f"{size:.0f} MB", f"at most {policy.message_mb:g} MB (message_mb)")
-    config = load(json.loads(box.config(str(values_of(message, "config").get("experiment", "")))))
+    config = sent_config(box.config(str(values_of(message, "config").get("experiment", ""))))
     check_protection(kind, config, policy)
     check_work(config, policy)
     if kind == "query.votes":
         check_votes(message, config)
     count(box, policy, config, questions(message) if kind == "query.votes" else 0)
+
+
+def sent_config(config_json: str) -> Config:
+    """Return the config of a message, without what the box has put into it: its server may hear what is wrong with it.
+
+    Raises:
+        InputError: a key or value does not fit the schema.
+    """
+    tree = json.loads(config_json)
+    tree["data"] |= {"manifest": None, "cache": {}}
+    try:
+        return load(tree)
+    except InputError as error:
+        raise InputError(f"{REFUSES}the run's config is wrong: {error}") from None
 
 
 def protection(kind: str, config: Config) -> str:

@@ -52,18 +52,18 @@ def register(app: typer.Typer) -> None:
         """Transcribe audio files with a run's model; a bad one is named, and the status is 2 at the end."""
         from fedasr.evaluation.recognizer import transcribe_files
 
-        found, bad = [], False
+        found: list[dict[str, str | None]] = []
+        bad: list[dict[str, str]] = []
         for transcript in transcribe_files(run_dir, audio, decoder):
-            if transcript.problem is not None:
-                console.print(
-                    f"error: {one_line(f'{transcript.path}: {transcript.problem}')}", style="red", markup=False
-                )
+            path, problem = str(transcript.path), transcript.problem
+            if problem is not None:
+                console.print(one_line(f"error: {path}: {problem}"), style="red", markup=False)
+                bad.append({"path": path, "problem": problem})
             elif json:
-                found.append({"path": str(transcript.path), "text": transcript.text})
+                found.append({"path": path, "text": transcript.text})
             else:
-                typer.echo(f"{transcript.path}\t{transcript.text}")
-            bad = bad or transcript.problem is not None
+                typer.echo(f"{path}\t{transcript.text}")
         if json:
-            print_json({"transcripts": found})
+            print_json({"transcripts": found, "problems": bad})
         if bad:
             raise typer.Exit(2)

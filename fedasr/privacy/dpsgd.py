@@ -29,6 +29,7 @@ from fedasr.models.weights import Arrays
 from fedasr.privacy.checks import count, fraction, within
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.privacy.gradients.clipping import Clipping, square_norms
+from fedasr.privacy.gradients.compiled import Kernels
 from fedasr.privacy.randomness import Floats, Randomness, with_normal
 from fedasr.training import local
 
@@ -221,7 +222,7 @@ def step(state: PrivateState, batches: Iterable[Batch]) -> None:
     with torch.no_grad():
         if z:
             # On the CPU and in float64, whatever the device; what is rounded to float32 has its noise.
-            drawn = noise(len(total), state.where, state.steps)
+            drawn = noise(len(total), state.where, state.steps, state.keeper.compiled)
             noisy = with_normal(total.cpu().numpy(), z * settings.clipping.bound, drawn)
             total.copy_(torch.from_numpy(noisy))
         total.div_(settings.denominator)
@@ -272,9 +273,15 @@ def note(state: PrivateState, batch: Batch, losses: torch.Tensor) -> None:
     state.seconds += batch.seconds
 
 
-def noise(scalars: int, where: Where, step: int) -> Floats:
-    """Return standard normal noise ``(scalars,)``, float64, a function of the source, the round, client and step."""
-    return where.randomness.normal(scalars, "dp-sgd noise", where.round, where.client, step)
+def noise(scalars: int, where: Where, step: int, compiled: Kernels | None = None) -> Floats:
+    """Return standard normal noise ``(scalars,)``, float64, a function of the source, the round, client and step.
+
+    With ``compiled`` it is the same, and sooner there.
+    """
+    place = (where.round, where.client, step)
+    if compiled is None:
+        return where.randomness.normal(scalars, "dp-sgd noise", *place)
+    return where.randomness.normal(scalars, "dp-sgd noise", *place, quick=compiled.normals)
 
 
 @contextmanager
@@ -295,10 +302,10 @@ def own_draws(state: PrivateState, batch: Batch) -> Iterator[None]:
             sources[row] = step.derived("content", identity(batch, row))
         sources[row].fill(out, "dropout", number)
 
-    before = shared_generators(batch)
+    before = shared_generators(batch) if state.steps == 0 else []  # a layer that draws does in the first step too
     with per_utterance(fill):
         yield
-    if not all(map(torch.equal, before, shared_generators(batch))):
+    if before and not all(map(torch.equal, before, shared_generators(batch))):
         raise InputError(
             "the model draws random numbers that the utterances of a batch share, so that one utterance moves the"
             " others; in private training draw with fedasr.models.dropout"

@@ -7,6 +7,7 @@ high 53, sign included. All but 1.2 % of the places lie under the density for su
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -51,21 +52,30 @@ def tables() -> Tables:
     return Tables(edges / PLACES, np.floor(inner / edges * PLACES), density)
 
 
-def normals(words: Words, rng: np.random.Generator) -> Floats:
+Quick = Callable[[Words, Tables], tuple[Floats, Words]]
+
+
+def quick(words: Words, layers: Tables) -> tuple[Floats, Words]:
+    """Return the number of each word, and which of them are not sure to be under the density."""
+    which = words & (LAYERS - 1)
+    places = words >> 11
+    found = np.take(layers.width, which, mode="clip")
+    size = places.astype(np.float64)
+    found *= size
+    open_ = np.abs(size, out=size) >= np.take(layers.sure, which, mode="clip")
+    return found, np.flatnonzero(open_)
+
+
+def normals(words: Words, rng: np.random.Generator, quick: Quick = quick) -> Floats:
     """Return a standard normal number for each word, shape ``(words,)``.
 
     Args:
-        words: all 64 bits random; overwritten.
+        words: all 64 bits random.
         rng: for the few that the words do not decide.
+        quick: the function of that name, or the compiled one, which gives the same bits.
     """
-    layers = tables()
-    which = words & (LAYERS - 1)
-    places = np.right_shift(words, 11, out=words)
-    found = np.take(layers.width, which, mode="clip")
-    found *= places
-    sure = np.take(layers.sure, which, mode="clip")
-    open_ = np.flatnonzero(np.abs(places, out=places) >= sure)
-    found[open_] = decided(found[open_], which[open_], rng)
+    found, open_ = quick(words, tables())
+    found[open_] = decided(found[open_], words[open_] & (LAYERS - 1), rng)
     return found
 
 

@@ -18,6 +18,7 @@ from fedasr.config import Config
 from fedasr.errors import InputError
 from fedasr.paths import STORE_VARIABLE, home, own_temporary
 from fedasr.references import load_reference
+from fedasr.runtime.cores import cores
 from fedasr.runtime.threads import one_thread
 from fedasr.runtime.wrapped_grid import WrappedGrid
 
@@ -115,7 +116,7 @@ def backend_config(config: Config) -> dict[str, Any]:
     """Return what Ray is asked for: ``runtime.workers`` clients at a time, one thread each, sharing the GPU if any."""
     import torch
 
-    workers = config.runtime.workers or os.cpu_count() or 1
+    workers = config.runtime.workers or cores()
     gpu = config.runtime.device != "cpu" and torch.cuda.is_available()
     return {
         # A cluster of somebody else on this machine is left alone.

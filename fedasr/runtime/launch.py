@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from fedasr.privacy.public_start import caveat
 from fedasr.references import load_reference
 from fedasr.runtime import checkpoint, fingerprint
 from fedasr.runtime.clock import Clock
+from fedasr.runtime.cores import cores
 from fedasr.runtime.executors import DebugExecutor, Executor, PoolExecutor, SerialExecutor
 from fedasr.runtime.executors.ray_cluster import check_cluster, ray_executor
 from fedasr.runtime.flower_compat import RUN_ID
@@ -401,7 +401,7 @@ def make_executor(config: Config) -> Executor:
         return DebugExecutor(client_app)
     if config.runtime.executor == "serial":
         return SerialExecutor(client_app)
-    workers = config.runtime.workers or os.cpu_count() or 1
+    workers = config.runtime.workers or cores()
     return PoolExecutor(client_app, CLIENT_APP, workers, fork=config.runtime.device == "cpu")
 
 

@@ -69,6 +69,19 @@ STOPPING = tuple(
 
 
 @contextmanager
+def signals_kept() -> Iterator[None]:
+    """Take back the signals that a library takes for itself meanwhile, as Ray does where it starts."""
+    main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in STOPPING} if main else {}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+@contextmanager
 def session(watcher: Watcher | None, interruptible: bool = True) -> Iterator[Session]:
     """Make a session the current one; the first signal asks the run to stop after a checkpoint, another Ctrl-C is hard.
 

@@ -228,10 +228,10 @@ def test_a_run_that_asks_too_much_of_a_box_is_refused_on_both_sides(town: Town) 
         "selection": {"clients_per_round": 1},
         "runtime": {"name": "deployment", "reply_timeout_s": 30},
     }
-    faint = {"unit": "example", "noise_multiplier": 1e-9, "secret_noise": True}
+    faint = {"unit": "example", "noise_multiplier": 1e-5, "secret_noise": True}
     for name, privacy, said in (
         ("plain", {}, "the box's policy refuses: privacy.unit is none"),
-        ("faint", faint, "the box's policy refuses: privacy.noise_multiplier is 1e-09; allowed is at least 0.5"),
+        ("faint", faint, "the box's policy refuses: privacy.noise_multiplier is 1e-05; allowed is at least 0.5"),
     ):
         run = world.submit({**base, "name": name, "privacy": privacy}, world.root / name)
         until(lambda: world.ended(run), 240, f"the end of run {name}")  # noqa: B023

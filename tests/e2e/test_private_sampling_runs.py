@@ -12,6 +12,9 @@ from fedasr.strategies.selection import Poisson, Selection, Stateless, Traits, U
 
 import fedasr
 from fedasr.config import load
+from fedasr.config.schema import DataConfig
+from fedasr.data.corpus import BadAudio, Waveform
+from fedasr.data.manifest import ManifestCorpus
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment
@@ -23,7 +26,6 @@ from fedasr.runtime.launch import launch, settle
 from fedasr.runtime.session import Silent
 
 from .small_speech import BROKEN_SPEAKER, small, speech
-from .test_bad_audio_runs import spoil
 from .test_continual import StopAfter
 from .tiny import tiny
 
@@ -67,9 +69,9 @@ def test_a_threshold_is_charged_for_those_that_qualify(tmp_path: Path) -> None:
     counts = np.sort(Experiment(load(private(**changes, selection__min_activity=1))).roster().utterances)[::-1]
     least = int(counts[4])
     qualified = int((counts >= least).sum())
-    run = fedasr.run(private(**changes, selection__min_activity=least), out=tmp_path / "run")
+    run = fedasr.run(private(**changes, selection__min_activity=least, rounds=1), out=tmp_path / "run")
     q = min(4, qualified) / qualified
-    event = FixedSizeGaussian(unit="user", noise_multiplier=1.5, sampling_probability=q, steps=2)
+    event = FixedSizeGaussian(unit="user", noise_multiplier=1.5, sampling_probability=q)
     assert run.summary["epsilon"] == pytest.approx(epsilon_of([event], 1e-5, "rdp").epsilon)
     assert run.privacy is not None
     assert run.privacy["population"] == qualified < 12
@@ -220,11 +222,26 @@ def test_a_cohort_of_one_that_fails_releases_noise(tmp_path: Path) -> None:
     assert run.summary["epsilon"] == pytest.approx(epsilon_of([event], 1e-5).epsilon)
 
 
+class DamagedInside(ManifestCorpus):
+    """One user's first file is damaged where only decoding finds it."""
+
+    def waveform(self, index: int) -> Waveform:
+        if self.columns["speaker"][index] == BROKEN_SPEAKER:
+            raise BadAudio(f"{self.where(index)}: damaged in the middle")
+        return super().waveform(index)
+
+
+def damaged_inside(config: DataConfig, seed: int) -> DamagedInside:
+    """Return the manifest's corpus with the damage: a corpus by reference."""
+    assert config.manifest is not None
+    return DamagedInside(config.manifest, seed=seed)
+
+
 @pytest.mark.parametrize("unit", ["user", "example"])
 def test_no_file_of_a_user_ends_a_private_run(unit: str, tmp_path: Path) -> None:
     manifest = speech(tmp_path / "speech")
-    spoil(manifest, "s1/1.wav")
     changes: dict[str, Any] = {"privacy__unit": unit, "privacy__noise_multiplier": 1.5}
+    changes["data__corpus"] = f"{HERE}damaged_inside"
     changes |= {"strategy__weighting": "uniform", "client__optimizer": "sgd", "model__alphabet": "latin"}
     run = fedasr.run(small(manifest, **changes, data__on_bad_audio="stop"), out=tmp_path / "run")
     assert run.summary["status"] == "done"

@@ -118,7 +118,8 @@ class BookKeeper:
     def __init__(self, model: nn.Module, recurrence: str = "auto") -> None:
         self.model = model
         self.layout = Layout.of(dict(model.named_parameters()))
-        forwards = {**FORWARDS, nn.LSTM: lstm(choose(recurrence))}
+        self.compiled = choose(recurrence)
+        forwards = {**FORWARDS, nn.LSTM: lstm(self.compiled)}
         self.layers = list(plan(model, forwards))
         self._parameters = list(model.parameters())
         self._workspace: torch.Tensor | None = None

@@ -12,10 +12,12 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from fedasr.data.cache import cache_folder
 from fedasr.privacy.gradients.recurrence_source import SOURCE
+from fedasr.privacy.ziggurat import Floats, Tables, Words
 
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 NATIVE = ("-march=native",)
@@ -38,6 +40,9 @@ class Kernels:
         self._forward.argtypes = [size] * 3 + [pointer] * 6
         self._backward = loaded.fedasr_lstm_backward
         self._backward.argtypes = [size] * 3 + [pointer] * 9
+        self._normals = loaded.fedasr_normals
+        self._normals.argtypes = [size] + [pointer] * 5
+        self._normals.restype = size
 
     def forward(
         self, gates: torch.Tensor, weight: torch.Tensor, h0: torch.Tensor, c0: torch.Tensor
@@ -85,6 +90,13 @@ class Kernels:
         if self._backward(batch, time, hidden, *read, *(t.data_ptr() for t in (delta, grad_h0, grad_c0))):
             raise MemoryError("no memory for the weights of a recurrence")
         return delta, grad_h0, grad_c0
+
+    def normals(self, words: Words, layers: Tables) -> tuple[Floats, Words]:
+        """Return normal numbers, and which of them are not decided yet; see ``ziggurat.quick``."""
+        out, open_ = np.empty(len(words)), np.empty(len(words) + 1, np.int64)
+        read = words.ctypes.data, layers.width.ctypes.data, layers.sure.ctypes.data
+        undecided = self._normals(len(words), *read, out.ctypes.data, open_.ctypes.data)
+        return out, open_[:undecided]
 
 
 @lru_cache(maxsize=1)

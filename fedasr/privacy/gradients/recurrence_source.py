@@ -219,5 +219,20 @@ int fedasr_lstm_backward(int64_t batch, int64_t time, int64_t hidden, const floa
   return 1;
 }
 
+// The sure part of the ziggurat (fedasr/privacy/ziggurat.py): out (count), normal numbers; open (count + 1), written
+// from the start: which of them are not decided yet. Returns how many.
+int64_t fedasr_normals(int64_t count, const int64_t* words, const double* width, const double* sure, double* out,
+                       int64_t* open) {
+  int64_t undecided = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t layer = words[i] & 255;
+    const double place = static_cast<double>(words[i] >> 11);
+    out[i] = place * width[layer];
+    open[undecided] = i;
+    undecided += (place < 0 ? -place : place) >= sure[layer];
+  }
+  return undecided;
+}
+
 }  // extern "C"
 """

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from fedasr.config import Config
 from fedasr.errors import InputError
+from fedasr.runtime.cores import cores
 from fedasr.runtime.flower_engine import quiet_environment
+from fedasr.runtime.session import signals_kept
 
 if TYPE_CHECKING:
     from fedasr.runtime.executors.ray_actors import RayExecutor
@@ -94,7 +96,7 @@ def connect(config: Config) -> bool:
     Raises:
         InputError: no cluster answers there.
     """
-    with quiet_environment():
+    with quiet_environment(), signals_kept():
         # Ray reads the environment when it is imported and when it connects.
         import ray
 
@@ -103,7 +105,7 @@ def connect(config: Config) -> bool:
         address = config.runtime.ray_address
         settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
         if address is None:
-            cpus = config.runtime.workers or os.cpu_count() or 1
+            cpus = config.runtime.workers or cores()
             ray.init("local", num_cpus=cpus, include_dashboard=False, **settings)
         else:
             if address == "auto":

@@ -78,7 +78,7 @@ def test_transcribe(place: Place, refuse: Refuse) -> None:
     refuse([*start, "none.wav"], "none.wav: the audio is missing")
     refuse([*start, place.manifest], f"{place.manifest}: the audio is not audio that libsndfile reads")
     refuse([*start, place.root], f"{place.root}: the audio is a folder, not a file")
-    refuse([*start, sound, empty], f"{empty}: the audio is empty (0 bytes)")
+    refuse([*start, empty], f"{empty}: the audio is empty (0 bytes)")
     refuse([*start, f"{TOO_LONG}.wav"], f"{TOO_LONG}.wav: the audio cannot be read: File name too long")
     refuse([*start, sound, "--decoder", "beem"], "--decoder: is 'beem' (did you mean 'beam'?)")
     config = place.run / "config.yaml"

@@ -18,6 +18,7 @@ from fedasr.errors import InputError
 from fedasr.models.weights import model_arrays
 from fedasr.privacy import dpsgd
 from fedasr.privacy.dpsgd import PrivateState, PrivateTraining, Release, Where, decaying, draw
+from fedasr.privacy.gradients import compiled
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.privacy.gradients.clipping import Automatic, Clipping, Flat, PerLayer
 from fedasr.training.local import Resident, normalised_loss
@@ -166,6 +167,13 @@ def test_noise_is_a_function_of_seed_round_client_and_step() -> None:
     ]
     off_diagonal = np.corrcoef([first, *others]) - np.eye(5)
     assert np.abs(off_diagonal).max() < 0.15
+
+
+def test_compiled_noise_is_the_same_bits() -> None:
+    kernels = compiled.kernels()
+    if kernels is None:
+        pytest.skip("no C++ compiler")
+    assert dpsgd.noise(100_001, WHERE, 0, kernels).tobytes() == dpsgd.noise(100_001, WHERE, 0).tobytes()
 
 
 def test_draws_are_poisson() -> None:
