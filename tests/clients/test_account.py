@@ -34,14 +34,14 @@ from .boxes import Town
 from .test_teacher import CONFIG, lesson, question
 from .test_teacher import context as simulated
 
-USERS = {
+USERS: dict[str, Any] = {
     "privacy__unit": "user",
     "privacy__noise_at": "device",
     "privacy__noise_multiplier": 1.0,
     "privacy__secret_noise": True,
     "strategy__weighting": "uniform",
 }
-EXAMPLES = {
+EXAMPLES: dict[str, Any] = {
     "privacy__unit": "example",
     "privacy__noise_multiplier": 1.0,
     "privacy__secret_noise": True,
@@ -57,7 +57,11 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
 
 def box(town: Town, folder: Path) -> Context:
     """Return the context of a box with anna's speech and a memory of its own."""
-    node = {"name": "anna", "data": str(folder), "manifest": str(town.folders["anna"] / "manifest.csv")}
+    node: dict[str, bool | float | int | str] = {
+        "name": "anna",
+        "data": str(folder),
+        "manifest": str(town.folders["anna"] / "manifest.csv"),
+    }
     return Context(RUN_ID, 5, node, RecordDict(), {})
 
 
@@ -160,7 +164,8 @@ def test_a_teacher_ends_at_its_budget_and_repeats_an_answer_for_nothing(tmp_path
     two = epsilon_of(price(run.config.pate, 2), 1e-5, "rdp").epsilon
     assert one < 3.8 < two
     first, again = (app(question(run), device) for _ in range(2))
-    np.testing.assert_array_equal(*(arrays_of(reply, "votes")["votes"] for reply in (first, again)))
+    one_answer, another = (arrays_of(reply, "votes")["votes"] for reply in (first, again))
+    np.testing.assert_array_equal(one_answer, another)
     with pytest.raises(InputError, match="does not allow 1 more votes"):
         app(question(run, number=1), device)
 

@@ -18,6 +18,7 @@ from fedasr.privacy.document import privacy_document
 from fedasr.privacy.events import Gaussian, PateVotes, PoissonGaussian
 from fedasr.privacy.ledger import Ledger
 from fedasr.results.privacy_card import concentrated_dp, gaussian_dp
+from fedasr.results.report import write_report
 
 from .tiny import tiny
 
@@ -120,7 +121,7 @@ def test_every_sentence_of_a_simulation_says_so(simulated: fedasr.Run, secret: f
         assert [spent["randomness"] for spent in document["spent"]] == [randomness]
         assert words in document["guarantee"]
         assert run.summary["guarantee"] == document["guarantee"]
-        page = fedasr.results.report.write_report(run, run.path / "again.html").read_text(encoding="utf-8")
+        page = write_report(run, run.path / "again.html").read_text(encoding="utf-8")
         assert page.count("secret randomness" if run is secret else "public seed") >= 2
 
 

@@ -27,7 +27,7 @@ class PrivacyConfig:
     noise_multiplier: float | None = key(
         None,
         "standard deviation of the noise in clip norms; absent: found from `epsilon`, for the whole run",
-        low=1e-6,
+        low=1e-9,
         high=1e6,
     )
     epsilon: float | None = key(

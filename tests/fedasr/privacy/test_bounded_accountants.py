@@ -136,7 +136,7 @@ def test_steps_beyond_counting_are_refused() -> None:
         KINDS["poisson"](1.0, 0.5, 10**400)
 
 
-@pytest.mark.parametrize("noise", [1e-12, 1e-7, 1e7])
+@pytest.mark.parametrize("noise", [1e-12, 1e-10, 1e7])
 @pytest.mark.parametrize("unit", ["user", "example"])
 def test_a_run_is_refused_before_it_trains(unit: str, noise: float) -> None:
     """``noise_multiplier=1e-12`` overflowed when the first round was charged, after it had trained."""
