@@ -117,14 +117,14 @@ def check_protection(kind: str, config: Config, policy: Policy) -> None:
         asked = f"{privacy.unit} with noise at the {found}" if found == "server" else privacy.unit
         wanted = "noise that this box adds" if policy.privacy == "device" else "noise by this box or its server"
         raise PolicyRefused("privacy.unit", asked, f"a run with {wanted} (privacy: {policy.privacy})")
+    if not policy.protects:
+        return
     if config.strategy.name == "pate":
         allowed = ", ".join(policy.pate_mechanisms) or "none"
         if pate.mechanism not in policy.pate_mechanisms:
             raise PolicyRefused("pate.mechanism", pate.mechanism, f"{allowed} (pate_mechanisms)")
         if pate.scale < policy.pate_scale:
             raise PolicyRefused("pate.scale", pate.scale, f"at least {policy.pate_scale:g} (pate_scale)")
-    if not policy.protects:
-        return
     if policy.secret_noise and not privacy.secret_noise:
         raise PolicyRefused("privacy.secret_noise", "false", SECRET)
     if privacy.delta > policy.delta:

@@ -194,8 +194,9 @@ class Guard:
         """
         asyncio.constants.SSL_HANDSHAKE_TIMEOUT = HANDSHAKE_SECONDS
         kept = {name: given[name] for name in ("host", "port", "log_config", "ssl_keyfile", "ssl_certfile")}
+        gate = Gate(app, self.registry, self.largest_update_mb)
         config = uvicorn.Config(
-            Gate(app, self.registry, self.largest_update_mb),
+            gate,
             **kept,
             http=Hurried,
             ws="none",
@@ -210,8 +211,10 @@ class Guard:
         )
         config.load()
         orders = [*(str(getattr(route, "path", "")) for route in control.routes), *ORDERS]
+        gate.quiet = True
         if found := asyncio.run(holes(config.loaded_app, orders)):
             raise RuntimeError(f"the gate lets strangers give orders: {', '.join(found[:3])}")
+        gate.quiet = False
         self.open = True
         listener = listen(str(given["host"]), int(given["port"]))
         Server(config).run(sockets=[listener])

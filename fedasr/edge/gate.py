@@ -129,6 +129,8 @@ class Gate:
         self.sent: Counter[str] = Counter()
         """key → bytes since its last message"""
         self.bodies = asyncio.Semaphore(AT_ONCE_IN_ALL)
+        self.quiet = False
+        """whether refusals are left out of the log: while the gate is tried"""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -139,7 +141,8 @@ class Gate:
             return
         path, address = str(scope.get("path", "")), caller(scope)
         if not allowed(path, address, str(scope.get("method", "POST"))):
-            say(f"{scope.get('method')} {path} from {address or 'nowhere'}: only boxes may call from the network")
+            if not self.quiet:
+                say(f"{scope.get('method')} {path} from {address or 'nowhere'}: only boxes may call from the network")
             await answer(send, FORBIDDEN, b"only boxes may call from the network\n")
             return
 
