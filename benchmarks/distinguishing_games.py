@@ -22,12 +22,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from fedasr.clients.mods.device_noise import protect
-from fedasr.strategies.aggregation.exact_mean import ExactMean
-from fedasr.strategies.privacy.user_level import UserLevel
 from flwr.app import Message, MetricRecord, RecordDict
 from scipy.stats import beta, norm
 
+from fedasr.clients.mods.device_noise import protect
 from fedasr.config import load
 from fedasr.config.schema import ClientConfig, ModelConfig
 from fedasr.data.batches import Batch
@@ -40,6 +38,8 @@ from fedasr.privacy.pate.noise import LAPLACE, from_fixed, noise_generator, nois
 from fedasr.privacy.randomness import Randomness
 from fedasr.runtime.flower_compat import array_record, arrays_of, assume_identity
 from fedasr.seeds import torch_scope
+from fedasr.strategies.aggregation.exact_mean import ExactMean
+from fedasr.strategies.privacy.user_level import UserLevel
 from fedasr.training.local import Resident
 
 Floats = npt.NDArray[np.float64]

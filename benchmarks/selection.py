@@ -23,12 +23,12 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from fedasr.strategies.selection import SELECTORS, Feedback, Selector, make_selector
 
 from benchmarks.measure import ROOT
 from fedasr import seeds
 from fedasr.config.schema import SelectionConfig
 from fedasr.data.roster import Roster
+from fedasr.strategies.selection import SELECTORS, Feedback, Selector, make_selector
 
 VARIANTS = {
     **{name: SelectionConfig(name=name) for name in SELECTORS},

@@ -16,13 +16,13 @@ from statistics import median
 
 import numpy as np
 import torch
-from fedasr.strategies.pate.public import PublicSpeech
 
 from fedasr.config import load
 from fedasr.data.batches import Batch
 from fedasr.experiment import Experiment
 from fedasr.models.base import SpeechModel
 from fedasr.models.decoding.best_candidates import best_candidates
+from fedasr.strategies.pate.public import PublicSpeech
 from fedasr.training import local
 from fedasr.training.batching import plan_batches
 from studies.tables import grid

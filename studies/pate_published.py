@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
-from fedasr.strategies.pate.aggregator import Aggregator
 
 from fedasr.errors import InputError
 from fedasr.privacy.pate.analysis import query_costs
 from fedasr.privacy.pate.smooth import margin_of, release, total_local_sensitivity
+from fedasr.strategies.pate.aggregator import Aggregator
 from studies.pate_recorded import SWEEPS, labelled, runs_of
 from studies.pate_records import up
 from studies.tables import grid

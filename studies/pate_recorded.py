@@ -6,11 +6,10 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from fedasr.strategies.pate.aggregator import Aggregator
-from fedasr.strategies.pate.record import Record
-
 from fedasr.privacy.pate.analysis import ORDERS
 from fedasr.privacy.pate.votes import read_votes
+from fedasr.strategies.pate.aggregator import Aggregator
+from fedasr.strategies.pate.record import Record
 from fedasr.sweeps.plan import Plan, Planned, read_plan
 
 ROOT = Path(__file__).resolve().parent.parent

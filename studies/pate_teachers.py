@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from fedasr.strategies.pate.public import PublicSpeech
 
 from fedasr.config import load
 from fedasr.experiment import Experiment
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism, query_costs, to_epsilon
+from fedasr.strategies.pate.public import PublicSpeech
 from studies.tables import grid
 
 Counts = npt.NDArray[np.int64]

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fedasr.clients.client_app import flower_app
-from fedasr.strategies.server_app import run_strategy
 from flwr.app import Context, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 
+from fedasr.clients.client_app import flower_app
 from fedasr.config import load
 from fedasr.data.census import Census
 from fedasr.edge.policy import KINDS
@@ -23,6 +22,7 @@ from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import open_run
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import Watcher, session
+from fedasr.strategies.server_app import run_strategy
 from tests.fedasr.data.speech_files import write
 
 WORDS = ("one", "two", "six")

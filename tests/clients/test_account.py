@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+
+import fedasr.experiment
 from fedasr.clients.account import opened
 from fedasr.clients.client_app import app, flower_app
 from fedasr.clients.edge.accounts import lock
 from fedasr.clients.mods.device_noise import pay_for_a_turn
 from fedasr.clients.vote_account import price
-from flwr.app import ConfigRecord, Context, Message, RecordDict
-
-import fedasr.experiment
 from fedasr.config import Config, load
 from fedasr.config.schema import PateConfig
 from fedasr.edge.status import spent

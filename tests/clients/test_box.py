@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fedasr.clients.client_app import flower_app
-from fedasr.clients.edge.app import UNTOLD
-from fedasr.clients.edge.box import Box, find_box
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 
 import fedasr
+from fedasr.clients.client_app import flower_app
+from fedasr.clients.edge.app import UNTOLD
+from fedasr.clients.edge.box import Box, find_box
 from fedasr.config import load
 from fedasr.config.loading import PATE_PATHS
 from fedasr.errors import InputError, RunFailed

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fedasr.clients.client_app import app
-from fedasr.clients.mods.covered import covered
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 
+from fedasr.clients.client_app import app
+from fedasr.clients.mods.covered import covered
 from fedasr.config import load
 from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment

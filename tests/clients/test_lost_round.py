@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fedasr.strategies.server_app import run_strategy
 from flwr.app import Error, Message
 
 import fedasr
@@ -20,6 +19,7 @@ from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.flower_compat import values_of
 from fedasr.runtime.launch import open_run
 from fedasr.runtime.run_folder import RunFolder
+from fedasr.strategies.server_app import run_strategy
 
 from .boxes import SuperLink, Town
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+
 from fedasr.clients.client_app import flower_app
 from fedasr.clients.edge.app import UNTOLD
 from fedasr.clients.edge.box import Box
 from fedasr.clients.edge.policy import charged_since, in_time
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
-
 from fedasr.config import load, to_dict
 from fedasr.edge.policy import REFUSES, PolicyRefused
 from fedasr.errors import InputError

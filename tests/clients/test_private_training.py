@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fedasr.clients.private_training import augmenting, drawn, keeper, train_privately
-from fedasr.clients.speech import Device, find_device
-from fedasr.clients.trainer import resident
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 import fedasr.experiment
+from fedasr.clients.private_training import augmenting, drawn, keeper, train_privately
+from fedasr.clients.speech import Device, find_device
+from fedasr.clients.trainer import resident
 from fedasr.config import load
 from fedasr.config.schema import ClientConfig
 from fedasr.experiment import as_json

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+
+import fedasr.experiment
 from fedasr.clients.client_app import app
 from fedasr.clients.speech import Device, find_device
 from fedasr.clients.store import ClientStore, find_store
 from fedasr.clients.teacher import ABSTAINS, batches, chosen, most_likely, name_of, sequences, vote
-from flwr.app import ConfigRecord, Context, Message, RecordDict
-
-import fedasr.experiment
 from fedasr.config import load
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment, as_json

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-from fedasr.clients.client_app import flower_app
 from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
@@ -24,6 +23,7 @@ from flwr.supercore.inflatable.inflatable_utils import (
 )
 from flwr.supernode.fleet_http_connection import http_request_response
 
+from fedasr.clients.client_app import flower_app
 from fedasr.edge.box_folder import BoxFolder
 
 POLL_SECONDS = 0.2

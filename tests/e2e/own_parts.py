@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from fedasr.strategies.selection import Selection, Stateless
 from torch import nn
+
+from fedasr.strategies.selection import Selection, Stateless
 
 
 class Recogniser(nn.Module):

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fedasr.clients.client_app import app as honest
-from fedasr.strategies.server_app import app as server_app
 from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 import fedasr
 from benchmarks.liars import Liars
+from fedasr.clients.client_app import app as honest
 from fedasr.config import load
 from fedasr.experiment import Experiment, as_json
 from fedasr.runtime.executors import Executor, PoolExecutor, SerialExecutor
@@ -23,6 +22,7 @@ from fedasr.runtime.flower_compat import RUN_ID, values_of
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import open_run
 from fedasr.runtime.session import Silent, session
+from fedasr.strategies.server_app import app as server_app
 
 from .tiny import tiny
 

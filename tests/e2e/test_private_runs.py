@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fedasr.strategies.privacy.user_level import UserLevel
 
 import fedasr
 from fedasr import seeds
@@ -21,6 +20,7 @@ from fedasr.privacy.accountants import epsilon_of
 from fedasr.privacy.correlated.factory import make_noise
 from fedasr.privacy.events import Gaussian, PoissonGaussian
 from fedasr.runtime.launch import launch
+from fedasr.strategies.privacy.user_level import UserLevel
 from tests.fedasr.data.speech_files import write
 
 from .small_speech import small, speech

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fedasr.strategies.selection import Poisson, Selection, Stateless, Traits, Uniform
 
 import fedasr
 from fedasr.config import load
@@ -24,6 +23,7 @@ from fedasr.privacy.randomness import Randomness
 from fedasr.runtime import checkpoint
 from fedasr.runtime.launch import launch, settle
 from fedasr.runtime.session import Silent
+from fedasr.strategies.selection import Poisson, Selection, Stateless, Traits, Uniform
 
 from .small_speech import BROKEN_SPEAKER, small, speech
 from .test_continual import StopAfter

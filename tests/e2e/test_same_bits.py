@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fedasr.clients.client_app import app as client_app
-from fedasr.strategies.server_app import app as server_app
 from flwr.app import Context, Message, RecordDict
 from omegaconf import OmegaConf
 
 import fedasr
+from fedasr.clients.client_app import app as client_app
 from fedasr.config import load
 from fedasr.experiment import as_json, experiment
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.flower_compat import RUN_ID
 from fedasr.runtime.grid import LocalGrid
+from fedasr.strategies.server_app import app as server_app
 
 from .tiny import environment, tiny
 

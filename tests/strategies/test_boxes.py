@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from fedasr.clients.client_app import flower_app
-from fedasr.strategies.boxes import holdings, wait_for_boxes
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 
+from fedasr.clients.client_app import flower_app
 from fedasr.errors import InputError
 from fedasr.runtime.box_grid import UNREACHABLE, BoxGrid, connected
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.flower_compat import assume_identity
 from fedasr.runtime.grid import LocalGrid
+from fedasr.strategies.boxes import holdings, wait_for_boxes
 
 
 class Nodes(LocalGrid):

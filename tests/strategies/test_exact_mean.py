@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fedasr.strategies.aggregation.exact_mean import ExactMean, UpdateRefused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedasr.models.weights import Layout
+from fedasr.strategies.aggregation.exact_mean import ExactMean, UpdateRefused
 
 LAYOUT = Layout.of({"w": np.zeros((2, 2), np.float32), "b": np.zeros(1, np.float32)})
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from fedasr.clients.client_app import app
-from fedasr.strategies import nodes
 from flwr.app import Context
 
+from fedasr.clients.client_app import app
 from fedasr.errors import InputError
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.grid import LocalGrid
+from fedasr.strategies import nodes
 
 
 class Elsewhere(LocalGrid):

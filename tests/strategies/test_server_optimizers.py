@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fedasr.strategies.aggregation.server_optimizers import OPTIMIZERS, make_optimizer
 
 from fedasr.config.schema import StrategyConfig
 from fedasr.models.weights import Layout
+from fedasr.strategies.aggregation.server_optimizers import OPTIMIZERS, make_optimizer
 
 LAYOUT = Layout.of({"a": np.zeros(2, np.float32), "b": np.zeros(1, np.float32)})
 WEIGHTS = np.array([3, 4, 0], np.float32)

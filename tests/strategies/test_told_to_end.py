@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+
 from fedasr.strategies.server_app import ended_recorded
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fedasr.strategies.aggregation.exact_mean import ExactMean
-from fedasr.strategies.aggregation.weighting import FIXED_POINT, Weighting, weighting_of
-from fedasr.strategies.selection import Activity, Selection, Uniform
-from fedasr.strategies.selection.base import Selector
 
 from fedasr.data.roster import Roster
 from fedasr.errors import RunFailed
 from fedasr.models.weights import Layout
+from fedasr.strategies.aggregation.exact_mean import ExactMean
+from fedasr.strategies.aggregation.weighting import FIXED_POINT, Weighting, weighting_of
+from fedasr.strategies.selection import Activity, Selection, Uniform
+from fedasr.strategies.selection.base import Selector
 
 METRICS = {"num-examples": 3, "audio-milliseconds": 4500}
 LAYOUT = Layout.of({"w": np.zeros(2, np.float32)})

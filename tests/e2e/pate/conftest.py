@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fedasr.strategies.pate import teachers
-from fedasr.strategies.pate.units import base
 
 import fedasr
+from fedasr.strategies.pate import teachers
+from fedasr.strategies.pate.units import base
 
 from .world import pate
 

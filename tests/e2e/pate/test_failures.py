@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fedasr.clients.client_app import app as client_app
-from fedasr.strategies.server_app import app as server_app
 from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from fedasr.clients.client_app import app as client_app
 from fedasr.config import load
 from fedasr.errors import RunFailed
 from fedasr.experiment import as_json
@@ -21,6 +20,7 @@ from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.flower_compat import RUN_ID, array_record
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.session import current
+from fedasr.strategies.server_app import app as server_app
 
 from .world import CHANGES, WORDS, pate
 

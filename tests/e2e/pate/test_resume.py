@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from fedasr.strategies.pate import teachers
-from fedasr.strategies.pate.units import base
 
 import fedasr
 from fedasr.config import load
 from fedasr.runtime.launch import launch
+from fedasr.strategies.pate import teachers
+from fedasr.strategies.pate.units import base
 
 from ..tiny import ROOT, environment
 from .world import StopAt, pate, same

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fedasr.clients.client_app import app as client_app
-from fedasr.strategies.server_app import app as server_app
 from flwr.app import Context, Message, RecordDict
 
 import fedasr
+from fedasr.clients.client_app import app as client_app
 from fedasr.config import load
 from fedasr.experiment import as_json, experiment
 from fedasr.privacy.pate.analysis import Mechanism, analyse
@@ -23,6 +22,7 @@ from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.flower_compat import RUN_ID
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import launch
+from fedasr.strategies.server_app import app as server_app
 
 from .world import CHANGES, WORDS, pate, queries, same
 

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fedasr.clients.client_app import app as client_app
-from fedasr.strategies.server_app import app as server_app
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 import fedasr
+from fedasr.clients.client_app import app as client_app
 from fedasr.config import load
 from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
@@ -22,6 +21,7 @@ from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.flower_compat import RUN_ID, arrays_of
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import launch
+from fedasr.strategies.server_app import app as server_app
 
 from .world import CHANGES, WORDS, StopAt, pate, queries
 
@@ -209,11 +209,10 @@ def test_of_another_corpus_all_is_public() -> None:
 
 @pytest.mark.parametrize("unit", ["utterance", "token"])
 def test_only_utterances_that_the_start_is_unsure_of_are_asked_about(unit: str, tmp_path: Path) -> None:
+    from fedasr.models.weights import load_arrays
     from fedasr.strategies.pate.prefilter import confidences, narrow
     from fedasr.strategies.pate.public import PublicSpeech
     from fedasr.strategies.pate.units import TokenVotes, make_unit
-
-    from fedasr.models.weights import load_arrays
 
     run = experiment(as_json(load(pate(pate__unit=unit))))
     public = PublicSpeech(run)
@@ -247,9 +246,8 @@ def test_only_utterances_that_the_start_is_unsure_of_are_asked_about(unit: str, 
 
 
 def test_what_a_teacher_expects_is_taken_off_its_scores(tmp_path: Path) -> None:
-    from fedasr.strategies.pate.public import PublicSpeech
-
     from fedasr.models.weights import load_arrays, read_weights
+    from fedasr.strategies.pate.public import PublicSpeech
 
     model = {**CHANGES["model"], "name": "rnnt", "transducer": {"prediction": 8, "joint": 8}}
     changes = {"model": model, "pate__queries": 6, "client__epochs": 8, "rounds": 0, "pate__store": str(tmp_path / "s")}

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fedasr.strategies.server_app import run_strategy
 from rich.console import Console
 
 from fedasr.cli.edge_status import metrics_command
@@ -31,6 +30,7 @@ from fedasr.runtime.launch import open_run
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import Silent, session
 from fedasr.runtime.watched_boxes import EXCHANGE, WatchedBoxGrid
+from fedasr.strategies.server_app import run_strategy
 from tests.clients.boxes import NAMES, SuperLink, Town
 
 RUN = "17042938378696582008"

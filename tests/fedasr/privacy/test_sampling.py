@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fedasr.strategies.selection import SELECTORS, configured_traits
 
 from fedasr.config.schema import SelectionConfig
 from fedasr.errors import InputError
 from fedasr.privacy.accountants import epsilon_of
 from fedasr.privacy.events import FixedSizeGaussian, Gaussian, PoissonGaussian
 from fedasr.privacy.sampling import Sampling, Traits, sampling_assumption
+from fedasr.strategies.selection import SELECTORS, configured_traits
 
 SIZES = {"population": 1000, "cohort": 50}
 POISSON, UNIFORM = Traits("poisson"), Traits("fixed-size")

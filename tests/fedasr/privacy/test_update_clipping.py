@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fedasr.strategies.aggregation.exact_mean import ExactMean, UpdateRefused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedasr.models.weights import Layout
 from fedasr.privacy.update_clipping import Clip
+from fedasr.strategies.aggregation.exact_mean import ExactMean, UpdateRefused
 
 LAYOUT = Layout.of({"a": np.zeros(3, np.float32), "b": np.zeros(1, np.float32)})
 

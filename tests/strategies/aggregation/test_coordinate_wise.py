@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fedasr.strategies.aggregation.base import UpdateRefused
-from fedasr.strategies.aggregation.coordinate_wise import Centre, CoordinateWise, median, trimmed, trimmed_mean
-from fedasr.strategies.aggregation.exact_mean import ExactMean
-from fedasr.strategies.aggregation.update_file import UpdateFile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedasr.models.weights import Layout
+from fedasr.strategies.aggregation.base import UpdateRefused
+from fedasr.strategies.aggregation.coordinate_wise import Centre, CoordinateWise, median, trimmed, trimmed_mean
+from fedasr.strategies.aggregation.exact_mean import ExactMean
+from fedasr.strategies.aggregation.update_file import UpdateFile
 
 LAYOUT = Layout.of({"w": np.zeros((2, 2), np.float32), "b": np.zeros(1, np.float32)})
 SIZE = LAYOUT.size

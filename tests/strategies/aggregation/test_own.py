@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fedasr.strategies.aggregation.base import UpdateRefused
-from fedasr.strategies.aggregation.own import OwnAggregate, make_aggregator
 
 from fedasr.config.schema import StrategyConfig
 from fedasr.errors import InputError, RunFailed
 from fedasr.models.weights import Layout
+from fedasr.strategies.aggregation.base import UpdateRefused
+from fedasr.strategies.aggregation.own import OwnAggregate, make_aggregator
 
 LAYOUT = Layout.of({"w": np.zeros((2, 1), np.float32), "b": np.zeros(1, np.float32)})
 HERE = __name__

@@ -9,10 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fedasr.strategies.aggregation.exact_mean import ExactSum
-from fedasr.strategies.aggregation.folding import Expectations, UpdateFold
-from fedasr.strategies.aggregation.replies import ReplyRefused, Store, error_counts, loss_of, partition_of, stores
-from fedasr.strategies.aggregation.weighting import Weighting
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +17,10 @@ from fedasr.data.roster import Roster
 from fedasr.models.weights import Layout
 from fedasr.privacy.ledger import Ledger
 from fedasr.runtime.flower_compat import array_record, assume_identity, entries, set_message_id, values_of
+from fedasr.strategies.aggregation.exact_mean import ExactSum
+from fedasr.strategies.aggregation.folding import Expectations, UpdateFold
+from fedasr.strategies.aggregation.replies import ReplyRefused, Store, error_counts, loss_of, partition_of, stores
+from fedasr.strategies.aggregation.weighting import Weighting
 
 LAYOUT = Layout.of({"w": np.zeros((2, 2), np.float32), "b": np.zeros(1, np.float32)})
 ARRAYS = {"w": np.ones((2, 2), np.float32), "b": np.ones(1, np.float32)}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from fedasr.strategies.aggregation.server_optimizers import OPTIMIZERS
 
 from fedasr.config import Config, override
 from fedasr.config.schema import StrategyConfig
 from fedasr.errors import InputError
+from fedasr.strategies.aggregation.server_optimizers import OPTIMIZERS
 
 UNIFORM = {"strategy.weighting": "uniform"}
 USERS = {**UNIFORM, "privacy.unit": "user", "privacy.noise_multiplier": 1.0, "model.alphabet": "latin"}

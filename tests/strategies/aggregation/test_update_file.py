@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fedasr.strategies.aggregation.coordinate_wise import CoordinateWise, median
-from fedasr.strategies.aggregation.update_file import UpdateFile
 
 from fedasr.errors import RunFailed
 from fedasr.models.weights import Layout
+from fedasr.strategies.aggregation.coordinate_wise import CoordinateWise, median
+from fedasr.strategies.aggregation.update_file import UpdateFile
 
 
 @pytest.mark.parametrize("values", [1, 7, 12, 13, 100, 10**6])

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fedasr.strategies.pate.aggregator import Aggregator, count_votes
-from fedasr.strategies.pate.record import NO_LABEL, Record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest, laplace, norm
@@ -15,6 +13,8 @@ from scipy.stats import chisquare, kstest, laplace, norm
 from fedasr.config import Config, load
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse
 from fedasr.privacy.pate.noise import noise
+from fedasr.strategies.pate.aggregator import Aggregator, count_votes
+from fedasr.strategies.pate.record import NO_LABEL, Record
 
 CONFIDENT = {"mechanism": "confident-gnmax", "scale": 2.0, "threshold": 8.0, "threshold_scale": 3.0}
 

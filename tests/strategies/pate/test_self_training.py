@@ -7,9 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fedasr.strategies.pate.confidence import of_transcripts
-from fedasr.strategies.pate.public import PublicSpeech
-from fedasr.strategies.pate.self_training import own_labels, stage_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +14,9 @@ from fedasr.config import load
 from fedasr.data.ctc_frames import frames_needed
 from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
+from fedasr.strategies.pate.confidence import of_transcripts
+from fedasr.strategies.pate.public import PublicSpeech
+from fedasr.strategies.pate.self_training import own_labels, stage_of
 
 
 @given(data=st.data())

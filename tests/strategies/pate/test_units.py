@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fedasr.strategies.pate.record import NO_LABEL, Record
-from fedasr.strategies.pate.units import FrameVotes, TokenVotes, UtteranceVotes, base
-from fedasr.strategies.pate.units.base import joined
 
 from fedasr.config.schema import DataConfig
 from fedasr.models.decoding.prefixes import END
 from fedasr.models.tokenizer import Tokenizer
+from fedasr.strategies.pate.record import NO_LABEL, Record
+from fedasr.strategies.pate.units import FrameVotes, TokenVotes, UtteranceVotes, base
+from fedasr.strategies.pate.units.base import joined
 
 TOKENIZER = Tokenizer("abc")
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fedasr.strategies.aggregation.exact_mean import ExactMean
-from fedasr.strategies.privacy.user_level import UserLevel, noise_for_budget, sampling_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from fedasr.config import Config, load
 from fedasr.models.weights import Layout
+from fedasr.strategies.aggregation.exact_mean import ExactMean
+from fedasr.strategies.privacy.user_level import UserLevel, noise_for_budget, sampling_of
 
 SIZE = 20_000
 LAYOUT = Layout.of({"w": np.zeros(SIZE, np.float32)})

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from fedasr.strategies.selection import Feedback, Selection, Selector
 from scipy import stats
 
 from fedasr import seeds
 from fedasr.data.roster import Roster
+from fedasr.strategies.selection import Feedback, Selection, Selector
 
 Floats = npt.NDArray[np.float64]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from fedasr.strategies.selection import ActiveFederatedLearning
-from fedasr.strategies.selection.afl import valuation
 
 from fedasr.config.schema import AflConfig
+from fedasr.strategies.selection import ActiveFederatedLearning
+from fedasr.strategies.selection.afl import valuation
 
 from .populations import draws, rng, roster
 

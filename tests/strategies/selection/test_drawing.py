@@ -7,9 +7,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from fedasr.strategies.selection.drawing import draw, draw_uniformly, exponentials, inclusion, powers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fedasr.strategies.selection.drawing import draw, draw_uniformly, exponentials, inclusion, powers
 
 from .populations import draws as cohorts
 from .populations import indicators, p_value, rng, roster

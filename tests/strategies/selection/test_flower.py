@@ -8,18 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fedasr.strategies.selection import (
-    ActiveFederatedLearning,
-    Activity,
-    Oort,
-    Poisson,
-    PowerOfChoice,
-    RoundRobin,
-    Selector,
-    TopActivity,
-    Uniform,
-)
-from fedasr.strategies.selection.flower import ReplyKeys, WithSelector
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp.strategy import (
     DifferentialPrivacyServerSideFixedClipping,
@@ -34,6 +22,18 @@ from flwr.serverapp.strategy import (
 from fedasr.errors import InputError
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.grid import LocalGrid
+from fedasr.strategies.selection import (
+    ActiveFederatedLearning,
+    Activity,
+    Oort,
+    Poisson,
+    PowerOfChoice,
+    RoundRobin,
+    Selector,
+    TopActivity,
+    Uniform,
+)
+from fedasr.strategies.selection.flower import ReplyKeys, WithSelector
 
 from . import flower_apps
 

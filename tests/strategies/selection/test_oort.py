@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from fedasr.strategies.selection import Oort
-from fedasr.strategies.selection.drawing import inclusion
 
 from fedasr.config.schema import OortConfig
 from fedasr.data.roster import Roster
+from fedasr.strategies.selection import Oort
+from fedasr.strategies.selection.drawing import inclusion
 
 from .populations import draws, feedback, indicators, p_value, rng, roster
 

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+
 from fedasr.strategies.selection.packing import fitted, pack, unpack
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fedasr.strategies.selection import SELECTORS, make_selector
 from flwr.app import ArrayRecord
 
 from fedasr.config.schema import SelectionConfig, walk
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.grid import LocalGrid
+from fedasr.strategies.selection import SELECTORS, make_selector
 
 from . import flower_apps
 from .populations import rng, roster

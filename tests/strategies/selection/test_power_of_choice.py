@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fedasr.strategies.selection import PowerOfChoice
-from fedasr.strategies.selection.drawing import inclusion
 
 from fedasr.errors import InputError
+from fedasr.strategies.selection import PowerOfChoice
+from fedasr.strategies.selection.drawing import inclusion
 
 from .populations import p_value, rng, roster
 

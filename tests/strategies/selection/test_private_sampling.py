@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fedasr.strategies.population import check_distinct, registered_only
-from fedasr.strategies.privacy.user_level import UserLevel, check_cohort
-from fedasr.strategies.selection import SELECTORS, Selection, Selector, Stateless, Traits, make_selector, traits_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +16,9 @@ from fedasr.errors import InputError, RunFailed
 from fedasr.models.weights import Layout
 from fedasr.privacy.sampling import Sampling
 from fedasr.runtime.clock import coupled_by
+from fedasr.strategies.population import check_distinct, registered_only
+from fedasr.strategies.privacy.user_level import UserLevel, check_cohort
+from fedasr.strategies.selection import SELECTORS, Selection, Selector, Stateless, Traits, make_selector, traits_of
 
 from .populations import rng, roster
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fedasr.strategies.selection import RoundRobin
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fedasr.strategies.selection import RoundRobin
 
 from .populations import draws, indicators, p_value, rng, roster
 

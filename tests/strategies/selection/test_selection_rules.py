@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fedasr.strategies.selection import SELECTORS
 
 from fedasr.config import load
 from fedasr.errors import InputError
+from fedasr.strategies.selection import SELECTORS
 
 INVERSE = "strategy.weighting=inverse-probability"
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from fedasr.strategies.selection import SELECTORS, PowerOfChoice, Probing, Selector, make_selector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedasr.config.schema import AflConfig, OortConfig, SelectionConfig, walk
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError
+from fedasr.strategies.selection import SELECTORS, PowerOfChoice, Probing, Selector, make_selector
 
 from .populations import draws, feedback, indicators, p_value, rng, roster
 

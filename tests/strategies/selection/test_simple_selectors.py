@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fedasr.strategies.selection import Activity, Mixed, Poisson, RoundRobin, Threshold, TopActivity, Uniform
 from scipy import stats
 
 from fedasr.errors import InputError
+from fedasr.strategies.selection import Activity, Mixed, Poisson, RoundRobin, Threshold, TopActivity, Uniform
 
 from .populations import draws, p_value, rng, roster
 
