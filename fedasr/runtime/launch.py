@@ -15,7 +15,7 @@ from flwr.app import Context, RecordDict
 
 from fedasr.config import Config, to_dict, to_yaml
 from fedasr.config.loading import get, load
-from fedasr.config.schema import walk
+from fedasr.config.schema import SelectionConfig, walk
 from fedasr.data.census import Census
 from fedasr.data.people import in_both, in_several_clients
 from fedasr.data.quality import transcript_problem
@@ -47,6 +47,7 @@ PRIVACY_CHECK = "fedasr.strategies.privacy.settling:check_privacy_of"
 PATE_CHECK = "fedasr.strategies.pate.run:check_pate"
 DEPENDING = ("model.alphabet", "privacy.unit", "privacy.noise_multiplier", "privacy.epsilon")
 """Keys that ``settle`` makes explicit."""
+DEFAULT_COHORT = SelectionConfig().clients_per_round
 CLIENT_STORE = "clients"
 """Folder of the checkpoint in which simulated devices keep what never leaves them."""
 
@@ -255,11 +256,13 @@ def prepare(run: Experiment) -> None:
 def check_cohort(run: Experiment) -> None:
     """Raise where more clients a round are asked for than there are; boxes may come later.
 
+    The default is no wish: of fewer clients all take part, and a note says so.
+
     Raises:
         InputError: naming both numbers.
     """
     wanted, there = run.config.selection.clients_per_round, len(run.partition)
-    if wanted > there and run.census is None and run.config.strategy.name != "pate":
+    if wanted > there and run.census is None and run.config.strategy.name != "pate" and wanted != DEFAULT_COHORT:
         raise InputError(
             f"'selection.clients_per_round' is {wanted:,}, but the run has {there:,} clients; set it to {there} or less"
         )
@@ -289,6 +292,9 @@ def say_what_is_special(run: Experiment) -> None:
     watcher = current().watcher
     if run.census is not None:
         return
+    wanted, there = run.config.selection.clients_per_round, len(run.partition)
+    if wanted > there and run.config.strategy.name != "pate":
+        watcher.note(f"all {there} clients may take part in a round: 'selection.clients_per_round' is {wanted}")
     for reason, count in run.left_out.items():
         watcher.note(f"left out: {count} utterances: {reason}")
     data, splits = run.config.data, run.splits

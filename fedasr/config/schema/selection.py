@@ -64,7 +64,11 @@ class SelectionConfig:
         reference=True,
     )
     options: dict[str, Any] = key(dict, "what a selector of your own is called with, by parameter name")
-    clients_per_round: int = key(10, "devices a round; for `poisson` on average", low=1)
+    clients_per_round: int = key(
+        10,
+        "devices a round; for `poisson` on average; at most as many as there are clients, but the default may be more",
+        low=1,
+    )
     activity: str = key(
         "utterances",
         "what the activity of a device counts: all that is stored, or only what came in the current period",

@@ -69,6 +69,14 @@ def test_a_cohort_larger_than_the_population(place: Path, tmp_path: Path) -> Non
         fedasr.run(config, out=tmp_path / "run")
 
 
+def test_the_default_cohort_is_no_wish(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = small(place / "manifest.csv", rounds=1)
+    config.get("selection", {}).pop("clients_per_round", None)
+    run = fedasr.run(config, out=tmp_path / "run", quiet=False)
+    assert run.rounds["clients_selected"].tolist() == [5]
+    assert "all 5 clients may take part in a round" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [("hop_ms", 20.0), ("window_ms", 32.0), ("normalize", "none")],
