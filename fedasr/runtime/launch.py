@@ -48,6 +48,7 @@ PATE_CHECK = "fedasr.strategies.pate.run:check_pate"
 DEPENDING = ("model.alphabet", "privacy.unit", "privacy.noise_multiplier", "privacy.epsilon")
 """Keys that ``settle`` makes explicit."""
 DEFAULT_COHORT = SelectionConfig().clients_per_round
+AGGREGATOR_CHECK = "fedasr.strategies.aggregation.factory:check_aggregator"
 CLIENT_STORE = "clients"
 """Folder of the checkpoint in which simulated devices keep what never leaves them."""
 
@@ -243,7 +244,11 @@ def prepare(run: Experiment) -> None:
     run.stream.test_periods(run.test_rows)
     if run.config.devices.clock:
         Clock(run.config.devices, run.config.seed, run.partition.names)
-    run.first_weights()
+    layout = Layout.of(run.first_weights())
+    load_reference(AGGREGATOR_CHECK)(run.config.strategy, layout)
+    make_local_optimizer(run.config.client)
+    if run.config.strategy.name == "pate":
+        make_local_optimizer(run.config.pate.student)
     if run.config.privacy.unit != "none":
         caveat(run.config)
     if run.config.evaluate.decoder == "vocabulary":

@@ -39,3 +39,13 @@ def make_aggregate(
         assert config.norm_bound is not None
         clip = Clip(layout, config.norm_bound)
     return ExactMean(layout, start, weighting.expected, weighting.denominator, clip)
+
+
+def check_aggregator(config: StrategyConfig, layout: Layout) -> None:
+    """Raise where ``strategy.aggregation`` refers to what makes no aggregator.
+
+    Raises:
+        InputError: naming the key and what to change.
+    """
+    if is_reference(config.aggregation):
+        make_aggregator(config, layout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,9 @@ class AllLost(SuperLink):
 
 class LastLost(SuperLink):
     """The boxes train in the last round, but no answer of theirs arrives in time."""
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return super().pull_messages([name for name in message_ids if name in self.messages])
 
     def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
         found = list(super().replies(messages, *more, **others))

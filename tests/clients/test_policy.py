@@ -97,7 +97,7 @@ def test_a_private_run_is_answered(box: Box) -> None:
     [
         ({"privacy": {}}, "privacy.unit is none; allowed is a run with noise that this box adds (privacy: device)"),
         ({"privacy__noise_multiplier": 1e-5}, "privacy.noise_multiplier is 1e-05; allowed is at least 0.5"),
-        ({"privacy__noise_multiplier": 1e-9}, "the run's config is wrong: config: 'privacy.noise_multiplier' is 1e-09"),
+        ({"privacy__noise_multiplier": 1e-10}, "the run's config is wrong: config: 'privacy.noise_multiplier' is"),
         ({"privacy__secret_noise": False}, "privacy.secret_noise is false; allowed is true"),
         ({"privacy__delta": 0.09}, "privacy.delta is 0.09; allowed is at most 1e-05"),
         ({"privacy__epsilon": 523.0}, "privacy.epsilon is 523.0; allowed is at most 8"),
