@@ -37,6 +37,7 @@ from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import Watcher, current, session
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.runtime.threads import one_thread, threads_restored
+from fedasr.training.optimizers import make_local_optimizer
 from fedasr.writing import write_json, write_json_anyhow, write_text
 
 SERVER_APP = "fedasr.strategies.server_app:app"
