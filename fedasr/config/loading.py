@@ -200,7 +200,9 @@ def read(path: Path, missing: bool = False) -> Mapping[str, Any]:
         tree = OmegaConf.to_container(node, resolve=True, throw_on_missing=not missing)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"is not valid YAML: {error.problem}", where=f"{path}{line}") from None
+        # Newer parsers count the depth, older ones run out of stack.
+        problem = "it is nested too deeply" if "nesting depth" in str(error.problem) else error.problem
+        raise InputError(f"is not valid YAML: {problem}", where=f"{path}{line}") from None
     except yaml.reader.ReaderError as error:
         line = str(text.count("\n", 0, error.position) + 1)
         raise InputError(

@@ -233,7 +233,6 @@ def prepare(run: Experiment) -> None:
     run.check_columns()
     if not len(run.partition):
         raise InputError("the partition has no clients; lower 'data.partition.min_utterances'")
-    check_cohort(run)
     check_people(run)
     load_reference(PRIVACY_CHECK)(run.config, len(run.partition))
     if run.config.strategy.name == "pate":
@@ -243,6 +242,7 @@ def prepare(run: Experiment) -> None:
             raise InputError("is no folder; 'pate.store' names the folder in which teachers are kept", where=store)
     run.stream.check()
     run.stream.test_periods(run.test_rows)
+    check_cohort(run)
     if run.config.devices.clock:
         Clock(run.config.devices, run.config.seed, run.partition.names)
     layout = Layout.of(run.first_weights())

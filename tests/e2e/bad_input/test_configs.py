@@ -78,7 +78,7 @@ CONFIGS: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "an open interpolation": ("name: ${", ("'name': ",)),
     "an unknown resolver": ("name: ${now:x}", ("'name': Unsupported interpolation type now",)),
     "an absent variable": ("name: ${oc.env:NO_SUCH_VARIABLE}", ("'name': ", "'NO_SUCH_VARIABLE' not found")),
-    "a value to be given": ("rounds: ???", ("'rounds': Missing mandatory value",)),
+    "a value to be given": ("rounds: ???", ("'rounds' is ???; expected an integer: add rounds=VALUE",)),
 }
 
 
