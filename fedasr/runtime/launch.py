@@ -262,13 +262,13 @@ def prepare(run: Experiment) -> None:
 def check_cohort(run: Experiment) -> None:
     """Raise where more clients a round are asked for than there are; boxes may come later.
 
-    The default is no wish: of fewer clients all take part, and a note says so.
+    Up to the default, all take part where there are fewer, and a note says so.
 
     Raises:
         InputError: naming both numbers.
     """
     wanted, there = run.config.selection.clients_per_round, len(run.partition)
-    if wanted > there and run.census is None and run.config.strategy.name != "pate" and wanted != DEFAULT_COHORT:
+    if wanted > max(there, DEFAULT_COHORT) and run.census is None and run.config.strategy.name != "pate":
         raise InputError(
             f"'selection.clients_per_round' is {wanted:,}, but the run has {there:,} clients; set it to {there} or less"
         )
