@@ -292,7 +292,8 @@ def test_boxes_as_teachers_cast_the_votes_of_the_simulation(done: fedasr.Run, to
     for name in NAMES:
         assert len(list((town.boxes[name] / "weights").glob("*.safetensors"))) == 1, "a box keeps its teacher"
     weights = {path.name for path in out.rglob("*.safetensors")}
-    assert weights == {"model.safetensors", "state.safetensors"}, "the student and its checkpoint, and no teacher"
+    expected = {"model.safetensors", "state.safetensors", "speech.safetensors"}
+    assert weights == expected, "the student and its checkpoint, and no teacher"
 
 
 def test_a_box_that_is_revoked_ends(done: fedasr.Run, town: Town) -> None:
