@@ -66,7 +66,7 @@ class SelectionConfig:
     options: dict[str, Any] = key(dict, "what a selector of your own is called with, by parameter name")
     clients_per_round: int = key(
         10,
-        "devices a round, for `poisson` on average; above 10 at most the number of clients; up to 10 all of fewer take part",
+        "devices a round, for `poisson` on average; above 10 at most as many as there are clients",
         low=1,
     )
     activity: str = key(
