@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import fedasr
-from fedasr import seeds
 from fedasr.cli.main import status
 from fedasr.config import load
 from fedasr.errors import InputError, RunFailed
@@ -19,6 +18,7 @@ from fedasr.models.weights import Layout, read_weights
 from fedasr.privacy.accountants import epsilon_of
 from fedasr.privacy.correlated.factory import make_noise
 from fedasr.privacy.events import Gaussian, PoissonGaussian
+from fedasr.privacy.randomness import Randomness
 from fedasr.runtime.launch import launch
 from fedasr.strategies.privacy.user_level import UserLevel
 from tests.fedasr.data.speech_files import write
@@ -211,7 +211,7 @@ def test_the_noise_of_the_rounds_is_that_of_the_mechanism(tmp_path: Path) -> Non
     end, _ = read_weights(run.path)
     found = np.concatenate([(end[name] - start[name]).reshape(-1) for name in start])
     mechanism = make_noise("banded", bands=3, separation=3, rounds=3)
-    draws = [mechanism.draw(t, seeds.generator(0, "central-noise", t), len(found)) for t in (1, 2, 3)]
+    draws = [mechanism.draw(t, Randomness.public(0).generator("central-noise", t), len(found)) for t in (1, 2, 3)]
     np.testing.assert_allclose(found, sum(draws) * 1.5 * 0.5 / 4, rtol=0, atol=2e-5)
 
 

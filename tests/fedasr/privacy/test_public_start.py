@@ -95,7 +95,8 @@ def test_of_what_has_no_run_folder_nothing_is_known(tmp_path: Path) -> None:
     assert said(None, **SYNTHETIC) is None
     # The manifest of a deployed run is the server's own speech, on which it evaluates.
     path = folder(tmp_path / "start", **RECORDED)
-    assert said(path, **RECORDED, runtime={"name": "deployment"}) is None
+    privacy = {"unit": "user", "epsilon": 1.0, "clip_norm": 0.1, "secret_noise": True}
+    assert said(path, **RECORDED, runtime={"name": "deployment"}, privacy=privacy) is None
 
 
 def test_starts_that_name_each_other_end(tmp_path: Path) -> None:
