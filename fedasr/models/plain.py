@@ -62,7 +62,7 @@ def check_module(module: nn.Module, name: str) -> None:
     """Raise where a module cannot be trained by federated averaging.
 
     Raises:
-        InputError: it has no parameters, others than float32, or BatchNorm.
+        InputError: it has no parameters, others than float32, BatchNorm, or a norm that keeps statistics.
     """
     parameters = dict(module.named_parameters())
     if not parameters:
@@ -73,7 +73,9 @@ def check_module(module: nn.Module, name: str) -> None:
                 f"'model.name' is '{name}', whose parameter '{label}' is {parameter.dtype}; expected float32"
             )
     for label, part in module.named_modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+        kind = nn.modules.batchnorm
+        tracks = isinstance(part, kind._NormBase) and part.track_running_stats  # InstanceNorm may keep statistics too
+        if isinstance(part, kind._BatchNorm) or tracks:
             raise InputError(
                 f"'model.name' is '{name}', whose '{label}' is {type(part).__name__}; its statistics can be neither"
                 " averaged nor protected: use LayerNorm or GroupNorm"

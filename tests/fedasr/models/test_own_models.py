@@ -11,6 +11,7 @@ from fedasr.errors import InputError
 from fedasr.models.base import SpeechModel
 from fedasr.models.ctc import CTCModel
 from fedasr.models.factory import build_model
+from fedasr.seeds import torch_scope
 
 from .families import MEL, batch_of
 
@@ -36,6 +37,12 @@ class Normalised(Tiny):
         self.norm = nn.BatchNorm1d(mel_bins)
 
 
+class Tracking(Tiny):
+    def __init__(self, mel_bins: int, vocabulary_size: int) -> None:
+        super().__init__(mel_bins, vocabulary_size)
+        self.norm = nn.InstanceNorm1d(mel_bins, affine=True, track_running_stats=True)
+
+
 class Wide(nn.Module):
     """An encoder of twice the width."""
 
@@ -53,8 +60,8 @@ class Whole(CTCModel):
 
 
 def test_a_plain_module_is_a_ctc_model() -> None:
-    torch.manual_seed(0)
-    model = build_model(ModelConfig(name=f"{HERE}:Tiny", options={"scale": 2.0}), MEL, TOKENS)
+    with torch_scope(0, "model"):
+        model = build_model(ModelConfig(name=f"{HERE}:Tiny", options={"scale": 2.0}), MEL, TOKENS)
     assert isinstance(model, SpeechModel)
     batch = batch_of([7, 4], [[1, 2], [3]])
     log_probabilities, lengths = model.module(batch.features, batch.feature_lengths)  # type: ignore[union-attr, operator]
@@ -79,6 +86,7 @@ def test_an_encoder_of_ones_own_in_a_shipped_family() -> None:
     ("config", "line"),
     [
         (ModelConfig(name=f"{HERE}:Normalised"), "BatchNorm1d; its statistics can be neither averaged nor protected"),
+        (ModelConfig(name=f"{HERE}:Tracking"), "InstanceNorm1d; its statistics can be neither averaged nor protected"),
         (ModelConfig(name=f"{HERE}:TOKENS"), "cannot be called"),
         (ModelConfig(name=f"{HERE}:batch_of", options={"lengths": [3], "labels": [[1]]}), "makes a "),
         (ModelConfig(encoder=f"{HERE}:Tiny", encoder_options={"mel_bins": 1, "vocabulary_size": 1}), "no encoder"),
