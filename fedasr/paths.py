@@ -38,6 +38,11 @@ def exists(path: Path) -> bool:
         return False
 
 
+def of_seed(path: str, seed: int) -> Path:
+    """Return the path in which ``{seed}`` stands for the seed of the run."""
+    return Path(path.replace("{seed}", str(seed)))
+
+
 def home() -> Path | None:
     """Return the user's home, None where there is none: no ``HOME``, and a user whom the system does not know."""
     try:

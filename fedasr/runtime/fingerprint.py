@@ -25,7 +25,7 @@ from fedasr.errors import InputError
 from fedasr.experiment import Experiment, seed_tokenizer
 from fedasr.models.weights import read_weights
 from fedasr.models.weights import sha256 as weights_sha256
-from fedasr.paths import is_folder
+from fedasr.paths import is_folder, of_seed
 from fedasr.references import load_reference
 
 NAME = "speech.safetensors"
@@ -129,9 +129,12 @@ def facts_of(run: Experiment) -> dict[str, str]:
         tokenizer = seed_tokenizer(config.init_from)
         if tokenizer is not None:
             found["the seed model's tokenizer"] = file_hash(tokenizer)
-    for key, path in (("devices.trace", config.devices.trace), ("pate.votes_from", config.pate.votes_from)):
-        if path is not None:
-            found[f"'{key}'"] = file_hash(Path(path))
+    if config.devices.trace is not None:
+        found["'devices.trace'"] = file_hash(Path(config.devices.trace))
+    if config.pate.votes_from is not None:
+        # Not the whole folder: a report of it that is drawn again changes no vote.
+        votes = of_seed(config.pate.votes_from, config.seed) / "votes.npy"
+        found["'pate.votes_from'"] = file_hash(votes)
     return found
 
 

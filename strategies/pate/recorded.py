@@ -17,7 +17,7 @@ import numpy as np
 from fedasr import seeds
 from fedasr.config import Config
 from fedasr.errors import InputError
-from fedasr.paths import is_file
+from fedasr.paths import is_file, of_seed
 from fedasr.privacy.pate.mechanisms import Floats
 from fedasr.privacy.pate.votes import read_votes
 from fedasr.runtime.launch import read_summary
@@ -44,7 +44,7 @@ class RecordedVotes:
     lesson_bytes = 0
 
     def __init__(self, config: Config, public: PublicSpeech) -> None:
-        folder = Path(str(config.pate.votes_from).replace("{seed}", str(config.seed)))
+        folder = of_seed(str(config.pate.votes_from), config.seed)
         self.folder = folder
         self.config = config
         for name in ("votes.npy", PUBLIC_JSON):

@@ -54,7 +54,8 @@ def test_beside_the_config_comes_before_the_working_folder(tmp_path: Path) -> No
 def test_nothing_there_hides_what_is_installed(tmp_path: Path) -> None:
     config = config_in(tmp_path / "a", colorsys="part = 1", json="part = 1")
     sys.modules.pop("colorsys", None)
-    before = list(sys.path)
+    look_beside()
+    before = [entry for entry in sys.path if entry != str(Path.cwd())]
     look_beside(config)
     assert sys.path[: len(before)] == before
     assert callable(load_reference("colorsys:rgb_to_hsv"))
