@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fedasr.privacy.ledger import PUBLIC_SEED, SECRET
 from fedasr.results.load import Run, load_run
 from fedasr.results.tradeoff import released_nothing
 from studies.tables import runs_of
@@ -35,6 +36,7 @@ class Record:
         delta: of both; None where nothing was released or nothing is private.
         unit: of privacy.
         population: people, as in ``privacy.json``.
+        randomness: where the noise came from, a public seed if any run's did; empty: there was none.
         labels: released, mean of the seeds; None: no labels.
         right: share of right ones among them.
         own_right: the same of those that the student gave by itself in its last stage.
@@ -49,6 +51,7 @@ class Record:
     delta: float | None
     unit: str
     population: str
+    randomness: str
     labels: float | None
     right: float | None
     own_right: float | None
@@ -83,6 +86,7 @@ class Record:
             float(first["delta"]) if privacy else None,
             str(privacy.get("unit", "")),
             str(privacy.get("population", "")),
+            randomness_of(runs),
             mean("labels"),
             mean("label_accuracy"),
             mean("own_label_accuracy"),
@@ -98,12 +102,12 @@ class Record:
         twice = sorted(set(self.seeds) & set(others.seeds))
         if twice:
             raise SystemExit(f"seed {twice[0]} of '{self.label}' is there twice; name each seed once")
-        mine = (self.delta, self.unit, self.population)
-        theirs = (others.delta, others.unit, others.population)
+        mine = (self.delta, self.unit, self.population, self.randomness)
+        theirs = (others.delta, others.unit, others.population, others.randomness)
         released = [facts for facts, of in ((mine, self), (theirs, others)) if of.delta is not None]
         if len(set(released)) > 1:
-            raise SystemExit(f"'{self.label}' is about other people, or another unit or δ, here than there")
-        delta, unit, population = released[0] if released else mine
+            raise SystemExit(f"'{self.label}' is about other people, or another unit, δ or randomness, here than there")
+        delta, unit, population, randomness = released[0] if released else mine
 
         def mean(name: str) -> float | None:
             return weighted([(getattr(of, name), len(of.seeds)) for of in (self, others)])
@@ -118,11 +122,18 @@ class Record:
             delta=delta,
             unit=unit,
             population=population,
+            randomness=randomness,
             labels=mean("labels"),
             right=mean("right"),
             own_right=mean("own_right"),
             all_labelled=self.all_labelled and others.all_labelled,
         )
+
+
+def randomness_of(runs: Sequence[Run]) -> str:
+    """Return where the noise of the runs came from; empty where none has an account."""
+    known = [run.privacy.get("randomness") for run in runs if run.privacy]
+    return (SECRET if all(source == SECRET for source in known) else PUBLIC_SEED) if known else ""
 
 
 def weighted(values: Sequence[tuple[float | None, int]]) -> float | None:
@@ -171,6 +182,7 @@ def read(path: Path) -> list[Record]:
                 epsilon=float(row["epsilon"]),
                 unit=row["unit"],
                 population=row["population"],
+                randomness=row["randomness"],
                 all_labelled=row["all_labelled"] == "yes",
                 **numbers,
             )

@@ -83,7 +83,8 @@ def points(records: Sequence[Record]) -> pd.DataFrame:
     rows = []
     for record in records:
         mean, low, high = map(float, mean_interval(list(record.wers)))
-        facts = {"epsilon": record.epsilon, "delta": nan if record.delta is None else record.delta}
+        delta = nan if record.delta is None else record.delta
+        facts = {"epsilon": record.epsilon, "delta": delta, "randomness": record.randomness}
         named = {"mechanism": place_of(record)[0], **facts, "n": len(record.seeds), "seeds": list(record.seeds)}
         rows.append(named | {"wer": mean, "wer_low": low, "wer_high": high})
     return pd.DataFrame(rows).sort_values(["mechanism", "epsilon"], kind="stable", ignore_index=True)

@@ -118,6 +118,7 @@ def test_the_table_of_budgets() -> None:
 
 def record(**changes: Any) -> Record:
     facts = {"epsilon": 1.234, "independent": 2.5, "delta": 1e-5, "unit": "teacher", "population": "12"}
+    facts |= {"randomness": "public seed"}
     labels = {"labels": 40.0, "right": 0.5, "own_right": None, "all_labelled": True}
     return Record(**({"label": "gnmax-eps2", "seeds": (1, 2), "wers": (0.25, 0.5), **facts, **labels} | changes))
 
@@ -130,6 +131,7 @@ def test_seeds_of_a_label_are_told_together(tmp_path: Path) -> None:
         delta=None,
         unit="",
         population="",
+        randomness="",
         labels=None,
         right=None,
     )
