@@ -19,6 +19,15 @@ FULL = (ENOSPC, EDQUOT, EFBIG)
 """What the system says where there is no room: no fault of the input."""
 
 
+def system_refusal(error: OSError | MemoryError) -> str | None:
+    """Return what the machine refused (a file, disk space, memory) in words; None where the code is to blame."""
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}"
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return error.strerror if error.errno in FULL else None
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a file to write in the place of ``path``, and put it there where all went well; else it is removed.

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from fedasr.config import Config, load, override
 from fedasr.data.census import Census
+from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment, as_json, experiment
 from fedasr.references import look_beside
 from fedasr.runtime.launch import failures_recorded, open_run, settle
@@ -27,7 +28,7 @@ from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import session
 from fedasr.runtime.threads import one_thread
 from fedasr.runtime.watched_boxes import WatchedBoxGrid
-from fedasr.writing import write_json
+from fedasr.writing import system_refusal, write_json
 
 from .boxes import RETURN_SECONDS, wait_for_boxes, wait_for_return
 from .federated import Federation
@@ -50,11 +51,20 @@ def main(grid: Grid, context: Context) -> None:
     ``resume``; with ``flwr run`` the keys of ``[tool.flwr.app.config]`` apply.
     """
     settings = context.run_config
-    if "experiment" in settings:
-        run = experiment(str(settings["experiment"]))
-        run_strategy(grid, run, RunFolder(Path(str(settings["out"]))), bool(settings["resume"]))
-    else:
-        run_submitted(grid, settings, context.run_id)
+    try:
+        if "experiment" in settings:
+            run = experiment(str(settings["experiment"]))
+            run_strategy(grid, run, RunFolder(Path(str(settings["out"]))), bool(settings["resume"]))
+        else:
+            run_submitted(grid, settings, context.run_id)
+    except (InputError, RunFailed) as error:
+        # Flower prints the way of an exception through the code; of these the message is all that helps.
+        raise error.with_traceback(None) from None
+    except (OSError, MemoryError) as error:
+        refusal = system_refusal(error)
+        if refusal is None:
+            raise
+        raise RunFailed(refusal) from None
 
 
 def run_strategy(grid: Grid, run: Experiment, folder: RunFolder, resume: bool) -> str:

@@ -13,7 +13,7 @@ from fedasr import __version__
 from fedasr.cli import data, edge, evaluate, privacy, release, results, run, sweep
 from fedasr.cli.common import console
 from fedasr.errors import InputError, RunFailed, one_line
-from fedasr.writing import FULL
+from fedasr.writing import system_refusal
 
 app = typer.Typer(
     name="fedasr",
@@ -89,15 +89,6 @@ def status(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("interrupted", style="yellow")
         return 130
-
-
-def system_refusal(error: OSError | MemoryError) -> str | None:
-    """Return what the machine refused (a file, disk space, memory) in words; None where the code is to blame."""
-    if isinstance(error, MemoryError):
-        return f"out of memory: {error}"
-    if error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return error.strerror if error.errno in FULL else None
 
 
 if __name__ == "__main__":

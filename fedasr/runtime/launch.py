@@ -38,7 +38,7 @@ from fedasr.runtime.session import Watcher, current, session
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.runtime.threads import one_thread, threads_restored
 from fedasr.training.optimizers import make_local_optimizer
-from fedasr.writing import write_json, write_json_anyhow, write_text
+from fedasr.writing import system_refusal, write_json, write_json_anyhow, write_text
 
 SERVER_APP = "fedasr.strategies.server_app:app"
 CLIENT_APP = "fedasr.clients.client_app:app"
@@ -114,8 +114,8 @@ def failures_recorded(path: Path, config: Config) -> Iterator[None]:
         if isinstance(error, Exception):
             said = (str(error).splitlines() or [""])[0]
             reason = said if isinstance(error, (InputError, RunFailed)) else f"{type(error).__name__}: {said}"
-            if isinstance(error, OSError) and error.filename is not None:
-                reason = f"{error.filename}: {error.strerror}"
+            if isinstance(error, (OSError, MemoryError)):
+                reason = system_refusal(error) or reason
             summary |= {"status": "failed", "error": reason}
         with suppress(OSError):  # the first failure is the one to tell
             write_json_anyhow(path / "summary.json", summary)

@@ -258,12 +258,12 @@ class World:
         """Return what a process has said."""
         return (self.root / name).read_text(errors="replace")
 
-    def submit(self, config: Mapping[str, Any], out: Path, resume: bool = False) -> str:
-        """Submit a run to the SuperLink and return its id; it goes on by itself."""
+    def submit(self, config: Mapping[str, Any], out: Path, resume: bool = False, app: Path = ROOT) -> str:
+        """Submit a run of an app to the SuperLink and return its id; it goes on by itself."""
         file = self.root / f"{out.name}.yaml"
         file.write_text(json.dumps(config))
         settings = f"config={json.dumps(str(file))} out={json.dumps(str(out))} resume={json.dumps(resume)}"
-        said = self.flwr("run", ROOT, "edge", "--run-config", settings, "--format", "json")
+        said = self.flwr("run", app, "edge", "--run-config", settings, "--format", "json")
         return str(json.loads(said[said.index("{") :])["run-id"])
 
     def ended(self, run: str) -> bool:
