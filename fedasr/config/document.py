@@ -20,7 +20,8 @@ fedasr run quickstart rounds=20 client.optimizer=adamw client.learning_rate=0.00
 ```
 
 An unknown key, a wrong type, a value out of bounds or a combination that means nothing stops the run before it
-writes anything, with one line that names the file and the key, and exit status 2. The resolved config is written to
+writes anything, with one line that names the file and the key, and exit status 2. So does, or is warned of, a key that
+is set though nothing reads it in this config: *read if* says when a key is read. The resolved config is written to
 `config.yaml` in the run folder and is enough to repeat the run.
 
 Relative paths in a file (`init_from`, `data.manifest`, `data.root`) are relative to the file, or to the working folder
@@ -45,20 +46,35 @@ def page() -> str:
     return "\n".join([INTRODUCTION, *tables(Config, "", "A run")])
 
 
-def tables(schema: type, prefix: str, meaning: str) -> Iterator[str]:
+def tables(schema: type, prefix: str, meaning: str, conditions: str = "") -> Iterator[str]:
     """Yield the lines of a section's table, then of the sections in it."""
     title = f"`{prefix.removesuffix('.')}`: {meaning}" if prefix else meaning
-    yield from (f"## {title}", "", "| key | default | values | meaning |", "|---|---|---|---|")
+    yield from (f"## {title}", "")
+    if conditions:
+        yield from (f"Read if {conditions}.", "")
+    yield from ("| key | default | values | meaning |", "|---|---|---|---|")
     hints = get_type_hints(schema)
     for item in fields(schema):
         if section(item) is None:
-            cells = (f"`{prefix}{item.name}`", default(item), values(item, hints[item.name]), item.metadata["help"])
+            cells = (f"`{prefix}{item.name}`", default(item), values(item, hints[item.name]), meaning_of(item, prefix))
             yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
     yield ""
     for item in fields(schema):
         inner = section(item)
         if inner is not None:
-            yield from tables(inner, f"{prefix}{item.name}.", item.metadata["help"])
+            name = f"{prefix}{item.name}."
+            yield from tables(inner, name, item.metadata["help"], read_if(item, prefix))
+
+
+def meaning_of(item: Any, prefix: str) -> str:
+    """Return what a key means, and when it is read."""
+    conditions = read_if(item, prefix)
+    return f"{item.metadata['help']}. *Read if {conditions}.*" if conditions else str(item.metadata["help"])
+
+
+def read_if(item: Any, prefix: str) -> str:
+    """Return the conditions under which a key, or every key of a section, is read; empty: it always is."""
+    return ", and ".join(str(condition.within(prefix)) for condition in item.metadata["when"])
 
 
 def default(item: Any) -> str:

@@ -15,6 +15,7 @@ from flwr.app import Context, RecordDict
 
 from fedasr.config import Config, to_dict, to_yaml
 from fedasr.config.loading import get, load
+from fedasr.config.rules.unread import warnings
 from fedasr.config.schema import SelectionConfig, walk
 from fedasr.data.census import Census
 from fedasr.data.people import in_both, in_several_clients
@@ -296,6 +297,8 @@ def check_people(run: Experiment) -> None:
 def say_what_is_special(run: Experiment) -> None:
     """Note what a person should know of the run's input: what it leaves out, and who is on both sides of a split."""
     watcher = current().watcher
+    for warning in warnings(run.config):
+        watcher.note(warning)
     if run.census is not None:
         return
     wanted, there = run.config.selection.clients_per_round, len(run.partition)

@@ -20,7 +20,7 @@ import fedasr
 
 from .edge_world import World, command_line, speech, until, write_manifest
 from .test_edge_faults import fill
-from .tiny import ROOT
+from .tiny import copy_checkout
 
 if not Path("/proc/self/environ").exists():
     pytest.skip("the test looks into /proc to be sure that it leaves no process behind", allow_module_level=True)
@@ -28,7 +28,6 @@ if not Path("/proc/self/environ").exists():
 pytestmark = pytest.mark.slow  # a server, a box and five runs, some three minutes
 
 PATIENCE_S = 240.0
-PACKED = ("fedasr", "strategies", "clients", "simulations", "pyproject.toml", "README.md", "LICENSE", ".gitignore")
 
 
 class House:
@@ -42,12 +41,7 @@ class House:
         self.world = World(root)
         self.checkout = root / "checkout"
         self.checkout.mkdir()
-        for name in PACKED:
-            path = ROOT / name
-            if path.is_dir():
-                shutil.copytree(path, self.checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
-            elif path.is_file():
-                shutil.copy(path, self.checkout / name)
+        copy_checkout(self.checkout)
         self.world.home = self.checkout / "server"
         rows = speech(root / "speech")
         self.test = write_manifest(root / "test.csv", rows["test"])

@@ -14,6 +14,7 @@ from fedasr.config.rules.runtime import check_runtime
 from fedasr.config.rules.selection import check_selection
 from fedasr.config.rules.strategy import check_aggregation, check_strategy
 from fedasr.config.rules.stream import check_stream
+from fedasr.config.rules.unread import check_unread
 from fedasr.config.schema import Config
 from fedasr.errors import InputError
 
@@ -29,6 +30,7 @@ def check_combinations(config: Config, where: str) -> None:
         InputError: naming the keys and what to change.
     """
     check_name(config, where)
+    check_unread(config, where)
     check_options(config, where)
     check_data(config, where)
     check_model(config, where)

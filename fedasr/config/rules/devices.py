@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from fedasr.config.rules.defaults import changed
 from fedasr.config.rules.selection import known_traits
-from fedasr.config.schema import Config, DevicesConfig
+from fedasr.config.schema import Config
 from fedasr.errors import InputError
 
 MOST_TIERS = 100
@@ -19,12 +18,6 @@ def check_devices(config: Config, where: str) -> None:
     def refuse(message: str) -> None:
         raise InputError(message, where=where)
 
-    unread = changed(devices, DevicesConfig())
-    if not devices.clock and unread:
-        refuse(
-            f"'devices.{unread[0]}' is set but 'devices.clock' is false, so that no devices are simulated; set"
-            f" devices.clock=true, or leave 'devices.{unread[0]}' out"
-        )
     tiers = len(devices.tiers)
     if not 1 <= tiers <= MOST_TIERS or len(set(devices.tiers)) < tiers:
         refuse(f"'devices.tiers' must be a list of 1 to {MOST_TIERS} different names")

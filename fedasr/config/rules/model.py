@@ -32,5 +32,3 @@ def check_model(config: Config, where: str) -> None:
     speller = model.speller
     if model.name in ("las", "hybrid") and speller.hidden % speller.heads:
         refuse(f"'model.speller.heads' is {speller.heads}; it must divide 'model.speller.hidden' ({speller.hidden})")
-    if model.name == "las" and model.encoder != "blstm":
-        refuse(f"'model.encoder' is '{model.encoder}', but the listener of 'las' is a pyramid of BLSTM; leave it out")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fedasr.config.schema import Config, walk
+from fedasr.config.schema.conditions import value_of
 from fedasr.errors import InputError
 from fedasr.registry import is_reference
 
@@ -41,11 +40,3 @@ def part_of(options_key: str) -> str:
     """Return the key of the part that options are for: ``model.name`` of ``model.options``."""
     section, _, last = options_key.rpartition(".")
     return f"{section}.{'name' if last == OPTIONS else last.removesuffix(f'_{OPTIONS}')}"
-
-
-def value_of(config: Config, key: str) -> Any:
-    """Return the value of a dotted key."""
-    found: Any = config
-    for step in key.split("."):
-        found = getattr(found, step)
-    return found

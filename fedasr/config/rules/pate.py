@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from fedasr.config.rules.defaults import changed
 from fedasr.config.rules.public_speech import check_public_speech
-from fedasr.config.rules.votes import check_internal_lm, check_recorded_votes, check_soft_votes
-from fedasr.config.schema import Config, PateConfig
+from fedasr.config.rules.votes import check_recorded_votes, check_soft_votes
+from fedasr.config.schema import Config
 from fedasr.errors import InputError
 
 
@@ -21,8 +20,6 @@ def check_pate(config: Config, where: str) -> None:
 
     pate, privacy = config.pate, config.privacy
     if config.strategy.name != "pate":
-        if unread_keys := changed(pate, PateConfig()):
-            refuse(f"'pate.{unread_keys[0]}' is set but 'strategy.name' is '{config.strategy.name}'; set it to pate")
         if privacy.unit == "teacher":
             refuse(f"'privacy.unit' is 'teacher' but 'strategy.name' is '{config.strategy.name}'; only pate has any")
         return
@@ -37,8 +34,6 @@ def check_pate(config: Config, where: str) -> None:
     for name, value in (("threshold", pate.threshold), ("threshold_scale", pate.threshold_scale)):
         if confident and value is None:
             refuse(f"'pate.mechanism' is 'confident-gnmax' but 'pate.{name}' is not set; give it in votes")
-        if not confident and value is not None:
-            refuse(f"'pate.{name}' is set but 'pate.mechanism' is '{pate.mechanism}', which reads none; leave it out")
     if pate.noise_at == "teachers":
         if confident:
             refuse(
@@ -52,8 +47,6 @@ def check_pate(config: Config, where: str) -> None:
             )
     if pate.budget == "data-dependent" and privacy.epsilon is None:
         refuse("'pate.budget' is 'data-dependent' but 'privacy.epsilon' is not set; give a budget")
-    if pate.unit != "utterance" and pate.candidates:
-        refuse(f"'pate.candidates' is set but 'pate.unit' is '{pate.unit}', which reads none; leave it out")
     if pate.unit == "utterance" and len(pate.candidates) == 1:
         refuse("'pate.candidates' has one entry; a vote needs at least two")
     if pate.unit == "frame" and config.model.name not in ("ctc", "ctc-conformer"):
@@ -61,7 +54,6 @@ def check_pate(config: Config, where: str) -> None:
             f"'pate.unit' is 'frame' but 'model.name' is '{config.model.name}', which has no posteriors of frames;"
             " choose token or utterance, or model.name=ctc"
         )
-    check_internal_lm(config, where)
     check_soft_votes(config, where)
     check_recorded_votes(config, where)
     if (pate.min_confidence or 0.0) > (1.0 if pate.max_confidence is None else pate.max_confidence):
@@ -75,12 +67,6 @@ def check_pate(config: Config, where: str) -> None:
             f"'pate.student.self_training' is {stages - 1}, which makes {stages} stages, but 'rounds' is"
             f" {config.rounds}; give each stage a round at least"
         )
-    for name in ("unlabelled", "least_labels"):
-        if getattr(pate.student, name) is not None and stages == 1:
-            refuse(
-                f"'pate.student.{name}' is set but 'pate.student.self_training' is 0: the student learns"
-                " released labels alone; leave it out, or set the latter"
-            )
     if pate.student.proximal:
         refuse("'pate.student.proximal' is set, but there is no global model to stay near to; leave it out")
     if config.stream.arrival != "static":

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from fedasr.config.rules.selection import known_traits
-from fedasr.config.schema import Config, PrivacyConfig
+from fedasr.config.schema import Config
 from fedasr.errors import InputError
 
 
@@ -20,17 +18,7 @@ def check_privacy(config: Config, where: str) -> None:
         raise InputError(message, where=where)
 
     privacy = config.privacy
-    if privacy.unit == "none":
-        for item in fields(PrivacyConfig):
-            if getattr(privacy, item.name) != getattr(PrivacyConfig(), item.name):
-                refuse(
-                    f"'privacy.{item.name}' is set but 'privacy.unit' is 'none'; set privacy.unit=user or example, or"
-                    " strategy.name=pate"
-                )
-        return
-    if privacy.unit == "teacher":
-        read = ("unit", "epsilon", "delta", "secret_noise")
-        unread(privacy, tuple(item.name for item in fields(PrivacyConfig) if item.name not in read), where)
+    if privacy.unit in ("none", "teacher"):
         return
     if privacy.noise_multiplier is None and privacy.epsilon is None:
         refuse(f"'privacy.unit' is '{privacy.unit}': set 'privacy.noise_multiplier', or 'privacy.epsilon' to find it")
@@ -78,8 +66,6 @@ def check_example_level(config: Config, where: str) -> None:
         )
     if privacy.clipping == "adaptive":
         refuse("'privacy.clipping' is 'adaptive' but 'privacy.unit' is 'example'; choose flat, per-layer or automatic")
-    names = ("quantile", "quantile_rate", "public_activity", "population", "cohort", "noise_at", "noise", "bands")
-    unread(privacy, names, where)
 
 
 def check_user_level(config: Config, where: str) -> None:
@@ -93,14 +79,11 @@ def check_user_level(config: Config, where: str) -> None:
         raise InputError(message, where=where)
 
     privacy = config.privacy
-    unread(privacy, ("micro_batches", "noise_decay", "physical_batch"), where)
     if privacy.clipping == "automatic":
         refuse("'privacy.clipping' is 'automatic' but 'privacy.unit' is 'user'; choose flat, per-layer or adaptive")
     if privacy.noise_at == "server":
-        unread(privacy, ("participations",), where)
         check_correlated_noise(config, where)
     else:
-        unread(privacy, ("public_activity", "population", "cohort", "noise", "bands"), where)
         if privacy.clipping == "adaptive":
             refuse("'privacy.clipping' is 'adaptive' but 'privacy.noise_at' is 'device'; choose flat or per-layer")
         if reads_losses(config):
@@ -113,18 +96,13 @@ def check_user_level(config: Config, where: str) -> None:
                 f"'privacy.noise_at' is 'device' but 'evaluate.client_side' is {config.evaluate.client_side}, for which"
                 " devices would have to tell their error rates; set evaluate.client_side=0"
             )
-    if privacy.cohort is not None and privacy.population is None:
-        refuse("'privacy.cohort' is set but 'privacy.population' is not; say how large the population would be")
     if config.strategy.weighting != "uniform":
         refuse(
             f"'privacy.unit' is 'user' but 'strategy.weighting' is '{config.strategy.weighting}'; a user's weight"
             " would multiply the noise that is needed; set strategy.weighting=uniform"
         )
-    if privacy.clipping != "adaptive":
-        for name in ("quantile", "quantile_rate"):
-            if getattr(privacy, name) != getattr(PrivacyConfig(), name):
-                refuse(f"'privacy.{name}' is set but 'privacy.clipping' is '{privacy.clipping}'; it reads none")
-    elif privacy.noise_multiplier is not None and privacy.noise_multiplier >= config.selection.clients_per_round / 10:
+    most = config.selection.clients_per_round / 10
+    if privacy.clipping == "adaptive" and privacy.noise_multiplier is not None and privacy.noise_multiplier >= most:
         refuse(
             f"'privacy.noise_multiplier' is {privacy.noise_multiplier}, too much for 'privacy.clipping: adaptive' with"
             f" {config.selection.clients_per_round} clients per round; it must be below a tenth of the cohort"
@@ -138,8 +116,6 @@ def check_correlated_noise(config: Config, where: str) -> None:
         InputError: naming the keys and what to change.
     """
     privacy, selection = config.privacy, config.selection
-    if privacy.noise != "banded":
-        unread(privacy, ("bands",), where)
     if privacy.noise == "independent":
         return
     traits = known_traits(config)
@@ -167,17 +143,3 @@ def reads_losses(config: Config) -> bool:
     """Say whether the selection is known to choose by losses; of a user's own that is asked when the run starts."""
     traits = known_traits(config)
     return traits is not None and traits.reads_losses
-
-
-def unread(privacy: PrivacyConfig, names: tuple[str, ...], where: str) -> None:
-    """Raise where a key is set that a private run of this kind does not read.
-
-    Raises:
-        InputError: naming the key.
-    """
-    for name in names:
-        if getattr(privacy, name) != getattr(PrivacyConfig(), name):
-            kind = f"'privacy.unit' is '{privacy.unit}'"
-            if privacy.unit == "user":
-                kind += f" and 'privacy.noise_at' is '{privacy.noise_at}'"
-            raise InputError(f"'privacy.{name}' is set but {kind}, which reads none; leave it out", where=where)

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from fedasr.config.schema import Config, PublicSpeechConfig
+from fedasr.config.schema import Config
 from fedasr.errors import InputError
-
-READ = {
-    "synthetic": ("synthetic",),
-    "manifest": ("manifest",),
-    "librispeech": ("root", "subset"),
-    "speechcommands": ("root",),
-    "commonvoice": ("root", "subset"),
-}
-"""What says where the speech of a corpus is; a user's own corpus may read all of it."""
 
 
 def same_corpus(config: Config) -> bool:
@@ -44,13 +35,6 @@ def check_public_speech(config: Config, where: str) -> None:
             refuse("'pate.public.synthetic.grammar' is 'words' but 'pate.public.synthetic.words' is empty; list them")
         if public.synthetic.min_snr_db > public.synthetic.max_snr_db:
             refuse("'pate.public.synthetic.min_snr_db' must not be larger than 'pate.public.synthetic.max_snr_db'")
-    usual = PublicSpeechConfig()
-    for name in ("manifest", "root", "subset", "synthetic"):
-        if name not in READ.get(public.corpus, (name,)) and getattr(public, name) != getattr(usual, name):
-            refuse(
-                f"'pate.public.{name}' is set but 'pate.public.corpus' is '{public.corpus}', which reads none; leave it"
-                " out, or choose the corpus"
-            )
     if same_corpus(config) and public.corpus != "synthetic" and public.split in (data.train_split, data.test_split):
         refuse(
             f"'pate.public.split' is '{public.split}' of the corpus that 'data' reads too; public speech must be"

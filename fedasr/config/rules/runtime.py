@@ -18,9 +18,6 @@ def check_runtime(config: Config, where: str) -> None:
 
     runtime = config.runtime
     if runtime.name != "ray":
-        for name, value in (("ray_address", runtime.ray_address), ("gpus_per_client", runtime.gpus_per_client)):
-            if value:
-                refuse(f"'runtime.{name}' is set but 'runtime.name' is '{runtime.name}'; set it to ray")
         return
     address = runtime.ray_address
     host, _, port = (address or "auto").rpartition(":")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedasr.config.schema import Config, StrategyConfig
+from fedasr.config.schema import Config
 from fedasr.errors import InputError
 from fedasr.registry import is_reference
 
@@ -32,9 +32,6 @@ def check_aggregation(config: Config, where: str) -> None:
         raise InputError(message, where=where)
 
     chosen = strategy.aggregation
-    for name, reader in (("trim_share", "trimmed-mean"), ("norm_bound", "norm-bound")):
-        if chosen != reader and getattr(strategy, name) != getattr(StrategyConfig(), name):
-            refuse(f"'strategy.{name}' is set but 'strategy.aggregation' is '{chosen}', which reads none; leave it out")
     if chosen == "mean":
         return
     said = f"'strategy.aggregation' is '{chosen}'"

@@ -6,22 +6,8 @@ from fedasr.config.schema import Config
 from fedasr.errors import InputError
 
 
-def check_internal_lm(config: Config, where: str) -> None:
-    """Raise where there are no candidates to take anything off.
-
-    Raises:
-        InputError: naming the keys.
-    """
-    if config.pate.internal_lm and config.pate.unit != "utterance":
-        raise InputError(
-            f"'pate.internal_lm' is {config.pate.internal_lm:g} but 'pate.unit' is '{config.pate.unit}', which has no"
-            " candidates; leave it out, or set pate.unit=utterance",
-            where=where,
-        )
-
-
 def check_soft_votes(config: Config, where: str) -> None:
-    """Raise on keys of the soft mechanisms that are wrong, or that another mechanism would not read.
+    """Raise on keys of the soft mechanisms that are wrong.
 
     Raises:
         InputError: naming the key.
@@ -43,14 +29,6 @@ def check_soft_votes(config: Config, where: str) -> None:
                 " parts of one transcript; set it to 1, or pate.unit=utterance",
                 where=where,
             )
-        return
-    for name, set_to in (("weights", bool(pate.weights)), ("student.answers", pate.student.answers > 1)):
-        if set_to:
-            raise InputError(
-                f"'pate.{name}' is set but 'pate.mechanism' is '{pate.mechanism}', which reads none; leave it out, or"
-                " choose soft-gaussian or soft-laplace",
-                where=where,
-            )
 
 
 def check_recorded_votes(config: Config, where: str) -> None:
@@ -61,12 +39,6 @@ def check_recorded_votes(config: Config, where: str) -> None:
     """
     pate = config.pate
     if pate.votes_from is None:
-        if pate.simulated_teachers is not None:
-            raise InputError(
-                "'pate.simulated_teachers' is set but 'pate.votes_from' is not; give the run whose votes they would"
-                " cast",
-                where=where,
-            )
         return
     for name, value, wanted in (("unit", pate.unit, "utterance"), ("noise_at", pate.noise_at, "server")):
         if value != wanted:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fedasr.config.schema.conditions import when
 from fedasr.config.schema.features import AugmentConfig, CacheConfig, FeatureConfig
 from fedasr.config.schema.keys import key, part
 from fedasr.config.schema.partition import PartitionConfig
 from fedasr.config.schema.synthetic import SyntheticConfig
+
+PUBLIC = when(".corpus", "librispeech", "speechcommands", "commonvoice")
 
 
 @dataclass
@@ -21,10 +24,18 @@ class DataConfig:
         choices=("synthetic", "manifest", "librispeech", "speechcommands", "commonvoice"),
         reference=True,
     )
-    manifest: str | None = key(None, "the table of corpus `manifest`: CSV, TSV, JSON Lines or Parquet")
-    root: str | None = key(None, "the folder of a public corpus (librispeech, speechcommands, commonvoice)")
-    subset: str | None = key(None, "librispeech: `train-clean-100`; commonvoice: `train.tsv`; else unused")
-    download: bool = key(False, "let torchaudio download the public corpus into `root` first")
+    manifest: str | None = key(
+        None, "the table of corpus `manifest`: CSV, TSV, JSON Lines or Parquet", when=when(".corpus", "manifest")
+    )
+    root: str | None = key(
+        None, "the folder of a public corpus (librispeech, speechcommands, commonvoice)", when=PUBLIC
+    )
+    subset: str | None = key(
+        None,
+        "librispeech: `train-clean-100`; commonvoice: `train.tsv`",
+        when=when(".corpus", "librispeech", "commonvoice"),
+    )
+    download: bool = key(False, "let torchaudio download the public corpus into `root` first", when=PUBLIC)
     where: dict[str, Any] = key(dict, "keep rows whose column has the value, or one of the listed values")
     train_split: str = key("train", "the split that the clients hold")
     test_split: str = key("test", "the split that the server evaluates on")
@@ -50,7 +61,7 @@ class DataConfig:
         " in any case: a stop would tell of it",
         choices=("stop", "skip"),
     )
-    synthetic: SyntheticConfig = part(SyntheticConfig, "corpus `synthetic`")
+    synthetic: SyntheticConfig = part(SyntheticConfig, "corpus `synthetic`", when=when("data.corpus", "synthetic"))
     partition: PartitionConfig = part(PartitionConfig, "how utterances become clients")
     features: FeatureConfig = part(FeatureConfig, "log-mel features")
     augment: AugmentConfig = part(AugmentConfig, "augmentation of training speech")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fedasr.config.schema.conditions import when
 from fedasr.config.schema.keys import key
 
 
@@ -30,8 +31,18 @@ class DevicesConfig:
         "always; diurnal: each device is there for part of its own day; trace: as the file says",
         choices=("always", "diurnal", "trace"),
     )
-    available_share: float = key(0.5, "`diurnal`: share of the day that a device is there", above=0, high=1)
-    trace: str | None = key(None, "`trace`: a CSV of `client,start_s,end_s`, repeated when the run outlasts it")
+    available_share: float = key(
+        0.5,
+        "`diurnal`: share of the day that a device is there",
+        above=0,
+        high=1,
+        when=when(".availability", "diurnal"),
+    )
+    trace: str | None = key(
+        None,
+        "`trace`: a CSV of `client,start_s,end_s`, repeated when the run outlasts it",
+        when=when(".availability", "trace"),
+    )
     dropout: float = key(0.0, "probability that a selected device never answers", low=0, high=0.95)
     over_commit: float = key(
         1.0, "select this many times the cohort; whoever answers after the cohort is full is discarded", low=1, high=10

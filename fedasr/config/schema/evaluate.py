@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fedasr.config.schema.conditions import when
 from fedasr.config.schema.keys import key
 
 
@@ -15,9 +16,11 @@ class EvaluateConfig:
         1, "server-side evaluation every so many rounds, and after the last; 0: only after the last", low=0
     )
     decoder: str = key("greedy", "how hypotheses are found", choices=("greedy", "beam", "vocabulary"))
-    beam: int = key(8, "width of decoder `beam`", low=1)
+    beam: int = key(8, "width of decoder `beam`", low=1, when=when(".decoder", "beam"))
     vocabulary: list[str] = key(
-        list, "the phrases that decoder `vocabulary` chooses among; empty: the distinct training transcripts"
+        list,
+        "the phrases that decoder `vocabulary` chooses among; empty: the distinct training transcripts",
+        when=when(".decoder", "vocabulary"),
     )
     limit: int | None = key(None, "evaluate on so many utterances, drawn once with the seed; absent: all", low=1)
     batch_size: int = key(32, "utterances a batch", low=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fedasr.config.schema.conditions import unless
 from fedasr.config.schema.keys import key
 
 
@@ -26,9 +27,11 @@ class AugmentConfig:
     noise_snr_db: float | None = key(None, "lowest SNR of added noise in decibels (up to 40); absent: none")
     gain_db: float = key(0.0, "gain drawn from ± this, in decibels", low=0)
     frequency_masks: int = key(0, "SpecAugment frequency masks", low=0)
-    frequency_mask_bins: int = key(8, "widest frequency mask in mel bands", low=0)
+    frequency_mask_bins: int = key(8, "widest frequency mask in mel bands", low=0, when=unless(".frequency_masks", 0))
     time_masks: int = key(0, "SpecAugment time masks", low=0)
-    time_mask_share: float = key(0.1, "widest time mask as a share of the utterance", low=0, high=1)
+    time_mask_share: float = key(
+        0.1, "widest time mask as a share of the utterance", low=0, high=1, when=unless(".time_masks", 0)
+    )
 
 
 @dataclass
@@ -36,5 +39,5 @@ class CacheConfig:
     """The cache of features: bounded, keyed by content and parameters, safe for several processes."""
 
     directory: str | None = key(None, "folder of the cache on disk; absent: the user's cache folder; `off`: none")
-    disk_mb: float = key(2048.0, "bound of the cache on disk in megabytes", above=0)
+    disk_mb: float = key(2048.0, "bound of the cache on disk in megabytes", above=0, when=unless(".directory", "off"))
     memory_mb: float = key(64.0, "bound of what each process keeps in memory, in megabytes", low=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fedasr.config.schema.conditions import either, when
 from fedasr.config.schema.keys import key, part
 
 
@@ -59,6 +60,7 @@ class ModelConfig:
         "encoder of `ctc`, `hybrid` and `rnnt`: recurrent, dilated depth-wise convolutions, or Conformer",
         choices=("lstm", "blstm", "dsconv", "conformer"),
         reference=True,
+        when=when(".name", "ctc", "hybrid", "rnnt", refused=True),
     )
     encoder_options: dict[str, Any] = key(dict, "what an encoder of your own is called with, by parameter name")
     channels: list[int] = key(
@@ -67,7 +69,7 @@ class ModelConfig:
     strides: list[int] = key(lambda: [2, 2], "stride of each subsampling convolution (1 keeps the frame rate)")
     hidden: int = key(128, "width of the encoder (per direction for blstm)", low=1)
     layers: int = key(1, "encoder layers; each of `las` halves the frame rate", low=1)
-    kernel: int = key(9, "kernel of the dsconv encoder in frames; odd", low=3)
+    kernel: int = key(9, "kernel of the dsconv encoder in frames; odd", low=3, when=when(".encoder", "dsconv"))
     dropout: float = key(
         0.0, "dropout in the encoder and of what the decoders of las, hybrid, rnnt read", low=0, high=0.95
     )
@@ -79,8 +81,20 @@ class ModelConfig:
     )
     lowercase: bool = key(True, "lower-case transcripts before they are encoded")
     ctc_weight: float = key(
-        0.3, "`hybrid`: share of CTC in the loss and in joint decoding; the rest is attention's", low=0, high=1
+        0.3,
+        "`hybrid`: share of CTC in the loss and in joint decoding; the rest is attention's",
+        low=0,
+        high=1,
+        when=when(".name", "hybrid"),
     )
-    conformer: ConformerConfig = part(ConformerConfig, "what only ctc-conformer and encoder conformer read")
-    speller: SpellerConfig = part(SpellerConfig, "the attention decoder of las and hybrid")
-    transducer: TransducerConfig = part(TransducerConfig, "the prediction and joint networks of rnnt")
+    conformer: ConformerConfig = part(
+        ConformerConfig,
+        "what only ctc-conformer and encoder conformer read",
+        when=either(when("model.name", "ctc-conformer"), when("model.encoder", "conformer")),
+    )
+    speller: SpellerConfig = part(
+        SpellerConfig, "the attention decoder of las and hybrid", when=when("model.name", "las", "hybrid")
+    )
+    transducer: TransducerConfig = part(
+        TransducerConfig, "the prediction and joint networks of rnnt", when=when("model.name", "rnnt")
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fedasr.config.schema.conditions import when
 from fedasr.config.schema.keys import key
 
 
@@ -32,8 +33,13 @@ class PartitionConfig:
     )
     options: dict[str, Any] = key(dict, "what a partitioner of your own is called with, by parameter name")
     column: str = key("speaker", "the column to partition on (speaker, text, accent, gender, any other)")
-    alpha: float = key(0.5, "Dirichlet concentration; small is skewed", above=0)
-    sigma: float = key(1.0, "sigma of the log-normal sizes", above=0)
-    exponent: float = key(1.2, "exponent of the power-law sizes", above=0)
-    clusters: int = key(10, "k of feature-kmeans", low=2)
+    alpha: float = key(
+        0.5,
+        "Dirichlet concentration; small is skewed",
+        above=0,
+        when=when(".name", "dirichlet", "dirichlet-prior", "quantity-dirichlet"),
+    )
+    sigma: float = key(1.0, "sigma of the log-normal sizes", above=0, when=when(".name", "quantity-lognormal"))
+    exponent: float = key(1.2, "exponent of the power-law sizes", above=0, when=when(".name", "quantity-power"))
+    clusters: int = key(10, "k of feature-kmeans", low=2, when=when(".name", "feature-kmeans"))
     min_utterances: int = key(1, "clients with fewer utterances are left out", low=1)

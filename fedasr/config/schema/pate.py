@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedasr.config.schema.client import ClientConfig
+from fedasr.config.schema.conditions import unless, when
 from fedasr.config.schema.keys import key, part
 from fedasr.config.schema.synthetic import SyntheticConfig
 
 LEAST_NOISE, LARGEST_NOISE = 1e-6, 1e7
 """On votes: the squares are numbers, and a teacher's share fits into its fixed point."""
+CONFIDENT = when(".mechanism", "confident-gnmax", refused=True)
+UTTERANCE = when(".unit", "utterance", refused=True)
 
 
 @dataclass
@@ -23,12 +26,18 @@ class PublicSpeechConfig:
         choices=("synthetic", "manifest", "librispeech", "speechcommands", "commonvoice"),
         reference=True,
     )
-    manifest: str | None = key(None, "the table of corpus `manifest`")
-    root: str | None = key(None, "the folder of a public corpus (librispeech, speechcommands, commonvoice)")
-    subset: str | None = key(None, "as `data.subset`")
+    manifest: str | None = key(None, "the table of corpus `manifest`", when=when(".corpus", "manifest", refused=True))
+    root: str | None = key(
+        None,
+        "the folder of a public corpus (librispeech, speechcommands, commonvoice)",
+        when=when(".corpus", "librispeech", "speechcommands", "commonvoice", refused=True),
+    )
+    subset: str | None = key(None, "as `data.subset`", when=when(".corpus", "librispeech", "commonvoice", refused=True))
     where: dict[str, Any] = key(dict, "keep rows whose column has the value, or one of the listed values")
     split: str = key("train", "the split that is labelled")
-    synthetic: SyntheticConfig = part(SyntheticConfig, "corpus `synthetic`")
+    synthetic: SyntheticConfig = part(
+        SyntheticConfig, "corpus `synthetic`", when=when("pate.public.corpus", "synthetic", refused=True)
+    )
 
 
 @dataclass
@@ -43,6 +52,7 @@ class StudentConfig(ClientConfig):
         "soft mechanisms with unit `utterance`: how many of the likeliest answers the student learns of an utterance,"
         " one a pass, drawn by the released shares; 1: the winner alone",
         low=1,
+        when=when("pate.mechanism", "soft-gaussian", "soft-laplace", refused=True),
     )
     self_training: int = key(
         0,
@@ -57,11 +67,13 @@ class StudentConfig(ClientConfig):
         " labels hears little else, so that the public start labels first; the better the start, the more of them;"
         " absent: 16",
         low=1,
+        when=unless(".self_training", 0, refused=True),
     )
     unlabelled: int | None = key(
         None,
         "`self_training`: how many public utterances without a released label the student hears at most; absent: all",
         low=1,
+        when=unless(".self_training", 0, refused=True),
     )
 
 
@@ -80,13 +92,16 @@ class PateConfig:
         10.0, "the noise on each count, in votes: λ of Laplace, σ of Gauss", low=LEAST_NOISE, high=LARGEST_NOISE
     )
     threshold: float | None = key(
-        None, "`confident-gnmax`: votes that the most voted label must have, noise included; in votes"
+        None,
+        "`confident-gnmax`: votes that the most voted label must have, noise included; in votes",
+        when=CONFIDENT,
     )
     threshold_scale: float | None = key(
         None,
         "`confident-gnmax`: standard deviation of the noise of that check, in votes",
         low=LEAST_NOISE,
         high=LARGEST_NOISE,
+        when=CONFIDENT,
     )
     unit: str = key(
         "utterance",
@@ -95,7 +110,9 @@ class PateConfig:
         choices=("utterance", "token", "frame"),
     )
     candidates: list[str] = key(
-        list, "`utterance`: what may have been said; empty: the distinct transcripts of the public corpus"
+        list,
+        "`utterance`: what may have been said; empty: the distinct transcripts of the public corpus",
+        when=UTTERANCE,
     )
     internal_lm: float = key(
         0.0,
@@ -103,6 +120,7 @@ class PateConfig:
         " sentences of its own else hears those everywhere (`las`, `hybrid`, `rnnt`; `ctc` expects nothing)",
         low=0,
         high=1,
+        when=UTTERANCE,
     )
     queries: int | None = key(
         None, "public utterances put to the teachers at most, drawn once with the seed; absent: all", low=1
@@ -124,6 +142,7 @@ class PateConfig:
         dict,
         "soft mechanisms: the weight of a teacher's posterior by the client's name, at most 1; others have 1. Public"
         " knowledge only: weights that follow from speech are not paid for",
+        when=when(".mechanism", "soft-gaussian", "soft-laplace", refused=True),
     )
     budget: str = key(
         "data-independent",
@@ -144,7 +163,10 @@ class PateConfig:
         " with `privacy.secret_noise` alone: noise from a seed is the same in all of them",
     )
     simulated_teachers: int | None = key(
-        None, "`votes_from`: draw the votes of so many teachers from the shares of each query; absent: as cast", low=1
+        None,
+        "`votes_from`: draw the votes of so many teachers from the shares of each query; absent: as cast",
+        low=1,
+        when=unless(".votes_from", None, refused=True),
     )
     store: str | None = key(
         None,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fedasr.config.schema.client import ClientConfig
+from fedasr.config.schema.conditions import unless, when
 from fedasr.config.schema.data import DataConfig
 from fedasr.config.schema.devices import DevicesConfig
 from fedasr.config.schema.evaluate import EvaluateConfig
@@ -31,11 +32,25 @@ class Config:
     model: ModelConfig = part(ModelConfig, "the recogniser")
     client: ClientConfig = part(ClientConfig, "local training")
     strategy: StrategyConfig = part(StrategyConfig, "what the server does with the updates")
-    selection: SelectionConfig = part(SelectionConfig, "which devices take part in a round")
-    stream: StreamConfig = part(StreamConfig, "the continual setting: speech that comes over time")
-    devices: DevicesConfig = part(DevicesConfig, "real devices, simulated")
-    privacy: PrivacyConfig = part(PrivacyConfig, "differential privacy")
-    pate: PateConfig = part(PateConfig, "strategy `pate`: teachers, votes, public speech and the student")
+    selection: SelectionConfig = part(
+        SelectionConfig, "which devices take part in a round", when=unless("strategy.name", "pate")
+    )
+    stream: StreamConfig = part(
+        StreamConfig,
+        "the continual setting: speech that comes over time",
+        when=unless("stream.arrival", "static", refused=True),
+    )
+    devices: DevicesConfig = part(
+        DevicesConfig, "real devices, simulated", when=when("devices.clock", True, refused=True)
+    )
+    privacy: PrivacyConfig = part(
+        PrivacyConfig, "differential privacy", when=unless("privacy.unit", "none", refused=True)
+    )
+    pate: PateConfig = part(
+        PateConfig,
+        "strategy `pate`: teachers, votes, public speech and the student",
+        when=when("strategy.name", "pate", refused=True),
+    )
     evaluate: EvaluateConfig = part(EvaluateConfig, "evaluation")
     runtime: RuntimeConfig = part(RuntimeConfig, "where the clients run")
 

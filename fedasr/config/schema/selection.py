@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fedasr.config.schema.conditions import when
 from fedasr.config.schema.keys import key, part
 
 
@@ -73,29 +74,47 @@ class SelectionConfig:
         "utterances",
         "what the activity of a device counts: all that is stored, or only what came in the current period",
         choices=("utterances", "seconds", "recent-utterances", "recent-seconds"),
+        when=when(".name", "activity", "top-activity", "threshold", "mixed", "power-of-choice"),
     )
     exponent: float = key(
-        1.0, "`activity`, `mixed`: draw in proportion to the count to this power; 0 is uniform", low=0
+        1.0,
+        "`activity`, `mixed`: draw in proportion to the count to this power; 0 is uniform",
+        low=0,
+        when=when(".name", "activity", "mixed"),
     )
     replacement: bool = key(
-        False, "`activity`, `mixed`: draw with replacement; a device drawn twice trains once and counts twice"
+        False,
+        "`activity`, `mixed`: draw with replacement; a device drawn twice trains once and counts twice",
+        when=when(".name", "activity", "mixed"),
     )
     min_activity: float = key(
-        1.0, "`threshold`: devices with a smaller count are not drawn; utterances or seconds, as `activity` says", low=0
+        1.0,
+        "`threshold`: devices with a smaller count are not drawn; utterances or seconds, as `activity` says",
+        low=0,
+        when=when(".name", "threshold"),
     )
-    active_rounds: int = key(10, "`mixed`: so many rounds of `activity`, then uniform", low=0)
+    active_rounds: int = key(
+        10, "`mixed`: so many rounds of `activity`, then uniform", low=0, when=when(".name", "mixed")
+    )
     separation: int = key(
         0,
         "`round-robin`: two turns of a device are at least so many rounds apart, if need be with smaller cohorts; 0: as"
         " many as full cohorts allow",
         low=0,
+        when=when(".name", "round-robin"),
     )
-    candidates: int = key(0, "`power-of-choice`: devices whose loss is compared (d); 0: twice the cohort", low=0)
+    candidates: int = key(
+        0,
+        "`power-of-choice`: devices whose loss is compared (d); 0: twice the cohort",
+        low=0,
+        when=when(".name", "power-of-choice"),
+    )
     probe: str = key(
         "loss",
         "`power-of-choice`: loss: of the global model on all the device stores (pow-d); batch: on one batch (cpow-d);"
         " last: the training loss it last reported, no question asked (rpow-d)",
         choices=("loss", "batch", "last"),
+        when=when(".name", "power-of-choice"),
     )
-    oort: OortConfig = part(OortConfig, "what only oort reads")
-    afl: AflConfig = part(AflConfig, "what only afl reads")
+    oort: OortConfig = part(OortConfig, "what only oort reads", when=when("selection.name", "oort"))
+    afl: AflConfig = part(AflConfig, "what only afl reads", when=when("selection.name", "afl"))

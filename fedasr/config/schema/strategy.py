@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fedasr.config.schema.conditions import unless, when
 from fedasr.config.schema.keys import key
+
+ADAPTIVE = when(".name", "fedadam", "fedyogi", "fedlamb")
+UPDATES = unless(".name", "pate")
 
 
 @dataclass
@@ -17,29 +21,40 @@ class StrategyConfig:
         "the server optimiser; or pate: no updates, the server aggregates the votes of teachers",
         choices=("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedlamb", "pate"),
     )
-    learning_rate: float = key(1.0, "server learning rate", above=0)
+    learning_rate: float = key(1.0, "server learning rate", above=0, when=UPDATES)
     schedule: str = key(
         "constant",
         "server learning rate over the rounds; adaptive optimisers need it: they undo a smaller local rate",
         choices=("constant", "linear", "cosine"),
+        when=UPDATES,
     )
-    final_scale: float = key(0.1, "where `linear` and `cosine` end, as a share of `learning_rate`", low=0, high=1)
-    warmup_rounds: int = key(0, "rounds over which the server learning rate rises linearly", low=0)
-    momentum: float = key(0.9, "momentum of fedavgm", low=0, high=0.9999)
-    beta1: float = key(0.9, "first-moment decay of fedadam, fedyogi, fedlamb", low=0, high=0.9999)
-    beta2: float = key(0.99, "second-moment decay of fedadam, fedyogi, fedlamb", low=0, high=0.99999)
-    tau: float = key(1e-3, "adaptivity of fedadam, fedyogi, fedlamb (Reddi et al. 2021: added to the root)", above=0)
+    final_scale: float = key(
+        0.1,
+        "where `linear` and `cosine` end, as a share of `learning_rate`",
+        low=0,
+        high=1,
+        when=when(".schedule", "linear", "cosine"),
+    )
+    warmup_rounds: int = key(0, "rounds over which the server learning rate rises linearly", low=0, when=UPDATES)
+    momentum: float = key(0.9, "momentum of fedavgm", low=0, high=0.9999, when=when(".name", "fedavgm"))
+    beta1: float = key(0.9, "first-moment decay of fedadam, fedyogi, fedlamb", low=0, high=0.9999, when=ADAPTIVE)
+    beta2: float = key(0.99, "second-moment decay of fedadam, fedyogi, fedlamb", low=0, high=0.99999, when=ADAPTIVE)
+    tau: float = key(
+        1e-3, "adaptivity of fedadam, fedyogi, fedlamb (Reddi et al. 2021: added to the root)", above=0, when=ADAPTIVE
+    )
     weighting: str = key(
         "examples",
         "weight of a client's update; `inverse-probability`: examples over its inclusion probability, summed over the"
         " population's examples (Horvitz–Thompson: unbiased for every selection that reports probabilities)",
         choices=("examples", "seconds", "uniform", "inverse-probability"),
+        when=UPDATES,
     )
     weight_cap: float | None = key(
         None,
         "all but `uniform`: no client counts for more than so many times what the median client stores, for what a box"
         " holds it alone knows; absent: 2 under runtime `deployment`, otherwise no limit",
         low=1,
+        when=unless(".weighting", "uniform"),
     )
     aggregation: str = key(
         "mean",
@@ -51,9 +66,18 @@ class StrategyConfig:
     )
     aggregation_options: dict[str, Any] = key(dict, "what an aggregator of your own is called with, by parameter name")
     trim_share: float = key(
-        0.2, "`trimmed-mean`: share of the replies, rounded up, left out at either end", above=0, high=0.49
+        0.2,
+        "`trimmed-mean`: share of the replies, rounded up, left out at either end",
+        above=0,
+        high=0.49,
+        when=when(".aggregation", "trimmed-mean", refused=True),
     )
-    norm_bound: float | None = key(None, "`norm-bound`: longest L2 norm of an update", above=0)
+    norm_bound: float | None = key(
+        None,
+        "`norm-bound`: longest L2 norm of an update",
+        above=0,
+        when=when(".aggregation", "norm-bound", refused=True),
+    )
     max_failed_share: float = key(
         0.5,
         "a round with a larger share of failed clients stops the run, and so does one in which all fail; 1 under"

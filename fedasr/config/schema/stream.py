@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fedasr.config.schema.conditions import when
 from fedasr.config.schema.keys import key
 
 
@@ -25,6 +26,7 @@ class StreamConfig:
         "`poisson`: probability that an utterance comes in its text's own period, not at any time of the run",
         low=0,
         high=1,
+        when=when(".arrival", "poisson", refused=True),
     )
     keep: str = key(
         "all",
@@ -32,5 +34,5 @@ class StreamConfig:
         " only what came in the current period",
         choices=("all", "window", "count", "period"),
     )
-    window: int = key(2, "periods that `keep: window` keeps, with the current one", low=1)
-    count: int = key(20, "utterances that `keep: count` keeps", low=1)
+    window: int = key(2, "periods that `keep: window` keeps, with the current one", low=1, when=when(".keep", "window"))
+    count: int = key(20, "utterances that `keep: count` keeps", low=1, when=when(".keep", "count"))
