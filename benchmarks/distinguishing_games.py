@@ -299,13 +299,17 @@ def page(lines: list[str], given: argparse.Namespace, seconds: float) -> str:
     """Return the page of results."""
     return f"""# Who took part? The distinguishing game
 
-A coin decides whether one utterance of {UTTERANCES} (one user, one teacher's vote) takes part in what is released. The
-adversary knows all the others, the model, the mechanism and the sampler, and guesses the coin, {given.trials} times a
-row. By *likelihood* it takes the nearer hypothesis, which no rule beats in theory. By *lattice* it asks whose rest the
-sampler can have drawn: for Gaussian noise whether pairs of numbers lie on the radii of Box and Muller's method with 24
-bits, for Laplace noise whether the double is a logarithm of a multiple of 2⁻⁵². Entries are how often it was right; the
-interval is that of Clopper and Pearson at 99.9 %; the ceiling is what the stated ε allows: Φ(1 / 2z) for Gaussian noise
-(with the sensitivity of the released rounds), e^ε / (1 + e^ε) for Laplace noise.
+A coin decides whether one utterance of {UTTERANCES} (one user, one teacher's vote) takes part in a release. The
+adversary knows all others, the model, the mechanism and the sampler, and guesses the coin {given.trials} times a row.
+Columns:
+
+- *likelihood*: share of right guesses with the nearer hypothesis. In theory no rule beats it.
+- *lattice*: share of right guesses with the hypothesis whose remainder the sampler can have drawn. The test of Gaussian
+  noise is whether pairs of numbers lie on the radii of Box and Muller's method with 24 bits; of Laplace noise, whether
+  the double is a logarithm of a multiple of 2⁻⁵².
+- *interval*: that of Clopper and Pearson at 99.9 %.
+- *ceiling*: what the stated ε allows: Φ(1 / 2z) for Gaussian noise (with the sensitivity of the released rounds),
+  e^ε / (1 + e^ε) for Laplace noise.
 
 ```
 python -m benchmarks.distinguishing_games --trials {given.trials} --seed {given.seed} --out {given.out}
@@ -313,22 +317,23 @@ python -m benchmarks.distinguishing_games --trials {given.trials} --seed {given.
 
 {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, torch {torch.__version__},
 {seconds:.0f} s with other work on the machine. The seed is that of the coins; the noise comes from the operating
-system. The first three rows are the samplers that FedASR had: normals of torch in float32, and Laplace noise in raw
+system. The first three rows are the samplers of earlier versions: normals of torch in float32, and Laplace noise in raw
 doubles.
 
 {chr(10).join(lines)}
 
 DP-SGD takes a step on {UTTERANCES} utterances with a model of 50,253 parameters, q = 1; the other updates are as large.
-Of DP-FTRL, four rounds are released and turned back into independent noise, as whoever knows the matrix can.
+With DP-FTRL, four rounds are released and turned back into independent noise, as anyone who knows the matrix can do.
 
-**No two draws are alike.** Torch's generator on the CPU reads the low 32 bits of its seed, so that among 195,000 steps
-195,000² / 2 / 2³² = 4.4 pairs are expected to share their noise, which a server subtracts, and all seeds are tried in
-minutes. Now every draw has a 256-bit key of its own, and a pair is to be expected among 2¹²⁸ draws. Tests:
+**No two draws have equal noise.** Torch's generator on the CPU reads only the low 32 bits of its seed. Among 195,000
+steps, 195,000² / 2 / 2³² = 4.4 pairs are expected to share their noise, which a server subtracts, and all seeds can be
+tried in minutes. Now every draw has its own 256-bit key, and one pair is expected among 2¹²⁸ draws. Tests:
 `tests/fedasr/privacy/test_distinguishing.py` and `test_randomness.py`.
 
-**Why not a library's sampler?** OpenDP's exact discrete Gaussian takes microseconds a number and its noise cannot be
-repeated from a seed, which a simulation must; that of diffprivlib draws numbers one by one in Python. Laplace noise on
-a grid is exact here too; Gaussian noise is drawn in float64 and the sum rounded to a grid of 2⁻¹⁶ standard deviations.
+**Why no library's sampler?** OpenDP's exact discrete Gaussian takes microseconds a number, and its noise cannot be
+repeated from a seed, as a simulation requires. That of diffprivlib draws numbers one by one in Python. FedASR's Laplace
+noise on a grid is exact too; its Gaussian noise is drawn in float64 and the sum rounded to a grid of 2⁻¹⁶ standard
+deviations.
 """
 
 

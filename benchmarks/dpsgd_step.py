@@ -337,18 +337,18 @@ def page(lines: list[str], stacks: list[str], tokens: int) -> str:
     )
     return f"""# What a DP-SGD step costs
 
-A step of example-level DP-SGD (forward, backward, per-utterance clipping, noise, SGD) over the same step without
-privacy: batch of {BATCH}, one thread, {MEL} mel bands, transcripts of {tokens * 2 // 3} to {tokens} characters, CTC
-where the stack names no other model; the plain step is that of local training with `nn.LSTM`.
-All systems make the same step from the same weights, which the benchmark checks first. Opacus gets its `DPLSTM` for
-`nn.LSTM`; "our LSTM" is `OpacusLSTM`, registered with Opacus.
+The benchmark divides the cost of a step of example-level DP-SGD (forward, backward, per-utterance clipping, noise, SGD)
+by that of the same step without privacy. The plain step is that of local training with `nn.LSTM`. Batch of {BATCH}, one
+thread, {MEL} mel bands, transcripts of {tokens * 2 // 3} to {tokens} characters, CTC where the stack names no other
+model. All systems make the same step from the same weights, which the benchmark checks first. Opacus gets its `DPLSTM`
+for `nn.LSTM`; "our LSTM" is `OpacusLSTM`, registered with Opacus.
 
 ```
 python -m benchmarks.dpsgd_step --out docs/results/dpsgd_step.md
 ```
 
 {os.cpu_count()} cores, {platform.machine()} {model}, Python {platform.python_version()}, torch {torch.__version__}. The
-systems take turns; milliseconds are medians, × plain the median of the ratios to the plain step of the same turn, in
+systems take turns. Milliseconds are medians. × plain is the median of the ratios to the plain step of the same turn, in
 processor time of the one thread, because other work ran on the machine. Memory is the peak above what the process held
 before its first step, each system in a process of its own.
 
