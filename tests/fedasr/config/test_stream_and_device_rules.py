@@ -17,7 +17,7 @@ POISSON = {"arrival": "poisson"}
     [
         ({"stream": {"keep": "period"}}, "'stream.keep' is set but 'stream.arrival' is 'static'"),
         ({"stream": {"periods": 3}}, "'stream.periods' is set but 'stream.arrival' is 'static'"),
-        ({"stream": {"arrival": "trace", "drift": 0.5}}, "'stream.drift' is 0.5 but 'stream.arrival' is 'trace'"),
+        ({"stream": {"arrival": "trace", "drift": 0.5}}, "'stream.drift' is set but 'stream.arrival' is 'trace'"),
         ({"stream": {**POISSON, "periods": 11}}, "'stream.periods' is 11 but 'rounds' is 10"),
         ({"devices": {"dropout": 0.1}}, "'devices.dropout' is set but 'devices.clock' is false"),
         ({"devices": {"trace": "/a.csv"}}, "'devices.trace' is set but 'devices.clock' is false"),
