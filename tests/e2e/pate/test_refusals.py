@@ -41,7 +41,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "split": ({"pate__public": {**PUBLIC, "split": "dev"}}, "'pate.public.split' is 'dev'"),
     "a-table-that-nothing-reads": (
         {"pate__public": {**PUBLIC, "manifest": "public.csv"}},
-        "'pate.public.manifest' is set but 'pate.public.corpus' is 'synthetic', which reads none",
+        "'pate.public.manifest' is set but 'pate.public.corpus' is 'synthetic', which does not read it",
     ),
     "store": ({"pate__store": __file__}, "is no folder; 'pate.store' names the folder"),
     "scale": ({"pate__scale": 1e160}, "'pate.scale' is 1e+160; expected"),
