@@ -29,6 +29,8 @@ from fedasr.clients.mods.device_noise import protect
 from fedasr.config import load
 from fedasr.config.schema import ClientConfig, ModelConfig
 from fedasr.data.batches import Batch
+from fedasr.flower.messages import assume_identity
+from fedasr.flower.records import array_record, arrays_of
 from fedasr.models.factory import build_model
 from fedasr.models.weights import Layout, model_arrays
 from fedasr.privacy import dpsgd
@@ -36,7 +38,6 @@ from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.privacy.gradients.clipping import Flat
 from fedasr.privacy.pate.noise import LAPLACE, from_fixed, noise_generator, noisy, to_fixed
 from fedasr.privacy.randomness import Randomness
-from fedasr.runtime.flower_compat import array_record, arrays_of, assume_identity
 from fedasr.seeds import torch_scope
 from fedasr.strategies.aggregation.exact_mean import ExactMean
 from fedasr.strategies.privacy.user_level import UserLevel

@@ -8,7 +8,7 @@ import numpy as np
 from flwr.app import Context, Message, MetricRecord
 from flwr.clientapp import ClientApp
 
-from fedasr.runtime.flower_compat import array_record, arrays_of
+from fedasr.flower.records import array_record, arrays_of
 
 BOAST = 10**9
 """Examples, of which no device has so many."""

@@ -19,8 +19,8 @@ from benchmarks.liars import Liars
 from fedasr.clients.client_app import app
 from fedasr.config import load
 from fedasr.experiment import as_json
+from fedasr.flower.messages import RUN_ID
 from fedasr.runtime.executors import PoolExecutor
-from fedasr.runtime.flower_compat import RUN_ID
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import open_run, recorded
 from fedasr.strategies.server_app import app as server_app

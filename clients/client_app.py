@@ -8,8 +8,8 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedasr import __version__
+from fedasr.flower.records import array_record, arrays_of, values_of
 from fedasr.privacy.onlookers import noise_place
-from fedasr.runtime.flower_compat import array_record, arrays_of, values_of
 
 from .account import RECORD
 from .edge.app import BoxApp

@@ -13,9 +13,9 @@ from fedasr.config import load
 from fedasr.data.speech import Speech
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment, experiment
+from fedasr.flower.records import values_of
 from fedasr.privacy.onlookers import noise_place
 from fedasr.runtime.box_grid import ADDRESS
-from fedasr.runtime.flower_compat import values_of
 
 from .edge.box import find_box
 

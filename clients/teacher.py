@@ -23,11 +23,11 @@ from fedasr.config import Config, to_dict
 from fedasr.data.batches import Batch
 from fedasr.data.speech import collate
 from fedasr.experiment import experiment
+from fedasr.flower.records import arrays_of, values_of
 from fedasr.models.base import SpeechModel
 from fedasr.models.weights import Arrays, sha256
 from fedasr.privacy.pate.noise import to_fixed, with_share
 from fedasr.privacy.randomness import KEY_BYTES, Randomness
-from fedasr.runtime.flower_compat import arrays_of, values_of
 from fedasr.training import local
 from fedasr.training.batching import plan_batches
 from fedasr.training.schedules import learning_rate

@@ -16,9 +16,9 @@ from flwr.app import Context, Message
 
 from fedasr.config.schema import PateConfig
 from fedasr.errors import InputError
+from fedasr.flower.records import arrays_of, values_of
 from fedasr.privacy.events import Event, Gaussian, Laplace
 from fedasr.privacy.pate.noise import LAPLACE
-from fedasr.runtime.flower_compat import arrays_of, values_of
 
 from .account import opened
 from .speech import Device

@@ -18,8 +18,8 @@ from fedasr import __version__
 from fedasr.data.census import Census
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError, RunFailed, one_line
+from fedasr.flower.records import values_of
 from fedasr.runtime.box_grid import BoxGrid, connected
-from fedasr.runtime.flower_compat import values_of
 from fedasr.runtime.session import current
 from fedasr.writing import write_json
 

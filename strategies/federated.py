@@ -10,9 +10,9 @@ import numpy.typing as npt
 from flwr.serverapp import Grid
 
 from fedasr.experiment import Experiment, as_json
+from fedasr.flower.records import content_bytes
 from fedasr.runtime import checkpoint
 from fedasr.runtime.box_grid import BoxGrid
-from fedasr.runtime.flower_compat import content_bytes
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
 from fedasr.training.schedules import learning_rate

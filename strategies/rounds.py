@@ -15,11 +15,11 @@ from fedasr.config import Config
 from fedasr.data.partition import Partition
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError, RunFailed, one_line
+from fedasr.flower.records import array_record, content_bytes, values_of
 from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.onlookers import noise_place
 from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.executors import BAD_INPUT, Reduction
-from fedasr.runtime.flower_compat import array_record, content_bytes, values_of
 
 from .aggregation.base import Aggregate, Size
 from .aggregation.factory import make_aggregate

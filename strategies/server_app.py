@@ -12,8 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from flwr.app import Context
-from flwr.app.user_config import UserConfig
+from flwr.app import Context, UserConfig
 from flwr.serverapp import Grid, ServerApp
 from rich.console import Console
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flwr.app import Message
 
-from fedasr.runtime.flower_compat import content_bytes, values_of
+from fedasr.flower.records import content_bytes, values_of
 
 from .box import Box
 from .files import read_object, write_durably

@@ -11,10 +11,10 @@ from flwr.clientapp import ClientApp
 from fedasr.config import load
 from fedasr.edge.policy import REFUSES, PolicyRefused, read_policy
 from fedasr.errors import InputError, one_line
+from fedasr.flower.records import values_of
 from fedasr.privacy.example_level import Plan, events, noise_multipliers
 from fedasr.runtime.answering import AnsweringApp
 from fedasr.runtime.executors.base import CLIENT_FAILED
-from fedasr.runtime.flower_compat import values_of
 
 from ..account import opened
 from .activity import note_activity

@@ -7,12 +7,12 @@ with questions of its own or in another way, gets no loss and no error rate of a
 from __future__ import annotations
 
 from flwr.app import Context, Message
-from flwr.clientapp.typing import ClientAppCallable
 
 from fedasr.errors import InputError
 from fedasr.experiment import experiment
+from fedasr.flower.records import entries
+from fedasr.flower.typing import ClientAppCallable
 from fedasr.privacy.onlookers import is_asked, noise_place
-from fedasr.runtime.flower_compat import entries
 
 from ..account import RECORD
 from ..speech import read_order

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
-from flwr.clientapp.typing import ClientAppCallable
 
 from fedasr.config import Config
 from fedasr.experiment import experiment
+from fedasr.flower.records import array_record, arrays_of
+from fedasr.flower.typing import ClientAppCallable
 from fedasr.models.weights import Layout
 from fedasr.privacy.events import Gaussian
 from fedasr.privacy.randomness import Randomness, with_normal
 from fedasr.privacy.update_clipping import Clip
-from fedasr.runtime.flower_compat import array_record, arrays_of
 
 from ..account import RECORD, opened
 from ..speech import read_order

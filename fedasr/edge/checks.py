@@ -30,7 +30,8 @@ from fedasr.edge.policy import read_policy
 from fedasr.edge.secrets import read_private
 from fedasr.edge.server_folder import ServerFolder, read_json
 from fedasr.errors import InputError
-from fedasr.runtime.flower_compat import SUPPORTED_FLOWER
+from fedasr.flower import SUPPORTED, installed
+from fedasr.flower import check as check_flower
 
 SOON = timedelta(days=30)
 LEAST_BYTES = 200 * 10**6
@@ -72,7 +73,7 @@ def server_findings(server: ServerFolder) -> list[Finding]:
             ("keys", lambda: private_files([server.authority_key, server.key])),
             ("boxes", lambda: enrolled(server)),
             ("disk", lambda: disk(server.path)),
-            ("versions", versions),
+            ("versions", lambda: versions("messages", "arrivals", "superlink")),
         ]
     )
 
@@ -89,7 +90,7 @@ def box_findings(box: BoxFolder, manifest: Path) -> list[Finding]:
             ("turn", lambda: miniature_turn(box, manifest)),
             ("memory", lambda: memory(box)),
             ("disk", lambda: disk(box.path)),
-            ("versions", versions),
+            ("versions", lambda: versions("messages", "supernode")),
         ]
     )
 
@@ -227,15 +228,24 @@ def disk(path: Path) -> Iterator[Finding]:
         yield Finding("disk", text, "ok" if free > ENOUGH_BYTES else "warning")
 
 
-def versions() -> Iterator[Finding]:
-    """Look at the versions that are installed; both sides need the same fedasr."""
+def versions(*parts: str) -> Iterator[Finding]:
+    """Look at the versions that are installed; both sides need the same fedasr.
+
+    Args:
+        parts: what is needed of Flower, of ``fedasr.flower.PARTS``.
+
+    Raises:
+        UnsupportedFlower: Flower lacks something.
+    """
     try:
-        ours, flower = version("fedasr"), version("flwr")
+        ours = version("fedasr")
     except PackageNotFoundError as error:
         yield Finding("versions", f"{error.name} is not installed here; pip install fedasr", "error")
         return
+    check_flower(*parts)
+    flower = installed()
     text = f"fedasr {ours}, Flower {flower}, Python {sys.version.split()[0]}"
-    if not flower.startswith(SUPPORTED_FLOWER):
-        yield Finding("versions", f"{text}; tested with Flower {', '.join(SUPPORTED_FLOWER)} only", "warning")
+    if not flower.startswith(SUPPORTED):
+        yield Finding("versions", f"{text}; tested with Flower {', '.join(SUPPORTED)} only", "warning")
     else:
         yield Finding("versions", text)

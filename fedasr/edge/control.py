@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from flwr.common.serde import run_from_proto
-from flwr.proto.control_pb2 import ListNodesRequest, ListRunsRequest
-from flwr.supercore.control import ControlHttpClient
-from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
 from fedasr.edge.flower_command import environment
 from fedasr.edge.server_folder import ServerFolder
 from fedasr.errors import InputError
+from fedasr.flower.control import SuperLinkControl
 
 FINISHED = "finished"
 """How Flower's status of a run begins when the run is over."""
@@ -86,12 +83,7 @@ class Control:
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", where=str(server.authority)) from None
         with no_proxy(server):
-            self.client = ControlHttpClient.from_server_address(
-                f"127.0.0.1:{port}",
-                insecure=False,
-                root_certificates=authority,
-                interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
-            )
+            self.client = SuperLinkControl(f"127.0.0.1:{port}", authority)
 
     def nodes(self) -> dict[str, Node]:
         """Return node id → node.
@@ -100,7 +92,7 @@ class Control:
             InputError: the SuperLink does not answer.
         """
         try:
-            found = self.client.ListNodes(ListNodesRequest()).nodes_info
+            found = self.client.nodes()
         except httpx.HTTPError as error:
             raise self.silent(error) from None
         moments = {"online": "last_activated_at", "offline": "last_deactivated_at"}
@@ -116,10 +108,9 @@ class Control:
             InputError: the SuperLink does not answer.
         """
         try:
-            found = self.client.ListRuns(ListRunsRequest())
+            runs, now = self.client.runs()
         except httpx.HTTPError as error:
             raise self.silent(error) from None
-        runs = [run_from_proto(run) for run in found.run_dict.values()]
         return [
             SubmittedRun(
                 run_id=str(run.run_id),
@@ -129,7 +120,7 @@ class Control:
                 submitted=second(run.pending_at),
                 started=second(run.running_at),
                 ended=second(run.finished_at),
-                elapsed_s=passed(run.running_at, run.finished_at or found.now),
+                elapsed_s=passed(run.running_at, run.finished_at or now),
                 bytes_received=run.bytes_recv,
                 bytes_sent=run.bytes_sent,
             )

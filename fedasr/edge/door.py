@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from flwr.superlink.routers.control import router as control
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from fedasr.edge.gate import BODIES, ENROL, KIB, Gate, holes, local, say
+from fedasr.edge.gate import BODIES, KIB, Gate, holes, local, say
+from fedasr.flower.superlink import ACQUIRE_TASK, DOCUMENTATION, ENROL, control_paths
 
 MOST_CONNECTIONS, MOST_OF_AN_ADDRESS = 900, 128
 """At once. A box holds a few; several boxes may share an address."""
@@ -31,7 +31,7 @@ HANDSHAKE_SECONDS = 10.0
 HEADER_SECONDS = 10.0
 MOST_HEADER_BYTES = 64 * KIB
 KEEP_ALIVE_SECONDS = 15
-ORDERS = ("/v1/runtime/acquire-task", "/docs", "/openapi.json", *ENROL)
+ORDERS = (ACQUIRE_TASK, *DOCUMENTATION, *ENROL)
 
 
 class Door:
@@ -210,7 +210,7 @@ class Guard:
             timeout_graceful_shutdown=5,
         )
         config.load()
-        orders = [*(str(getattr(route, "path", "")) for route in control.routes), *ORDERS]
+        orders = [*control_paths(), *ORDERS]
         gate.quiet = True
         if found := asyncio.run(holes(config.loaded_app, orders)):
             raise RuntimeError(f"the gate lets strangers give orders: {', '.join(found[:3])}")

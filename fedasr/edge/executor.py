@@ -19,25 +19,14 @@ from pathlib import Path
 
 import httpx
 from flwr.clientapp import ClientApp
-from flwr.common.constant import SubStatus
-from flwr.proto.runtime_pb2 import AcquireTaskRequest
-from flwr.supercore.constant import TaskType
-from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
-from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
-from flwr.supercore.interceptors import (
-    RuntimeTokenHttpInterceptor,
-    RuntimeVersionHttpInterceptor,
-    SuperExecAuthHttpInterceptor,
-)
-from flwr.supercore.runtime import RuntimeHttpClient
-from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
 from fedasr.edge.processes import die_with_parent
+from fedasr.flower import UnsupportedFlower, check
+from fedasr.flower.supernode import NotTaken, Tasks, taken
 from fedasr.references import load_reference
 from fedasr.runtime.threads import one_thread
 
 CLIENT_APP = "fedasr.clients.client_app:flower_app"
-ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 POLL_SECONDS = 0.3
 SECRET_VARIABLE = "FEDASR_EDGE_SECRET_FILE"
 UNANSWERED = 75
@@ -53,17 +42,8 @@ def serve(address: str, secret: bytes, app: ClientApp, parent: int) -> int:
         app: answers.
         parent: the process that is to live.
     """
-    client = RuntimeHttpClient.from_server_address(
-        address,
-        insecure=True,
-        root_certificates=None,
-        interceptors=[
-            RuntimeVersionHttpInterceptor(component_name="SuperExec"),
-            SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods={ACQUIRE}),
-        ],
-    )
+    tasks = Tasks(address, secret)
     fork = multiprocessing.get_context("fork")
-    question = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
     worker: ForkProcess | None = None
     while os.getppid() == parent:
         if worker is not None and worker.exitcode is not None:
@@ -72,16 +52,16 @@ def serve(address: str, secret: bytes, app: ClientApp, parent: int) -> int:
                 return UNANSWERED
             worker = None
         try:
-            found = client.AcquireTask(question)
+            token = tasks.next()
         except httpx.TransportError:  # the SuperNode is still starting, or has just ended
             time.sleep(POLL_SECONDS)
             continue
-        if found.HasField("task") and found.token:
+        if token is not None:
             if worker is not None:
                 # A SuperNode has one message at a time: the one before was of a run that has ended, and never comes.
                 worker.kill()
                 worker.join()
-            worker = fork.Process(target=perform, args=(address, found.token, app), daemon=True)
+            worker = fork.Process(target=perform, args=(address, token, app), daemon=True)
             worker.start()
         else:
             time.sleep(POLL_SECONDS)
@@ -105,25 +85,12 @@ def perform(address: str, token: str, app: ClientApp) -> None:
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent()
-    client = RuntimeHttpClient.from_server_address(
-        address,
-        insecure=True,
-        root_certificates=None,
-        interceptors=[RuntimeVersionHttpInterceptor("flwr-clientapp"), RuntimeTokenHttpInterceptor(token)],
-    )
-    heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
-    heartbeat.start()
-    try:
-        message, context, _, _ = pull_task_input(client)
-        reply = app(message, context)
+    with taken(address, token) as given:
+        reply = app(given.message, given.context)
         try:
-            push_message(client, reply, context)
-        except ObjectPushError:
+            given.reply(reply)
+        except NotTaken:
             sys.exit("the reply was not taken: it came too late, or its run has ended")
-        push_task_output(client, context, SubStatus.COMPLETED, "")
-    finally:
-        heartbeat.stop()
-        client.close()
 
 
 def main() -> None:
@@ -134,6 +101,10 @@ def main() -> None:
     given = parser.parse_args()
     parent = os.getppid()
     secret = Path(os.environ[SECRET_VARIABLE]).read_bytes()
+    try:
+        check("messages", "supernode")
+    except UnsupportedFlower as error:
+        sys.exit(str(error))
     one_thread()
     sys.exit(serve(given.address, secret, load_reference(CLIENT_APP), parent))
 

@@ -15,19 +15,26 @@ import sys
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE
-from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
-from flwr.supercore.date import now
-from flwr.supercore.primitives.asymmetric import verify_signature
 
 from fedasr.edge.certificates import fingerprint
 from fedasr.errors import one_line
+from fedasr.flower.superlink import (
+    FLEET,
+    GOODBYE,
+    HEALTH,
+    KEY_HEADER,
+    PUSH_MESSAGES,
+    PUSH_OBJECT,
+    SIGNATURE_HEADER,
+    TIME_HEADER,
+    in_time,
+    is_signed,
+)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -36,29 +43,16 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 KIB, MIB = 2**10, 2**20
-FOR_BOXES = "/v1/fleet/"
-FOR_ANYBODY = "/health"
-PUSH_OBJECT, PUSH_MESSAGES = "/v1/fleet/push-object", "/v1/fleet/push-messages"
 BODIES = {
-    "/v1/fleet/activate-node": 64 * KIB,
-    "/v1/fleet/deactivate-node": 64 * KIB,
-    "/v1/fleet/send-node-heartbeat": 64 * KIB,
-    "/v1/fleet/pull-messages": 64 * KIB,
+    **{f"{FLEET}{name}": 64 * KIB for name in ("activate-node", "send-node-heartbeat", "pull-messages")},
+    **{f"{FLEET}{name}": 64 * KIB for name in ("get-run", "get-fab", "pull-object", "confirm-message-received")},
+    GOODBYE: 64 * KIB,
     PUSH_MESSAGES: 4 * MIB,
-    "/v1/fleet/get-run": 64 * KIB,
-    "/v1/fleet/get-fab": 64 * KIB,
     PUSH_OBJECT: 16 * MIB,
-    "/v1/fleet/pull-object": 64 * KIB,
-    "/v1/fleet/confirm-message-received": 64 * KIB,
 }
 """What boxes call, and how many bytes a body has at most: Flower cuts updates into objects of 5 MiB."""
 STRANGER = 64 * KIB
 """Bytes of a body by a key that was not enrolled: Flower itself is to refuse it."""
-ENROL = ("/v1/fleet/register-node", "/v1/fleet/unregister-node")
-"""By which a box would enrol itself; Flower refuses it too where node authentication is on."""
-KEY_HEADER = FLEET_HTTP_PUBLIC_KEY_HEADER.encode()
-SIGNATURE_HEADER = FLEET_HTTP_SIGNATURE_HEADER.encode()
-TIME_HEADER = TIMESTAMP_HEADER.encode()
 FORWARDED = (b"forwarded", b"via", b"x-real-ip")
 """Headers of a proxy, beside those that begin with ``x-forwarded-``: whoever calls through one is not this machine."""
 UNAUTHORISED, FORBIDDEN, TIMED_OUT, TOO_LARGE, TOO_MANY = 401, 403, 408, 413, 429
@@ -68,7 +62,6 @@ REFUSALS = {
     412: "its key is unknown, was revoked, or is that of a box that is connected",
 }
 """What Flower's answers to a box mean."""
-GOODBYE = "/v1/fleet/deactivate-node"
 NOT_CONNECTED = 412
 """What Flower answers to the goodbye of a box that it did not count as connected, which is no refusal."""
 STRANGER_SECONDS, BODY_SECONDS = 10.0, 120.0
@@ -149,7 +142,7 @@ class Gate:
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start" and refuses(path, message["status"]):
                 why = REFUSALS.get(message["status"], f"status {message['status']}")
-                say(f"{path.removeprefix(FOR_BOXES)} from {address}, key {key_of(scope)}: {why}")
+                say(f"{path.removeprefix(FLEET)} from {address}, key {key_of(scope)}: {why}")
             await send(message)
 
         if path in BODIES:
@@ -245,11 +238,9 @@ def signed_by(scope: Scope) -> str | None:
         return None
     try:
         public = load_pem_public_key(b64decode(key, validate=True))
-        age = (now() - datetime.fromisoformat(moment.decode("ascii"))).total_seconds()
-        fresh = -SYSTEM_TIME_TOLERANCE < age < TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
-        if not fresh or not isinstance(public, ec.EllipticCurvePublicKey):
+        if not in_time(moment.decode("ascii")) or not isinstance(public, ec.EllipticCurvePublicKey):
             return None
-        whole = verify_signature(public, moment, b64decode(signature, validate=True))
+        whole = is_signed(public, moment, b64decode(signature, validate=True))
     except (ValueError, TypeError):
         return None
     return fingerprint(public) if whole else None
@@ -272,14 +263,14 @@ def caller(scope: Scope) -> str:
 
 def refuses(path: str, status: int) -> bool:
     """Say whether an answer refuses a box something."""
-    return path.startswith(FOR_BOXES) and status >= 400 and (path, status) != (GOODBYE, NOT_CONNECTED)
+    return path.startswith(FLEET) and status >= 400 and (path, status) != (GOODBYE, NOT_CONNECTED)
 
 
 def allowed(path: str, address: str, method: str = "POST") -> bool:
     """Say whether whoever calls from an address may have a path."""
     if local(address):
         return True
-    return path == FOR_ANYBODY or (path in BODIES and method == "POST")
+    return path == HEALTH or (path in BODIES and method == "POST")
 
 
 def local(address: str) -> bool:

@@ -10,14 +10,11 @@ from __future__ import annotations
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-from flwr.proto.fleet_pb2 import DeactivateNodeRequest
-from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
-from flwr.supernode.fleet_http_client import FleetHttpClient
-from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fedasr.edge.box_folder import BoxFolder, Identity
 from fedasr.edge.handshake import Unreachable
 from fedasr.edge.secrets import read_private
+from fedasr.flower.supernode import deactivate
 
 
 class Refused(Exception):
@@ -40,16 +37,7 @@ def say_goodbye(box: BoxFolder, identity: Identity) -> bool:
     key = load_ssh_private_key(read_private(box.key), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey), "looked at when the identity was read"
     try:
-        with FleetHttpClient.from_server_address(
-            identity.superlink,
-            insecure=False,
-            root_certificates=str(box.authority),
-            interceptors=[
-                RuntimeVersionHttpInterceptor(component_name="SuperNode"),
-                NodeAuthHttpInterceptor(key, key.public_key()),
-            ],
-        ) as client:
-            client.DeactivateNode(DeactivateNodeRequest(node_id=identity.node))
+        deactivate(identity.superlink, box.authority, key, identity.node)
     except httpx.HTTPStatusError as error:
         if error.response.status_code == httpx.codes.UNAUTHORIZED:
             raise Refused from None

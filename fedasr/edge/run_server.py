@@ -20,6 +20,8 @@ from fedasr.errors import InputError, RunFailed
 REGISTRY_VARIABLE, UPDATE_VARIABLE = "FEDASR_EDGE_REGISTRY", "FEDASR_EDGE_LARGEST_UPDATE_MB"
 """Environment variables of the SuperLink: the file of who was enrolled, and what a box may send for a message."""
 LOOK_SECONDS = 0.3
+UNSUPPORTED = 78
+"""Exit status of a SuperLink whose Flower lacks something that is needed; its last line says what."""
 NOISE = ('HTTP/1.1" 200', "ControlServicer.ListNodes", "ControlServicer.ListRuns")
 """Flower's log has a line for every poll of every box, and for every look of who watches."""
 
@@ -47,7 +49,7 @@ def run_server(server: ServerFolder, bind: str, largest_update_mb: float = LARGE
         largest_update_mb: what a box may send in answer to a message.
 
     Raises:
-        InputError: a certificate or key is wrong, or it runs already; nothing was started.
+        InputError: a certificate or key is wrong, Flower is not supported, or it runs already; nothing was started.
         RunFailed: the SuperLink ended by itself, or would take orders from strangers.
     """
     server.require()
@@ -72,6 +74,8 @@ def run_server(server: ServerFolder, bind: str, largest_update_mb: float = LARGE
                 ended = first_to_end([superlink], wish)
         finally:
             superlink.stop()
+    if ended is not None and ended.ended == UNSUPPORTED:
+        raise InputError(last_words(ended), where="")
     if ended is not None:
         raise RunFailed(f"the SuperLink ended with status {ended.ended}: {last_words(ended)}")
 

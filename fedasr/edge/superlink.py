@@ -15,15 +15,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import uvicorn
-from flwr.supercore import sql_mixin
-from flwr.supercore.constant import SQLITE_PRAGMAS
-from flwr.superlink.cli.flower_superlink import flower_superlink
-
 from fedasr.edge.door import Guard
 from fedasr.edge.gate import LARGEST_UPDATE_MB, say
 from fedasr.edge.processes import descendants, die_with_parent, process_name
-from fedasr.edge.run_server import REGISTRY_VARIABLE, UPDATE_VARIABLE
+from fedasr.edge.run_server import REGISTRY_VARIABLE, UNSUPPORTED, UPDATE_VARIABLE
+from fedasr.flower import UnsupportedFlower, check
+from fedasr.flower.superlink import run_superlink
 
 
 class LoudHandshake(ssl.SSLObject):
@@ -79,17 +76,19 @@ def end_with_starter() -> None:
 
 
 def main() -> None:
-    """Run the SuperLink."""
+    """Run the SuperLink, or end at once with status ``UNSUPPORTED`` where Flower is not the one that we know."""
     die_with_parent()
+    try:
+        check("messages", "arrivals", "superlink")
+    except UnsupportedFlower as error:
+        print(error, file=sys.stderr, flush=True)
+        sys.exit(UNSUPPORTED)
     if sys.platform == "linux":
         threading.Thread(target=end_with_starter, daemon=True).start()
-    pragmas = {**dict(SQLITE_PRAGMAS), "busy_timeout": str(DATABASE_PATIENCE_MS)}
-    setattr(sql_mixin, "SQLITE_PRAGMAS", tuple(pragmas.items()))  # noqa: B010 (it is a constant)
     registry, size = os.environ.get(REGISTRY_VARIABLE), os.environ.get(UPDATE_VARIABLE)
     guard = Guard(port_of(sys.argv), Path(registry) if registry else None, float(size or LARGEST_UPDATE_MB))
-    setattr(uvicorn, "run", guard.run)  # noqa: B010 (it is a function of the module)
     ssl.SSLContext.sslobject_class = LoudHandshake
-    flower_superlink()
+    run_superlink(guard.run, DATABASE_PATIENCE_MS)
 
 
 def port_of(arguments: Sequence[str]) -> int:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from flwr.supernode.cli.flower_supernode import flower_supernode
-
 from fedasr.edge.processes import die_with_parent
+from fedasr.flower.supernode import run_supernode
 
 GIVEN_UP = 75
 """Exit status where it has given up its server; starting again may mend it."""
@@ -20,7 +19,7 @@ GIVEN_UP = 75
 def main() -> None:
     """Run the SuperNode; it ends by itself only where it is told to, with a status of its own, or gives up."""
     die_with_parent()
-    flower_supernode()
+    run_supernode()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(GIVEN_UP)

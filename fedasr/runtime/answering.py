@@ -5,8 +5,8 @@ from __future__ import annotations
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from fedasr.flower.records import shallow_copy
 from fedasr.runtime.executors.base import Task, call_client
-from fedasr.runtime.flower_compat import shallow_copy
 
 
 class AnsweringApp(ClientApp):

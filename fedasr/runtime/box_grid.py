@@ -10,10 +10,11 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedasr.errors import one_line
-from fedasr.runtime.arrivals import Arrivals
+from fedasr.flower.arrivals import Arrivals
+from fedasr.flower.messages import set_source
+from fedasr.flower.records import entries
 from fedasr.runtime.executors import BAD_INPUT
 from fedasr.runtime.executors.base import CLIENT_FAILED, TIMED_OUT, WORKER_DIED
-from fedasr.runtime.flower_compat import entries, set_source
 from fedasr.runtime.wrapped_grid import WrappedGrid
 
 ADDRESS = "box"

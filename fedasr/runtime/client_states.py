@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
-from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 from flwr.serverapp import Grid
 
+from fedasr.flower.records import from_bytes, to_bytes
 from fedasr.runtime.grid import LocalGrid
 
 
@@ -15,10 +14,10 @@ def dump(grid: Grid) -> dict[int, bytes]:
     """Return the serialised state of each client that keeps one; other grids keep their clients' states themselves."""
     if not isinstance(grid, LocalGrid):
         return {}
-    return {node: recorddict_to_proto(state).SerializeToString() for node, state in grid.states.items()}
+    return {node: to_bytes(state) for node, state in grid.states.items()}
 
 
 def load(grid: Grid, states: Mapping[int, bytes]) -> None:
     """Give a grid its clients' states back."""
     if isinstance(grid, LocalGrid):
-        grid.load_states({node: recorddict_from_proto(RecordDictProto.FromString(s)) for node, s in states.items()})
+        grid.load_states({node: from_bytes(state) for node, state in states.items()})

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from flwr.app import Context, Message, RecordDict
-from flwr.app.user_config import UserConfig
+from flwr.app import Context, Message, RecordDict, UserConfig
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
+from fedasr.flower.messages import RUN_ID, assume_identity, empty_run, set_message_id
+from fedasr.flower.typing import Run
 from fedasr.runtime.executors import Executor, Reduction, Task
-from fedasr.runtime.flower_compat import RUN_ID, assume_identity, empty_run, set_message_id
 
 
 class LocalGrid(Grid):

@@ -22,6 +22,8 @@ from fedasr.data.people import in_both, in_several_clients
 from fedasr.data.quality import transcript_problem
 from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment, as_json, experiment, seed_config
+from fedasr.flower import check
+from fedasr.flower.messages import RUN_ID
 from fedasr.models.weights import Layout
 from fedasr.paths import exists, is_file, is_folder
 from fedasr.privacy.public_start import caveat
@@ -31,7 +33,6 @@ from fedasr.runtime.clock import Clock
 from fedasr.runtime.cores import cores
 from fedasr.runtime.executors import DebugExecutor, Executor, PoolExecutor, SerialExecutor
 from fedasr.runtime.executors.ray_cluster import check_cluster, ray_executor
-from fedasr.runtime.flower_compat import RUN_ID
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.one_writer import one_writer
 from fedasr.runtime.run_folder import RunFolder
@@ -65,6 +66,7 @@ def launch(config: Config, out: Path | None = None, resume: bool = False, watche
         watcher: sees the rounds go by.
 
     Raises:
+        UnsupportedFlower: Flower lacks something that is needed; nothing was written.
         InputError: the input is wrong. Nothing was written, unless it is audio that turns out to be damaged only when
             it is decoded: then the run has begun, and its ``summary.json`` says that it failed.
         RunFailed: too many clients failed; ``resume`` goes on from the last checkpoint.
@@ -75,6 +77,7 @@ def launch(config: Config, out: Path | None = None, resume: bool = False, watche
             "'runtime.name' is 'deployment', whose boxes are reached through their SuperLink; submit the run there with"
             " 'flwr run' (docs/edge.md), or set runtime.name=local"
         )
+    check("messages", *(["simulation"] if config.runtime.name == "flower" else []))
     path = out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     experiment.cache_clear()  # in a notebook the speech may have been mended since the last run
     with ExitStack() as lock:

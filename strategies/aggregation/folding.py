@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
+from fedasr.flower.records import content_bytes, entries, numpy_arrays, values_of
 from fedasr.models.weights import Vector
-from fedasr.runtime.flower_compat import content_bytes, entries, numpy_arrays, values_of
 
 from .base import Rule
 from .replies import (

@@ -23,9 +23,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError
+from fedasr.flower.records import LazyArray, content_bytes, entries
 from fedasr.models.weights import Layout
 from fedasr.privacy.ledger import Ledger
-from fedasr.runtime.flower_compat import LazyArray, content_bytes, entries
 
 ROOM = 2**20
 """Bytes that a reply may have beside the arrays that were asked for."""

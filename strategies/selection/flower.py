@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from logging import INFO
+from logging import INFO, getLogger
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
-from flwr.common import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
@@ -22,6 +21,7 @@ from fedasr.runtime.wrapped_grid import WrappedGrid
 
 from .base import Feedback, Floats, Ids, Probing, Selection, Selector
 
+log = getLogger("flwr").log
 Nodes = npt.NDArray[np.uint64]
 PATIENCE_SECONDS = 1.0
 """Between two looks whether enough nodes have come."""

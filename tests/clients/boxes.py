@@ -15,9 +15,9 @@ from fedasr.clients.client_app import flower_app
 from fedasr.config import load
 from fedasr.data.census import Census
 from fedasr.edge.policy import KINDS
+from fedasr.flower.messages import RUN_ID
 from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.executors import SerialExecutor
-from fedasr.runtime.flower_compat import RUN_ID
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import open_run
 from fedasr.runtime.run_folder import RunFolder

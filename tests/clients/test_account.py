@@ -23,12 +23,13 @@ from fedasr.config.schema import PateConfig
 from fedasr.edge.status import spent
 from fedasr.errors import InputError
 from fedasr.experiment import as_json
+from fedasr.flower.messages import RUN_ID, assume_identity
+from fedasr.flower.records import array_record, arrays_of, values_of
 from fedasr.privacy.accountants import epsilon_of
 from fedasr.privacy.events import Gaussian
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism
 from fedasr.privacy.rdp import rdp_curve
 from fedasr.runtime.box_grid import ADDRESS
-from fedasr.runtime.flower_compat import RUN_ID, array_record, arrays_of, assume_identity, values_of
 
 from .boxes import Town
 from .test_teacher import CONFIG, lesson, question

@@ -19,10 +19,11 @@ from fedasr.config import load
 from fedasr.config.loading import PATE_PATHS
 from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment, as_json
+from fedasr.flower.messages import RUN_ID, assume_identity
+from fedasr.flower.records import array_record, arrays_of, values_of
 from fedasr.models.weights import read_weights
 from fedasr.runtime.box_grid import ADDRESS, BoxGrid
 from fedasr.runtime.executors import BAD_INPUT
-from fedasr.runtime.flower_compat import RUN_ID, array_record, arrays_of, assume_identity, values_of
 from fedasr.runtime.session import Silent
 
 from .boxes import FREE, NAMES, SuperLink, Town, manifest, record

@@ -14,8 +14,9 @@ from fedasr.clients.mods.covered import covered
 from fedasr.config import load
 from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
+from fedasr.flower.messages import RUN_ID, assume_identity
+from fedasr.flower.records import array_record, values_of
 from fedasr.runtime.box_grid import ADDRESS
-from fedasr.runtime.flower_compat import RUN_ID, array_record, assume_identity, values_of
 
 from .boxes import SuperLink, Town
 

@@ -14,9 +14,9 @@ import fedasr
 from fedasr.config import load
 from fedasr.data.census import Census
 from fedasr.errors import RunFailed
+from fedasr.flower.records import values_of
 from fedasr.privacy.ledger import Ledger
 from fedasr.runtime.box_grid import BoxGrid
-from fedasr.runtime.flower_compat import values_of
 from fedasr.runtime.launch import open_run
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.strategies.server_app import run_strategy

@@ -18,10 +18,11 @@ from fedasr.clients.edge.policy import charged_since, in_time
 from fedasr.config import load, to_dict
 from fedasr.edge.policy import REFUSES, PolicyRefused
 from fedasr.errors import InputError
+from fedasr.flower.messages import RUN_ID, assume_identity
+from fedasr.flower.records import values_of
 from fedasr.privacy.events import PoissonGaussian
 from fedasr.privacy.ledger import Ledger
 from fedasr.runtime.box_grid import ADDRESS
-from fedasr.runtime.flower_compat import RUN_ID, assume_identity, values_of
 
 from .boxes import OPEN, record
 from .boxes import manifest as write_manifest

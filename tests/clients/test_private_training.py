@@ -18,10 +18,11 @@ from fedasr.clients.trainer import resident
 from fedasr.config import load
 from fedasr.config.schema import ClientConfig
 from fedasr.experiment import as_json
+from fedasr.flower.messages import RUN_ID, assume_identity
+from fedasr.flower.records import array_record
 from fedasr.privacy import dpsgd
 from fedasr.privacy.gradients.clipping import Flat
 from fedasr.privacy.randomness import Randomness
-from fedasr.runtime.flower_compat import RUN_ID, array_record, assume_identity
 
 BOUND = 0.05
 

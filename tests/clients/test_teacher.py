@@ -20,9 +20,10 @@ from fedasr.clients.teacher import ABSTAINS, batches, chosen, most_likely, name_
 from fedasr.config import load
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment, as_json
+from fedasr.flower.messages import RUN_ID, assume_identity
+from fedasr.flower.records import array_record, arrays_of, values_of
 from fedasr.models.weights import sha256
 from fedasr.privacy.pate.noise import from_fixed
-from fedasr.runtime.flower_compat import RUN_ID, array_record, arrays_of, assume_identity, values_of
 
 CONFIG: dict[str, Any] = {
     "data": {

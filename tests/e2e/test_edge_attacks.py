@@ -18,8 +18,8 @@ from flwr.supercore.primitives.asymmetric import sign_message
 import fedasr
 from fedasr.edge.certificates import make_box_key
 from fedasr.edge.door import HEADER_SECONDS
-from fedasr.edge.gate import KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER
 from fedasr.edge.handshake import outside_address
+from fedasr.flower.superlink import KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER
 
 from .edge_world import World, command_line, family, speech, until, write_manifest
 

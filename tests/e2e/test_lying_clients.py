@@ -17,8 +17,9 @@ from benchmarks.liars import Liars
 from fedasr.clients.client_app import app as honest
 from fedasr.config import load
 from fedasr.experiment import Experiment, as_json
+from fedasr.flower.messages import RUN_ID
+from fedasr.flower.records import values_of
 from fedasr.runtime.executors import Executor, PoolExecutor, SerialExecutor
-from fedasr.runtime.flower_compat import RUN_ID, values_of
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import open_run
 from fedasr.runtime.session import Silent, session

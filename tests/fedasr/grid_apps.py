@@ -12,7 +12,7 @@ import numpy.typing as npt
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedasr.runtime.flower_compat import array_record, numpy_arrays
+from fedasr.flower.records import array_record, numpy_arrays
 
 app = ClientApp()
 

@@ -12,9 +12,10 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedasr.errors import InputError
+from fedasr.flower.messages import assume_identity
+from fedasr.flower.records import array_record
 from fedasr.runtime.answering import AnsweringApp
 from fedasr.runtime.executors import BAD_INPUT, SerialExecutor
-from fedasr.runtime.flower_compat import array_record, assume_identity
 from fedasr.runtime.flower_engine import EngineEnded, EngineGrid, quiet_environment
 from fedasr.runtime.grid import LocalGrid
 

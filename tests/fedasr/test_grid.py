@@ -10,8 +10,9 @@ import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
+from fedasr.flower.messages import assume_identity
+from fedasr.flower.records import array_record, numpy_arrays
 from fedasr.runtime.executors import ClientError, DebugExecutor, Executor, PoolExecutor, Reduction, SerialExecutor
-from fedasr.runtime.flower_compat import array_record, assume_identity, numpy_arrays
 from fedasr.runtime.grid import LocalGrid
 
 from . import grid_apps

@@ -11,9 +11,9 @@ from flwr.proto.node_pb2 import NodeInfo
 
 from fedasr.clients.client_app import flower_app
 from fedasr.errors import InputError
+from fedasr.flower.messages import assume_identity
 from fedasr.runtime.box_grid import UNREACHABLE, BoxGrid, connected
 from fedasr.runtime.executors import SerialExecutor
-from fedasr.runtime.flower_compat import assume_identity
 from fedasr.runtime.grid import LocalGrid
 from fedasr.strategies.boxes import holdings, wait_for_boxes
 

@@ -13,7 +13,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedasr.errors import InputError
-from fedasr.runtime.flower_compat import shallow_copy
+from fedasr.flower.records import shallow_copy
 
 CLIENT_FAILED = 2
 """Flower's code for a client app that raised."""

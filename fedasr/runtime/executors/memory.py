@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ArrayRecord, RecordDict
 
-from fedasr.runtime.flower_compat import array_record, numpy_arrays
+from fedasr.flower.records import array_record, numpy_arrays
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -17,11 +17,11 @@ import numpy as np
 from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from fedasr.flower.messages import message_with
 from fedasr.runtime.executors import memory
 from fedasr.runtime.executors.base import WORKER_DIED, Outcome, Reduction, Task
 from fedasr.runtime.executors.rounds import AHEAD, SHARE, Round
 from fedasr.runtime.executors.worker import KEPT, Answer, serve
-from fedasr.runtime.flower_compat import message_with
 from fedasr.runtime.spawned import UNGUARDED, check_may_have_workers, unguarded
 from fedasr.runtime.threads import one_thread
 

@@ -18,11 +18,11 @@ from flwr.app import Message, RecordDict
 from ray.exceptions import RayError, RayTaskError
 
 from fedasr.errors import InputError, RunFailed
+from fedasr.flower.messages import message_with
 from fedasr.runtime.executors import memory
 from fedasr.runtime.executors.base import WORKER_DIED, Outcome, Reduction, Task
 from fedasr.runtime.executors.ray_worker import Batch, Parcel, Place, RayWorker, version
 from fedasr.runtime.executors.rounds import AHEAD, SHARE, Round
-from fedasr.runtime.flower_compat import message_with
 from fedasr.runtime.session import current
 
 SHORTEST_S = 0.02

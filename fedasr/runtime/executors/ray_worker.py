@@ -17,11 +17,11 @@ from flwr.app import Context
 from flwr.clientapp import ClientApp
 
 from fedasr.errors import InputError
+from fedasr.flower.messages import message_with
 from fedasr.references import load_reference
 from fedasr.runtime.executors.base import Fold, Task, call_client
 from fedasr.runtime.executors.memory import Bytes, Packed, plan, unpack, write
 from fedasr.runtime.executors.worker import Answer, Order
-from fedasr.runtime.flower_compat import message_with
 from fedasr.runtime.threads import one_thread
 
 ORDERS_KEPT = 2

@@ -14,10 +14,10 @@ import numpy as np
 from flwr.app import Context, Error, RecordDict
 from flwr.clientapp import ClientApp
 
+from fedasr.flower.messages import message_with
 from fedasr.references import load_reference
 from fedasr.runtime.executors.base import Fold, Task, call_client
 from fedasr.runtime.executors.memory import Attachments, Packed, plan, unpack, write
-from fedasr.runtime.flower_compat import message_with
 from fedasr.runtime.session import STOPPING
 from fedasr.runtime.threads import one_thread
 

@@ -16,8 +16,9 @@ from fedasr.clients.client_app import app as client_app
 from fedasr.config import load
 from fedasr.errors import RunFailed
 from fedasr.experiment import as_json
+from fedasr.flower.messages import RUN_ID
+from fedasr.flower.records import array_record
 from fedasr.runtime.executors import SerialExecutor
-from fedasr.runtime.flower_compat import RUN_ID, array_record
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.session import current
 from fedasr.strategies.server_app import app as server_app

@@ -16,9 +16,10 @@ from fedasr.clients.client_app import app as client_app
 from fedasr.config import load
 from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
+from fedasr.flower.messages import RUN_ID
+from fedasr.flower.records import arrays_of
 from fedasr.privacy.pate.analysis import Mechanism, analyse
 from fedasr.runtime.executors import SerialExecutor
-from fedasr.runtime.flower_compat import RUN_ID, arrays_of
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import launch
 from fedasr.strategies.server_app import app as server_app

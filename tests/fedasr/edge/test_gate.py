@@ -21,17 +21,13 @@ from fedasr.edge.certificates import fingerprint, load_public_key, make_box_key,
 from fedasr.edge.door import Door, Guard
 from fedasr.edge.gate import (
     BODIES,
-    ENROL,
-    FOR_BOXES,
-    KEY_HEADER,
-    SIGNATURE_HEADER,
-    TIME_HEADER,
     Gate,
     allowed,
     holes,
     local,
 )
 from fedasr.edge.processes import free_port
+from fedasr.flower.superlink import ENROL, FLEET, KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER
 
 STRANGER = "203.0.113.7"
 
@@ -43,8 +39,8 @@ def paths(router: Any) -> list[str]:
 def test_flower_serves_what_the_gate_knows() -> None:
     """Of another version of Flower, check what its paths are for before the gate lets them through."""
     assert paths(control)
-    assert not any(path.startswith(FOR_BOXES) for path in paths(control))
-    assert {path.removeprefix(FOR_BOXES) for path in paths(fleet)} == {
+    assert not any(path.startswith(FLEET) for path in paths(control))
+    assert {path.removeprefix(FLEET) for path in paths(fleet)} == {
         "register-node",
         "unregister-node",
         "activate-node",

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from flwr.app import RecordDict
 
+from fedasr.flower.records import array_record, numpy_arrays
 from fedasr.runtime.executors import memory
-from fedasr.runtime.flower_compat import array_record, numpy_arrays
 
 MEBIBYTE = 1 << 20
 

@@ -16,8 +16,9 @@ from flwr.app import ConfigRecord, Message, RecordDict
 
 from fedasr.config import Config, load
 from fedasr.errors import InputError, RunFailed
+from fedasr.flower.messages import assume_identity
+from fedasr.flower.records import array_record, numpy_arrays
 from fedasr.runtime.executors import Reduction
-from fedasr.runtime.flower_compat import array_record, assume_identity, numpy_arrays
 from fedasr.runtime.grid import LocalGrid
 from tests.fedasr import grid_apps
 from tests.ray_nodes import STORE_BYTES, Nodes

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedasr.data.roster import Roster
+from fedasr.flower.messages import assume_identity, set_message_id
+from fedasr.flower.records import array_record, entries, values_of
 from fedasr.models.weights import Layout
 from fedasr.privacy.ledger import Ledger
-from fedasr.runtime.flower_compat import array_record, assume_identity, entries, set_message_id, values_of
 from fedasr.strategies.aggregation.exact_mean import ExactSum
 from fedasr.strategies.aggregation.folding import Expectations, UpdateFold
 from fedasr.strategies.aggregation.replies import ReplyRefused, Store, error_counts, loss_of, partition_of, stores

@@ -1,12 +1,9 @@
-"""The guard of the private surface of Flower that we touch: what must hold of the installed version."""
+"""Records are Flower's own, and survive its serialisation; only copies are saved."""
 
 from __future__ import annotations
 
-import ast
-import importlib.metadata
 import pickle
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,19 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fedasr.runtime.flower_compat import (
-    SUPPORTED_FLOWER,
+from fedasr.flower.messages import assume_identity
+from fedasr.flower.records import (
     LazyArray,
     array_record,
     arrays_of,
-    assume_identity,
     content_bytes,
-    empty_run,
     entries,
-    message_with,
     numpy_arrays,
     record_of,
-    set_message_id,
     shallow_copy,
     values_of,
 )
@@ -40,15 +33,6 @@ ARRAYS = hnp.arrays(
     st.sampled_from(["<f4", "<f8", "<i8", "|u1", "|b1", "<f2"]),
     hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3),
 )
-
-PRIVATE = ("flwr.common", "flwr.proto", "flwr.server", "flwr.supercore", "flwr.superlink", "flwr.supernode")
-"""What of Flower has no public door; whoever enters it is named below, to be re-checked with a new version."""
-
-ENTERING = {
-    "fedasr/edge": {"control.py", "door.py", "executor.py", "gate.py", "goodbye.py", "superlink.py", "supernode.py"},
-    "fedasr/runtime": {"arrivals.py", "client_states.py", "flower_compat.py", "grid.py", "wrapped_grid.py"},
-    "strategies/selection": {"flower.py"},
-}
 
 
 def content() -> RecordDict:
@@ -62,54 +46,6 @@ def content() -> RecordDict:
 def instruction(payload: RecordDict | None = None) -> Message:
     assume_identity()
     return Message(payload if payload is not None else content(), 5, "train", group_id="1")
-
-
-def test_the_installed_flower_is_one_that_we_know() -> None:
-    installed = importlib.metadata.version("flwr")
-    assert installed.startswith(SUPPORTED_FLOWER), (
-        f"flwr {installed} is installed, and fedasr/runtime/flower_compat.py was checked with"
-        f" {', '.join(SUPPORTED_FLOWER)}. Re-check: the other tests of this file; tests/fedasr/test_grid.py;"
-        " tests/e2e/test_flower_runtime.py, test_flwr_run.py and test_edge.py; the modules of ENTERING; that"
-        " TaskIdentity, Metadata._message_id, Run.create_empty, TypedDict._data and the fields of Array are still"
-        " there; ENVIRONMENT in flower_engine.py; docs/flower.md. Then add the version to SUPPORTED_FLOWER and to"
-        " pyproject.toml."
-    )
-
-
-def test_nobody_else_enters_what_flower_keeps_private() -> None:
-    root = Path(__file__).parents[2]
-    found: dict[str, set[str]] = {}
-    for room in ("fedasr", "strategies", "clients"):
-        for path in (root / room).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-                names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-                if any(f"{name}.".startswith(f"{door}.") for name in names for door in PRIVATE):
-                    found.setdefault(path.parent.relative_to(root).as_posix(), set()).add(path.name)
-    assert found == ENTERING
-
-
-def test_an_instruction_can_be_built_and_its_id_reaches_the_reply() -> None:
-    message = instruction()
-    assert (message.metadata.run_id, message.metadata.src_node_id, message.metadata.dst_node_id) == (1, 1, 5)
-    set_message_id(message, "17")
-    assert message.metadata.message_id == "17"
-    reply = Message(RecordDict(), reply_to=message)
-    assert reply.metadata.reply_to_message_id == "17"
-    assert (reply.metadata.src_node_id, reply.metadata.dst_node_id) == (5, 1)
-    again = message_with(message.metadata, message.content)
-    assert again.metadata == message.metadata
-    assert again.content is message.content
-    assert empty_run(9).run_id == 9
-
-
-def test_another_identity() -> None:
-    try:
-        assume_identity(run_id=3, node_id=2)
-        metadata = Message(RecordDict(), 5, "train").metadata
-        assert (metadata.run_id, metadata.src_node_id) == (3, 2)
-    finally:
-        assume_identity()
 
 
 def test_lazy_arrays_are_arrays() -> None:

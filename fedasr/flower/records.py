@@ -1,8 +1,4 @@
-"""The private surface of Flower that messages need, guarded by a test that names the supported versions.
-
-Three things have no public door: the identity that an instruction message is stamped with, the id of a message, and an
-array that is serialised only when somebody asks for its bytes.
-"""
+"""Records without copies: arrays that are serialised only when somebody asks for their bytes, and what records hold."""
 
 from __future__ import annotations
 
@@ -14,40 +10,12 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, Message, RecordDict
-from flwr.app.metadata import Metadata
-from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
 
-SUPPORTED_FLOWER = ("1.41", "1.42")
-SERVER_NODE_ID = 1
-RUN_ID = 1
+from fedasr.flower.surface import supported
 
-
-def assume_identity(run_id: int = RUN_ID, node_id: int = SERVER_NODE_ID) -> None:
-    """Let this process build instruction messages, as a process inside Flower's own runtime may."""
-    TaskIdentity.run_id = run_id
-    TaskIdentity.node_id = node_id
-    TaskIdentity.task_id = 0
-
-
-def empty_run(run_id: int = RUN_ID) -> Run:
-    """Return a run without a federation."""
-    return Run.create_empty(run_id)
-
-
-def set_message_id(message: Message, message_id: str) -> None:
-    """Give a message its id; replies copy it, so it must be set before dispatch."""
-    message.metadata.__dict__["_message_id"] = message_id
-
-
-def set_source(message: Message, node_id: int) -> None:
-    """Say which node a reply is from, in a numbering other than Flower's."""
-    message.metadata.__dict__["_src_node_id"] = node_id
-
-
-def message_with(metadata: Metadata, content: RecordDict) -> Message:
-    """Return a message with the given metadata and content."""
-    return cast(Message, Message(content=content, metadata=metadata))  # type: ignore[call-overload]
+with supported():
+    from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+    from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 
 
 class LazyArray(Array):
@@ -163,3 +131,13 @@ def shallow_copy(content: RecordDict) -> RecordDict:
         entries(twin).update(entries(record))
         entries(copy)[name] = twin
     return copy
+
+
+def to_bytes(records: RecordDict) -> bytes:
+    """Return records in Flower's own serialisation."""
+    return bytes(recorddict_to_proto(records).SerializeToString())
+
+
+def from_bytes(serialised: bytes) -> RecordDict:
+    """Return what ``to_bytes`` has serialised."""
+    return recorddict_from_proto(RecordDictProto.FromString(serialised))

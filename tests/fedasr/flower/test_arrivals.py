@@ -12,8 +12,8 @@ from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
-from fedasr.runtime.arrivals import Upload
-from fedasr.runtime.flower_compat import assume_identity
+from fedasr.flower.arrivals import Upload
+from fedasr.flower.messages import assume_identity
 
 
 class Store:
