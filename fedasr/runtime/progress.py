@@ -55,7 +55,7 @@ class ProgressWatcher:
 
     def round(self, row: Row) -> None:
         """Show a round."""
-        self.replied += row["clients_replied"]
+        self.replied += int(row["clients_replied"])
         evaluated = not math.isnan(row["wer"])
         if evaluated:
             self.wer = float(row["wer"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fedasr.config.schema import Config
 from fedasr.config.schema.log import CALLBACKS
@@ -24,7 +25,8 @@ def check_log(config: Config, where: str) -> None:
 
     for number, item in enumerate(config.log):
         key = f"log[{number}]"
-        name, options = item, {}
+        name: Any = item
+        options: Any = {}
         if isinstance(item, Mapping):
             for given in item:
                 if given not in KEYS:

@@ -95,9 +95,9 @@ def scalars(row: Row) -> dict[str, float]:
 
 
 def group_scalars(evaluation: EvaluationFacts) -> dict[str, float]:
-    """Return what a tracker plots of groups: ``wer/<column>/<value>`` → WER, where it has words."""
+    """Return what a tracker plots of groups: ``wer_by_<column>/<value>`` → WER, where it has words."""
     return {
-        f"wer/{column}/{value}": wer
+        f"wer_by_{column}/{value}": wer
         for column, groups in evaluation.groups.items()
         for value, wer in groups.items()
         if wer == wer

@@ -60,4 +60,6 @@ class EarlyStopping(Callback):
         self.bad += 1
         if self.bad < self.patience:
             return None
-        return f"{self.metric} was {self.best:.4g} after round {self.best_round}, and {self.bad} values were no better"
+        return (
+            f"{self.metric} is no better than its {self.best:.4g} of round {self.best_round} (patience {self.patience})"
+        )

@@ -23,7 +23,8 @@ class MLflow(Callback):
     who took part.
 
     Args:
-        tracking_uri: of the server or the folder; absent: what ``MLFLOW_TRACKING_URI`` says, or MLflow's default.
+        tracking_uri: of the server, or a folder; absent: what ``MLFLOW_TRACKING_URI`` says, or MLflow's default, a
+            database, for which the whole of ``mlflow`` must be installed.
         experiment: name of the MLflow experiment, which is made where it is absent.
         run_name: absent: the name of the run.
 
@@ -51,6 +52,8 @@ class MLflow(Callback):
     def on_start(self, run: RunFacts) -> None:
         """Begin an MLflow run, or go on with the one that the checkpoint names."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it when it is imported
+        if self.tracking_uri is not None and "://" not in self.tracking_uri:
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # newer releases want a folder to be asked for
         from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
@@ -67,7 +70,7 @@ class MLflow(Callback):
             self.client.log_batch(self.run_id, params=params[first : first + MOST_PARAMS])
 
     def log(self, values: Mapping[str, float], round: int) -> None:
-        """Write metrics of a round; MLflow takes no ``:`` in a name on every system, and no ``=``."""
+        """Write metrics of a round."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)

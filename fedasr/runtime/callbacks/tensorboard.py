@@ -11,7 +11,7 @@ from fedasr.runtime.callbacks.extras import check_installed
 
 
 class TensorBoard(Callback):
-    """Writes a scalar a round for each column of ``rounds.parquet``, and ``wer/<column>/<value>`` for each group.
+    """Writes a scalar a round for each column of ``rounds.parquet``, and ``wer_by_<column>/<value>`` for each group.
 
     Args:
         folder: where to; absent: ``tensorboard/`` in the run folder.
@@ -30,9 +30,7 @@ class TensorBoard(Callback):
         from torch.utils.tensorboard import SummaryWriter
 
         folder = Path(self.folder) if self.folder is not None else run.folder / "tensorboard"
-        self.writer = SummaryWriter(  # type: ignore[no-untyped-call]
-            str(folder), purge_step=run.round if run.resumed else None
-        )
+        self.writer = SummaryWriter(str(folder), purge_step=run.round if run.resumed else None)
 
     def on_evaluation(self, evaluation: EvaluationFacts) -> None:
         """Write the groups."""

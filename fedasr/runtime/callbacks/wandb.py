@@ -47,20 +47,19 @@ class WandB(Callback):
         """Begin a W&B run, or go on with the one that the checkpoint names."""
         import wandb
 
-        self.run = wandb.init(
-            project=self.project,
-            entity=self.entity,
-            mode=self.mode,
-            name=self.run_name or run.name,
-            id=self.id,
-            resume=None if self.id is None else "allow",
-            dir=str(run.folder),
-            config=dict(run.config),
-            # The code, the terminal and the machine are nobody's business.
-            settings=wandb.Settings(
-                silent=True, console="off", disable_code=True, disable_git=True, x_disable_stats=True, save_code=False
-            ),
-        )
+        arguments: dict[str, Any] = {
+            "project": self.project,
+            "entity": self.entity,
+            "mode": self.mode,
+            "name": self.run_name or run.name,
+            "id": self.id,
+            "resume": None if self.id is None else "allow",
+            "dir": str(run.folder),
+            "config": dict(run.config),
+        }
+        # The code, the terminal and the machine are nobody's business.
+        quiet: dict[str, Any] = {"silent": True, "console": "off", "disable_git": True, "x_disable_stats": True}
+        self.run = wandb.init(**arguments, settings=wandb.Settings(**quiet, disable_code=True, save_code=False))
         self.id = str(self.run.id)
 
     def on_evaluation(self, evaluation: EvaluationFacts) -> None:
