@@ -96,8 +96,8 @@ def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
         if name in IGNORED or f"{name}.".startswith(IGNORED_SECTIONS):
             continue
         if name == "log":
-            callbacks = [item.name for item in logged(value) if item.name not in WATCHING]
-            flat |= {name: callbacks} if callbacks else {}
+            acting = [given for given, item in zip(value, logged(value), strict=True) if item.name not in WATCHING]
+            flat |= {name: acting} if acting else {}
         elif isinstance(value, Mapping):
             flat |= flatten(value, f"{name}.")
         else:
