@@ -21,8 +21,9 @@ if not (_beside / "fedasr" / "strategies").is_dir() and (_beside / "strategies" 
 if TYPE_CHECKING:
     from fedasr.api import Run, compare, load_run, run, sweep
     from fedasr.results import plot
+    from fedasr.runtime.callbacks import Callback
 
-__all__ = ["Run", "compare", "load_run", "plot", "run", "sweep"]
+__all__ = ["Callback", "Run", "compare", "load_run", "plot", "run", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
@@ -31,6 +32,10 @@ def __getattr__(name: str) -> Any:
         import fedasr.api
 
         return getattr(fedasr.api, name)
+    if name == "Callback":
+        import fedasr.runtime.callbacks
+
+        return fedasr.runtime.callbacks.Callback
     if name == "plot":
         import fedasr.results.plot
 

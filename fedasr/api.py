@@ -13,6 +13,7 @@ from fedasr.config.schema import Config
 from fedasr.references import look_beside
 from fedasr.results.compare import compare
 from fedasr.results.load import Run, load_run
+from fedasr.runtime.callbacks import Callback
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.sweeps import sweep
 
@@ -25,6 +26,7 @@ def run(
     overrides: Mapping[str, Any] | Sequence[str] | None = None,
     resume: bool = False,
     quiet: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Run a config and return the run, with its report written once it is done.
 
@@ -35,12 +37,14 @@ def run(
             command line, such as ``["rounds=3"]``. The config is checked with them.
         resume: continue ``out`` from its last checkpoint; a finished run is returned as it is.
         quiet: show no progress; otherwise it goes to standard error.
+        callbacks: objects that see the run go by and may end it, after those of ``log``; see ``docs/callbacks.md``.
 
     Returns:
         The run. After Ctrl-C its ``status`` is ``interrupted``, and ``resume`` goes on from there.
 
     Raises:
         InputError: the config, the speech or the folder is wrong.
+        RunFailed: too many clients failed, or a callback did; ``resume`` goes on from the last checkpoint.
     """
     leave_spawned()
     # These bring in torch and Flower, which reading a run needs not.
@@ -52,7 +56,7 @@ def run(
     look_beside(config)
     checked = load(config, overrides or {})
     watcher = None if quiet else ProgressWatcher(Console(stderr=True, highlight=False, soft_wrap=True))
-    found = load_run(launch(checked, Path(out) if out is not None else None, resume, watcher))
+    found = load_run(launch(checked, Path(out) if out is not None else None, resume, watcher, callbacks))
     if found.finished and not (found.path / "report.html").exists():
         from fedasr.results.report import write_report
 

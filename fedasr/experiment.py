@@ -304,8 +304,12 @@ def check_seed_config(config: Config) -> None:
 
 
 def as_json(config: Config) -> str:
-    """Return the config as one line of JSON: how it travels to the clients."""
-    return json.dumps(to_dict(config), ensure_ascii=False, separators=(",", ":"))
+    """Return the config as one line of JSON: how it travels to the clients, who need not know who watches the run."""
+    tree = to_dict(config)
+    del tree["log"]
+    if not tree["strategy"]["options"]:  # the server's own, and every byte goes to every client
+        del tree["strategy"]["options"]
+    return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
 
 
 @lru_cache(maxsize=4)

@@ -21,6 +21,7 @@ from fedasr.data.census import Census
 from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment, as_json, experiment
 from fedasr.references import look_beside
+from fedasr.runtime.callbacks.factory import make_callbacks
 from fedasr.runtime.launch import failures_recorded, open_run, settle
 from fedasr.runtime.progress import ProgressWatcher
 from fedasr.runtime.run_folder import RunFolder
@@ -30,9 +31,8 @@ from fedasr.runtime.watched_boxes import WatchedBoxGrid
 from fedasr.writing import system_refusal, write_json
 
 from .boxes import RETURN_SECONDS, wait_for_boxes, wait_for_return
-from .federated import Federation
+from .factory import make_run
 from .nodes import wait_for_nodes
-from .pate.run import PateRun
 
 BOXES = "boxes.json"
 """File of the run folder of a deployed run: the names of its clients, in their order."""
@@ -67,9 +67,8 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def run_strategy(grid: Grid, run: Experiment, folder: RunFolder, resume: bool) -> str:
-    """Run what ``strategy.name`` says, federated training or PATE; return ``done`` or ``interrupted``."""
-    kind = PateRun if run.config.strategy.name == "pate" else Federation
-    return kind(grid, run, folder, resume).run()
+    """Run what ``strategy.name`` says; return ``done`` or ``interrupted``."""
+    return make_run(grid, run, folder).run(resume)
 
 
 def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
@@ -81,6 +80,7 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
     one_thread()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     config = submitted_config(str(settings["config"]), str(settings.get("overrides", "")))
+    callbacks = make_callbacks(config)
     path = Path(str(settings.get("out") or f"runs/{config.name}-{run_id}")).resolve()
     resume = bool(settings.get("resume", False))
     census: Census | None = None
@@ -99,7 +99,7 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
             write_json(path / BOXES, list(census.names))
         lock.enter_context(failures_recorded(path, config))
         lock.enter_context(ended_recorded(path))
-        lock.enter_context(session(ProgressWatcher(console), interruptible=False))
+        lock.enter_context(session(ProgressWatcher(console), False, callbacks))
         status = run_strategy(grid, run, RunFolder(path), resume)
     if status == "done":
         from fedasr.results.report import write_report

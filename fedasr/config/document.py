@@ -37,6 +37,7 @@ TYPES = {
     "list[str]": "list of texts",
     "list[int]": "list of integers",
     "list[float]": "list of numbers",
+    "list[typing.Any]": "list of texts or mappings",
     "dict[str, typing.Any]": "mapping",
 }
 

@@ -387,6 +387,7 @@ def expected(name: str) -> str:
         "list[str]": "a list of texts",
         "list[int]": "a list of integers",
         "list[float]": "a list of numbers",
+        "list[typing.Any]": "a list of names, or of mappings with a name and options",
         "dict[str, typing.Any]": MAPPING,
         "int | None": "an integer, or null",
         "float | None": "a number, or null",

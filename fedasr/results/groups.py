@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fedasr.config.schema.log import WATCHING, logged
 from fedasr.errors import InputError
 from fedasr.results.load import Run, as_run
 
@@ -94,7 +95,10 @@ def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         if name in IGNORED or f"{name}.".startswith(IGNORED_SECTIONS):
             continue
-        if isinstance(value, Mapping):
+        if name == "log":
+            acting = [given for given, item in zip(value, logged(value), strict=True) if item.name not in WATCHING]
+            flat |= {name: acting} if acting else {}
+        elif isinstance(value, Mapping):
             flat |= flatten(value, f"{name}.")
         else:
             flat[name] = value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from fedasr.paths import exists, is_file, is_folder
 from fedasr.privacy.public_start import caveat
 from fedasr.references import load_reference
 from fedasr.runtime import checkpoint, fingerprint
+from fedasr.runtime.callbacks import given
+from fedasr.runtime.callbacks.factory import make_callbacks
 from fedasr.runtime.clock import Clock
 from fedasr.runtime.cores import cores
 from fedasr.runtime.executors import DebugExecutor, Executor, PoolExecutor, SerialExecutor
@@ -56,7 +58,18 @@ CLIENT_STORE = "clients"
 """Folder of the checkpoint in which simulated devices keep what never leaves them."""
 
 
-def launch(config: Config, out: Path | None = None, resume: bool = False, watcher: Watcher | None = None) -> Path:
+EXECUTION = ("runtime.", "data.cache.", "pate.store", "log")
+"""Keys that say how a run is carried out and who sees it, which may change when it is resumed."""
+STRATEGY_CHECK = "fedasr.strategies.factory:check_strategy"
+
+
+def launch(
+    config: Config,
+    out: Path | None = None,
+    resume: bool = False,
+    watcher: Watcher | None = None,
+    callbacks: Sequence[object] = (),
+) -> Path:
     """Run a config and return its folder.
 
     Args:
@@ -64,14 +77,16 @@ def launch(config: Config, out: Path | None = None, resume: bool = False, watche
         out: the run folder; absent: ``runs/<name>-<time>``.
         resume: go on from the folder's last checkpoint; a finished run is left as it is.
         watcher: sees the rounds go by.
+        callbacks: objects of ``fedasr.Callback``, after those of ``log``.
 
     Raises:
         UnsupportedFlower: Flower lacks something that is needed; nothing was written.
         InputError: the input is wrong. Nothing was written, unless it is audio that turns out to be damaged only when
             it is decoded: then the run has begun, and its ``summary.json`` says that it failed.
-        RunFailed: too many clients failed; ``resume`` goes on from the last checkpoint.
+        RunFailed: too many clients failed, or a callback did; ``resume`` goes on from the last checkpoint.
     """
     leave_spawned()
+    called = [*make_callbacks(config), *given(callbacks)]
     if config.runtime.name == "deployment":
         raise InputError(
             "'runtime.name' is 'deployment', whose boxes are reached through their SuperLink; submit the run there with"
@@ -87,7 +102,7 @@ def launch(config: Config, out: Path | None = None, resume: bool = False, watche
         settings: dict[str, Any] = {"experiment": as_json(run.config), "out": str(path), "resume": resume}
         store = config.pate.store or str(path.resolve() / "checkpoint" / CLIENT_STORE)
         lock.enter_context(failures_recorded(path, config))
-        lock.enter_context(session(watcher))
+        lock.enter_context(session(watcher, callbacks=called))
         say_what_is_special(run)
         if config.runtime.name == "flower":
             from fedasr.runtime.flower_engine import run_in_flower
@@ -114,16 +129,21 @@ def failures_recorded(path: Path, config: Config) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        summary: dict[str, Any] = {"name": config.name, "status": "interrupted", "seed": config.seed}
-        if isinstance(error, Exception):
-            said = (str(error).splitlines() or [""])[0]
-            reason = said if isinstance(error, (InputError, RunFailed)) else f"{type(error).__name__}: {said}"
-            if isinstance(error, (OSError, MemoryError)):
-                reason = system_refusal(error) or reason
-            summary |= {"status": "failed", "error": reason}
         with suppress(OSError):  # the first failure is the one to tell
-            write_json_anyhow(path / "summary.json", summary)
+            write_json_anyhow(path / "summary.json", summary_of(error, config))
         raise
+
+
+def summary_of(error: BaseException, config: Config) -> dict[str, Any]:
+    """Return the summary of a run that an error has ended: it failed, or was interrupted."""
+    summary: dict[str, Any] = {"name": config.name, "status": "interrupted", "seed": config.seed}
+    if isinstance(error, Exception):
+        said = (str(error).splitlines() or [""])[0]
+        reason = said if isinstance(error, (InputError, RunFailed)) else f"{type(error).__name__}: {said}"
+        if isinstance(error, (OSError, MemoryError)):
+            reason = system_refusal(error) or reason
+        summary |= {"status": "failed", "error": reason}
+    return summary
 
 
 def open_run(
@@ -234,6 +254,8 @@ def prepare(run: Experiment) -> None:
     if on_ray:
         check_cluster(run.config)
     load_reference(SELECTORS)(run.config.selection)
+    load_reference(STRATEGY_CHECK)(run.config)
+    make_callbacks(run.config)
     run.check_columns()
     if not len(run.partition):
         raise InputError("the partition has no clients; lower 'data.partition.min_utterances'")
@@ -370,7 +392,7 @@ def check_same(config: Config, folder: RunFolder, settled: bool = True) -> None:
     for name, _ in walk():
         before, after = get(old, name), get(config, name)
         depends = not settled and name in DEPENDING
-        if before != after and not depends and not name.startswith(("runtime.", "data.cache.", "pate.store")):
+        if before != after and not depends and not name.startswith(EXECUTION):
             raise InputError(
                 f"'{name}' was {before!r} and is now {after!r};"
                 " resume with the same config, or start anew in another folder",
@@ -413,6 +435,8 @@ def check_checkpoint(found: checkpoint.Checkpoint, run: Experiment, folder: RunF
             raise InputError(f"is a damaged checkpoint (it has no '{name}'); {advice}", where=str(file))
     if not 0 <= found.round <= run.config.rounds:
         raise InputError(f"is of round {found.round}; expected at most {run.config.rounds}; {advice}", where=str(file))
+    if not isinstance(found.facts.get("callbacks", {}), dict):
+        raise InputError(f"is a damaged checkpoint (its 'callbacks' are none); {advice}", where=str(file))
     folder.check_journals(found.facts["journals"])
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from fedasr.runtime.callbacks import Row
 
 
 class ProgressWatcher:
@@ -44,7 +45,7 @@ class ProgressWatcher:
             self.task = self.bar.add_task("", total=rounds, completed=done)
             self.bar.start()
 
-    def describe(self, row: Mapping[str, Any]) -> str:
+    def describe(self, row: Row) -> str:
         """Return the state of a run in words."""
         speed = self.replied / max(1e-9, time.monotonic() - self.first)
         wer = "—" if math.isnan(self.wer) else f"{self.wer:.3f}"
@@ -52,10 +53,10 @@ class ProgressWatcher:
         loss = "" if math.isnan(row["train_loss"]) else f" · train loss {row['train_loss']:.3f}"
         return f"WER {wer}{loss} · {speed:.1f} clients/s{failed}"
 
-    def round(self, row: Mapping[str, Any]) -> None:
+    def round(self, row: Row) -> None:
         """Show a round."""
-        self.replied += row["clients_replied"]
-        evaluated = row.get("wer") is not None
+        self.replied += int(row["clients_replied"])
+        evaluated = not math.isnan(row["wer"])
         if evaluated:
             self.wer = float(row["wer"])
         number = int(row["round"])

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
+
+from fedasr.runtime.callbacks import Callback, Row
 
 
 class Watcher(Protocol):
-    """Sees a run go by."""
+    """The display of a run: sees it go by, and is told what a person should know."""
 
     def begin(self, name: str, rounds: int, done: int, clients: int) -> None:
         """Training starts, ``done`` of ``rounds`` are behind it, in a population of ``clients``."""
         ...
 
-    def round(self, row: Mapping[str, Any]) -> None:
-        """A round ended; ``row`` is its row of ``rounds.parquet``."""
+    def round(self, row: Row) -> None:
+        """A round ended; ``row`` is what callbacks get, its row of ``rounds.parquet``."""
         ...
 
     def note(self, text: str) -> None:
@@ -36,7 +38,7 @@ class Silent:
     def begin(self, name: str, rounds: int, done: int, clients: int) -> None:
         """Show nothing."""
 
-    def round(self, row: Mapping[str, Any]) -> None:
+    def round(self, row: Row) -> None:
         """Show nothing."""
 
     def note(self, text: str) -> None:
@@ -47,10 +49,11 @@ class Silent:
 
 
 class Session:
-    """The watcher of a run and the wish to stop it."""
+    """The watcher and the callbacks of a run, and the wish to stop it."""
 
-    def __init__(self, watcher: Watcher | None = None) -> None:
+    def __init__(self, watcher: Watcher | None = None, callbacks: Sequence[tuple[str, Callback]] = ()) -> None:
         self.watcher: Watcher = watcher or Silent()
+        self.callbacks = callbacks
         self.stop = threading.Event()
 
 
@@ -82,7 +85,9 @@ def signals_kept() -> Iterator[None]:
 
 
 @contextmanager
-def session(watcher: Watcher | None, interruptible: bool = True) -> Iterator[Session]:
+def session(
+    watcher: Watcher | None, interruptible: bool = True, callbacks: Sequence[tuple[str, Callback]] = ()
+) -> Iterator[Session]:
     """Make a session the current one; the first signal asks the run to stop after a checkpoint, another Ctrl-C is hard.
 
     Schedulers may send the others several times for one request, so they never are.
@@ -90,10 +95,11 @@ def session(watcher: Watcher | None, interruptible: bool = True) -> Iterator[Ses
     Args:
         watcher: sees the rounds go by.
         interruptible: false where somebody else minds the signals: Flower, which ends its apps by them.
+        callbacks: on the life of the run, with their names.
     """
     global _current
     before = _current
-    _current = Session(watcher)
+    _current = Session(watcher, callbacks)
 
     def ask(number: int, frame: FrameType | None) -> None:
         if _current.stop.is_set():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedasr.errors import InputError, RunFailed
 from fedasr.results.load import Run, load_run
+from fedasr.runtime.callbacks import Callback
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.sweeps.plan import Plan, Planned, read_plan
 
@@ -71,6 +72,7 @@ def sweep(
     out: str | Path,
     overrides: Sequence[str] = (),
     only: Sequence[str] = (),
+    callbacks: Sequence[Callback] | Callable[[Planned], Sequence[Callback]] = (),
 ) -> list[Run]:
     """Run every run of a sweep file that is not finished yet, one after the other, and return all of them.
 
@@ -81,6 +83,8 @@ def sweep(
             resumed, so that the same call goes on after an interruption.
         overrides: an OmegaConf dot-list for all runs, such as ``["rounds=3"]``.
         only: labels or folder names, with ``*`` and ``?``; the others are left out.
+        callbacks: objects that see every run go by; or a function of the planned run (``label``, ``seed``, ``changes``,
+            ``config``) that returns those of this run.
 
     Returns:
         The runs that have a folder, in the order of the file; a failed one has ``status`` ``failed`` and its reason in
@@ -92,7 +96,7 @@ def sweep(
     """
     leave_spawned()
     plan = read_plan(file, overrides).only(only)
-    found = execute(plan, Path(out), check(plan, Path(out)))
+    found = execute(plan, Path(out), check(plan, Path(out)), callbacks=callbacks)
     absent = {name: why for name, why in found.failed.items() if not (found.out / name / "config.yaml").is_file()}
     if absent:
         raise RunFailed("; ".join(f"{name}: {why}" for name, why in absent.items()))
@@ -145,7 +149,13 @@ def state(run: Planned, folder: Path) -> str:
     return FINISHED if finished(found) else UNFINISHED
 
 
-def execute(plan: Plan, out: Path, states: Mapping[str, str], observer: Observer | None = None) -> Outcome:
+def execute(
+    plan: Plan,
+    out: Path,
+    states: Mapping[str, str],
+    observer: Observer | None = None,
+    callbacks: Sequence[Callback] | Callable[[Planned], Sequence[Callback]] = (),
+) -> Outcome:
     """Run what is not finished; stop after the run that Ctrl-C interrupts.
 
     Args:
@@ -153,6 +163,7 @@ def execute(plan: Plan, out: Path, states: Mapping[str, str], observer: Observer
         out: the folder of their folders.
         states: from ``check``.
         observer: sees the runs go by.
+        callbacks: of ``sweep``.
 
     Raises:
         InputError: ``out`` cannot be made.
@@ -175,7 +186,7 @@ def execute(plan: Plan, out: Path, states: Mapping[str, str], observer: Observer
         number += 1
         started = time.perf_counter()
         watcher = seen.begin(run, number, len(todo), states[run.folder])
-        reason = one(run, folder, watcher, seen)
+        reason = one(run, folder, watcher, seen, callbacks(run) if callable(callbacks) else callbacks)
         if reason is None:
             summary: Mapping[str, Any] = read_summary(folder)
         else:
@@ -188,14 +199,16 @@ def execute(plan: Plan, out: Path, states: Mapping[str, str], observer: Observer
     return outcome
 
 
-def one(run: Planned, folder: Path, watcher: Watcher | None, seen: Observer) -> str | None:
+def one(
+    run: Planned, folder: Path, watcher: Watcher | None, seen: Observer, callbacks: Sequence[Callback] = ()
+) -> str | None:
     """Run one run, or go on with it, and write its report; return why it failed, if it did."""
     from fedasr.results.report import write_report
     from fedasr.runtime.launch import finished, launch
     from fedasr.runtime.run_folder import RunFolder
 
     try:
-        launch(run.config, folder, resume=True, watcher=watcher)
+        launch(run.config, folder, resume=True, watcher=watcher, callbacks=callbacks)
         if finished(RunFolder(folder)) and not (folder / "report.html").exists():
             write_report(folder)
     except (InputError, RunFailed) as error:

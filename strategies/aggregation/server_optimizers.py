@@ -121,5 +121,5 @@ OPTIMIZERS: dict[str, type[ServerOptimizer]] = {
 
 
 def make_optimizer(config: StrategyConfig, layout: Layout) -> ServerOptimizer:
-    """Return the server optimiser of ``strategy.name``."""
-    return OPTIMIZERS[config.name](config, layout)
+    """Return the server optimiser of ``strategy.name``; a strategy of a user's own steps as fedavg does."""
+    return OPTIMIZERS.get(config.name, FedAvg)(config, layout)

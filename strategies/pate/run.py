@@ -6,8 +6,8 @@ themselves. What a killed run had not written down is asked again, and comes out
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,7 @@ from fedasr.runtime.session import current
 from fedasr.training.local import chosen_device
 from fedasr.writing import write_json
 
-from ..course import Course
-from ..soundness import check_finite
+from ..server_run import Round, ServerRun
 from .aggregator import Aggregator
 from .findings import LABELLING, Findings
 from .prefilter import narrow
@@ -38,17 +37,30 @@ from .teachers import Teachers
 from .units import UtteranceVotes, make_unit
 
 
-class PateRun(Course):
+@dataclass
+class Lessons:
+    """What the student learns from, and the student of the stage that is under way."""
+
+    labels: Mapping[int, str]
+    """released, by utterance"""
+    rows: Ids
+    """public speech that it may label by itself"""
+    stages: int
+    left_out: int
+    """1 where there are too few labels to learn from, so that the first stage has no rounds"""
+    student: Student | None = None
+
+
+class PateRun(ServerRun):
     """A PATE run on a grid.
 
     Args:
         grid: any Flower grid.
         experiment: what is trained on what.
         folder: where the run is written.
-        resume: go on from the folder's checkpoint where there is one.
     """
 
-    def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder, resume: bool) -> None:
+    def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder) -> None:
         super().__init__(grid, experiment, folder)
         start = self.weights
         self.public = PublicSpeech(experiment)
@@ -68,26 +80,12 @@ class PateRun(Course):
         self.own: dict[int, str] = {}
         """what the student has labelled by itself, by row of the public corpus"""
         self.optimizer: dict[str, Any] = {}
-        found = checkpoint.load(folder.checkpoint) if resume else None
-        if found is None:
-            self.folder.rewind({})
-        else:
-            self.restore(found)
+        self.lessons: Lessons | None = None
+        """of the student; None before it begins to learn"""
 
-    def run(self) -> str:
-        """Run to the end, or until somebody asks to stop; return ``done`` or ``interrupted``."""
-        config, session = self.config, current()
-        session.watcher.begin(config.name, config.rounds, self.round, len(self.teachers))
-        try:
-            if not self.folder.checkpoint.joinpath(checkpoint.NAME).exists():
-                self.evaluate_start()
-                self.save()
-            with self.ledger_kept():
-                done = (self.labelled or (self.teach() and self.vote())) and self.learn()
-        finally:
-            session.watcher.end()
-            self.folder.write_tables()
-        return self.finish("done" if done else "interrupted")
+    def before_rounds(self) -> bool:
+        """Let the teachers learn and vote; return False where somebody wants the run to stop."""
+        return self.labelled or (self.teach() and self.vote())
 
     def teach(self) -> bool:
         """Let every teacher learn, or make sure that it has; return False where somebody wants the run to stop.
@@ -160,26 +158,29 @@ class PateRun(Course):
             f" {privacy.epsilon:g} at δ = {privacy.delta:g} for a teacher"
         )
 
-    def learn(self) -> bool:
-        """Train the student round by round; return False where somebody wants the run to stop."""
-        session = current()
+    def round(self, number: int) -> Round:
+        """Train the student for a round of its stage."""
+        if self.lessons is None:
+            self.lessons = self.prepared()
+        lessons = self.lessons
+        stage = stage_of(number, self.config.rounds, lessons.stages, lessons.left_out)
+        if stage.number and number - 1 == stage.before:
+            self.label_by_itself(stage, lessons.rows)
+            self.optimizer, lessons.student = {}, None
+        if lessons.student is None:
+            lessons.student = self.student(lessons.labels, stage)
+        self.weights, loss = lessons.student.round(number)
+        self.optimizer = lessons.student.optimizer()
+        return Round(self.row(number, loss, lessons.student))
+
+    def prepared(self) -> Lessons:
+        """Return what the student learns from, once all is labelled."""
         labels = self.unit.transcripts(self.record)
-        student: Student | None = None
         settings = self.config.pate.student
         rows = self.public.unlabelled(labels, settings.unlabelled)
         stages = settings.self_training + 1 if len(rows) else 1
         left_out = int(stages > 1 and len(labels) < (settings.least_labels or LEAST_LABELS))
-        while self.round < self.config.rounds:
-            if session.stop.is_set():
-                return False
-            stage = stage_of(self.round + 1, self.config.rounds, stages, left_out)
-            if stage.number and self.round == stage.before:
-                self.label_by_itself(stage, rows)
-                self.optimizer, student = {}, None
-            if student is None:
-                student = self.student(labels, stage)
-            self.one_round(self.round + 1, student)
-        return True
+        return Lessons(labels, rows, stages, left_out)
 
     def label_by_itself(self, stage: Stage, rows: Ids) -> None:
         """Let the student label public speech that the teachers have not, for the stage that begins."""
@@ -204,25 +205,14 @@ class PateRun(Course):
             choices += [([text], np.ones(1)) for text in self.own.values()]
         return Student(self.experiment, speech, choices, self.weights, self.optimizer, stage.before, stage.rounds)
 
-    def one_round(self, round: int, student: Student) -> None:
-        """Train the student for a round, evaluate it where that is due, and write a checkpoint."""
-        started = time.perf_counter()
-        self.weights, loss = student.round(round)
-        check_finite(self.weights, round, self.config)
-        row = self.row(round, loss, student)
-        self.evaluate_into(row)
-        row["wall_seconds"] = time.perf_counter() - started
-        self.folder.append("rounds", [row])
-        self.round = round
-        self.optimizer = student.optimizer()
-        self.save()
-        current().watcher.round(row)
-        self.write_tables_in_time()
-
     @property
     def clients(self) -> int:
         """The number of clients."""
         return self.teachers.devices
+
+    def participants(self) -> int:
+        """Return the number of teachers; a device may simulate several."""
+        return len(self.teachers)
 
     def epsilon(self) -> float | None:
         """Return what the labels so far have cost as the votes were."""
@@ -271,13 +261,13 @@ class PateRun(Course):
                 "was started with other public speech; put it back, or start anew in another folder",
                 where=str(self.folder.path),
             )
-        self.go_on_from(found)
+        super().restore(found)
         self.optimizer = dict(found.optimizer)
         self.taught, self.labelled = found.facts["pate"]["taught"], found.facts["pate"]["labelled"]
         self.own = dict(found.facts["pate"].get("own", ()))
         self.record.load_arrays(found.columns)
 
-    def finish(self, status: str) -> str:
+    def finish(self, status: str) -> None:
         """Write the student, the votes, the ledger and the summary."""
         if len(self.record):
             if self.aggregator.exact:
@@ -286,10 +276,9 @@ class PateRun(Course):
                 write_json(self.folder.path / PUBLIC_JSON, self.public.described())
             elif self.aggregator.mechanism.soft:
                 np.save(self.folder.path / "posteriors.npy", self.record.votes)
-        self.write_end(status, self.more())
-        return status
+        super().finish(status)
 
-    def more(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """Return what ``summary.json`` has beside what every run has."""
         skipped = sum(row["skipped"] for row in self.folder.rows("clients"))
         named = (*LABELLING, "stopped", "initial_wer", "initial_loss")

@@ -6,6 +6,7 @@ from fedasr.config.rules.data import check_data, check_features
 from fedasr.config.rules.deployment import check_deployment
 from fedasr.config.rules.devices import check_devices
 from fedasr.config.rules.evaluate import check_evaluate
+from fedasr.config.rules.log import check_log
 from fedasr.config.rules.model import check_model
 from fedasr.config.rules.options import check_options
 from fedasr.config.rules.pate import check_pate
@@ -32,6 +33,7 @@ def check_combinations(config: Config, where: str) -> None:
     check_name(config, where)
     check_unread(config, where)
     check_options(config, where)
+    check_log(config, where)
     check_data(config, where)
     check_model(config, where)
     check_evaluate(config, where)

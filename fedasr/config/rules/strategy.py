@@ -8,7 +8,7 @@ from fedasr.registry import is_reference
 
 
 def check_strategy(config: Config, where: str) -> None:
-    """Raise on FedProx without its term.
+    """Raise on FedProx without its term, and on a private run of a strategy that nobody accounts for.
 
     Raises:
         InputError: naming the keys and what to change.
@@ -16,6 +16,12 @@ def check_strategy(config: Config, where: str) -> None:
     if config.strategy.name == "fedprox" and config.client.proximal == 0:
         raise InputError(
             "'strategy.name' is 'fedprox' but 'client.proximal' is 0; set mu, for example client.proximal=0.01",
+            where=where,
+        )
+    if is_reference(config.strategy.name) and config.privacy.unit != "none":
+        raise InputError(
+            f"'strategy.name' is '{config.strategy.name}' but 'privacy.unit' is '{config.privacy.unit}': nobody"
+            " accounts for what a strategy of your own releases; set privacy.unit=none, or choose a shipped strategy",
             where=where,
         )
 

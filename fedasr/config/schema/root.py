@@ -28,6 +28,11 @@ class Config:
     seed: int = key(0, "every random draw is a pure function of it", low=0)
     rounds: int = key(10, "rounds of federated training", low=0)
     init_from: str | None = key(None, "a run folder or a weights file to start from")
+    log: list[Any] = key(
+        list,
+        "callbacks, each a name or `{name: …, options: {…}}`: `tensorboard`, `mlflow`, `wandb`, `early-stopping`, or"
+        " `package.module:attribute`; see `docs/callbacks.md`",
+    )
     data: DataConfig = part(DataConfig, "the speech and who holds it")
     model: ModelConfig = part(ModelConfig, "the recogniser")
     client: ClientConfig = part(ClientConfig, "local training")

@@ -68,6 +68,10 @@ def test_labels_by_key_by_name_and_by_path(tmp_path):
         "data.manifest=/x/a.csv", "data.manifest=/y/a.csv",
     ]  # fmt: skip
     assert grouped({}, {"config": {"strategy.name": "fedadam"}}) == ["strategy.name=absent", "strategy.name=fedadam"]
+    watched = {"log": ["tensorboard", {"name": "mlflow", "options": {"tracking_uri": "/x"}}]}
+    stopped = {"log": ["tensorboard", "early-stopping"]}
+    assert grouped({}, {"config": watched, "seed": 1}) == ["home"]  # a tracker changes nothing of what comes out
+    assert grouped({"config": watched}, {"config": stopped}) == ["log=absent", "log=['early-stopping']"]
     many = {"client.epochs": 2, "client.batch_size": 4, "strategy.name": "x", "strategy.momentum": 0.5}
     assert grouped({"name": "small"}, {"name": "large", "config": many}) == ["small", "large"]
 

@@ -1,8 +1,7 @@
-"""The life of a federated run: rounds, evaluation, tables, checkpoints."""
+"""Federated training: what a round of it is, and what it has to keep."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -14,32 +13,30 @@ from fedasr.flower.records import content_bytes
 from fedasr.runtime import checkpoint
 from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.run_folder import RunFolder
-from fedasr.runtime.session import current
 from fedasr.training.schedules import learning_rate
 
 from .aggregation.server_optimizers import make_optimizer
 from .boxes import Boxes, Sent
-from .course import Course
 from .nodes import node_ids
 from .population import Population
 from .privacy.factory import make_mechanism
 from .rounds import RoundResult, Rounds
 from .selection import Feedback
 from .selection.base import Floats, Ids
+from .server_run import Round, ServerRun
 from .soundness import check_finite, check_used
 
 
-class Federation(Course):
+class FederatedRun(ServerRun):
     """A federated run on a grid.
 
     Args:
         grid: any Flower grid.
         experiment: what is trained on what.
         folder: where the run is written.
-        resume: go on from the folder's checkpoint where there is one.
     """
 
-    def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder, resume: bool) -> None:
+    def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder) -> None:
         super().__init__(grid, experiment, folder)
         self.optimizer = make_optimizer(self.config.strategy, self.layout)
         self.rounds = Rounds(
@@ -54,79 +51,42 @@ class Federation(Course):
         self.privacy = make_mechanism(self.config, self.layout, len(self.population), self.population.selector)
         self.skipped: dict[int, int] = {}
         """client → its utterances that could not be decoded when it last trained"""
-        found = checkpoint.load(folder.checkpoint) if resume else None
-        if found is not None:
-            self.restore(found)
 
-    def run(self) -> str:
-        """Run to the end, or until somebody asks to stop; return ``done`` or ``interrupted``."""
-        session = current()
-        config = self.config
-        if self.round == 0:
-            self.folder.rewind({})
-            self.evaluate_start()
-            self.save()
-        session.watcher.begin(config.name, config.rounds, self.round, len(self.population))
-        try:
-            with self.ledger_kept():
-                while self.round < config.rounds and not session.stop.is_set():
-                    if not self.one_round(self.round + 1):
-                        break
-        finally:
-            session.watcher.end()
-            self.folder.write_tables()
-        stopped = self.last.get("stopped")
-        if stopped is not None:
-            session.watcher.note(f"the run ends here: {stopped}")
-        return self.finish("done" if stopped is not None or self.round >= config.rounds else "interrupted")
-
-    def one_round(self, round: int) -> bool:
-        """Run a round, from the selection to the checkpoint; return False where its privacy cannot be afforded."""
-        started = time.perf_counter()
+    def round(self, number: int) -> Round | None:
+        """Run a round, from the selection to the new weights; None where its privacy cannot be afforded."""
         config = self.config
         self.asked_bytes = 0
         if self.boxes is not None:
-            self.boxes.look(round, self.population.roster)
-        waited = self.population.begin(round)
+            self.boxes.look(number, self.population.roster)
+        waited = self.population.begin(number)
         roster, privacy = self.population.roster, self.privacy
-        stopped = privacy.stop(round, roster)
+        stopped = privacy.stop(number, roster)
         if stopped is not None:
-            self.last["stopped"] = stopped
-            return False
-        cohort = self.population.choose(round, waited)
-        privacy.admit(cohort.selection, round)
+            self.end_early(stopped)
+            return None
+        cohort = self.population.choose(number, waited)
+        privacy.admit(cohort.selection, number)
         if self.boxes is not None:
-            self.sent.note(round, cohort.selection.clients)
-        result = self.rounds.train(round, self.weights, cohort, roster, privacy.clip())
-        update = privacy.release(result, round, len(roster))
+            self.sent.note(number, cohort.selection.clients)
+        result = self.rounds.train(number, self.weights, cohort, roster, privacy.clip())
+        update = privacy.release(result, number, len(roster))
         if update is not None:
-            rate = learning_rate(config.strategy, round, config.rounds)
-            self.weights = self.optimizer.step(self.weights, update, round, rate)
-            check_finite(self.weights, round, config)
+            rate = learning_rate(config.strategy, number, config.rounds)
+            self.weights = self.optimizer.step(self.weights, update, number, rate)
+            check_finite(self.weights, number, config)
         roster.retire(privacy.retired)
-        self.observe(round, result)
-        row = self.row(round, result)
+        self.observe(number, result)
+        row = self.row(number, result)
         row["simulated_seconds"] = cohort.seconds
         row["bytes_down"] += self.asked_bytes
-        if config.evaluate.client_side and round % config.evaluate.client_side == 0:
+        if config.evaluate.client_side and number % config.evaluate.client_side == 0:
             clients = [int(client) for client in cohort.selection.clients]
-            row["client_wer"], extra = self.rounds.evaluate(round, self.weights, clients, roster)
+            row["client_wer"], extra = self.rounds.evaluate(number, self.weights, clients, roster)
             row["bytes_down"] += extra
-        self.evaluate_into(row)
-        row["wall_seconds"] = time.perf_counter() - started
-        self.folder.append("rounds", [row])
-        self.folder.append("clients", result.rows)
         self.totals["updates"] += row["clients_replied"]
         self.totals["bytes_up"] += row["bytes_up"]
         self.totals["bytes_down"] += row["bytes_down"]
-        self.round = round
-        self.save()
-        session = current()
-        for failure in [*result.failures, *self.rounds.take_notes()][:3]:
-            session.watcher.note(f"round {round}: {failure}")
-        session.watcher.round(row)
-        self.write_tables_in_time()
-        return True
+        return Round(row, result.rows, [*result.failures, *self.rounds.take_notes()])
 
     def ask(self, round: int, clients: Ids) -> Floats:
         """Ask clients for the loss of the global model, for the selector."""
@@ -186,7 +146,7 @@ class Federation(Course):
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint."""
-        self.go_on_from(found)
+        super().restore(found)
         self.optimizer.state = dict(found.optimizer)
         self.population.load_state_dict(found.facts["population"], found.round)
         self.privacy.load_state_dict(found.facts["privacy"])
@@ -208,15 +168,21 @@ class Federation(Course):
             self.save()
         self.sent.forget()
 
-    def finish(self, status: str) -> str:
-        """Write the final model, the ledger and the summary."""
-        more = {
+    def facts(self) -> dict[str, Any]:
+        """Return what ``summary.json`` has beside what every run has."""
+        return {
             "delta": None if self.config.privacy.unit == "none" else self.config.privacy.delta,
             "utterances_skipped": self.experiment.skipped + sum(self.skipped.values()),
-            **{key: value for key, value in self.last.items() if key.startswith("initial_") or key == "stopped"},
+            **super().facts(),
         }
-        self.write_end(status, more)
+
+    def finish(self, status: str) -> None:
+        """Write the final model, the ledger and the summary.
+
+        Raises:
+            RunFailed: the run is done, and nobody's update was used.
+        """
+        super().finish(status)
         # In a private run that nobody's update was used is a fact of its speech: noise was released all the same.
         if status == "done" and "stopped" not in self.last and not self.rounds.fails_in_silence:
             check_used(self.totals["updates"], self.folder, self.config)
-        return status

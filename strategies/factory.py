@@ -1,0 +1,64 @@
+"""What ``strategy.name`` runs: a shipped strategy, or one of a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flwr.serverapp import Grid
+
+from fedasr.config import Config
+from fedasr.errors import InputError
+from fedasr.experiment import Experiment
+from fedasr.references import load_reference
+from fedasr.registry import arguments, is_reference, make_part
+from fedasr.runtime.run_folder import RunFolder
+
+from .aggregation.server_optimizers import OPTIMIZERS
+from .federated_run import FederatedRun
+from .pate.run import PateRun
+from .server_run import ServerRun
+
+STRATEGIES: dict[str, Callable[[Grid, Experiment, RunFolder], ServerRun]] = {
+    **dict.fromkeys(OPTIMIZERS, FederatedRun),
+    "pate": PateRun,
+}
+
+
+def make_run(grid: Grid, experiment: Experiment, folder: RunFolder) -> ServerRun:
+    """Return the run of ``strategy.name``; nothing of it has happened yet.
+
+    Args:
+        grid: any Flower grid.
+        experiment: what is trained on what.
+        folder: where the run is written.
+
+    Raises:
+        InputError: a strategy of the user's own cannot be made.
+    """
+    strategy = experiment.config.strategy
+    if not is_reference(strategy.name):
+        return STRATEGIES[strategy.name](grid, experiment, folder)
+    known = {"grid": grid, "experiment": experiment, "folder": folder}
+    found = make_part(strategy.name, "strategy.name", known, strategy.options, "strategy.options")
+    if not isinstance(found, ServerRun):
+        raise InputError(f"'strategy.name' is '{strategy.name}', {EXPECTED}")
+    return found
+
+
+EXPECTED = "which makes no run; expected a class that inherits from fedasr.strategies.server_run.ServerRun"
+
+
+def check_strategy(config: Config) -> None:
+    """Raise where a strategy of the user's own cannot be found or does not take its options.
+
+    Raises:
+        InputError: naming the key.
+    """
+    strategy = config.strategy
+    if not is_reference(strategy.name):
+        return
+    make = load_reference(strategy.name, "strategy.name")
+    if not callable(make) or (isinstance(make, type) and not issubclass(make, ServerRun)):
+        raise InputError(f"'strategy.name' is '{strategy.name}', {EXPECTED}")
+    known = dict.fromkeys(("grid", "experiment", "folder"))
+    arguments(make, strategy.name, "strategy.name", known, strategy.options, "strategy.options", ())
