@@ -19,9 +19,11 @@ from rich.console import Console
 
 from fedasr.config import Config, load, override
 from fedasr.data.census import Census
+from fedasr.errors import RunFailed
 from fedasr.experiment import Experiment, as_json, experiment
 from fedasr.references import look_beside
-from fedasr.runtime.launch import failures_recorded, open_run, settle
+from fedasr.registry import arguments, is_reference, load_callable
+from fedasr.runtime.launch import STRATEGY_GETS, failures_recorded, open_run, settle
 from fedasr.runtime.progress import ProgressWatcher
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import session
@@ -58,9 +60,38 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def run_strategy(grid: Grid, run: Experiment, folder: RunFolder, resume: bool) -> str:
-    """Run what ``strategy.name`` says, federated training or PATE; return ``done`` or ``interrupted``."""
+    """Run what ``strategy.name`` says: federated training, PATE, or a strategy of the user's own.
+
+    Returns:
+        ``done`` or ``interrupted``.
+
+    Raises:
+        InputError: the user's own cannot be made.
+        RunFailed: it returns something else.
+    """
+    if is_reference(run.config.strategy.name):
+        return run_own(grid, run, folder, resume)
     kind = PateRun if run.config.strategy.name == "pate" else Federation
     return kind(grid, run, folder, resume).run()
+
+
+def run_own(grid: Grid, run: Experiment, folder: RunFolder, resume: bool) -> str:
+    """Run a strategy of the user's own: what it makes has ``run()``, or is how the run has ended."""
+    strategy = run.config.strategy
+    given = (grid, run, folder, resume)
+    known = dict(zip(STRATEGY_GETS, given, strict=True))
+    make = load_callable(strategy.name, "strategy.name")
+    positional, named = arguments(
+        make, strategy.name, "strategy.name", known, strategy.options, "strategy.options", given
+    )
+    ended = make(*positional, **named)  # what goes wrong in a run is shown as it is, with its place
+    if not isinstance(ended, str):
+        ended = ended.run()
+    if ended not in ("done", "interrupted"):
+        raise RunFailed(
+            f"'strategy.name' is '{strategy.name}', which returns {ended!r}; expected 'done' or 'interrupted'"
+        )
+    return str(ended)
 
 
 def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fedasr.config.schema import StrategyConfig
 from fedasr.models.weights import Layout, Vector
+from fedasr.registry import is_reference
 
 State = dict[str, npt.NDArray[np.float32]]
 
@@ -121,5 +122,5 @@ OPTIMIZERS: dict[str, type[ServerOptimizer]] = {
 
 
 def make_optimizer(config: StrategyConfig, layout: Layout) -> ServerOptimizer:
-    """Return the server optimiser of ``strategy.name``."""
-    return OPTIMIZERS[config.name](config, layout)
+    """Return the server optimiser of ``strategy.name``; for a strategy of the user's own FedAvg."""
+    return OPTIMIZERS["fedavg" if is_reference(config.name) else config.name](config, layout)

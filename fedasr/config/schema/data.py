@@ -21,6 +21,7 @@ class DataConfig:
         choices=("synthetic", "manifest", "librispeech", "speechcommands", "commonvoice"),
         reference=True,
     )
+    corpus_options: dict[str, Any] = key(dict, "what a corpus of your own is called with, by parameter name")
     manifest: str | None = key(None, "the table of corpus `manifest`: CSV, TSV, JSON Lines or Parquet")
     root: str | None = key(None, "the folder of a public corpus (librispeech, speechcommands, commonvoice)")
     subset: str | None = key(None, "librispeech: `train-clean-100`; commonvoice: `train.tsv`; else unused")

@@ -23,6 +23,7 @@ class PublicSpeechConfig:
         choices=("synthetic", "manifest", "librispeech", "speechcommands", "commonvoice"),
         reference=True,
     )
+    corpus_options: dict[str, Any] = key(dict, "as `data.corpus_options`")
     manifest: str | None = key(None, "the table of corpus `manifest`")
     root: str | None = key(None, "the folder of a public corpus (librispeech, speechcommands, commonvoice)")
     subset: str | None = key(None, "as `data.subset`")

@@ -27,6 +27,12 @@ class Config:
     seed: int = key(0, "every random draw is a pure function of it", low=0)
     rounds: int = key(10, "rounds of federated training", low=0)
     init_from: str | None = key(None, "a run folder or a weights file to start from")
+    client_app: str | None = key(
+        None,
+        "a Flower `ClientApp` of your own in place of FedASR's, or what makes one, as package.module:attribute",
+        reference=True,
+    )
+    client_app_options: dict[str, Any] = key(dict, "what makes your client app is called with, by parameter name")
     data: DataConfig = part(DataConfig, "the speech and who holds it")
     model: ModelConfig = part(ModelConfig, "the recogniser")
     client: ClientConfig = part(ClientConfig, "local training")

@@ -16,7 +16,9 @@ class StrategyConfig:
         "fedavg",
         "the server optimiser; or pate: no updates, the server aggregates the votes of teachers",
         choices=("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedlamb", "pate"),
+        reference=True,
     )
+    options: dict[str, Any] = key(dict, "what a strategy of your own is called with, by parameter name")
     learning_rate: float = key(1.0, "server learning rate", above=0)
     schedule: str = key(
         "constant",
