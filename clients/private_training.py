@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from flwr.app import ConfigRecord, Context
 
 from fedasr.data.augment import is_active
 from fedasr.data.batches import Batch
+from fedasr.experiment import per_experiment
 from fedasr.models.weights import Arrays
 from fedasr.privacy import dpsgd
 from fedasr.privacy.example_level import Plan, events, events_of, noise_multipliers, training_of
@@ -29,7 +29,7 @@ from .speech import Device
 from .trainer import resident
 
 
-@lru_cache(maxsize=2)
+@per_experiment
 def keeper(config_json: str) -> BookKeeper:
     """Return the book-keeper of this process's model, made once like the model."""
     return BookKeeper(resident(config_json).model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 
 from fedasr import seeds
 from fedasr.evaluation.evaluator import Evaluation, evaluate
-from fedasr.experiment import experiment
+from fedasr.experiment import experiment, per_experiment
 from fedasr.models.weights import Arrays
 from fedasr.training import local
 from fedasr.training.batching import batches_of_a_round, plan_batches
@@ -20,7 +19,7 @@ from fedasr.training.schedules import learning_rate
 from .speech import Device
 
 
-@lru_cache(maxsize=2)
+@per_experiment
 def resident(config_json: str) -> local.Resident:
     """Return this process's model, built once and loaded anew for every client."""
     run = experiment(config_json)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from fedasr.config.loading import load
 from fedasr.config.schema import Config
+from fedasr.objects import reference_of
 from fedasr.references import look_beside
 from fedasr.results.compare import compare
 from fedasr.results.load import Run, load_run
@@ -17,7 +18,28 @@ from fedasr.runtime.callbacks import Callback
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.sweeps import sweep
 
+if TYPE_CHECKING:
+    from flwr.clientapp import ClientApp
+
 __all__ = ["Run", "compare", "load_run", "run", "sweep"]
+
+
+Part = Callable[..., Any] | str
+"""A class, a function, a reference or a name."""
+PARTS = {
+    "model": "model.name",
+    "encoder": "model.encoder",
+    "tokenizer": "model.tokenizer",
+    "decoder": "evaluate.decoder",
+    "optimizer": "client.optimizer",
+    "selector": "selection.name",
+    "aggregator": "strategy.aggregation",
+    "partitioner": "data.partition.name",
+    "corpus": "data.corpus",
+    "strategy": "strategy.name",
+    "client_app": "client_app",
+}
+"""Parameter of ``run`` → the config key that names the part."""
 
 
 def run(
@@ -26,9 +48,26 @@ def run(
     overrides: Mapping[str, Any] | Sequence[str] | None = None,
     resume: bool = False,
     quiet: bool = True,
+    *,
     callbacks: Sequence[Callback] = (),
+    model: Part | None = None,
+    encoder: Part | None = None,
+    tokenizer: Part | None = None,
+    decoder: Part | None = None,
+    optimizer: Part | None = None,
+    selector: Part | None = None,
+    aggregator: Part | None = None,
+    partitioner: Part | None = None,
+    corpus: Part | None = None,
+    strategy: Part | None = None,
+    client_app: Part | ClientApp | None = None,
 ) -> Run:
     """Run a config and return the run, with its report written once it is done.
+
+    A part of your own is a class, a function, or ``"package.module:attribute"``; the name of a shipped one will do too.
+    The config records it by its reference, so that workers, ``resume``, ``evaluate`` and ``transcribe`` find it again.
+    One that was defined in a notebook, at the prompt or within a function is known to this process and its workers
+    alone.
 
     Args:
         config: a YAML file, the name of a file in ``simulations/`` without its suffix, or a config object.
@@ -37,16 +76,46 @@ def run(
             command line, such as ``["rounds=3"]``. The config is checked with them.
         resume: continue ``out`` from its last checkpoint; a finished run is returned as it is.
         quiet: show no progress; otherwise it goes to standard error.
+        model: key ``model.name``; its options are in ``model.options``, and so on.
+        encoder: key ``model.encoder``.
+        tokenizer: key ``model.tokenizer``.
+        decoder: key ``evaluate.decoder``.
+        optimizer: key ``client.optimizer``.
+        selector: key ``selection.name``.
+        aggregator: key ``strategy.aggregation``.
+        partitioner: key ``data.partition.name``.
+        corpus: key ``data.corpus``.
+        strategy: key ``strategy.name``.
+        client_app: key ``client_app``; here a Flower ``ClientApp`` will do too.
         callbacks: objects that see the run go by and may end it, after those of ``log``; see ``docs/callbacks.md``.
 
     Returns:
         The run. After Ctrl-C its ``status`` is ``interrupted``, and ``resume`` goes on from there.
 
     Raises:
-        InputError: the config, the speech or the folder is wrong.
+        InputError: the config, the speech or the folder is wrong, or a part is an instance, whose state no config can
+            record.
         RunFailed: too many clients failed, or a callback did; ``resume`` goes on from the last checkpoint.
     """
     leave_spawned()
+    parts = {
+        "model": model,
+        "encoder": encoder,
+        "tokenizer": tokenizer,
+        "decoder": decoder,
+        "optimizer": optimizer,
+        "selector": selector,
+        "aggregator": aggregator,
+        "partitioner": partitioner,
+        "corpus": corpus,
+        "strategy": strategy,
+        "client_app": client_app,
+    }
+    references = {
+        PARTS[name]: reference_of(part, name, PARTS[name], instances=name == "client_app")
+        for name, part in parts.items()
+        if part is not None
+    }
     # These bring in torch and Flower, which reading a run needs not.
     from rich.console import Console
 
@@ -54,7 +123,7 @@ def run(
     from fedasr.runtime.progress import ProgressWatcher
 
     look_beside(config)
-    checked = load(config, overrides or {})
+    checked = load(config, with_parts(overrides or {}, references))
     watcher = None if quiet else ProgressWatcher(Console(stderr=True, highlight=False, soft_wrap=True))
     found = load_run(launch(checked, Path(out) if out is not None else None, resume, watcher, callbacks))
     if found.finished and not (found.path / "report.html").exists():
@@ -62,3 +131,12 @@ def run(
 
         write_report(found)
     return found
+
+
+def with_parts(
+    overrides: Mapping[str, Any] | Sequence[str], references: Mapping[str, str]
+) -> Mapping[str, Any] | Sequence[str]:
+    """Return overrides with parts that were given as objects; these win."""
+    if isinstance(overrides, Mapping):
+        return {**overrides, **references}
+    return [*overrides, *(f"{key}={reference}" for key, reference in references.items())]

@@ -6,10 +6,11 @@ Server and clients build the same experiment from the same config; a worker that
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -30,11 +31,14 @@ from fedasr.data.stream import Stream, make_stream
 from fedasr.errors import InputError, nearest
 from fedasr.models.base import SpeechModel
 from fedasr.models.factory import build_model
+from fedasr.models.own_tokenizer import load_tokenizer, make_tokenizer
 from fedasr.models.tokenizer import Tokenizer, build_tokenizer
 from fedasr.models.weights import load_arrays, model_arrays, read_weights
 from fedasr.paths import is_file, is_folder
+from fedasr.registry import is_reference
 
 Rows = npt.NDArray[np.int64]
+Made = TypeVar("Made")
 
 
 class Experiment:
@@ -65,13 +69,13 @@ class Experiment:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer: the seed model's where there is one, otherwise what ``model.alphabet`` says."""
+        """The tokenizer: the seed model's where there is one, otherwise what section ``model`` says."""
         model = self.config.model
         if self.config.init_from is not None:
             seed_file = seed_tokenizer(self.config.init_from)
             if seed_file is not None:
-                tokenizer = Tokenizer.load(seed_file)
-                if model.alphabet != "auto":
+                tokenizer = load_tokenizer(seed_file, model)
+                if model.alphabet != "auto" and not is_reference(model.tokenizer):
                     wanted = build_tokenizer(model.alphabet, model.lowercase)
                     if wanted != tokenizer:
                         raise InputError(
@@ -88,7 +92,7 @@ class Experiment:
                     " with after 'chars:'"
                 )
             texts = self.corpus.columns["text"][self.splits == self.config.data.train_split].tolist()
-        return build_tokenizer(model.alphabet, model.lowercase, texts)
+        return make_tokenizer(model, texts)
 
     @cached_property
     def speech(self) -> Speech:
@@ -316,3 +320,20 @@ def as_json(config: Config) -> str:
 def experiment(config_json: str) -> Experiment:
     """Return this process's experiment of a config, made once."""
     return Experiment(load(json.loads(config_json)))
+
+
+def per_experiment(make: Callable[[str], Made]) -> Callable[[str], Made]:
+    """Keep what a function makes of a config for as long as this process keeps its experiment.
+
+    In a notebook the next run of the same config may be of a class that was defined anew meanwhile.
+    """
+    kept: WeakKeyDictionary[Experiment, Made] = WeakKeyDictionary()
+
+    @wraps(make)
+    def made(config_json: str) -> Made:
+        run = experiment(config_json)
+        if run not in kept:
+            kept[run] = make(config_json)
+        return kept[run]
+
+    return made

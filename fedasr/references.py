@@ -8,28 +8,44 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from fedasr.errors import InputError
+from fedasr.objects import ended, held, lives_here_alone
 from fedasr.paths import is_file
 
 _beside: list[Path] = []
 """The folders of the configs in use, and the working folder."""
 _added: set[str] = set()
 """What was put on the Python path for the configs of this process so far."""
+_imports = threading.local()
+"""``names``: the modules that a thread is importing for their parts."""
 
 
-def look_beside(*sources: object) -> None:
+def look_beside(*sources: object, first: Iterable[Path] = ()) -> None:
     """Let modules be found beside the configs that a user has named, and in the working folder; no longer elsewhere.
 
     Args:
         sources: files; whatever is none (a name in ``simulations/``, a mapping) has no folder.
+        first: folders that come before.
     """
     files = [Path(source) for source in sources if isinstance(source, (str, Path)) and is_file(Path(source))]
-    _beside[:] = dict.fromkeys([*(file.resolve().parent for file in files), Path.cwd()])
+    look_in([*first, *(file.resolve().parent for file in files), Path.cwd()])
+
+
+def look_first(folders: Iterable[Path]) -> None:
+    """Let modules be found in these folders too, before those of ``look_beside``."""
+    look_in([*folders, *_beside])
+
+
+def look_in(folders: Iterable[Path]) -> None:
+    """Let modules be found in these folders, after the Python path, and no longer in others."""
+    _beside[:] = dict.fromkeys(folders)
     sys.path[:] = [entry for entry in sys.path if entry not in _added]
     new = [str(folder) for folder in _beside if str(folder) not in sys.path]
     sys.path += new
@@ -74,8 +90,15 @@ def load_reference(reference: str, key: str = "reference") -> Any:
     """
     module_name, _, attribute = reference.partition(":")
     said = f"'{key}' is '{reference}'"
+    given = held(key, reference)
+    if given is not None:
+        return given
+    if lives_here_alone(reference):
+        raise ended(reference, key)
     if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
         raise InputError(f"{said}; expected 'package.module:attribute'")
+    importing = importing_now()
+    importing.append(module_name)
     try:
         found = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -85,6 +108,8 @@ def load_reference(reference: str, key: str = "reference") -> Any:
         ) from None
     except Exception as error:
         raise InputError(f"{said}, but module '{module_name}' cannot be imported: {failure(error)}") from error
+    finally:
+        importing.pop()
     check_found(said, module_name, found, attribute.partition(".")[0])
     for name in attribute.split("."):
         if not hasattr(found, name):
@@ -93,27 +118,12 @@ def load_reference(reference: str, key: str = "reference") -> Any:
     return found
 
 
-def call_reference(reference: str, key: str, signature: str, *arguments: Any) -> Any:
-    """Return what the user's function or class ``reference`` makes of the arguments.
-
-    Args:
-        reference: the object's name.
-        key: the config key that names it, for messages.
-        signature: the parameters in words, for messages.
-        arguments: of the call.
-
-    Raises:
-        InputError: there is no such object, it cannot be called, or it raised; the line names where.
-    """
-    make = load_reference(reference, key)
-    if not callable(make):
-        raise InputError(f"'{key}' is '{reference}', which cannot be called; expected a function of {signature}")
-    try:
-        return make(*arguments)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"'{key}' is '{reference}', whose call with {signature} failed: {failure(error)}") from error
+def importing_now() -> list[str]:
+    """Return the names of the modules that this thread is importing for their parts, the innermost last."""
+    if not hasattr(_imports, "names"):
+        _imports.names = []
+    names: list[str] = _imports.names
+    return names
 
 
 def failure(error: Exception) -> str:

@@ -7,7 +7,7 @@ A part of one's own is a class or function, named ``"package.module:attribute"``
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fedasr.errors import InputError, nearest
@@ -42,9 +42,7 @@ def make_part(
     Raises:
         InputError: there is no such object, it cannot be called with these options, or it raised.
     """
-    make = load_reference(reference, key)
-    if not callable(make):
-        raise InputError(f"'{key}' is '{reference}', which cannot be called; expected a class or a function")
+    make = load_callable(reference, key)
     positional, named = arguments(make, reference, key, known, options, options_key, leading)
     try:
         return make(*positional, **named)
@@ -52,6 +50,31 @@ def make_part(
         raise
     except Exception as error:
         raise InputError(f"'{key}' is '{reference}', which failed: {failure(error)}") from error
+
+
+def check_part(
+    reference: str, key: str, known: Iterable[str], options: Mapping[str, Any], options_key: str, leading: int = 0
+) -> None:
+    """Raise where a part could not be made, without making it; as ``make_part``, of what FedASR tells only the names.
+
+    Raises:
+        InputError: there is no such object, or it cannot be called with these options.
+    """
+    names = dict.fromkeys(known)
+    arguments(load_callable(reference, key), reference, key, names, options, options_key, [None] * leading)
+
+
+def load_callable(reference: str, key: str) -> Callable[..., Any]:
+    """Return the class or function that a reference names.
+
+    Raises:
+        InputError: there is none.
+    """
+    make = load_reference(reference, key)
+    if not callable(make):
+        raise InputError(f"'{key}' is '{reference}', which cannot be called; expected a class or a function")
+    found: Callable[..., Any] = make
+    return found
 
 
 def arguments(

@@ -15,11 +15,13 @@ from typing import Any
 from flwr.app import Context
 
 from fedasr.config.loading import PATE_PATHS
+from fedasr.config.parts import is_installed, module_file
 from fedasr.config.schema import walk
 from fedasr.config.wire import plain_tree
 from fedasr.edge.policy import FILE as POLICY
-from fedasr.edge.policy import PolicyRefused, read_policy
+from fedasr.edge.policy import Policy, PolicyRefused, read_policy
 from fedasr.errors import InputError
+from fedasr.references import load_reference
 
 MANIFEST = "manifest.csv"
 CORPUS = "fedasr.clients.edge.corpus:box_corpus"
@@ -28,6 +30,10 @@ KEPT_DATA = ("min_seconds", "max_seconds", "features", "augment")
 """What the server decides about speech: how features are made of it, and what is too short or too long."""
 FOREIGN = ("init_from", "stream", "devices", "runtime")
 """What is none of a box's business, or names files and code."""
+SERVER_PARTS = {"name": "options", "aggregation": "aggregation_options"}
+"""Keys of section ``strategy`` whose own parts run on the server alone, and those of their options."""
+BOX_PARTS = ("model.name", "model.encoder", "model.tokenizer", "client.optimizer", "evaluate.decoder")
+"""Parts that run on a box."""
 CACHE_MB = 2048.0
 SECRET = "true: who knows the seed of the run could take its noise off (secret_noise)"
 
@@ -71,8 +77,8 @@ class Box:
         left out and counted, so that one damaged recording costs one recording.
 
         Raises:
-            InputError: what the server sent is no config, refers to something on the box, or has the box draw noise
-                that the server could take off again.
+            InputError: what the server sent is no config, names code that the owner has not allowed, or has the box
+                draw noise that the server could take off again.
         """
         tree = plain_tree(experiment_json)
         try:
@@ -86,6 +92,7 @@ class Box:
         if isinstance(selection, Mapping) and ":" in str(selection.get("name")):
             # A part of the server's own: which boxes it chooses is no box's business, and the code stays there.
             tree["selection"] = {"clients_per_round": selection.get("clients_per_round", 1)}
+        tree["strategy"] = without_own_parts(tree.get("strategy", {}))
         given, evaluate, pate = sections.values()
         data: dict[str, Any] = {name: given[name] for name in KEPT_DATA if name in given}
         data |= {
@@ -105,9 +112,9 @@ class Box:
         for path in PATE_PATHS:
             pate.pop(path.split(".")[1], None)
         tree |= {"evaluate": evaluate, "pate": pate}
-        refuse_references(tree)
-        secret = dict(tree.get("privacy") or {}).get("secret_noise") is True
         policy = read_policy(self.policy)
+        check_references(tree, policy)
+        secret = dict(tree.get("privacy") or {}).get("secret_noise") is True
         if draws_noise(tree) and not secret and policy.secret_noise and policy.protects:
             raise PolicyRefused("privacy.secret_noise", "false", SECRET)
         return json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -122,11 +129,20 @@ def draws_noise(tree: Mapping[str, Any]) -> bool:
     return unit == "example" or (unit == "user" and privacy.get("noise_at") == "device")
 
 
-def refuse_references(tree: Mapping[str, Any]) -> None:
-    """Raise where a config would have a box load code, but for the box's own corpus.
+def without_own_parts(strategy: Any) -> Any:
+    """Return section ``strategy`` without parts of the server's own: what it makes of updates stays there."""
+    if not isinstance(strategy, Mapping):
+        return strategy
+    own = [name for name in SERVER_PARTS if ":" in str(strategy.get(name))]
+    unread = {name for part in own for name in (part, SERVER_PARTS[part])}
+    return {name: value for name, value in strategy.items() if name not in unread}
+
+
+def check_references(tree: Mapping[str, Any], policy: Policy) -> None:
+    """Raise where a config would have a box load code that its owner has not allowed, but for the box's own corpus.
 
     Raises:
-        InputError: naming the key.
+        PolicyRefused: naming the key.
     """
     for name, item in walk():
         if not item.metadata["reference"]:
@@ -135,7 +151,28 @@ def refuse_references(tree: Mapping[str, Any]) -> None:
         for step in name.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
         if value is not None and ":" in str(value) and (name, value) != ("data.corpus", CORPUS):
-            raise InputError(f"'{name}' is '{value}'; a box loads no code for its server", where="message")
+            check_code(name, str(value), policy)
+
+
+def check_code(key: str, reference: str, policy: Policy) -> None:
+    """Raise where a part is none of a module that the owner has listed, or its module is not installed.
+
+    Raises:
+        PolicyRefused: naming the key.
+    """
+    module = reference.partition(":")[0]
+    if key not in BOX_PARTS or module not in policy.modules:
+        listed = ", ".join(policy.modules) if key in BOX_PARTS else ""
+        allowed = f"a part of {listed} (modules)" if listed else "what FedASR has: a box loads no code for its server"
+        raise PolicyRefused(key, reference, allowed)
+    file = module_file(module)
+    if file is None or not is_installed(file):
+        raise PolicyRefused(key, reference, "a part of a package that is installed on the box")
+    # What the module has imported for itself, such as os.system, is not among its parts.
+    part = load_reference(reference, key)
+    defined = f"{getattr(part, '__module__', '')}."
+    if not callable(part) or not defined.startswith(f"{module}."):
+        raise PolicyRefused(key, reference, f"a class or function that {module} defines")
 
 
 def wants_gpu(tree: Mapping[str, Any]) -> bool:

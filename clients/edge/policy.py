@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import FrameType
 from typing import Any
 
@@ -17,11 +17,12 @@ import torch
 from flwr.app import ArrayRecord, Message
 
 from fedasr.config import Config, load
+from fedasr.config.schema import ModelConfig
 from fedasr.edge.policy import PRIVACY, REFUSES, UNNOISED, Policy, PolicyRefused
 from fedasr.errors import InputError
 from fedasr.flower.records import content_bytes, entries, values_of
 from fedasr.models.factory import build_model
-from fedasr.models.tokenizer import build_tokenizer
+from fedasr.models.own_tokenizer import make_tokenizer
 from fedasr.privacy.ledger import Entry, Ledger
 
 from .box import SECRET, Box
@@ -183,7 +184,7 @@ def parameters(config: Config) -> int:
     Raises:
         InputError: there is no such model.
     """
-    tokenizer = build_tokenizer(config.model.alphabet, config.model.lowercase)
+    tokenizer = make_tokenizer(config.model)
     try:
         with torch.device("meta"):
             model = build_model(config.model, config.data.features.mel_bins, tokenizer.size)
@@ -254,6 +255,9 @@ def filter_of(config: Config) -> str:
         *(data.min_seconds, data.max_seconds, data.features.window_ms, data.features.hop_ms),
         *(model.alphabet, model.lowercase, model.name, model.encoder, list(model.strides), model.layers),
     ]
+    own = {name: asdict(model)[name] for name in ("tokenizer", "tokenizer_options", "options", "encoder_options")}
+    usual = asdict(ModelConfig())
+    facts += [[name, value] for name, value in own.items() if value != usual[name]]
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

@@ -10,7 +10,9 @@ import typer
 from fedasr.cli.common import console, print_json
 from fedasr.errors import one_line
 
-Decoder = Annotated[str | None, typer.Option(help="greedy, beam or vocabulary; default: the run's own.")]
+Decoder = Annotated[
+    str | None, typer.Option(help="greedy, beam, vocabulary or package.module:attribute; default: the run's own.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 

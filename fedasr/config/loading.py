@@ -405,6 +405,8 @@ def optional(name: str) -> bool:
 def check_value(name: str, value: Any, meta: Mapping[str, Any], where: str) -> None:
     """Raise when a value is outside its key's choices or bounds."""
     choices = meta.get("choices")
+    if meta["reference"] and not choices and ":" not in str(value):
+        raise InputError(f"'{name}' is '{value}'; expected 'package.module:attribute'", where=where)
     if choices and value not in choices and not (meta["reference"] and ":" in str(value)):
         also = ", or 'package.module:attribute'" if meta["reference"] else ""
         raise InputError(

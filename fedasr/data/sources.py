@@ -16,7 +16,7 @@ from fedasr.data.public import PUBLIC
 from fedasr.data.splits import set_aside
 from fedasr.data.subset import Subset
 from fedasr.errors import InputError, nearest
-from fedasr.references import call_reference
+from fedasr.registry import is_reference, make_part
 
 ALWAYS = ("speaker", "text", "split", "duration_s")
 
@@ -86,7 +86,7 @@ def _open(config: DataConfig, seed: int) -> Corpus:
         )
     if config.corpus in PUBLIC:
         return PUBLIC[config.corpus](config, seed)
-    if ":" in config.corpus:
+    if is_reference(config.corpus):
         return _own(config, seed)
     known = ("synthetic", "manifest", *PUBLIC)
     raise InputError(f"'data.corpus' is '{config.corpus}'{nearest(config.corpus, known)}; expected {', '.join(known)}")
@@ -94,7 +94,8 @@ def _open(config: DataConfig, seed: int) -> Corpus:
 
 def _own(config: DataConfig, seed: int) -> Corpus:
     """Return the user's own corpus, checked for what every corpus has."""
-    corpus = call_reference(config.corpus, "data.corpus", "(data config, seed)", config, seed)
+    known = {"config": config, "seed": seed}
+    corpus = make_part(config.corpus, "data.corpus", known, config.corpus_options, "data.corpus_options", (config,))
     missing = [name for name in ("waveform", "content_key", "where", "columns") if not hasattr(corpus, name)]
     missing += [f"column '{name}'" for name in ALWAYS if name not in getattr(corpus, "columns", {})]
     if missing:

@@ -85,6 +85,11 @@ class Policy:
         " count tells something about transcripts",
         low=1,
     )
+    modules: tuple[str, ...] = rule(
+        (),
+        "modules of packages installed here, such as speechlab.models, whose models, encoders, tokenizers, optimisers"
+        " and decoders a run may name, with options of its own; code of the server is never loaded",
+    )
     parameters: int = rule(30_000_000, "largest model", low=1)
     epochs: int = rule(20, "passes over the speech a message", low=0)
     steps: int = rule(5000, "optimiser steps a message", low=1)
@@ -126,6 +131,8 @@ class Policy:
         lines.append(
             f"tells about single transcripts by {' and '.join(told)}" if told else "is not evaluated on its transcripts"
         )
+        if self.modules:
+            lines.append(f"runs parts of the installed modules {', '.join(self.modules)} where its server names them")
         lines.append(
             f"at most {self.parameters:,} parameters, {self.epochs} epochs, {self.steps} steps, {self.batch_size}"
             f" utterances a batch, {self.seconds:g} s and {self.message_mb:g} MB a message"
@@ -217,6 +224,10 @@ def checked(item: Field[Any], value: Any, where: str) -> Any:
         return InputError(f"'{name}' is {value!r:.80}; expected {expected}", where=where)
 
     choices = ", ".join(meta["choices"])
+    if isinstance(default, tuple) and not choices:
+        if not isinstance(value, list) or not all(is_module(entry) for entry in value):
+            raise wrong("a list of modules, such as speechlab.models")
+        return tuple(value)
     if isinstance(default, tuple):
         if not isinstance(value, list) or any(entry not in meta["choices"] for entry in value):
             raise wrong(f"a list of: {choices}")
@@ -242,6 +253,11 @@ def checked(item: Field[Any], value: Any, where: str) -> Any:
     if number < meta["low"]:
         raise wrong(f"at least {meta['low']:g}")
     return int(number) if isinstance(default, int) else float(number)
+
+
+def is_module(name: Any) -> bool:
+    """Say whether a value is the name of a module."""
+    return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))
 
 
 def policy_text(policy: Policy) -> str:

@@ -14,6 +14,7 @@ from fedasr.config.schema import EvaluateConfig
 from fedasr.data.speech import Speech
 from fedasr.evaluation.wer import ErrorCounts, by_group, error_counts
 from fedasr.models.base import SpeechModel
+from fedasr.models.decoding.own import make_decoder
 from fedasr.models.tokenizer import Tokenizer
 from fedasr.training.local import normalised_loss
 
@@ -56,6 +57,7 @@ def evaluate(
     model.eval()
     device = next(model.parameters()).device
     order = np.argsort(speech.durations[rows], kind="stable")
+    decoder = make_decoder(config, tokenizer)
     loss = 0.0
     found: dict[int, str] = {}
     with torch.inference_mode():
@@ -65,7 +67,7 @@ def evaluate(
             if not len(batch):
                 continue
             loss += float(normalised_loss(model, batch).sum())
-            texts = model.hypotheses(batch, tokenizer, config.decoder, beam=config.beam, vocabulary=vocabulary)
+            texts = model.hypotheses(batch, tokenizer, decoder, beam=config.beam, vocabulary=vocabulary)
             found.update(zip(batch.indices, texts, strict=True))
     # Utterances whose audio turned out to be bad were skipped.
     kept = np.array([place for place, row in enumerate(rows.tolist()) if row in found], np.int64)

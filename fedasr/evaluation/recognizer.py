@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from fedasr.config import Config, load
+from fedasr.config.parts import look_for_parts
 from fedasr.config.schema import DataConfig, EvaluateConfig
 from fedasr.data.audio import read_audio
 from fedasr.data.corpus import SAMPLE_RATE_HZ, BadAudio
@@ -21,10 +22,13 @@ from fedasr.errors import InputError, nearest
 from fedasr.evaluation.evaluator import evaluate
 from fedasr.experiment import Experiment
 from fedasr.models.base import SpeechModel
+from fedasr.models.decoding.own import make_decoder
 from fedasr.models.factory import build_model
+from fedasr.models.own_tokenizer import load_tokenizer
 from fedasr.models.tokenizer import Tokenizer
 from fedasr.models.weights import load_arrays, read_weights
 from fedasr.paths import is_file
+from fedasr.registry import is_reference
 
 DECODERS = ("greedy", "beam", "vocabulary")
 
@@ -54,7 +58,8 @@ class Recognizer:
             raise InputError("is no run folder: there is no config.yaml in it", where=str(folder))
         arrays, path = read_weights(folder)
         self.config: Config = load(config_file)
-        self.tokenizer = Tokenizer.load(folder / "tokenizer.json")
+        look_for_parts(folder)
+        self.tokenizer = load_tokenizer(folder / "tokenizer.json", self.config.model)
         self.model: SpeechModel = build_model(
             self.config.model, self.config.data.features.mel_bins, self.tokenizer.size
         )
@@ -71,10 +76,15 @@ class Recognizer:
             InputError: there is no such decoder.
         """
         name = decoder or self.config.evaluate.decoder
-        if name not in DECODERS:
+        if name not in DECODERS and not is_reference(name):
             known = ", ".join(DECODERS)
-            raise InputError(f"is '{name}'{nearest(name, DECODERS)}; expected one of: {known}", where="--decoder")
-        return replace(self.config.evaluate, decoder=name)
+            raise InputError(
+                f"is '{name}'{nearest(name, DECODERS)}; expected one of: {known}, or 'package.module:attribute'",
+                where="--decoder",
+            )
+        same = name == self.config.evaluate.decoder
+        options = self.config.evaluate.decoder_options if same else {}
+        return replace(self.config.evaluate, decoder=name, decoder_options=options)
 
     def vocabulary(self, settings: EvaluateConfig) -> Sequence[str]:
         """Return the phrases of decoder ``vocabulary``: the configured ones, or the run's training transcripts."""
@@ -172,6 +182,7 @@ def transcribe_files(folder: Path, audio: Sequence[Path], decoder: str | None = 
     recognizer = Recognizer(folder)
     settings = recognizer.settings(decoder)
     vocabulary = recognizer.vocabulary(settings)
+    chosen = make_decoder(settings, recognizer.tokenizer)
     log_mel = LogMel(recognizer.config.data.features)
     for path in audio:
         try:
@@ -182,6 +193,6 @@ def transcribe_files(folder: Path, audio: Sequence[Path], decoder: str | None = 
         batch = collate([log_mel(waveform)], [np.zeros(0, np.int64)], len(waveform) / SAMPLE_RATE_HZ, (0,))
         with torch.inference_mode():
             (text,) = recognizer.model.hypotheses(
-                batch, recognizer.tokenizer, settings.decoder, beam=settings.beam, vocabulary=vocabulary
+                batch, recognizer.tokenizer, chosen, beam=settings.beam, vocabulary=vocabulary
             )
         yield Transcript(path, text)

@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from fedasr.data.batches import Batch
+from fedasr.errors import InputError
 from fedasr.models.decoding.best_candidates import best_candidates
 from fedasr.models.decoding.choices import check_decoder, encoded
 from fedasr.models.decoding.closed_vocabulary import likeliest
 from fedasr.models.decoding.lexicon import lexicon_of
+from fedasr.models.decoding.own import Decoder
 from fedasr.models.decoding.prefixes import (
     Prefixes,
     beam_search,
@@ -198,7 +200,7 @@ class SpeechModel(nn.Module, ABC):
         self,
         batch: Batch,
         tokenizer: Tokenizer,
-        decoder: str = "greedy",
+        decoder: str | Decoder = "greedy",
         *,
         beam: int = 8,
         vocabulary: Sequence[str] = (),
@@ -208,14 +210,17 @@ class SpeechModel(nn.Module, ABC):
         Args:
             batch: the utterances; targets are not read.
             tokenizer: turns tokens into text.
-            decoder: ``greedy``, ``beam`` (a beam search of width ``beam``) or ``vocabulary`` (the most likely of the
-                given phrases).
+            decoder: ``greedy``, ``beam`` (a beam search of width ``beam``), ``vocabulary`` (the most likely of the
+                given phrases), or one of the caller's own.
             beam: width of the beam.
             vocabulary: the phrases of decoder ``vocabulary``.
 
         Raises:
-            InputError: an unknown decoder, an empty vocabulary, or a phrase with characters outside the tokenizer.
+            InputError: an unknown decoder, an empty vocabulary, a phrase with characters outside the tokenizer, or an
+                own decoder that leaves utterances out.
         """
+        if not isinstance(decoder, str):
+            return [tokenizer.decode(tokens) for tokens in self._decoded(batch, decoder)]
         check_decoder(decoder)
         # In the order given, each once: of equally likely phrases the first wins.
         choices = list(encoded(vocabulary, tokenizer).values()) if decoder == "vocabulary" else []
@@ -228,6 +233,17 @@ class SpeechModel(nn.Module, ABC):
             else:
                 found = [choices[max(index, 0)] for index in self.likeliest_phrases(speech, choices)]
         return [tokenizer.decode(tokens) for tokens in found]
+
+    def _decoded(self, batch: Batch, decoder: Decoder) -> list[list[int]]:
+        """Return the tokens of each utterance by a decoder of the caller's own."""
+        with self.as_it_decodes():
+            found = decoder.decode(self, self.encode(batch))
+        if len(found) != len(batch):
+            raise InputError(
+                f"the decoder {type(decoder).__name__} gives {len(found)} token lists for {len(batch)} utterances;"
+                " expected one an utterance"
+            )
+        return [[int(token) for token in tokens] for tokens in found]
 
     @contextmanager
     def as_it_decodes(self) -> Iterator[None]:

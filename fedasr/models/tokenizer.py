@@ -152,16 +152,7 @@ class Tokenizer:
         Raises:
             InputError: the file cannot be read or is not a tokenizer.
         """
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"cannot be read: {error.strerror or error}", where=str(path)) from None
-        except json.JSONDecodeError as error:
-            raise InputError(f"is not JSON: {error.msg}", where=f"{path}:{error.lineno}") from None
-        except UnicodeDecodeError as error:
-            raise InputError(f"is not UTF-8 text (byte {error.start})", where=str(path)) from None
-        if not isinstance(content, dict):
-            raise InputError("is not a tokenizer; expected a JSON object", where=str(path))
+        content = read_content(path)
         try:
             return cls.from_dict(content)
         except InputError as error:
@@ -175,6 +166,25 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         return f"Tokenizer({''.join(self.characters)!r}, lowercase={self.lowercase})"
+
+
+def read_content(path: str | Path) -> dict[str, Any]:
+    """Return the JSON object in the file of a tokenizer.
+
+    Raises:
+        InputError: it cannot be read, or holds none.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", where=str(path)) from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"is not JSON: {error.msg}", where=f"{path}:{error.lineno}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not UTF-8 text (byte {error.start})", where=str(path)) from None
+    if not isinstance(content, dict):
+        raise InputError("is not a tokenizer; expected a JSON object", where=str(path))
+    return content
 
 
 def build_tokenizer(alphabet: str, lowercase: bool = True, texts: Iterable[str] = ()) -> Tokenizer:

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from fedasr.config import to_dict
 from fedasr.config.loading import load
 from fedasr.errors import InputError
-from fedasr.models.tokenizer import Tokenizer
+from fedasr.models.own_tokenizer import load_tokenizer
 from fedasr.models.weights import read_weights, save_weights, sha256
 from fedasr.paths import exists
 from fedasr.privacy.document import PRIVACY_JSON, privacy_document
@@ -154,7 +154,7 @@ def write_all(run: Run, folder: Path, ledger: Ledger, delta: float) -> dict[str,
     """Write the files of a release and return its card."""
     arrays, _ = read_weights(run.path)
     save_weights(folder / "model.safetensors", arrays)
-    Tokenizer.load(run.path / "tokenizer.json").save(folder / "tokenizer.json")
+    load_tokenizer(run.path / "tokenizer.json", run.config.model).save(folder / "tokenizer.json")
     settings = told(run)
     load(settings)  # whoever gets it can read it
     write_text(folder / CONFIG_YAML, OmegaConf.to_yaml(OmegaConf.create(settings)))

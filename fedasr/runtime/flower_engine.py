@@ -18,6 +18,8 @@ from fedasr.config import Config
 from fedasr.errors import InputError
 from fedasr.paths import STORE_VARIABLE, home, own_temporary
 from fedasr.references import load_reference
+from fedasr.runtime.answering import AnsweringApp
+from fedasr.runtime.client_apps import make_client_app
 from fedasr.runtime.cores import cores
 from fedasr.runtime.threads import one_thread
 from fedasr.runtime.wrapped_grid import WrappedGrid
@@ -86,7 +88,9 @@ def run_in_flower(config: Config, clients: int, settings: dict[str, Any], store:
         # Ray and Flower read the environment when they are imported.
         from flwr.simulation import run_simulation
 
-        server_app, client_app = load_reference(SERVER_APP), load_reference(CLIENT_APP)
+        own = config.client_app is not None
+        client_app = AnsweringApp(make_client_app(config)) if own else load_reference(CLIENT_APP)
+        server_app = load_reference(SERVER_APP)
         failures: list[BaseException] = []
         ended = threading.Event()
         wrapped = ServerApp()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,6 +16,7 @@ from flwr.app import Context, RecordDict
 
 from fedasr.config import Config, to_dict, to_yaml
 from fedasr.config.loading import get, load
+from fedasr.config.parts import look_for_parts, note_places, own_parts
 from fedasr.config.rules.unread import warnings
 from fedasr.config.schema import SelectionConfig, walk
 from fedasr.data.census import Census
@@ -24,13 +26,16 @@ from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment, as_json, experiment, seed_config
 from fedasr.flower import check
 from fedasr.flower.messages import RUN_ID
+from fedasr.models.decoding.own import make_decoder
 from fedasr.models.weights import Layout
+from fedasr.objects import lives_here_alone
 from fedasr.paths import exists, is_file, is_folder
 from fedasr.privacy.public_start import caveat
 from fedasr.references import load_reference
 from fedasr.runtime import checkpoint, fingerprint
 from fedasr.runtime.callbacks import given
 from fedasr.runtime.callbacks.factory import make_callbacks
+from fedasr.runtime.client_apps import WorkerApp, make_client_app
 from fedasr.runtime.clock import Clock
 from fedasr.runtime.cores import cores
 from fedasr.runtime.executors import DebugExecutor, Executor, PoolExecutor, SerialExecutor
@@ -45,7 +50,6 @@ from fedasr.training.optimizers import make_local_optimizer
 from fedasr.writing import system_refusal, write_json, write_json_anyhow, write_text
 
 SERVER_APP = "fedasr.strategies.server_app:app"
-CLIENT_APP = "fedasr.clients.client_app:app"
 SELECTORS = "fedasr.strategies.selection:make_selector"
 PRIVACY = "fedasr.strategies.privacy.settling:settled_privacy"
 PRIVACY_CHECK = "fedasr.strategies.privacy.settling:check_privacy_of"
@@ -94,6 +98,8 @@ def launch(
         )
     check("messages", *(["simulation"] if config.runtime.name == "flower" else []))
     path = out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if resume:
+        look_for_parts(path, resumed=True)
     experiment.cache_clear()  # in a notebook the speech may have been mended since the last run
     with ExitStack() as lock:
         run = open_run(config, path, resume, lock=lock)
@@ -197,6 +203,7 @@ def open_run(
     if before is None:
         fingerprint.fingerprint(run).save(folder.checkpoint)
     write_text(path / "config.yaml", to_yaml(config))
+    note_places(path, config)
     write_json(path / "summary.json", {"name": config.name, "status": "running", "seed": config.seed})
     return run
 
@@ -274,6 +281,9 @@ def prepare(run: Experiment) -> None:
     layout = Layout.of(run.first_weights())
     load_reference(AGGREGATOR_CHECK)(run.config.strategy, layout)
     make_local_optimizer(run.config.client)
+    make_client_app(run.config)
+    make_decoder(run.config.evaluate, run.tokenizer)
+    check_own_parts(run.config)
     if run.config.strategy.name == "pate":
         make_local_optimizer(run.config.pate.student)
     if run.config.privacy.unit != "none":
@@ -283,6 +293,20 @@ def prepare(run: Experiment) -> None:
             problem = transcript_problem(phrase, run.tokenizer)
             if problem is not None:
                 raise InputError(f"'evaluate.vocabulary' has '{phrase}': {problem}")
+
+
+def check_own_parts(config: Config) -> None:
+    """Raise where a part of the user's own would not be known where clients run.
+
+    Raises:
+        InputError: naming the key.
+    """
+    for key, reference in own_parts(config):
+        if config.runtime.name == "flower" and lives_here_alone(reference):
+            raise InputError(
+                f"'{key}' is '{reference}', which this process alone knows, but 'runtime.name' is 'flower', whose"
+                " workers import it; define it in a module (a .py file), or set runtime.name=local"
+            )
 
 
 def check_cohort(run: Experiment) -> None:
@@ -442,13 +466,15 @@ def check_checkpoint(found: checkpoint.Checkpoint, run: Experiment, folder: RunF
 
 def make_executor(config: Config) -> Executor:
     """Return the executor of ``runtime.executor``."""
-    client_app = load_reference(CLIENT_APP)
+    client_app = make_client_app(config)
     if config.runtime.executor == "debug":
         return DebugExecutor(client_app)
     if config.runtime.executor == "serial":
         return SerialExecutor(client_app)
     workers = config.runtime.workers or cores()
-    return PoolExecutor(client_app, CLIENT_APP, workers, fork=config.runtime.device == "cpu")
+    fork = config.runtime.device == "cpu"
+    recipe = WorkerApp(config, None) if fork and sys.platform == "linux" else WorkerApp.of(config)
+    return PoolExecutor(client_app, recipe, workers, fork)
 
 
 @contextmanager
@@ -460,7 +486,7 @@ def started_executor(config: Config, store: str) -> Iterator[Executor]:
         store: folder in which simulated devices keep what never leaves them.
     """
     if config.runtime.name == "ray" and config.runtime.executor == "pool":
-        with ray_executor(config, CLIENT_APP, store) as actors:
+        with ray_executor(config, WorkerApp.of(config), store) as actors:
             yield actors
         return
     executor = make_executor(config)

@@ -1,4 +1,4 @@
-"""What a process of ``multiprocessing`` may not do: start the run of the script that it imports, or have workers."""
+"""What may not be: that a script which is imported starts its run, or that a daemonic process has workers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import multiprocessing
 import sys
 
 from fedasr.errors import InputError
+from fedasr.references import importing_now
 
 UNGUARDED = 86
 """Exit status of a spawned worker that was about to start the run of its parent's script anew."""
@@ -15,7 +16,15 @@ def leave_spawned() -> None:
     """End this process where it is a worker that is being spawned, and imports a script which starts a run again.
 
     It says nothing, as each of the workers would; its parent sees the status and says it once.
+
+    Raises:
+        InputError: a script is imported for a part of a run, and would start a run itself.
     """
+    if importing_now():
+        raise InputError(
+            f"'{importing_now()[-1]}' starts a run when it is imported; put the call under: if __name__ == '__main__':",
+            where="",
+        )
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit(UNGUARDED)
 

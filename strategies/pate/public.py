@@ -206,6 +206,7 @@ def public_data(config: Config) -> DataConfig:
     return replace(
         data,
         corpus=public.corpus,
+        corpus_options=public.corpus_options,
         manifest=public.manifest,
         root=public.root,
         subset=public.subset,

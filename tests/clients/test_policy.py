@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import site
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +282,95 @@ def test_a_config_without_end_is_refused(box: Box) -> None:
 def test_what_is_no_config_is_refused(text: str, box: Box) -> None:
     with pytest.raises(InputError, match="the server sent no config"):
         box.config(text)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in which packages are installed, with one that has a model, and has imported something for itself."""
+    folder = tmp_path / "site-packages"
+    (folder / "speechlab").mkdir(parents=True)
+    (folder / "speechlab" / "__init__.py").write_text("")
+    (folder / "speechlab" / "models.py").write_text(OWN_MODEL)
+    monkeypatch.setattr(site, "USER_SITE", str(folder))
+    monkeypatch.syspath_prepend(folder)
+    yield folder
+    for name in [name for name in sys.modules if name.partition(".")[0] == "speechlab"]:
+        del sys.modules[name]
+
+
+OWN_MODEL = """\
+from os import system
+
+from torch import nn
+
+
+class Linear(nn.Module):
+    def __init__(self, mel_bins, vocabulary_size, width=4):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(mel_bins, width), nn.Linear(width, vocabulary_size))
+
+    def forward(self, features, lengths):
+        return self.layers(features).log_softmax(2), lengths
+"""
+OWN = {"model__name": "speechlab.models:Linear", "model__options": {"width": 8}}
+
+
+def test_a_part_of_an_installed_module_that_its_owner_lists_is_run(box: Box, installed: Path) -> None:
+    allow(box, modules=["speechlab.models"])
+    assert values_of(ask(box, "query.describe", tree(**OWN)), "node")["utterances"] == 3
+
+
+def test_nothing_is_imported_that_its_owner_does_not_list(box: Box, installed: Path) -> None:
+    said = "model.name is speechlab.models:Linear; allowed is what FedASR has: a box loads no code for its server"
+    assert refusal(ask(box, "query.describe", tree(**OWN))) == said
+    allow(box, modules=["speechlab", "elsewhere"])
+    assert "allowed is a part of speechlab, elsewhere (modules)" in refusal(ask(box, "query.describe", tree(**OWN)))
+    assert "speechlab" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["system", "nn.Linear", "nn.functional.relu"])
+def test_what_a_listed_module_has_imported_is_none_of_its_parts(name: str, box: Box, installed: Path) -> None:
+    allow(box, modules=["speechlab.models"])
+    sent = tree(model__name=f"speechlab.models:{name}", model__options={"command": f"touch {box.data / 'taken'}"})
+    assert refusal(ask(box, "query.describe", sent)).endswith(
+        "allowed is a class or function that speechlab.models defines"
+    )
+    assert not (box.data / "taken").exists()
+
+
+def test_a_listed_module_that_is_not_installed_is_refused(
+    box: Box, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lies on the path, such as an app that a server has sent."""
+    installed.rename(tmp_path / "app")
+    monkeypatch.syspath_prepend(tmp_path / "app")
+    allow(box, modules=["speechlab.models"])
+    said = refusal(ask(box, "query.describe", tree(**OWN)))
+    assert said.endswith("allowed is a part of a package that is installed on the box")
+
+
+@pytest.mark.parametrize("key", ["client_app", "strategy__name", "strategy__aggregation"])
+def test_parts_that_are_none_of_a_boxs_are_dropped_or_refused(key: str, box: Box, installed: Path) -> None:
+    allow(box, modules=["speechlab.models"])
+    reply = ask(box, "query.describe", tree(**{key: "speechlab.models:Linear"}))
+    if key == "client_app":
+        assert refusal(reply).startswith("client_app is speechlab.models:Linear; allowed is what FedASR has")
+    else:
+        assert not reply.has_error()
+    assert "speechlab" not in sys.modules
+
+
+def test_another_model_of_ones_own_is_another_choice_of_usable_speech(box: Box, installed: Path) -> None:
+    """How many frames a model makes of speech decides which recordings are long enough."""
+    allow(box, modules=["speechlab.models"], filters=2)
+    assert not ask(box, "query.describe", tree(**OWN)).has_error()
+    assert not ask(box, "query.describe", tree(**{**OWN, "model__options": {"width": 9}})).has_error()
+    assert "filters" in refusal(ask(box, "query.describe", tree(**{**OWN, "model__options": {"width": 10}})))
+
+
+def test_modules_of_a_policy_are_names(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    allow(box, modules=["../models.py"])
+    assert ask(box, "query.describe", tree()).error.reason == UNTOLD
+    assert (
+        "'modules' is ['../models.py']; expected a list of modules, such as speechlab.models" in capfd.readouterr().err
+    )

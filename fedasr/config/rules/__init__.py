@@ -9,6 +9,7 @@ from fedasr.config.rules.evaluate import check_evaluate
 from fedasr.config.rules.log import check_log
 from fedasr.config.rules.model import check_model
 from fedasr.config.rules.options import check_options
+from fedasr.config.rules.own import check_own
 from fedasr.config.rules.pate import check_pate
 from fedasr.config.rules.privacy import check_privacy
 from fedasr.config.rules.runtime import check_runtime
@@ -34,6 +35,7 @@ def check_combinations(config: Config, where: str) -> None:
     check_unread(config, where)
     check_options(config, where)
     check_log(config, where)
+    check_own(config, where)
     check_data(config, where)
     check_model(config, where)
     check_evaluate(config, where)

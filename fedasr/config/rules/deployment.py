@@ -18,6 +18,10 @@ def check_deployment(config: Config, where: str) -> None:
     def refuse(message: str) -> None:
         raise InputError(f"'runtime.name' is 'deployment' but {message}", where=where)
 
+    if config.client_app is not None:
+        refuse(
+            f"'client_app' is '{config.client_app}'; boxes answer with the app that is installed there: leave it out"
+        )
     if config.data.partition != PartitionConfig():
         refuse("'data.partition' is set; every box is a client: leave it out")
     if config.data.public_share:

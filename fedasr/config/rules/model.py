@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fedasr.config.schema import Config
 from fedasr.errors import InputError
+from fedasr.registry import is_reference
 
 
 def check_model(config: Config, where: str) -> None:
@@ -29,6 +30,11 @@ def check_model(config: Config, where: str) -> None:
     conformer = model.name == "ctc-conformer" or (model.encoder == "conformer" and model.name != "las")
     if conformer and model.hidden % model.conformer.heads:
         refuse(f"'model.conformer.heads' is {model.conformer.heads}; it must divide 'model.hidden' ({model.hidden})")
+    if is_reference(model.tokenizer) and model.alphabet == "auto":
+        refuse(
+            f"'model.alphabet' is 'auto' but 'model.tokenizer' is '{model.tokenizer}', whose tokens are its own;"
+            " leave it out"
+        )
     speller = model.speller
     if model.name in ("las", "hybrid") and speller.hidden % speller.heads:
         refuse(f"'model.speller.heads' is {speller.heads}; it must divide 'model.speller.hidden' ({speller.hidden})")

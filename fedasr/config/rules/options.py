@@ -23,7 +23,7 @@ def check_options(config: Config, where: str) -> None:
             continue
         key = part_of(options_key)
         name, options = value_of(config, key), value_of(config, options_key)
-        if options and not is_reference(name):
+        if options and not (name and is_reference(name)):
             raise InputError(
                 f"'{options_key}' is set but '{key}' is '{name}', which reads none; leave it out, or name a part of"
                 " your own",
@@ -38,5 +38,5 @@ def check_options(config: Config, where: str) -> None:
 
 def part_of(options_key: str) -> str:
     """Return the key of the part that options are for: ``model.name`` of ``model.options``."""
-    section, _, last = options_key.rpartition(".")
-    return f"{section}.{'name' if last == OPTIONS else last.removesuffix(f'_{OPTIONS}')}"
+    section, dot, last = options_key.rpartition(".")
+    return f"{section}{dot}{'name' if last == OPTIONS else last.removesuffix(f'_{OPTIONS}')}"

@@ -9,7 +9,15 @@ from fedasr.errors import InputError
 def same_corpus(config: Config) -> bool:
     """Return whether the public speech comes from the corpus that the clients' comes from."""
     data, public = config.data, config.pate.public
-    names = ("corpus", "manifest", "root", "subset", "where", *(["synthetic"] if data.corpus == "synthetic" else []))
+    names = (
+        "corpus",
+        "corpus_options",
+        "manifest",
+        "root",
+        "subset",
+        "where",
+        *(["synthetic"] if data.corpus == "synthetic" else []),
+    )
     return all(getattr(public, name) == getattr(data, name) for name in names)
 
 

@@ -18,12 +18,6 @@ def check_strategy(config: Config, where: str) -> None:
             "'strategy.name' is 'fedprox' but 'client.proximal' is 0; set mu, for example client.proximal=0.01",
             where=where,
         )
-    if is_reference(config.strategy.name) and config.privacy.unit != "none":
-        raise InputError(
-            f"'strategy.name' is '{config.strategy.name}' but 'privacy.unit' is '{config.privacy.unit}': nobody"
-            " accounts for what a strategy of your own releases; set privacy.unit=none, or choose a shipped strategy",
-            where=where,
-        )
 
 
 def check_aggregation(config: Config, where: str) -> None:

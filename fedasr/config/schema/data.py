@@ -24,6 +24,7 @@ class DataConfig:
         choices=("synthetic", "manifest", "librispeech", "speechcommands", "commonvoice"),
         reference=True,
     )
+    corpus_options: dict[str, Any] = key(dict, "what a corpus of your own is called with, by parameter name")
     manifest: str | None = key(
         None, "the table of corpus `manifest`: CSV, TSV, JSON Lines or Parquet", when=when(".corpus", "manifest")
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fedasr.config.schema.conditions import when
 from fedasr.config.schema.keys import key
@@ -15,7 +16,8 @@ class EvaluateConfig:
     every: int = key(
         1, "server-side evaluation every so many rounds, and after the last; 0: only after the last", low=0
     )
-    decoder: str = key("greedy", "how hypotheses are found", choices=("greedy", "beam", "vocabulary"))
+    decoder: str = key("greedy", "how hypotheses are found", choices=("greedy", "beam", "vocabulary"), reference=True)
+    decoder_options: dict[str, Any] = key(dict, "what a decoder of your own is called with, by parameter name")
     beam: int = key(8, "width of decoder `beam`", low=1, when=when(".decoder", "beam"))
     vocabulary: list[str] = key(
         list,

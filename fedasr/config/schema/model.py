@@ -74,6 +74,13 @@ class ModelConfig:
         0.0, "dropout in the encoder and of what the decoders of las, hybrid, rnnt read", low=0, high=0.95
     )
     norm: str = key("layer", "normalisation after each block (never BatchNorm)", choices=("layer", "group", "none"))
+    tokenizer: str = key(
+        "characters",
+        "how transcripts become tokens: the characters of `alphabet`, or a tokenizer of your own",
+        choices=("characters",),
+        reference=True,
+    )
+    tokenizer_options: dict[str, Any] = key(dict, "what a tokenizer of your own is called with, by parameter name")
     alphabet: str = key(
         "latin",
         "characters: `latin` (a-z, apostrophe), `arabic`, `auto` (collected from the training transcripts: on real"

@@ -26,6 +26,7 @@ class PublicSpeechConfig:
         choices=("synthetic", "manifest", "librispeech", "speechcommands", "commonvoice"),
         reference=True,
     )
+    corpus_options: dict[str, Any] = key(dict, "as `data.corpus_options`")
     manifest: str | None = key(None, "the table of corpus `manifest`", when=when(".corpus", "manifest", refused=True))
     root: str | None = key(
         None,

@@ -33,6 +33,12 @@ class Config:
         "callbacks, each a name or `{name: …, options: {…}}`: `tensorboard`, `mlflow`, `wandb`, `early-stopping`, or"
         " `package.module:attribute`; see `docs/callbacks.md`",
     )
+    client_app: str | None = key(
+        None,
+        "a Flower `ClientApp` of your own in place of FedASR's, or what makes one, as package.module:attribute",
+        reference=True,
+    )
+    client_app_options: dict[str, Any] = key(dict, "what makes your client app is called with, by parameter name")
     data: DataConfig = part(DataConfig, "the speech and who holds it")
     model: ModelConfig = part(ModelConfig, "the recogniser")
     client: ClientConfig = part(ClientConfig, "local training")

@@ -18,6 +18,7 @@ from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedasr.flower.messages import message_with
+from fedasr.runtime.client_apps import WorkerApp
 from fedasr.runtime.executors import memory
 from fedasr.runtime.executors.base import WORKER_DIED, Outcome, Reduction, Task
 from fedasr.runtime.executors.rounds import AHEAD, SHARE, Round
@@ -47,7 +48,7 @@ class PoolExecutor:
     which does not survive a fork, and elsewhere they are spawned and load ``reference`` themselves.
     """
 
-    def __init__(self, app: ClientApp, reference: str, workers: int, fork: bool = True) -> None:
+    def __init__(self, app: ClientApp, reference: str | WorkerApp, workers: int, fork: bool = True) -> None:
         self.workers = workers
         self.app = app
         self.reference = reference

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedasr.config import Config
 from fedasr.errors import InputError
+from fedasr.runtime.client_apps import WorkerApp
 from fedasr.runtime.cores import cores
 from fedasr.runtime.flower_engine import quiet_environment
 from fedasr.runtime.session import signals_kept
@@ -44,12 +45,12 @@ def check_cluster(config: Config) -> None:
 
 
 @contextmanager
-def ray_executor(config: Config, reference: str, store: str) -> Iterator[RayExecutor]:
+def ray_executor(config: Config, reference: str | WorkerApp, store: str) -> Iterator[RayExecutor]:
     """Connect to the cluster and start the actors; at the end, end both.
 
     Args:
         config: of the run.
-        reference: of the client app.
+        reference: of the client app, or how it is made.
         store: folder in which simulated devices keep what never leaves them.
 
     Raises:

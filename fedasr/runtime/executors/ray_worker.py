@@ -18,10 +18,10 @@ from flwr.clientapp import ClientApp
 
 from fedasr.errors import InputError
 from fedasr.flower.messages import message_with
-from fedasr.references import load_reference
+from fedasr.runtime.client_apps import WorkerApp
 from fedasr.runtime.executors.base import Fold, Task, call_client
 from fedasr.runtime.executors.memory import Bytes, Packed, plan, unpack, write
-from fedasr.runtime.executors.worker import Answer, Order
+from fedasr.runtime.executors.worker import Answer, Order, loaded
 from fedasr.runtime.threads import one_thread
 
 ORDERS_KEPT = 2
@@ -45,14 +45,14 @@ class Place:
     """What an actor must find where it starts.
 
     Args:
-        reference: of the client app.
+        reference: of the client app, or how it is made.
         folder: working folder of the run; taken where it exists.
         path: of the run's modules; what is not there is left out.
         device: ``runtime.device`` of the run.
         marker: a file in a folder that all nodes must share; None: there is none.
     """
 
-    reference: str
+    reference: str | WorkerApp
     folder: str
     path: tuple[str, ...] = ()
     device: str = "cpu"
@@ -106,7 +106,7 @@ class RayWorker:
         if version() != expected:
             return f"FedASR {version()} is installed there, and {expected} here; install the same on all nodes"
         try:
-            self.app = load_reference(self.place.reference)
+            self.app = loaded(self.place.reference)
         except InputError as error:
             return f"{error}; install FedASR with the same extras on all nodes"
         if self.place.device == "cuda":

@@ -16,6 +16,7 @@ from flwr.clientapp import ClientApp
 
 from fedasr.flower.messages import message_with
 from fedasr.references import load_reference
+from fedasr.runtime.client_apps import WorkerApp
 from fedasr.runtime.executors.base import Fold, Task, call_client
 from fedasr.runtime.executors.memory import Attachments, Packed, plan, unpack, write
 from fedasr.runtime.session import STOPPING
@@ -28,7 +29,7 @@ KEPT = 4
 def serve(
     connection: Connection,
     others: list[Connection],
-    app: ClientApp | str,
+    app: ClientApp | WorkerApp | str,
     parent: int,
 ) -> None:
     """Answer tasks until the parent closes the pipe or goes away.
@@ -36,7 +37,7 @@ def serve(
     Args:
         connection: this worker's end of its pipe.
         others: ends that a forked worker inherited and must close, so that a vanished parent is noticed.
-        app: the client app, or its reference where the process was spawned.
+        app: the client app; where the process was spawned, its reference, or how it is made.
         parent: process id of the parent.
     """
     # Signals go to the whole process group; only the parent decides when a run ends.
@@ -47,7 +48,7 @@ def serve(
     for other in others:
         other.close()
     one_thread()
-    client_app: ClientApp = load_reference(app) if isinstance(app, str) else app
+    client_app: ClientApp = loaded(app)
     orders: dict[int, Order] = {}
     while True:
         try:
@@ -70,6 +71,18 @@ def serve(
             except OSError:  # nobody is there any more
                 attached.remove_files()
                 return
+
+
+def loaded(app: ClientApp | WorkerApp | str) -> ClientApp:
+    """Return the client app, which a worker may have to load or make first.
+
+    Raises:
+        InputError: there is none here.
+    """
+    if isinstance(app, WorkerApp):
+        return app.make()
+    found: ClientApp = load_reference(app) if isinstance(app, str) else app
+    return found
 
 
 def end_with(parent: int, attached: Attachments) -> None:
