@@ -7,6 +7,7 @@ was defined in a notebook, at the prompt or within a function can be found by no
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import sys
@@ -19,6 +20,9 @@ from fedasr.errors import InputError
 
 HERE = "__main__"
 """The module of what lives in this process alone."""
+
+PICKLERS = ("cloudpickle", "ray.cloudpickle")
+"""Modules that can pickle classes by their code; Ray has one of its own."""
 
 _held: dict[tuple[str, str], Any] = {}
 """(config key, reference) → the object that was given."""
@@ -138,18 +142,23 @@ def packed(parts: Iterable[tuple[str, str]]) -> bytes | None:
         return None
     names = ", ".join(f"'{key}'" for key, _ in objects)
     advice = "define the part in a module (a .py file), or set runtime.executor=serial"
+    pickler = next(filter(None, map(imported, PICKLERS)), None)
+    if pickler is None:
+        raise InputError(f"{names} must be sent to the workers, which needs cloudpickle; install it, or {advice}")
     try:
-        import cloudpickle
-    except ImportError:
-        raise InputError(
-            f"{names} must be sent to the workers, which needs cloudpickle; install it, or {advice}"
-        ) from None
-    try:
-        content: bytes = cloudpickle.dumps(objects)
+        content: bytes = pickler.dumps(objects)
     except Exception as error:
         said = (str(error).splitlines() or [""])[0]
         raise InputError(f"{names} cannot be sent to the workers ({type(error).__name__}: {said}); {advice}") from None
     return content
+
+
+def imported(name: str) -> Any:
+    """Return a module, None where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
 
 
 def unpack(content: bytes | None) -> None:

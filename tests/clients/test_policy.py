@@ -352,7 +352,10 @@ def test_a_listed_module_that_is_not_installed_is_refused(
 @pytest.mark.parametrize("key", ["client_app", "strategy__name", "strategy__aggregation"])
 def test_parts_that_are_none_of_a_boxs_are_dropped_or_refused(key: str, box: Box, installed: Path) -> None:
     allow(box, modules=["speechlab.models"])
-    reply = ask(box, "query.describe", tree(**{key: "speechlab.models:Linear"}))
+    sent = tree()
+    section, _, name = key.rpartition("__")
+    (sent[section] if section else sent)[name] = "speechlab.models:Linear"
+    reply = ask(box, "query.describe", sent)
     if key == "client_app":
         assert refusal(reply).startswith("client_app is speechlab.models:Linear; allowed is what FedASR has")
     else:

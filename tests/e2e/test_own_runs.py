@@ -78,7 +78,7 @@ def test_a_client_app_answers(executor: str, tmp_path: Path) -> None:
 def test_a_function_makes_a_client_app_of_options(tmp_path: Path) -> None:
     run = fedasr.run(tiny(rounds=1), tmp_path / "run", {"client_app_options": {"loss": 3.0}}, client_app=make_app)
     assert set(run.clients["train_loss"]) == {3.0}
-    with pytest.raises(InputError, match="'client_app_options' is set but 'client_app' is .*made already"):
+    with pytest.raises(InputError, match=r"'client_app_options' is set but 'client_app' is .*made already"):
         fedasr.run(tiny(), tmp_path / "none", {"client_app_options": {"loss": 3.0}}, client_app=app)
 
 
