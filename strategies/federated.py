@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
+from fedasr.attacks import described
 from fedasr.experiment import Experiment, as_json
 from fedasr.runtime import checkpoint
 from fedasr.runtime.box_grid import BoxGrid
@@ -215,7 +216,8 @@ class Federation(Course):
             "utterances_skipped": self.experiment.skipped + sum(self.skipped.values()),
             **{key: value for key, value in self.last.items() if key.startswith("initial_") or key == "stopped"},
         }
-        self.write_end(status, more)
+        attack = described(self.config, self.experiment.partition.names)
+        self.write_end(status, more if attack is None else {**more, "attack": attack})
         # In a private run that nobody's update was used is a fact of its speech: noise was released all the same.
         if status == "done" and "stopped" not in self.last and not self.rounds.fails_in_silence:
             check_used(self.totals["updates"], self.folder, self.config)

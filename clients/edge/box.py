@@ -26,7 +26,7 @@ CORPUS = "fedasr.clients.edge.corpus:box_corpus"
 TRAIN, TEST = "train", "test"
 KEPT_DATA = ("min_seconds", "max_seconds", "features", "augment")
 """What the server decides about speech: how features are made of it, and what is too short or too long."""
-FOREIGN = ("init_from", "stream", "devices", "runtime")
+FOREIGN = ("init_from", "stream", "devices", "runtime", "attack")
 """What is none of a box's business, or names files and code."""
 CACHE_MB = 2048.0
 SECRET = "true: who knows the seed of the run could take its noise off (secret_noise)"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Context, RecordDict
 
+from fedasr.attacks import described, make_attack
 from fedasr.config import Config, to_dict, to_yaml
 from fedasr.config.loading import get, load
 from fedasr.config.schema import SelectionConfig, walk
@@ -247,6 +248,9 @@ def prepare(run: Experiment) -> None:
         Clock(run.config.devices, run.config.seed, run.partition.names)
     layout = Layout.of(run.first_weights())
     load_reference(AGGREGATOR_CHECK)(run.config.strategy, layout)
+    if run.config.attack.name != "none":
+        make_attack(run.config.attack, layout)
+        described(run.config, run.partition.names)
     make_local_optimizer(run.config.client)
     if run.config.strategy.name == "pate":
         make_local_optimizer(run.config.pate.student)
@@ -301,6 +305,9 @@ def say_what_is_special(run: Experiment) -> None:
     wanted, there = run.config.selection.clients_per_round, len(run.partition)
     if wanted > there and run.config.strategy.name != "pate":
         watcher.note(f"all {there} clients may take part in a round: 'selection.clients_per_round' is {wanted}")
+    attack = described(run.config, run.partition.names)
+    if attack is not None:
+        watcher.note(attack)
     for reason, count in run.left_out.items():
         watcher.note(f"left out: {count} utterances: {reason}")
     data, splits = run.config.data, run.splits

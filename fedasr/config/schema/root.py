@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fedasr.config.schema.attack import AttackConfig
 from fedasr.config.schema.client import ClientConfig
 from fedasr.config.schema.data import DataConfig
 from fedasr.config.schema.devices import DevicesConfig
@@ -36,6 +37,7 @@ class Config:
     devices: DevicesConfig = part(DevicesConfig, "real devices, simulated")
     privacy: PrivacyConfig = part(PrivacyConfig, "differential privacy")
     pate: PateConfig = part(PateConfig, "strategy `pate`: teachers, votes, public speech and the student")
+    attack: AttackConfig = part(AttackConfig, "Byzantine clients, simulated")
     evaluate: EvaluateConfig = part(EvaluateConfig, "evaluation")
     runtime: RuntimeConfig = part(RuntimeConfig, "where the clients run")
 
