@@ -1,8 +1,8 @@
 """What a reply may say: checked before anything of it is used.
 
 A device may be broken or Byzantine. Every record is there, every value has its type, is finite and plausible against
-what the server knows of the device, every array has the name, shape and kind of the model's, and nothing is larger than it
-has to be. Whatever is not so is refused with a reason and counts as a failed client.
+what the server knows of the device, every array has the name, shape and kind of the model's, and nothing is larger than
+it has to be. Whatever is not so is refused with a reason and counts as a failed client.
 
 What only the device can know, its losses and error rates, is checked for form: an attack within the bounds is not
 detected.
