@@ -14,13 +14,13 @@ import numpy.typing as npt
 from flwr.serverapp import Grid
 
 from fedasr.experiment import Experiment
+from fedasr.files import write_json
 from fedasr.models.weights import Layout, save_weights, sha256
 from fedasr.privacy.document import with_caveat
 from fedasr.privacy.public_start import caveat
 from fedasr.runtime import checkpoint, client_states, fingerprint
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
-from fedasr.writing import write_json
 
 from .evaluations import Evaluations
 from .soundness import check_evaluation
@@ -117,6 +117,10 @@ class Course(ABC):
             facts: what else the run knows, to go on from; JSON.
             columns: the same as arrays.
         """
+        # The page on boxes promises it: whoever loses power finds the last checkpoint or this one.
+        durable = self.config.runtime.name == "deployment"
+        if durable:
+            self.folder.keep()
         checkpoint.save(
             self.folder.checkpoint,
             checkpoint.Checkpoint(
@@ -133,6 +137,7 @@ class Course(ABC):
                 },
                 columns,
             ),
+            durable=durable,
         )
 
     def go_on_from(self, found: checkpoint.Checkpoint) -> None:
@@ -159,7 +164,7 @@ class Course(ABC):
         if document is None:
             return None
         document = with_caveat(document, self.start_caveat)
-        write_json(self.folder.path / "privacy.json", document)
+        write_json(self.folder.path / "privacy.json", document, durable=self.config.runtime.name == "deployment")
         return document
 
     def write_end(self, status: str, more: Mapping[str, Any]) -> None:

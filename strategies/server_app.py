@@ -20,6 +20,7 @@ from rich.console import Console
 from fedasr.config import Config, load, override
 from fedasr.data.census import Census
 from fedasr.experiment import Experiment, as_json, experiment
+from fedasr.files import write_json
 from fedasr.references import look_beside
 from fedasr.runtime.launch import failures_recorded, open_run, settle
 from fedasr.runtime.progress import ProgressWatcher
@@ -27,7 +28,6 @@ from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import session
 from fedasr.runtime.threads import one_thread
 from fedasr.runtime.watched_boxes import WatchedBoxGrid
-from fedasr.writing import write_json
 
 from .boxes import RETURN_SECONDS, wait_for_boxes, wait_for_return
 from .federated import Federation

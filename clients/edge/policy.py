@@ -19,13 +19,13 @@ from flwr.app import ArrayRecord, Message
 from fedasr.config import Config, load
 from fedasr.edge.policy import PRIVACY, REFUSES, UNNOISED, Policy, PolicyRefused
 from fedasr.errors import InputError
+from fedasr.files import read_object, write_durably
 from fedasr.models.factory import build_model
 from fedasr.models.tokenizer import build_tokenizer
 from fedasr.privacy.ledger import Entry, Ledger
 from fedasr.runtime.flower_compat import content_bytes, entries, values_of
 
 from .box import SECRET, Box
-from .files import read_object, write_durably
 
 TEACHERS = ("train.teacher", "query.votes")
 MOST = {

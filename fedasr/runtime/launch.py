@@ -22,6 +22,7 @@ from fedasr.data.people import in_both, in_several_clients
 from fedasr.data.quality import transcript_problem
 from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment, as_json, experiment, seed_config
+from fedasr.files import write_json, write_json_anyhow, write_text
 from fedasr.models.weights import Layout
 from fedasr.paths import exists, is_file, is_folder
 from fedasr.privacy.public_start import caveat
@@ -39,7 +40,6 @@ from fedasr.runtime.session import Watcher, current, session
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.runtime.threads import one_thread, threads_restored
 from fedasr.training.optimizers import make_local_optimizer
-from fedasr.writing import write_json, write_json_anyhow, write_text
 
 SERVER_APP = "fedasr.strategies.server_app:app"
 CLIENT_APP = "fedasr.clients.client_app:app"

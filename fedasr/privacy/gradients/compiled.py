@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from errno import EIO, ETIME
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from fedasr.data.cache import cache_folder
+from fedasr.files import replacing
 from fedasr.privacy.gradients.recurrence_source import SOURCE
 from fedasr.privacy.ziggurat import Floats, Tables, Words
 
@@ -143,23 +145,20 @@ def compile_library(compiler: str, folder: Path) -> Path:
     library = folder / f"recurrence-{digest.hexdigest()[:20]}.so"
     if library.is_file():
         return library
-    descriptor, name = tempfile.mkstemp(suffix=".so", prefix=".recurrence-", dir=folder)
-    os.close(descriptor)
-    try:
+    with replacing(library, shared=True) as temporary:
         for flags in ((*FLAGS, *NATIVE), FLAGS):
-            command = [compiler, *flags, "-o", name, "-x", "c++", "-"]
+            command = [compiler, *flags, "-o", str(temporary), "-x", "c++", "-"]
             try:
                 done = subprocess.run(
                     command, input=SOURCE.encode(), capture_output=True, timeout=COMPILE_LIMIT_S, check=False
                 )
             except subprocess.TimeoutExpired as error:
-                raise OSError(f"{compiler} took more than {COMPILE_LIMIT_S} s") from error
+                raise OSError(ETIME, f"{compiler} took more than {COMPILE_LIMIT_S} s") from error
             if done.returncode == 0:
-                Path(name).replace(library)  # whole or not at all, whoever else compiles it now
-                return library
-        raise OSError(f"{compiler} failed: {done.stderr.decode(errors='replace')[-300:]}")
-    finally:
-        Path(name).unlink(missing_ok=True)
+                break
+        else:
+            raise OSError(EIO, f"{compiler} failed: {done.stderr.decode(errors='replace')[-300:]}")
+    return library
 
 
 def processor() -> str:
