@@ -55,7 +55,7 @@ def replacing(path: Path, *, mode: int | None = None, durable: bool = False, sha
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:
             raise named(error, path) from None
         raise
 

@@ -17,6 +17,7 @@ from fedasr.runtime.flower_compat import content_bytes
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
 from fedasr.training.schedules import learning_rate
+from fedasr.typing import Floats
 
 from .aggregation.server_optimizers import make_optimizer
 from .boxes import Boxes, Sent
@@ -26,7 +27,7 @@ from .population import Population
 from .privacy.factory import make_mechanism
 from .rounds import RoundResult, Rounds
 from .selection import Feedback
-from .selection.base import Floats, Ids
+from .selection.base import Ids
 from .soundness import check_finite, check_used
 
 

@@ -9,7 +9,6 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from errno import EIO, ETIME
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +18,8 @@ import torch
 from fedasr.data.cache import cache_folder
 from fedasr.files import replacing
 from fedasr.privacy.gradients.recurrence_source import SOURCE
-from fedasr.privacy.ziggurat import Floats, Tables, Words
+from fedasr.privacy.ziggurat import Tables, Words
+from fedasr.typing import Floats
 
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 NATIVE = ("-march=native",)
@@ -153,11 +153,11 @@ def compile_library(compiler: str, folder: Path) -> Path:
                     command, input=SOURCE.encode(), capture_output=True, timeout=COMPILE_LIMIT_S, check=False
                 )
             except subprocess.TimeoutExpired as error:
-                raise OSError(ETIME, f"{compiler} took more than {COMPILE_LIMIT_S} s") from error
+                raise OSError(f"{compiler} took more than {COMPILE_LIMIT_S} s") from error
             if done.returncode == 0:
                 break
         else:
-            raise OSError(EIO, f"{compiler} failed: {done.stderr.decode(errors='replace')[-300:]}")
+            raise OSError(f"{compiler} failed: {done.stderr.decode(errors='replace')[-300:]}")
     return library
 
 
