@@ -42,8 +42,8 @@ from fedasr.seeds import torch_scope
 from fedasr.strategies.aggregation.exact_mean import ExactMean
 from fedasr.strategies.privacy.user_level import UserLevel
 from fedasr.training.local import Resident
+from fedasr.typing import Floats
 
-Floats = npt.NDArray[np.float64]
 Release = Callable[[bool], Floats]
 """Plays one round, with the one in question or without, and returns what is released."""
 

@@ -14,6 +14,7 @@ from fedasr.privacy.onlookers import noise_place
 from .account import RECORD
 from .edge.app import BoxApp
 from .edge.box import find_box
+from .mods.byzantine import byzantine
 from .mods.covered import covered
 from .mods.device_noise import device_noise
 from .private_training import train_privately
@@ -23,7 +24,7 @@ from .teacher import teach, vote
 from .trainer import evaluate_globally, global_loss, train
 from .vote_account import pay_for_votes
 
-app = ClientApp(mods=[covered, device_noise])
+app = ClientApp(mods=[covered, byzantine, device_noise])
 flower_app = BoxApp(app)
 """The same for Flower's own runtimes and for boxes: a failure is answered, not raised."""
 

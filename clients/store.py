@@ -11,7 +11,6 @@ import os
 import secrets
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from flwr.app import Context
 
 from fedasr.errors import InputError
+from fedasr.files import create, refused, write_arrays
 from fedasr.models.weights import read_weights
 from fedasr.paths import STORE_VARIABLE
 
@@ -50,21 +50,11 @@ class ClientStore:
         Raises:
             InputError: they cannot be written, such as to a full disk; what was there before is there still.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import save_file
-
         target = self.path(name)
-        # Two runs may share a store and write the same teacher at once.
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            # What a teacher has learnt is for nobody else on the machine either.
+        with refused(target):
+            # What a teacher has learnt is for nobody else on the machine either. Two runs may share a store.
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, temporary)
-            temporary.replace(target)
-        except (OSError, SafetensorError) as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise InputError(f"cannot be written: {error}", where=str(target)) from None
+            write_arrays(target, arrays, shared=True)
 
     def load(self, name: str, order: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
         """Return the weights of a name, in the order of the model's own.
@@ -82,21 +72,14 @@ class ClientStore:
             InputError: they cannot be written or read, or the file is damaged.
         """
         target = self.folder / f"{name}.secret"
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
         try:
             if not target.exists():
                 self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                temporary.touch(mode=0o600)
-                temporary.write_bytes(secrets.token_bytes(SECRET_BYTES))
                 # Two runs may share a store. Whoever is first decides: with a secret of its own each, the same question
                 # would be answered twice with other noise, for the price of one.
-                with suppress(FileExistsError):
-                    os.link(temporary, target)
-                temporary.unlink()
+                create(target, secrets.token_bytes(SECRET_BYTES))
             found = target.read_bytes()
         except OSError as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
             raise InputError(f"cannot be kept: {error}", where=str(target)) from None
         if len(found) != SECRET_BYTES:
             raise InputError(

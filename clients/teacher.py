@@ -31,6 +31,7 @@ from fedasr.privacy.randomness import KEY_BYTES, Randomness
 from fedasr.training import local
 from fedasr.training.batching import plan_batches
 from fedasr.training.schedules import learning_rate
+from fedasr.typing import Floats
 
 from .speech import Device
 from .store import ClientStore
@@ -38,7 +39,6 @@ from .trainer import resident
 
 Votes = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 ABSTAINS = -1
 """The vote of a teacher to whom nothing is possible: no candidate fits into the speech, or its model is broken."""

@@ -18,10 +18,10 @@ from fedasr import __version__
 from fedasr.data.census import Census
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError, RunFailed, one_line
+from fedasr.files import write_json
 from fedasr.flower.records import values_of
 from fedasr.runtime.box_grid import BoxGrid, connected
 from fedasr.runtime.session import current
-from fedasr.writing import write_json
 
 LOOK_EVERY_SECONDS = 1.0
 LONGEST_REASON = 300

@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
+from fedasr.attacks import described
 from fedasr.experiment import Experiment, as_json
 from fedasr.flower.records import content_bytes
 from fedasr.runtime import checkpoint
 from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.training.schedules import learning_rate
+from fedasr.typing import Floats
 
 from .aggregation.server_optimizers import make_optimizer
 from .boxes import Boxes, Sent
@@ -22,7 +24,7 @@ from .population import Population
 from .privacy.factory import make_mechanism
 from .rounds import RoundResult, Rounds
 from .selection import Feedback
-from .selection.base import Floats, Ids
+from .selection.base import Ids
 from .server_run import Round, ServerRun
 from .soundness import check_finite, check_used
 
@@ -170,10 +172,12 @@ class FederatedRun(ServerRun):
 
     def facts(self) -> dict[str, Any]:
         """Return what ``summary.json`` has beside what every run has."""
+        attack = described(self.config, self.experiment.partition.names)
         return {
             "delta": None if self.config.privacy.unit == "none" else self.config.privacy.delta,
             "utterances_skipped": self.experiment.skipped + sum(self.skipped.values()),
             **super().facts(),
+            **({} if attack is None else {"attack": attack}),
         }
 
     def finish(self, status: str) -> None:

@@ -15,9 +15,10 @@ from fedasr.errors import RunFailed
 from fedasr.experiment import Experiment
 from fedasr.privacy.randomness import Randomness
 from fedasr.runtime.clock import Clock, Closing, audio_to_train
+from fedasr.typing import Floats
 
 from .selection import Feedback, Selection, make_selector, traits_of
-from .selection.base import Floats, Ids, LossProbe, Probing, Selector
+from .selection.base import Ids, LossProbe, Probing, Selector
 
 FORWARD_SHARE = 1 / 3
 """A loss without a gradient costs about a third of a training step."""

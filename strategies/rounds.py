@@ -20,6 +20,7 @@ from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.onlookers import noise_place
 from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.executors import BAD_INPUT, Reduction
+from fedasr.typing import Floats
 
 from .aggregation.base import Aggregate, Size
 from .aggregation.factory import make_aggregate
@@ -28,7 +29,7 @@ from .aggregation.replies import ReplyRefused, Store, error_counts, loss_of, sto
 from .aggregation.update_file import UpdateFile
 from .aggregation.weighting import Weighting, weighting_of
 from .population import Cohort
-from .selection.base import Floats, Ids
+from .selection.base import Ids
 
 BOX_CAP = 2.0
 """``strategy.weight_cap`` of boxes, which alone know what they hold: one that boasts counts for two others at most."""

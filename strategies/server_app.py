@@ -20,6 +20,7 @@ from fedasr.config import Config, load, override
 from fedasr.data.census import Census
 from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment, as_json, experiment
+from fedasr.files import system_refusal, write_json
 from fedasr.references import look_beside
 from fedasr.runtime.callbacks.factory import make_callbacks
 from fedasr.runtime.launch import failures_recorded, open_run, settle
@@ -28,7 +29,6 @@ from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import session
 from fedasr.runtime.threads import one_thread
 from fedasr.runtime.watched_boxes import WatchedBoxGrid
-from fedasr.writing import system_refusal, write_json
 
 from .boxes import RETURN_SECONDS, wait_for_boxes, wait_for_return
 from .factory import make_run

@@ -22,6 +22,7 @@ from fedasr.config.loading import get
 from fedasr.config.schema import walk
 from fedasr.evaluation.evaluator import Evaluation
 from fedasr.experiment import Experiment
+from fedasr.files import write_json
 from fedasr.models.weights import Layout, save_weights, sha256
 from fedasr.privacy.document import with_caveat
 from fedasr.privacy.public_start import caveat
@@ -30,7 +31,6 @@ from fedasr.runtime.callbacks import Callbacks, EvaluationFacts, RunFacts, named
 from fedasr.runtime.launch import read_summary, summary_of
 from fedasr.runtime.run_folder import ROUND_COLUMNS, RunFolder
 from fedasr.runtime.session import current
-from fedasr.writing import write_json
 
 from .evaluations import Evaluations
 from .soundness import check_evaluation, check_finite

@@ -18,10 +18,10 @@ from flwr.app import ConfigRecord, Context
 from fedasr.config import Config, to_dict
 from fedasr.edge.policy import PolicyRefused, read_policy
 from fedasr.errors import InputError
+from fedasr.files import read_object, write_durably
 from fedasr.privacy.ledger import Ledger
 
 from .box import Box, find_box
-from .files import read_object, write_durably
 from .policy import charged_since, over_budget
 
 RECORD = "privacy"

@@ -7,10 +7,10 @@ from typing import Any
 
 from flwr.app import Message
 
+from fedasr.files import read_object, write_durably
 from fedasr.flower.records import content_bytes, values_of
 
 from .box import Box
-from .files import read_object, write_durably
 
 
 def note_activity(box: Box, message: Message, reply: Message) -> None:

@@ -28,7 +28,7 @@ CORPUS = "fedasr.clients.edge.corpus:box_corpus"
 TRAIN, TEST = "train", "test"
 KEPT_DATA = ("min_seconds", "max_seconds", "features", "augment")
 """What the server decides about speech: how features are made of it, and what is too short or too long."""
-FOREIGN = ("init_from", "stream", "devices", "runtime")
+FOREIGN = ("init_from", "stream", "devices", "runtime", "attack")
 """What is none of a box's business, or names files and code."""
 SERVER_PARTS = {"name": "options", "aggregation": "aggregation_options"}
 """Keys of section ``strategy`` whose own parts run on the server alone, and those of their options."""

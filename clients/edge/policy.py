@@ -20,13 +20,13 @@ from fedasr.config import Config, load
 from fedasr.config.schema import ModelConfig
 from fedasr.edge.policy import PRIVACY, REFUSES, UNNOISED, Policy, PolicyRefused
 from fedasr.errors import InputError
+from fedasr.files import read_object, write_durably
 from fedasr.flower.records import content_bytes, entries, values_of
 from fedasr.models.factory import build_model
 from fedasr.models.own_tokenizer import make_tokenizer
 from fedasr.privacy.ledger import Entry, Ledger
 
 from .box import SECRET, Box
-from .files import read_object, write_durably
 
 TEACHERS = ("train.teacher", "query.votes")
 MOST = {

@@ -13,7 +13,7 @@ from fedasr import __version__
 from fedasr.cli import data, edge, evaluate, privacy, release, results, run, sweep
 from fedasr.cli.common import console
 from fedasr.errors import InputError, RunFailed, one_line
-from fedasr.writing import system_refusal
+from fedasr.files import system_refusal
 
 app = typer.Typer(
     name="fedasr",

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from fedasr.config.loading import get
 from fedasr.config.schema import Config, walk
+from fedasr.files import write_json
 from fedasr.objects import lives_here_alone
 from fedasr.paths import is_file, is_folder
 from fedasr.references import look_beside, look_first
 from fedasr.registry import is_reference
-from fedasr.writing import write_json
 
 FILE = "parts.json"
 """File of the run folder: reference → the folder in which its module lies; none of what is installed."""

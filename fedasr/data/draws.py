@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr import seeds
+from fedasr.typing import Floats
 
-Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.integer]
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.typing import ArrayLike
 
 from fedasr import seeds
 from fedasr.data.corpus import Column
@@ -119,16 +120,16 @@ def heterogeneity(
     }
 
 
-def gini(values: npt.NDArray[np.floating]) -> float:
-    """Return the Gini coefficient of non-negative values of shape ``(n,)``; 0 where all are 0.
+def gini(values: ArrayLike) -> float:
+    """Return the Gini coefficient of non-negative values of shape ``(n,)``: 0 where all are equal, or all are 0.
 
-    Half the mean absolute difference of two values drawn with replacement, over the mean.
+    Half the mean absolute difference of two values drawn with replacement, over the mean; (n − 1)/n where one has all.
     """
-    ordered = np.sort(values.astype(np.float64))
-    total, n = float(ordered.sum()), len(ordered)
+    ordered = np.sort(np.asarray(values, np.float64))
+    n, total = len(ordered), float(ordered.sum())
     if total == 0:
         return 0.0
-    return max(float(2 * (np.arange(1, n + 1) @ ordered) / (n * total) - (n + 1) / n), 0.0)
+    return max(float(((2 * np.arange(1, n + 1) - n - 1) * ordered).sum() / (n * total)), 0.0)
 
 
 def lorenz(values: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

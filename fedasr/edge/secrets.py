@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from fedasr.errors import InputError
+from fedasr.files import PRIVATE, READABLE, refused, write_bytes
 
 OTHERS = 0o077
 """What a private file must not allow to anybody but its owner."""
@@ -53,12 +54,12 @@ def locked(path: Path) -> Iterator[None]:
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a file with mode 0600; it is never there with another mode, and never in part."""
-    write_whole(path, content, 0o600)
+    write_whole(path, content, PRIVATE)
 
 
 def write_public(path: Path, content: bytes) -> None:
     """Write a file that others may read."""
-    write_whole(path, content, 0o644)
+    write_whole(path, content, READABLE)
 
 
 def write_whole(path: Path, content: bytes, mode: int) -> None:
@@ -67,19 +68,8 @@ def write_whole(path: Path, content: bytes, mode: int) -> None:
     Raises:
         InputError: it cannot be written, such as to a full disk; what was there before is there still.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from None
+    with refused(path):
+        write_bytes(path, content, mode=mode, durable=True, shared=True)
 
 
 def read_private(path: Path) -> bytes:

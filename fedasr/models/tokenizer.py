@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from fedasr.errors import InputError, nearest
-from fedasr.writing import write_text
+from fedasr.files import write_text
 
 BLANK = 0
 """The token of the CTC blank; it stands for no character."""

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from fedasr.errors import InputError
+from fedasr.files import write_arrays
 from fedasr.paths import is_file, is_folder
-from fedasr.writing import write_arrays
 
 Vector = npt.NDArray[np.float32]
 Arrays = Mapping[str, npt.NDArray[Any]]

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from fedasr.errors import InputError
+from fedasr.files import write_json
 from fedasr.privacy.accountants import round_up, settled
 from fedasr.privacy.checks import count, positive
 from fedasr.privacy.events import Event, FixedSizeGaussian, PoissonGaussian
 from fedasr.privacy.ledger import SECRET, Budget, Ledger, Spending
-from fedasr.writing import write_json
 
 PRIVACY_JSON = "privacy.json"
 ONE_UNIT = {"example": "one utterance", "user": "one user", "teacher": "one teacher's data"}

@@ -30,8 +30,9 @@ from fedasr.privacy.checks import count, fraction, within
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.privacy.gradients.clipping import Clipping, square_norms
 from fedasr.privacy.gradients.compiled import Kernels
-from fedasr.privacy.randomness import Floats, Randomness, with_normal
+from fedasr.privacy.randomness import Randomness, with_normal
 from fedasr.training import local
+from fedasr.typing import Floats
 
 ROUNDED_UP = 1 + 2.0**-15
 """By what a squared norm is taken to be larger than measured: norms, factors and products are rounded to float32, and a

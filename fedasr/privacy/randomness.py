@@ -31,9 +31,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from randomgen import ChaCha
 
 from fedasr.privacy.ziggurat import Quick, normals, quick
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from fedasr.typing import Floats, Integers
 
 KEY_BYTES = 32
 GRID_BITS = 16

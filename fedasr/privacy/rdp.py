@@ -20,8 +20,8 @@ from fedasr.privacy.events import (
     ZeroConcentrated,
 )
 from fedasr.privacy.sampled_gaussian import poisson_gaussian_rdp
+from fedasr.typing import Floats
 
-Floats = npt.NDArray[np.float64]
 Orders = tuple[float, ...]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln, log_ndtr, logsumexp
 
-Floats = npt.NDArray[np.float64]
+from fedasr.typing import Floats
 
 CHUNK = 64
 MOST_TERMS = 1024

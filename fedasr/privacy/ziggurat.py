@@ -14,7 +14,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from fedasr.typing import Floats
+
 Words = npt.NDArray[np.int64]
 
 LAYERS = 256

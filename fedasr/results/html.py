@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import tempfile
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -13,8 +12,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from fedasr.errors import InputError
+from fedasr.files import FULL, READABLE, write_bytes
 from fedasr.results import style
-from fedasr.writing import FULL, named
 
 
 class Html(str):
@@ -160,18 +159,9 @@ def write(path: Path, content: str | bytes) -> Path:
     data = content.encode() if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                file.write(data)
-                file.flush()
-                temporary.chmod(0o644)
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        write_bytes(path, data, mode=READABLE, shared=True)
     except OSError as error:
         if error.errno in FULL:
-            raise named(error, path) from None
+            raise
         raise InputError(f"cannot be written: {error.strerror or error}", where=str(path)) from None
     return path

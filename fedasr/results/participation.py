@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fedasr.results.statistics import gini, jain
+from fedasr.data.heterogeneity import gini
+from fedasr.results.statistics import jain
 
 OK = "ok"
 

@@ -7,8 +7,6 @@ out: seeds, paths, names, votes, tables, measurements, and of PATE the ε that w
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -22,6 +20,7 @@ from safetensors import SafetensorError
 from fedasr.config import to_dict
 from fedasr.config.loading import load
 from fedasr.errors import InputError
+from fedasr.files import replacing_folder, write_json, write_text
 from fedasr.models.own_tokenizer import load_tokenizer
 from fedasr.models.weights import read_weights, save_weights, sha256
 from fedasr.paths import exists
@@ -30,7 +29,6 @@ from fedasr.privacy.events import PateVotes
 from fedasr.privacy.ledger import SECRET, Budget, Ledger
 from fedasr.results.load import Run, as_run
 from fedasr.results.privacy_card import as_text, card_of
-from fedasr.writing import write_json, write_text
 
 CONFIG_YAML, CARD_JSON, README, LABELS = "config.yaml", "card.json", "README.md", "labels.csv"
 OPTIONS = "options"
@@ -70,18 +68,12 @@ def release(run: Run | str | Path, out: str | Path, simulation: bool = False) ->
     document, ledger = covered(run)
     delta = float(run.config.privacy.delta)
     check_claims(run, document, ledger, delta, simulation)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
-        temporary.mkdir(parents=True)
-        card = write_all(run, temporary, ledger, delta)
-        if folder.is_dir():
-            folder.rmdir()
-        temporary.replace(folder)
+        with replacing_folder(folder) as temporary:
+            card = write_all(run, temporary, ledger, delta)
     except (OSError, SafetensorError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"cannot be written: {why}", where=str(folder)) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return card
 
 

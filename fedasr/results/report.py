@@ -114,7 +114,8 @@ def setting(run: Run) -> str:
         value = (run.config.get(name) or {}).get(leaf)
         if value is not None:
             parts.append(f"{name} {value}")
-    return " · ".join(parts)
+    attack = run.summary.get("attack")
+    return " · ".join([*parts, *([attack] if isinstance(attack, str) else [])])
 
 
 def tile(name: str, value: str, note: str = "") -> Html:

@@ -59,15 +59,6 @@ def central_probability(angle: float, degrees: int) -> float:
     return 2 / math.pi * (angle + sine * total) if odd else sine * total
 
 
-def gini(values: ArrayLike) -> float:
-    """Return the Gini coefficient: 0 when all share alike, towards 1 when one has everything."""
-    shares = np.sort(np.asarray(values, dtype=np.float64))
-    count, total = len(shares), shares.sum()
-    if not count or total == 0:
-        return 0.0
-    return float(((2 * np.arange(1, count + 1) - count - 1) * shares).sum() / (count * total))
-
-
 def jain(values: ArrayLike) -> float:
     """Return Jain's fairness index (Jain et al. 1984): 1 when all share alike, 1/n when one has everything."""
     shares = np.asarray(values, dtype=np.float64)

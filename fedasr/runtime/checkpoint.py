@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr.errors import InputError
-from fedasr.writing import write_arrays
+from fedasr.files import PRIVATE, write_arrays
 
 FORMAT = 1
 NAME = "state.safetensors"
-PRIVATE_FILE = 0o600
 
 
 @dataclass
@@ -34,8 +33,14 @@ class Checkpoint:
     """the roster's columns that change"""
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint into ``folder``, replacing the last one, which stays where this one cannot be written."""
+def save(folder: Path, checkpoint: Checkpoint, durable: bool = False) -> None:
+    """Write the checkpoint into ``folder``, replacing the last one, which stays where this one cannot be written.
+
+    Args:
+        folder: of the run's checkpoint.
+        checkpoint: to write.
+        durable: it survives a power cut from the moment this returns.
+    """
     tensors: dict[str, npt.NDArray[Any]] = {}
     for kind, arrays in (
         ("weights", checkpoint.weights),
@@ -47,7 +52,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         tensors[f"states/{node}"] = np.frombuffer(state, np.uint8)
     facts = {"format": FORMAT, "round": checkpoint.round, "order": list(checkpoint.weights), **checkpoint.facts}
     # It may hold what an ε counts on nobody knowing: the source of the cohorts, and noise that is to be taken back.
-    write_arrays(folder / NAME, tensors, {"facts": json.dumps(facts)}, PRIVATE_FILE)
+    write_arrays(folder / NAME, tensors, {"facts": json.dumps(facts)}, mode=PRIVATE, durable=durable)
 
 
 def load(folder: Path) -> Checkpoint | None:

@@ -23,6 +23,7 @@ from fedasr.data.files import FileCorpus
 from fedasr.data.subset import Subset
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment, seed_tokenizer
+from fedasr.files import write_arrays
 from fedasr.models.weights import read_weights
 from fedasr.models.weights import sha256 as weights_sha256
 from fedasr.paths import is_folder, of_seed
@@ -59,12 +60,8 @@ class Fingerprint:
 
     def save(self, folder: Path) -> None:
         """Write it into the checkpoint's folder."""
-        from safetensors.numpy import save_file
-
-        temporary = folder / f".{NAME}.part"
         about = {"facts": json.dumps(self.facts), "digest": self.digest}
-        save_file({"rows": self.rows, "public": self.public}, temporary, about)
-        temporary.replace(folder / NAME)
+        write_arrays(folder / NAME, {"rows": self.rows, "public": self.public}, about)
 
 
 def load(folder: Path) -> Fingerprint | None:

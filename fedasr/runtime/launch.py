@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Context, RecordDict
 
+from fedasr.attacks import described, make_attack
 from fedasr.config import Config, to_dict, to_yaml
 from fedasr.config.loading import get, load
 from fedasr.config.parts import look_for_parts, note_places, own_parts
@@ -24,6 +25,7 @@ from fedasr.data.people import in_both, in_several_clients
 from fedasr.data.quality import transcript_problem
 from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment, as_json, experiment, seed_config
+from fedasr.files import system_refusal, write_json, write_json_anyhow, write_text
 from fedasr.flower import check
 from fedasr.flower.messages import RUN_ID
 from fedasr.models.decoding.own import make_decoder
@@ -47,7 +49,6 @@ from fedasr.runtime.session import Watcher, current, session
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.runtime.threads import one_thread, threads_restored
 from fedasr.training.optimizers import make_local_optimizer
-from fedasr.writing import system_refusal, write_json, write_json_anyhow, write_text
 
 SERVER_APP = "fedasr.strategies.server_app:app"
 SELECTORS = "fedasr.strategies.selection:make_selector"
@@ -280,6 +281,9 @@ def prepare(run: Experiment) -> None:
         Clock(run.config.devices, run.config.seed, run.partition.names)
     layout = Layout.of(run.first_weights())
     load_reference(AGGREGATOR_CHECK)(run.config.strategy, layout)
+    if run.config.attack.name != "none":
+        make_attack(run.config.attack, layout)
+        described(run.config, run.partition.names)
     make_local_optimizer(run.config.client)
     make_client_app(run.config)
     make_decoder(run.config.evaluate, run.tokenizer)
@@ -353,6 +357,9 @@ def say_what_is_special(run: Experiment) -> None:
     wanted, there = run.config.selection.clients_per_round, len(run.partition)
     if wanted > there and run.config.strategy.name != "pate":
         watcher.note(f"all {there} clients may take part in a round: 'selection.clients_per_round' is {wanted}")
+    attack = described(run.config, run.partition.names)
+    if attack is not None:
+        watcher.note(attack)
     for reason, count in run.left_out.items():
         watcher.note(f"left out: {count} utterances: {reason}")
     data, splits = run.config.data, run.splits

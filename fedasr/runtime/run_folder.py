@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fedasr.errors import InputError
+from fedasr.files import FULL, finite, named, on_disk, replacing
 from fedasr.paths import exists, is_file, is_folder
 from fedasr.runtime.one_writer import LOCK
-from fedasr.writing import FULL, finite, named, replacing
 
 ROUND_COLUMNS = {
     "round": "int64",
@@ -149,6 +149,12 @@ class RunFolder:
                     file.write(lines)
             except OSError as error:
                 raise named(error, self.journal(table)) from None
+
+    def keep(self) -> None:
+        """Wait until the journals are on the disk, so that they survive a power cut."""
+        for journal in map(self.journal, TABLES):
+            if journal.exists():
+                on_disk(journal)
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         """Yield the rows of a table's journal.

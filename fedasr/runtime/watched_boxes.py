@@ -11,8 +11,8 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedasr.errors import one_line
+from fedasr.files import write_json
 from fedasr.runtime.box_grid import BoxGrid
-from fedasr.writing import write_json
 
 EXCHANGE = "exchange.json"
 """File of the run folder of a deployed run: the messages that are out, or the last that were."""

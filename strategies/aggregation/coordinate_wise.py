@@ -1,8 +1,8 @@
 """Robust centres of a cohort's updates, parameter by parameter: median and trimmed mean (Yin et al., ICML 2018).
 
-Every client counts once. As long as fewer than half of the replies lie (median), or at most the share that is trimmed
-(trimmed mean), each parameter of the result is between values that honest clients sent, however far off the others are.
-Values are ordered before anything is added up, so the order of the replies changes no bit.
+Every client counts once. As long as fewer than half of the replies are Byzantine (median), or at most the share that is
+trimmed (trimmed mean), each parameter of the result is between values that honest clients sent, however far off the
+others are. Values are ordered before anything is added up, so the order of the replies changes no bit.
 """
 
 from __future__ import annotations

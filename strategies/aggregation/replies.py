@@ -1,11 +1,11 @@
 """What a reply may say: checked before anything of it is used.
 
-A device may be broken, or lie. Every record is there, every value has its type, is finite and plausible against what
-the server knows of the device, every array has the name, shape and kind of the model's, and nothing is larger than it
-has to be. Whatever is not so is refused with a reason and counts as a failed client.
+A device may be broken or Byzantine. Every record is there, every value has its type, is finite and plausible against
+what the server knows of the device, every array has the name, shape and kind of the model's, and nothing is larger than
+it has to be. Whatever is not so is refused with a reason and counts as a failed client.
 
-What only the device can know, its losses and error rates, is checked for form: a liar within the bounds is not found
-out.
+What only the device can know, its losses and error rates, is checked for form: an attack within the bounds is not
+detected.
 """
 
 from __future__ import annotations

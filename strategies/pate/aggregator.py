@@ -17,8 +17,8 @@ from fedasr.config import Config
 from fedasr.privacy.document import privacy_document, with_caveat
 from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse, query_costs, to_epsilon
-from fedasr.privacy.pate.mechanisms import Floats
 from fedasr.privacy.pate.noise import noise, noise_generator, noisy
+from fedasr.typing import Floats
 
 from .record import NO_LABEL, Record
 

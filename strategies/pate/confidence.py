@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from fedasr.models.base import Encoded, SpeechModel
-
-Floats = npt.NDArray[np.float64]
+from fedasr.typing import Floats
 
 
 def of_transcripts(model: SpeechModel, encoded: Encoded, transcripts: Sequence[Sequence[int]]) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedasr.evaluation.wer import error_counts
 from fedasr.privacy.pate.analysis import ORDERS, query_costs, to_epsilon
-from fedasr.privacy.pate.mechanisms import Floats
+from fedasr.typing import Floats
 
 from .aggregator import INDEPENDENT, Aggregator
 from .public import PublicSpeech

@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from fedasr.data.batches import Batch
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment
 from fedasr.models.base import SpeechModel
 from fedasr.models.weights import Arrays, load_arrays
+from fedasr.typing import Floats
 
 from . import confidence
 from .public import PublicSpeech
-
-Floats = npt.NDArray[np.float64]
 
 
 def narrow(public: PublicSpeech, run: Experiment, start: Arrays) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedasr.privacy.pate.mechanisms import Floats
+from fedasr.typing import Floats
 
 NO_LABEL = -1
 """The label of a query that was not answered: no consensus."""

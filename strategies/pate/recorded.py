@@ -17,9 +17,9 @@ from fedasr import seeds
 from fedasr.config import Config
 from fedasr.errors import InputError
 from fedasr.paths import is_file, of_seed
-from fedasr.privacy.pate.mechanisms import Floats
 from fedasr.privacy.pate.votes import read_votes
 from fedasr.runtime.launch import read_summary
+from fedasr.typing import Floats
 
 from .public import PUBLIC_JSON, PublicSpeech
 from .teachers import Ballot

@@ -16,13 +16,13 @@ from flwr.serverapp import Grid
 
 from fedasr.errors import InputError, nearest
 from fedasr.experiment import Experiment
+from fedasr.files import write_json
 from fedasr.models.weights import load_arrays
 from fedasr.privacy.pate.analysis import ORDERS
 from fedasr.runtime import checkpoint
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
 from fedasr.training.local import chosen_device
-from fedasr.writing import write_json
 
 from ..server_run import Round, ServerRun
 from .aggregator import Aggregator

@@ -19,10 +19,10 @@ from fedasr.models.weights import Vector
 from fedasr.training import local
 from fedasr.training.batching import batches_of_a_round
 from fedasr.training.schedules import learning_rate
+from fedasr.typing import Floats
 
 from .public import Labelled
 
-Floats = npt.NDArray[np.float64]
 Choices = tuple[list[str], Floats]
 """Answers, and the share of each, adding up to one."""
 

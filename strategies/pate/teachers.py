@@ -15,9 +15,9 @@ from fedasr.errors import InputError
 from fedasr.experiment import Experiment, as_json
 from fedasr.flower.records import array_record, content_bytes
 from fedasr.models.weights import Layout, Vector, sha256
-from fedasr.privacy.pate.mechanisms import Floats
 from fedasr.privacy.pate.noise import ONE, from_fixed, noise_generator, with_share
 from fedasr.runtime.executors import BAD_INPUT
+from fedasr.typing import Floats
 
 from ..aggregation.replies import ReplyRefused, check_size, metrics_of, only_array
 from ..nodes import node_ids

@@ -6,8 +6,9 @@ import numpy as np
 
 from fedasr.data.roster import Roster
 from fedasr.privacy.sampling import Traits
+from fedasr.typing import Floats
 
-from .base import Floats, Selection, Stateless
+from .base import Selection, Stateless
 from .counts import activity, known_count
 from .drawing import draw, powers
 

@@ -9,8 +9,9 @@ import numpy as np
 from fedasr.config.schema import AflConfig
 from fedasr.data.roster import Roster
 from fedasr.privacy.sampling import Traits
+from fedasr.typing import Floats
 
-from .base import Floats, Ids, Selection, Stateless
+from .base import Ids, Selection, Stateless
 from .drawing import draw, draw_uniformly, exponentials, kth_largest
 
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError
 from fedasr.privacy.sampling import Traits
+from fedasr.typing import Floats
 
 Ids = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

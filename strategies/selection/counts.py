@@ -6,8 +6,7 @@ import numpy as np
 
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError, nearest
-
-from .base import Floats
+from fedasr.typing import Floats
 
 COUNTS = ("utterances", "seconds", "recent-utterances", "recent-seconds")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Floats, Ids
+from fedasr.typing import Floats
+
+from .base import Ids
 
 LARGEST = 1e130
 """Sizes relative to the k-th largest are capped here: such a device is certain anyway, and sums stay finite."""

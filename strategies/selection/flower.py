@@ -18,8 +18,9 @@ from fedasr import seeds
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError
 from fedasr.runtime.wrapped_grid import WrappedGrid
+from fedasr.typing import Floats
 
-from .base import Feedback, Floats, Ids, Probing, Selection, Selector
+from .base import Feedback, Ids, Probing, Selection, Selector
 
 log = getLogger("flwr").log
 Nodes = npt.NDArray[np.uint64]

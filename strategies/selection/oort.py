@@ -11,8 +11,9 @@ import numpy.typing as npt
 from fedasr.config.schema import OortConfig
 from fedasr.data.roster import Roster
 from fedasr.privacy.sampling import Traits
+from fedasr.typing import Floats
 
-from .base import Feedback, Floats, Ids, Selection
+from .base import Feedback, Ids, Selection
 from .drawing import draw, draw_uniformly, kth_largest
 from .packing import fitted, pack, unpack
 

@@ -7,8 +7,9 @@ import numpy as np
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError
 from fedasr.privacy.sampling import Traits
+from fedasr.typing import Floats
 
-from .base import Floats, Ids, LossProbe, Selection, Stateless
+from .base import Ids, LossProbe, Selection, Stateless
 from .counts import activity, known_count
 from .drawing import draw
 

@@ -17,8 +17,8 @@ import pytest
 from omegaconf import OmegaConf
 
 import fedasr
+from fedasr.files import write_json, write_json_anyhow
 from fedasr.runtime import checkpoint
-from fedasr.writing import write_json, write_json_anyhow
 
 from .tiny import environment, tiny
 

@@ -1,4 +1,4 @@
-"""Options are read by parts of a user's own alone."""
+"""Options are read by parts of a user's own, and by those of ours that have no keys of their own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from fedasr.errors import InputError
 from fedasr.registry import is_reference
 
 OPTIONS = "options"
+SHIPPED = ("attack.options",)
+"""Options that the parts of ours read too."""
 
 
 def check_options(config: Config, where: str) -> None:
@@ -23,7 +25,7 @@ def check_options(config: Config, where: str) -> None:
             continue
         key = part_of(options_key)
         name, options = value_of(config, key), value_of(config, options_key)
-        if options and not (name and is_reference(name)):
+        if options and not (name and is_reference(name)) and options_key not in SHIPPED:
             raise InputError(
                 f"'{options_key}' is set but '{key}' is '{name}', which reads none; leave it out, or name a part of"
                 " your own",

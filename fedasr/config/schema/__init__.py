@@ -3,6 +3,7 @@
 ``docs/configuration.md`` is generated from it, and ``loading.py`` checks a config against it. One section a file.
 """
 
+from fedasr.config.schema.attack import AttackConfig
 from fedasr.config.schema.client import ClientConfig
 from fedasr.config.schema.data import DataConfig
 from fedasr.config.schema.devices import DevicesConfig
@@ -22,6 +23,7 @@ from fedasr.config.schema.synthetic import SyntheticConfig
 
 __all__ = [
     "AflConfig",
+    "AttackConfig",
     "AugmentConfig",
     "CacheConfig",
     "ClientConfig",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fedasr.config.schema.attack import AttackConfig
 from fedasr.config.schema.client import ClientConfig
 from fedasr.config.schema.conditions import unless, when
 from fedasr.config.schema.data import DataConfig
@@ -61,6 +62,9 @@ class Config:
         PateConfig,
         "strategy `pate`: teachers, votes, public speech and the student",
         when=when("strategy.name", "pate", refused=True),
+    )
+    attack: AttackConfig = part(
+        AttackConfig, "Byzantine clients, simulated", when=unless("attack.name", "none", refused=True)
     )
     evaluate: EvaluateConfig = part(EvaluateConfig, "evaluation")
     runtime: RuntimeConfig = part(RuntimeConfig, "where the clients run")

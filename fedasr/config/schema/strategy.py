@@ -61,8 +61,8 @@ class StrategyConfig:
     )
     aggregation: str = key(
         "mean",
-        "what stands for the updates of a round: mean, weighted; or, where clients may lie, median or trimmed-mean of"
-        " each parameter, every client counting once; or norm-bound: the mean of updates that are scaled down to a"
+        "what stands for the updates of a round: mean, weighted; or, against Byzantine clients, median or trimmed-mean"
+        " of each parameter, every client counting once; or norm-bound: the mean of updates that are scaled down to a"
         " length; see `docs/robust-aggregation.md`",
         choices=("mean", "median", "trimmed-mean", "norm-bound"),
         reference=True,

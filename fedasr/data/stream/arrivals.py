@@ -15,11 +15,11 @@ from fedasr.data.draws import uniforms
 from fedasr.data.partition.request import factorize
 from fedasr.data.stream.timestamps import microseconds
 from fedasr.errors import InputError
+from fedasr.typing import Floats
 
 Rows = npt.NDArray[np.integer]
 Times = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 Periods = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float64]
 
 
 class Arrivals(Protocol):

@@ -12,10 +12,10 @@ from fedasr.config.schema import StreamConfig
 from fedasr.data.partition import Partition
 from fedasr.data.stream.arrivals import Arrivals, Periods
 from fedasr.errors import InputError
+from fedasr.typing import Floats
 
 Rows = npt.NDArray[np.integer]
 Counts = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 

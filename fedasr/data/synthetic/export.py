@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +11,7 @@ from fedasr.config.schema import SyntheticConfig
 from fedasr.data.corpus import SAMPLE_RATE_HZ
 from fedasr.data.synthetic.corpus import SyntheticCorpus
 from fedasr.errors import InputError
+from fedasr.files import replacing_folder
 
 COLUMNS = ("path", "speaker", "text", "duration_s", "gender", "accent", "split", "topic", "device")
 _FROM_CORPUS = ("text", "gender", "accent", "split", "topic", "device")
@@ -53,19 +51,10 @@ def synthesize(
     corpus = SyntheticCorpus(config, seed)
     wanted = speakers * utterances_per_speaker
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        with replacing_folder(out) as unfinished:
+            seconds = _write(corpus, wanted, unfinished)
     except OSError as error:
-        raise InputError(f"cannot write here: {error.strerror}", where=str(out)) from None
-    try:
-        seconds = _write(corpus, wanted, unfinished)
-        unfinished.chmod(0o777 & ~_umask())
-        if out.exists():
-            out.rmdir()
-        unfinished.rename(out)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+        raise InputError(f"cannot write here: {error.strerror or error}", where=str(out)) from None
     return {
         "utterances": wanted,
         "speakers": speakers,
@@ -95,10 +84,3 @@ def _write(corpus: SyntheticCorpus, utterances: int, folder: Path) -> float:
             row = {name: corpus.columns[name][index] for name in _FROM_CORPUS}
             table.writerow({"path": path, "speaker": speaker, "duration_s": f"{length:.3f}", **row})
     return seconds
-
-
-def _umask() -> int:
-    """Return the process's umask, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -16,8 +16,7 @@ from fedasr.config.schema import SyntheticConfig
 from fedasr.data.synthetic.device import NOISES, Device
 from fedasr.data.synthetic.espeak import Voice
 from fedasr.seeds import generator
-
-Floats = npt.NDArray[np.float64]
+from fedasr.typing import Floats
 
 # espeak-ng's accents of English: the name in the `accent` column, and espeak's name where it is another.
 ACCENTS: dict[str, str] = {

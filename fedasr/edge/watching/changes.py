@@ -10,7 +10,7 @@ from typing import Any
 from fedasr.edge.watching.run_state import rounds_after
 from fedasr.edge.watching.words import account, outcome, rate
 from fedasr.errors import InputError
-from fedasr.writing import finite
+from fedasr.files import finite
 
 MOST_ROUNDS = 100
 """How many rounds are told at most between two looks."""

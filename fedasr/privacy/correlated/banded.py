@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from fedasr.errors import InputError
 from fedasr.privacy.checks import count
-from fedasr.privacy.correlated.noise import PLACE, Arrays, Floats, check_next, saved_round, saved_rows
+from fedasr.privacy.correlated.noise import PLACE, Arrays, check_next, saved_round, saved_rows
+from fedasr.typing import Floats
 
 
 class BandedToeplitz:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedasr.privacy.checks import count
-from fedasr.privacy.correlated.noise import Floats
+from fedasr.typing import Floats
 
 
 def square_root(bands: int) -> Floats:

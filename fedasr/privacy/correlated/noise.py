@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr.errors import InputError
+from fedasr.typing import Floats
 
-Floats = npt.NDArray[np.float64]
 Arrays = dict[str, npt.NDArray[Any]]
 PLACE = "correlated noise"
 

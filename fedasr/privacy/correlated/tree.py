@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr.privacy.checks import count
-from fedasr.privacy.correlated.noise import Arrays, Floats, check_next, saved_round, saved_rows
+from fedasr.privacy.correlated.noise import Arrays, check_next, saved_round, saved_rows
+from fedasr.typing import Floats
 
 
 class Tree:

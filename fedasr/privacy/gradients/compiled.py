@@ -16,8 +16,10 @@ import numpy as np
 import torch
 
 from fedasr.data.cache import cache_folder
+from fedasr.files import replacing
 from fedasr.privacy.gradients.recurrence_source import SOURCE
-from fedasr.privacy.ziggurat import Floats, Tables, Words
+from fedasr.privacy.ziggurat import Tables, Words
+from fedasr.typing import Floats
 
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 NATIVE = ("-march=native",)
@@ -143,11 +145,9 @@ def compile_library(compiler: str, folder: Path) -> Path:
     library = folder / f"recurrence-{digest.hexdigest()[:20]}.so"
     if library.is_file():
         return library
-    descriptor, name = tempfile.mkstemp(suffix=".so", prefix=".recurrence-", dir=folder)
-    os.close(descriptor)
-    try:
+    with replacing(library, shared=True) as temporary:
         for flags in ((*FLAGS, *NATIVE), FLAGS):
-            command = [compiler, *flags, "-o", name, "-x", "c++", "-"]
+            command = [compiler, *flags, "-o", str(temporary), "-x", "c++", "-"]
             try:
                 done = subprocess.run(
                     command, input=SOURCE.encode(), capture_output=True, timeout=COMPILE_LIMIT_S, check=False
@@ -155,11 +155,10 @@ def compile_library(compiler: str, folder: Path) -> Path:
             except subprocess.TimeoutExpired as error:
                 raise OSError(f"{compiler} took more than {COMPILE_LIMIT_S} s") from error
             if done.returncode == 0:
-                Path(name).replace(library)  # whole or not at all, whoever else compiles it now
-                return library
-        raise OSError(f"{compiler} failed: {done.stderr.decode(errors='replace')[-300:]}")
-    finally:
-        Path(name).unlink(missing_ok=True)
+                break
+        else:
+            raise OSError(f"{compiler} failed: {done.stderr.decode(errors='replace')[-300:]}")
+    return library
 
 
 def processor() -> str:

@@ -12,8 +12,8 @@ from fedasr.errors import InputError
 from fedasr.privacy.checks import noise_scale, one_of, strict_fraction
 from fedasr.privacy.events import PateVotes
 from fedasr.privacy.pate import mechanisms
-from fedasr.privacy.pate.mechanisms import Floats
 from fedasr.privacy.rdp import Orders, as_orders
+from fedasr.typing import Floats
 
 MECHANISMS = ("lnmax", "gnmax", "confident-gnmax", "threshold", "soft-gaussian", "soft-laplace")
 """``threshold`` is the check of ``confident-gnmax`` alone, without any label released. The soft ones release the whole

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from scipy.special import log_ndtr, logsumexp
 
 from fedasr.privacy.rdp import Orders
-
-Floats = npt.NDArray[np.float64]
+from fedasr.typing import Floats
 
 
 def log_q_gnmax(votes: npt.ArrayLike, sigma: float) -> Floats:

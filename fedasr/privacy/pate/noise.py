@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr.privacy.randomness import Randomness, discrete_laplace, with_normal
+from fedasr.typing import Floats
 
 FRACTION_BITS = 32
 ONE = 1 << FRACTION_BITS
@@ -28,7 +29,6 @@ LIMIT = 2.0**60
 FINE_SCALE = 22
 """Laplace noise of up to two to this power is drawn on the grid of the votes, more on a coarser one."""
 
-Floats = npt.NDArray[np.float64]
 Fixed = npt.NDArray[np.int64]
 
 

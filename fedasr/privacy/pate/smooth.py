@@ -24,7 +24,8 @@ from scipy.special import log_ndtr, ndtri, ndtri_exp
 from fedasr.errors import InputError
 from fedasr.privacy.checks import count, positive, strict_fraction, within
 from fedasr.privacy.pate.analysis import Mechanism, answer_chances
-from fedasr.privacy.pate.mechanisms import Floats, gaussian_bound, log_q_gnmax, threshold_rdp
+from fedasr.privacy.pate.mechanisms import gaussian_bound, log_q_gnmax, threshold_rdp
+from fedasr.typing import Floats
 
 POINTS = 20_000
 """Where a function is compared with itself to see that it does not fall."""

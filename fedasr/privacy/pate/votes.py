@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fedasr.errors import InputError
 from fedasr.paths import is_file
-from fedasr.privacy.pate.mechanisms import Floats
+from fedasr.typing import Floats
 
 SUFFIXES = (".npy", ".csv")
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from fedasr.config.schema import ClientConfig, DevicesConfig
 from fedasr.data.draws import normals, uniforms
+from fedasr.typing import Floats
 
 Ids = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.floating] | npt.NDArray[np.integer] | float
 

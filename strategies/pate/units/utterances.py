@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedasr.models.tokenizer import Tokenizer
-from fedasr.privacy.pate.mechanisms import Floats
+from fedasr.typing import Floats
 
 from ..public import PublicSpeech
 from ..record import NO_LABEL, Record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -14,6 +13,10 @@ from fedasr.models.base import SpeechModel
 from fedasr.models.factory import build_model
 from fedasr.models.tokenizer import Tokenizer
 from fedasr.seeds import torch_scope
+from fedasr.testing import models
+from fedasr.testing.models import alone
+
+__all__ = ["FAMILIES", "LABELS", "LENGTHS", "MEL", "NEW", "PADDINGS", "TOKENS", "alone", "batch_of", "build", "config"]
 
 MEL, TOKENS = 12, 7
 
@@ -54,28 +57,7 @@ def build(family: str, seed: int = 0, tokens: int = TOKENS, sharpness: float = 1
 
 def batch_of(lengths: list[int], labels: list[list[int]], padding: float = 0.0, extra: int = 0) -> Batch:
     """Return utterances of noise, each a function of its place, with ``padding`` behind them."""
-    features = torch.full((len(lengths), max(lengths) + extra, MEL), padding)
-    targets = torch.zeros(len(lengths), max(len(label) for label in labels), dtype=torch.int64)
-    for row, (length, label) in enumerate(zip(lengths, labels, strict=True)):
-        noise = torch.Generator().manual_seed(row)
-        features[row, :length] = torch.randn(length, MEL, generator=noise)
-        targets[row, : len(label)] = torch.tensor(label, dtype=torch.int64)
-    label_lengths = torch.tensor([len(label) for label in labels])
-    return Batch(features, torch.tensor(lengths), targets, label_lengths, 1.0, tuple(range(len(lengths))))
-
-
-def alone(batch: Batch) -> Iterator[Batch]:
-    """Yield each utterance without padding."""
-    for row in range(len(batch)):
-        length, label = int(batch.feature_lengths[row]), int(batch.target_lengths[row])
-        yield Batch(
-            batch.features[row : row + 1, :length],
-            batch.feature_lengths[row : row + 1],
-            batch.targets[row : row + 1, :label],
-            batch.target_lengths[row : row + 1],
-            1.0,
-            (row,),
-        )
+    return models.batch_of(lengths, labels, MEL, padding, extra)
 
 
 LENGTHS = [37, 50, 9, 24, 1]

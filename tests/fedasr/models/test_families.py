@@ -20,6 +20,7 @@ from fedasr.models.speller import POSITIONS, positions
 from fedasr.models.tokenizer import Tokenizer
 from fedasr.privacy.gradients import compiled
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
+from fedasr.testing import check_model
 from fedasr.training.local import normalised_loss
 from tests.fedasr.models.families import (
     FAMILIES,
@@ -36,6 +37,11 @@ from tests.fedasr.models.families import (
 )
 
 needs_compiler = pytest.mark.skipif(compiled.find_compiler() is None, reason="no C++ compiler")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_laws(family: str) -> None:
+    check_model(lambda mel_bins, tokens: build(family, tokens=tokens), mel_bins=MEL, paddings=PADDINGS)
 
 
 @pytest.mark.parametrize("family", NEW)

@@ -1,4 +1,4 @@
-"""Median and trimmed mean: exact values, the order of the replies, and how many liars they bear."""
+"""Median and trimmed mean: exact values, the order of the replies, and how many Byzantine clients they tolerate."""
 
 from __future__ import annotations
 
@@ -112,29 +112,29 @@ def test_any_order_gives_the_same_bits(seed: int, clients: int, centre: Centre, 
     seed=st.integers(0, 2**32 - 1),
     honest=st.integers(1, 20),
     share=st.floats(0.01, 0.49),
-    lie=st.sampled_from([-1000.0, -1.0, 0.0, 3.0, 1000.0]),
+    value=st.sampled_from([-1000.0, -1.0, 0.0, 3.0, 1000.0]),
 )
-def test_too_few_liars_leave_the_result_between_honest_values(
-    seed: int, honest: int, share: float, lie: float, tmp_path: Path
+def test_too_few_byzantine_clients_leave_the_result_between_honest_values(
+    seed: int, honest: int, share: float, value: float, tmp_path: Path
 ) -> None:
     """Median: fewer than half. Trimmed mean: at most the share of all that is left out at either end."""
     rng = np.random.default_rng(seed)
     truth = rng.normal(size=(honest, SIZE)).astype(np.float32)
     spread = 1e-6 + 1e-6 * np.abs(truth).max(axis=0)  # the mean of equal numbers is rounded
-    for centre, liars in ((median, honest - 1), (trimmed_mean(share), int(share / (1 - share) * honest))):
-        updates = np.concatenate([truth, np.full((liars, SIZE), lie, np.float32)])
+    for centre, byzantine in ((median, honest - 1), (trimmed_mean(share), int(share / (1 - share) * honest))):
+        updates = np.concatenate([truth, np.full((byzantine, SIZE), value, np.float32)])
         found = centre_of(centre, rng.permutation(updates), tmp_path)
         assert (found >= truth.min(axis=0) - spread).all()
         assert (found <= truth.max(axis=0) + spread).all()
 
 
-def test_one_liar_more_breaks_them(tmp_path: Path) -> None:
+def test_one_byzantine_client_more_breaks_them(tmp_path: Path) -> None:
     """So the laws above could fail."""
     assert centre_of(median, column(1, 2, 900, 900), tmp_path)[0] > 2
     assert centre_of(trimmed_mean(0.2), column(1, 2, 3, 900, 900), tmp_path)[0] > 3
 
 
-def test_the_mean_breaks_with_a_single_liar() -> None:
+def test_the_mean_breaks_with_a_single_byzantine_client() -> None:
     mean = ExactMean(LAYOUT, np.zeros(SIZE, np.float32), 5)
     for update in column(1, 1, 1, 1, -900):
         mean.add(LAYOUT.views(update), 1)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
 from fedasr import seeds
 from fedasr.data.roster import Roster
 from fedasr.strategies.selection import Feedback, Selection, Selector
-
-Floats = npt.NDArray[np.float64]
+from fedasr.typing import Floats
 
 
 def roster(counts: Sequence[int], seconds: Sequence[float] | None = None) -> Roster:

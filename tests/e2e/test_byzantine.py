@@ -1,4 +1,4 @@
-"""Clients that lie: what is no update is refused and counted, what looks like one must not steer the model."""
+"""Byzantine clients: what is no update is refused and counted, what looks like one must not steer the model."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 import fedasr
-from benchmarks.liars import Liars
 from fedasr.clients.client_app import app as honest
 from fedasr.config import load
 from fedasr.experiment import Experiment, as_json
@@ -25,10 +25,10 @@ from fedasr.runtime.launch import open_run
 from fedasr.runtime.session import Silent, session
 from fedasr.strategies.server_app import app as server_app
 
+from .malformed import SomeMalformed
 from .tiny import tiny
 
 CLIENTS = 10
-FLIPPERS = {2: "flip", 7: "flip"}
 AGGREGATIONS: dict[str, dict[str, Any]] = {
     "mean": {},
     "median": {"aggregation": "median"},
@@ -38,7 +38,7 @@ AGGREGATIONS: dict[str, dict[str, Any]] = {
 ROBUST = ["median", "trimmed-mean", "norm-bound"]
 
 
-def everybody(**changes: Any) -> dict[str, Any]:
+def everybody(attack: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """Return a config in which all ten clients take part in every round, and learn quickly."""
     config = tiny(
         rounds=5,
@@ -49,7 +49,21 @@ def everybody(**changes: Any) -> dict[str, Any]:
         selection={"name": "uniform", "clients_per_round": CLIENTS},
     )
     config["strategy"].update(changes)
+    if attack is not None:
+        config["attack"] = attack
     return config
+
+
+def names_of(config: dict[str, Any]) -> list[str]:
+    """Return the names of the clients."""
+    return [str(name) for name in Experiment(load(config)).partition.names]
+
+
+@cache
+def flipped() -> dict[str, Any]:
+    """Return an attack by two of ten clients: ten times the update, reversed."""
+    names = names_of(everybody())
+    return {"name": "sign-flip", "options": {"factor": 10}, "clients": [names[2], names[7]]}
 
 
 class Shuffled(LocalGrid):
@@ -78,7 +92,7 @@ class Notes(Silent):
 def run(
     config: dict[str, Any],
     out: Path,
-    app: ClientApp,
+    app: ClientApp = honest,
     *,
     workers: int = 0,
     grid: type[LocalGrid] = LocalGrid,
@@ -100,12 +114,12 @@ def run(
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return ``(aggregation, whether a fifth lies) -> run``, each made once."""
+    """Return ``(aggregation, whether a fifth is Byzantine) -> run``, each made once."""
 
     @cache
-    def made(aggregation: str, lying: bool) -> fedasr.Run:
+    def made(aggregation: str, attacked: bool) -> fedasr.Run:
         out = tmp_path_factory.mktemp("runs") / "run"
-        return run(everybody(**AGGREGATIONS[aggregation]), out, Liars(honest, FLIPPERS if lying else {}))
+        return run(everybody(flipped() if attacked else None, **AGGREGATIONS[aggregation]), out)
 
     return made
 
@@ -120,23 +134,23 @@ def test_a_fifth_of_flipped_updates_turns_the_mean_around(runs: Any) -> None:
 
 @pytest.mark.parametrize("aggregation", ROBUST)
 def test_robust_aggregates_learn_all_the_same(runs: Any, aggregation: str) -> None:
-    sound, lied_to = runs(aggregation, False).rounds["loss"], runs(aggregation, True).rounds["loss"]
+    sound, attacked = runs(aggregation, False).rounds["loss"], runs(aggregation, True).rounds["loss"]
     assert sound.iloc[-1] < 0.9 * sound.iloc[0]
-    assert lied_to.iloc[-1] < 0.9 * lied_to.iloc[0]
-    assert lied_to.iloc[-1] < runs("mean", True).rounds["loss"].iloc[0]
+    assert attacked.iloc[-1] < 0.9 * attacked.iloc[0]
+    assert attacked.iloc[-1] < runs("mean", True).rounds["loss"].iloc[0]
     assert (runs(aggregation, True).rounds["clients_failed"] == 0).all()
 
 
 @pytest.mark.parametrize("aggregation", ROBUST)
 @pytest.mark.parametrize("how", ["1 worker", "2 workers", "shuffled"])
-def test_the_same_bits_with_liars(runs: Any, aggregation: str, how: str, tmp_path: Path) -> None:
-    config, app = everybody(**AGGREGATIONS[aggregation]), Liars(honest, FLIPPERS)
+def test_the_same_bits_with_byzantine_clients(runs: Any, aggregation: str, how: str, tmp_path: Path) -> None:
+    config = everybody(flipped(), **AGGREGATIONS[aggregation])
     workers = {"1 worker": 1, "2 workers": 2}.get(how, 0)
-    again = run(config, tmp_path / "run", app, workers=workers, grid=LocalGrid if workers else Shuffled)
+    again = run(config, tmp_path / "run", workers=workers, grid=LocalGrid if workers else Shuffled)
     assert again.summary["model_sha256"] == runs(aggregation, True).summary["model_sha256"]
 
 
-class Killed(Liars):
+class Killed(SomeMalformed):
     """The process goes away in a round, when half of the clients have answered."""
 
     def __call__(self, message: Message, context: Context) -> Message:
@@ -147,10 +161,10 @@ class Killed(Liars):
 
 @pytest.mark.parametrize("aggregation", ["median", "trimmed-mean"])
 def test_the_same_bits_after_a_kill(runs: Any, aggregation: str, tmp_path: Path) -> None:
-    config = everybody(**AGGREGATIONS[aggregation])
+    config = everybody(flipped(), **AGGREGATIONS[aggregation])
     with pytest.raises(KeyboardInterrupt):
-        run(config, tmp_path / "run", Killed(honest, FLIPPERS))
-    resumed = run(config, tmp_path / "run", Liars(honest, FLIPPERS), resume=True)
+        run(config, tmp_path / "run", Killed(honest, {}))
+    resumed = run(config, tmp_path / "run", resume=True)
     assert len(resumed.rounds) == 5
     assert resumed.summary["model_sha256"] == runs(aggregation, True).summary["model_sha256"]
 
@@ -165,11 +179,11 @@ NONSENSE = {
 }
 
 
-class Broken(Liars):
+class Broken(SomeMalformed):
     """The same clients fail honestly instead."""
 
     def __call__(self, message: Message, context: Context) -> Message:
-        if int(context.node_config["partition-id"]) in self.lies:
+        if int(context.node_config["partition-id"]) in self.faults:
             raise RuntimeError("broken")
         return super().__call__(message, context)
 
@@ -182,35 +196,30 @@ def test_what_is_no_update_counts_as_a_failure_and_changes_nothing(
     """The model has the bits of a run in which these clients fail."""
     config = everybody(**AGGREGATIONS[aggregation], max_failed_share=0.7)
     config["rounds"] = 2
-    lies = {client: lie for client, (lie, _) in NONSENSE.items()}
+    faults = {client: fault for client, (fault, _) in NONSENSE.items()}
     notes = Notes()
-    lied_to = run(config, tmp_path / "lies", Liars(honest, lies), workers=workers, watcher=notes)
-    failed = run(config, tmp_path / "failed", Broken(honest, lies))
-    assert lied_to.summary["model_sha256"] == failed.summary["model_sha256"]
-    assert lied_to.rounds["clients_failed"].tolist() == [6, 6]
-    assert lied_to.rounds["clients_replied"].tolist() == [4, 4]
-    refused = lied_to.clients[lied_to.clients["status"] == "failed"]
+    attacked = run(config, tmp_path / "malformed", SomeMalformed(honest, faults), workers=workers, watcher=notes)
+    failed = run(config, tmp_path / "failed", Broken(honest, faults))
+    assert attacked.summary["model_sha256"] == failed.summary["model_sha256"]
+    assert attacked.rounds["clients_failed"].tolist() == [6, 6]
+    assert attacked.rounds["clients_replied"].tolist() == [4, 4]
+    refused = attacked.clients[attacked.clients["status"] == "failed"]
     reasons = dict(zip(refused["client"].astype(str), refused["reason"], strict=False))
     names = names_of(config)
     for client, (_, why) in NONSENSE.items():
         assert reasons[names[client]].startswith(why)
     assert (refused["examples"] == 0).all()
     assert (refused["bytes_up"] > 0).all(), "what was sent was sent"
-    assert lied_to.rounds["examples"].equals(failed.rounds["examples"])
+    assert attacked.rounds["examples"].equals(failed.rounds["examples"])
     assert sum("round 1: client " in note for note in notes.notes) == 3, "the first three are shown"
 
 
-def names_of(config: dict[str, Any]) -> list[str]:
-    """Return the names of the clients."""
-    return [str(name) for name in Experiment(load(config)).partition.names]
-
-
-def test_liars_alone_end_the_run_in_a_line(tmp_path: Path) -> None:
+def test_malformed_replies_alone_end_the_run_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(fedasr.errors.RunFailed, match=r"round 1: 10 of 10 clients failed .*values that are not finite"):
-        run(everybody(), tmp_path / "run", Liars(honest, dict.fromkeys(range(CLIENTS), "nan")))
+        run(everybody(), tmp_path / "run", SomeMalformed(honest, dict.fromkeys(range(CLIENTS), "nan")))
 
 
-class LiesWhenAsked(Liars):
+class WrongAnswers(SomeMalformed):
     """Clients whose answers to evaluations and questions make no sense."""
 
     def __call__(self, message: Message, context: Context) -> Message:
@@ -234,7 +243,7 @@ def test_other_answers_are_checked_too(tmp_path: Path) -> None:
         "selection": {"name": "power-of-choice", "clients_per_round": CLIENTS - 2, "candidates": CLIENTS},
     }
     notes = Notes()
-    found = run(config, tmp_path / "run", LiesWhenAsked(honest, {}), watcher=notes)
+    found = run(config, tmp_path / "run", WrongAnswers(honest, {}), watcher=notes)
     names = names_of(config)
     chosen = found.clients["client"].tolist()
     assert names[2] not in chosen, "an infinite loss is no reason to be chosen first"
@@ -243,3 +252,60 @@ def test_other_answers_are_checked_too(tmp_path: Path) -> None:
     assert [note for note in notes.notes if "'query.loss': 'loss' is inf; expected a finite number" in note]
     assert [note for note in notes.notes if "'query.loss': 'loss' is missing" in note]
     assert [note for note in notes.notes if "'evaluate': 'word" in note]
+
+
+class Opposed:
+    """An attack of one's own: against the colluders' mean, as long as the honest update."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+
+    def __call__(self, update: Any, weights: Any, collusion: Any, rng: Any) -> Any:
+        mean = collusion.updates.mean(axis=0)
+        return -self.factor * mean * np.linalg.norm(update) / np.linalg.norm(mean)
+
+
+@pytest.mark.parametrize("name", ["alie", "gaussian", f"{__name__}:Opposed"])
+def test_colluders_know_the_same_in_every_worker(name: str, tmp_path: Path) -> None:
+    options = {"shared": True, "scale": 0.1} if name == "gaussian" else {}
+    config = everybody({"name": name, "share": 0.3, "options": options, "colluders": 2})
+    config["rounds"] = 2
+    serial, pool = run(config, tmp_path / "serial"), run(config, tmp_path / "pool", workers=2)
+    assert pool.summary["model_sha256"] == serial.summary["model_sha256"]
+    assert (serial.clients["status"] == "ok").all()
+    config["attack"] = {"name": "none"}
+    assert run(config, tmp_path / "none").summary["model_sha256"] != serial.summary["model_sha256"]
+
+
+def test_a_mimicked_update_is_the_honest_one(tmp_path: Path) -> None:
+    """Where the colluder whom the others mimic is alone, nothing changes but the rounding."""
+    alone = {"name": "mimic", "clients": [names_of(everybody())[4]]}
+    configs = [{**everybody(attack), "rounds": 1} for attack in (alone, None)]
+    attacked, sound = (run(config, tmp_path / str(place)) for place, config in enumerate(configs))
+    assert (attacked.clients["status"] == "ok").all()
+    assert attacked.rounds["loss"].iloc[0] == pytest.approx(sound.rounds["loss"].iloc[0], rel=1e-4)
+    assert attacked.summary["attack"] == "simulated Byzantine clients: 1 of 10 (10 %), mimic"
+    assert "attack" not in sound.summary
+
+
+def test_attacks_with_noise_on_the_sum_or_on_devices(tmp_path: Path) -> None:
+    """Who attacks a private run is clipped like everybody on the server, and adds no noise on the device."""
+    config = everybody({"name": "scaled", "share": 0.2, "options": {"factor": 10}})
+    config |= {"rounds": 1, "privacy": {"unit": "user", "noise_multiplier": 1.0, "clip_norm": 0.5, "delta": 1e-3}}
+    config["selection"]["name"] = "poisson"
+    on_server = run(config, tmp_path / "server")
+    assert (on_server.clients["status"] == "ok").all()
+    config["privacy"]["noise_at"] = "device"
+    config["privacy"]["noise_multiplier"] = 5.0
+    on_device = run(config, tmp_path / "device")
+    assert (on_device.clients["status"] == "ok").all()
+
+
+def test_wrong_attacks_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    for attack, line in (
+        ({"name": "zero", "clients": ["nobody"]}, "'attack.clients' has 'nobody'"),
+        ({"name": "scaled", "share": 0.1, "options": {"factr": 1}}, "did you mean 'factor'"),
+    ):
+        with pytest.raises(fedasr.errors.InputError, match=line):
+            run(everybody(attack), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
