@@ -23,7 +23,7 @@ from .tiny import ROOT, tiny
 from .tiny import fedasr as command
 
 PAGE = (ROOT / "docs" / "own-parts.md").read_text(encoding="utf-8")
-MODULES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", PAGE, flags=re.DOTALL))
+MODULES = dict(re.findall(r"```python\n# (?!test_)(\w+)\.py\n(.*?)```", PAGE, flags=re.DOTALL))
 DIGITS = "zero oh one two three four five six seven eight nine"
 LONGEST = 25
 

@@ -13,21 +13,21 @@ from flwr.clientapp import ClientApp
 import fedasr
 from fedasr.clients.client_app import train_action
 from fedasr.errors import InputError
-from fedasr.strategies.federated import Federation
+from fedasr.strategies.federated_run import FederatedRun
 
 from .tiny import tiny
 
 
-class Twice(Federation):
-    """A federation that goes over its rounds ``steps`` at a time."""
+class Noted(FederatedRun):
+    """Federated training that notes something."""
 
-    def __init__(self, grid: Any, experiment: Any, folder: Any, resume: bool, note: str = "") -> None:
-        super().__init__(grid, experiment, folder, resume)
+    def __init__(self, grid: Any, experiment: Any, folder: Any, note: str = "") -> None:
+        super().__init__(grid, experiment, folder)
         self.last["note"] = note
 
-    def one_round(self, round: int) -> bool:
+    def round(self, number: int) -> Any:
         self.weights = self.weights * np.float32(1)
-        return super().one_round(round)
+        return super().round(number)
 
 
 app = ClientApp()
@@ -55,15 +55,15 @@ def make_app(loss: float) -> ClientApp:
 def test_a_strategy_runs_the_rounds(tmp_path: Path) -> None:
     plain = fedasr.run(tiny(rounds=1, strategy={"name": "fedavg"}), tmp_path / "plain")
     options = {"strategy.options": {"note": "mine"}}
-    run = fedasr.run(tiny(rounds=1, strategy={"name": "fedavg"}), tmp_path / "own", options, strategy=Twice)
-    assert run.config.strategy.name == f"{__name__}:Twice"
+    run = fedasr.run(tiny(rounds=1, strategy={"name": "fedavg"}), tmp_path / "own", options, strategy=Noted)
+    assert run.config.strategy.name == f"{__name__}:Noted"
     assert run.summary["status"] == "done"
     assert run.summary["model_sha256"] == plain.summary["model_sha256"]
 
 
 def test_options_of_a_strategy_are_checked_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown option 'strategy.options.noet' \(did you mean 'note'\?\)"):
-        fedasr.run(tiny(), tmp_path / "run", {"strategy.options": {"noet": ""}}, strategy=Twice)
+        fedasr.run(tiny(), tmp_path / "run", {"strategy.options": {"noet": ""}}, strategy=Noted)
     assert not (tmp_path / "run").exists()
 
 
