@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from fedasr.models.weights import Vector
+from fedasr.typing import Floats
 
 from .base import Collusion, checked_number
 
@@ -27,7 +28,8 @@ class LittleIsEnough:
         """Return the colluders' mean, shifted."""
         known = collusion.updates
         z = largest_z(collusion.clients, collusion.byzantine) if self.z is None else self.z
-        mean, deviation = known.mean(axis=0, dtype=np.float64), known.std(axis=0, dtype=np.float64)
+        mean: Floats = known.mean(axis=0, dtype=np.float64)
+        deviation: Floats = known.std(axis=0, dtype=np.float64)
         return (mean - z * deviation).astype(np.float32)
 
 

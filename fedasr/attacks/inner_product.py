@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedasr.models.weights import Vector
+from fedasr.typing import Floats
 
 from .base import Collusion, checked_number
 
@@ -23,4 +24,5 @@ class InnerProduct:
 
     def __call__(self, update: Vector, weights: Vector, collusion: Collusion, rng: np.random.Generator) -> Vector:
         """Return the colluders' mean, reversed."""
-        return (-self.epsilon * collusion.updates.mean(axis=0, dtype=np.float64)).astype(np.float32)
+        mean: Floats = collusion.updates.mean(axis=0, dtype=np.float64)
+        return (-self.epsilon * mean).astype(np.float32)

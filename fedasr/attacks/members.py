@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from fedasr import seeds
 from fedasr.config import Config
 from fedasr.errors import InputError, nearest
 from fedasr.typing import Integers
 
+Names = Sequence[str] | npt.NDArray[np.object_]
 
-def byzantine_clients(config: Config, names: Sequence[str]) -> Integers:
+
+def byzantine_clients(config: Config, names: Names) -> Integers:
     """Return the Byzantine clients of a run, in random order with ``attack.share``; shape ``(byzantine,)``.
 
     They are the same in every round: a function of the seed and the number of clients.
@@ -33,7 +36,7 @@ def byzantine_clients(config: Config, names: Sequence[str]) -> Integers:
     return seeds.generator(config.seed, "byzantine-clients").permutation(len(names))[:count]
 
 
-def named_clients(wanted: Sequence[str], names: Sequence[str]) -> Integers:
+def named_clients(wanted: Sequence[str], names: Names) -> Integers:
     """Return the places of clients by name, in ascending order.
 
     Raises:
@@ -48,7 +51,7 @@ def named_clients(wanted: Sequence[str], names: Sequence[str]) -> Integers:
     return np.array(sorted({places[name] for name in wanted}), np.int64)
 
 
-def described(config: Config, names: Sequence[str]) -> str | None:
+def described(config: Config, names: Names) -> str | None:
     """Return a sentence about the attack for summary and report, None where there is none."""
     if config.attack.name == "none":
         return None

@@ -15,4 +15,5 @@ class Mimic:
 
     def __call__(self, update: Vector, weights: Vector, collusion: Collusion, rng: np.random.Generator) -> Vector:
         """Return a colluder's update."""
-        return collusion.updates[0].copy()
+        first: Vector = collusion.updates[0].copy()
+        return first

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedasr.edge.certificates import public_key_of
 from fedasr.edge.policy import FILE as POLICY
-from fedasr.edge.secrets import locked, private_folder, read_private, write_whole
+from fedasr.edge.secrets import LockedFolder, private_folder, read_private, write_whole
 from fedasr.edge.server_folder import read_json
 from fedasr.errors import InputError
 
@@ -36,7 +34,7 @@ class Identity:
         return int(self.superlink.rpartition(":")[2])
 
 
-class BoxFolder:
+class BoxFolder(LockedFolder):
     """The files of a box.
 
     Args:
@@ -44,7 +42,7 @@ class BoxFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
+        super().__init__(path.resolve())
         self.identity = self.path / "identity"
         """made by ``fedasr edge enroll``; everything else is the box's own"""
         self.key = self.identity / "box.key"
@@ -78,25 +76,6 @@ class BoxFolder:
         public_key_of(read_private(self.key), str(self.key))
         node = str(found.get("node", ""))
         return Identity(found["name"], found["superlink"], int(node) if node.isdecimal() else None)
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep others from running the box meanwhile; whoever is killed keeps nobody away.
-
-        Raises:
-            InputError: it runs already.
-        """
-        with locked(self.path):
-            yield
-
-    @property
-    def running(self) -> bool:
-        """Whether somebody runs the box just now."""
-        try:
-            with self.alone():
-                return False
-        except InputError:
-            return True
 
     def prepare(self, identity: Identity, manifest: Path) -> None:
         """Write what the box's processes are started with: the node configuration, and a secret that they share."""

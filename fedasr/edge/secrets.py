@@ -52,6 +52,36 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+class LockedFolder:
+    """A folder that one process at a time may use: that of a box, or of a server.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep others from using it meanwhile; whoever is killed keeps nobody away.
+
+        Raises:
+            InputError: somebody does already, or there is no such folder.
+        """
+        with locked(self.path):
+            yield
+
+    @property
+    def running(self) -> bool:
+        """Whether somebody uses it just now, or starts to."""
+        try:
+            with self.alone():
+                return False
+        except InputError:
+            return self.path.is_dir()
+
+
 def write_private(path: Path, content: bytes) -> None:
     """Write a file with mode 0600; it is never there with another mode, and never in part."""
     write_whole(path, content, PRIVATE)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from fedasr.edge.certificates import (
     make_authority,
     make_server,
 )
-from fedasr.edge.secrets import locked, private_folder, write_private, write_public, write_whole
+from fedasr.edge.secrets import LockedFolder, private_folder, write_private, write_public, write_whole
 from fedasr.errors import InputError
 
 PROFILE = "edge"
@@ -39,7 +38,7 @@ class Enrolment:
     """when; None: it may take part"""
 
 
-class ServerFolder:
+class ServerFolder(LockedFolder):
     """The files of a server.
 
     Args:
@@ -47,7 +46,7 @@ class ServerFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
+        super().__init__(path.resolve())
         self.authority_key = self.path / "ca.key"
         self.authority = self.path / "ca.crt"
         self.key = self.path / "server.key"
@@ -65,25 +64,6 @@ class ServerFolder:
     def exists(self) -> bool:
         """Whether the server was initialised."""
         return self.settings_file.is_file()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep others from running the server meanwhile; whoever is killed keeps nobody away.
-
-        Raises:
-            InputError: it runs already, or there is no such folder.
-        """
-        with locked(self.path):
-            yield
-
-    @property
-    def running(self) -> bool:
-        """Whether somebody runs the server just now, or starts it."""
-        try:
-            with self.alone():
-                return False
-        except InputError:
-            return self.path.is_dir()
 
     def require(self) -> dict[str, Any]:
         """Return the settings: ``hosts`` and ``port``.

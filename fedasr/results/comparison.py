@@ -33,7 +33,6 @@ from fedasr.results.units import (
     suit,
 )
 
-IMAGES = (".png", ".pdf", ".svg")
 SPENT = {
     "round": "Rounds",
     "bytes": "Data sent",

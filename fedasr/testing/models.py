@@ -16,7 +16,7 @@ from fedasr.testing.law import law
 MEL_BINS, TOKENS = 12, 7
 LENGTHS = (37, 50, 24, 41)
 LABELS = ((1, 2, 2), (3, 1, 4, 1, 5), (6,), (2, 3))
-NEARLY = {"rtol": 1e-4, "atol": 1e-4}
+NEARLY = 1e-4
 
 
 def check_model(
@@ -132,7 +132,7 @@ def check_losses(model: SpeechModel, batch: Batch, example: str) -> None:
         loss = model.utterance_loss(single)
         own, among = float(loss[0].detach()), float(losses[row].detach())
         law(
-            torch.allclose(loss[0], losses[row], **NEARLY),
+            torch.allclose(loss[0], losses[row], rtol=NEARLY, atol=NEARLY),
             "the loss of an utterance does not depend on the others of its batch, nor on padding",
             f"{example}: utterance {row} has {among:.6g}, and alone {own:.6g}",
         )

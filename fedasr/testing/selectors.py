@@ -24,18 +24,24 @@ DEVIATIONS = 6.0
 """Standard errors that a frequency may be from its probability: by chance one in five hundred million is further."""
 
 
+def seconds(utterances: Integers) -> Floats:
+    """Return two seconds an utterance."""
+    return 2 * utterances.astype(np.float64)
+
+
 def example_rosters() -> dict[str, Roster]:
     """Return small populations: equal clients, unequal ones of whom some are away or hold nothing, and one client."""
     unequal = np.array([1, 2, 3, 4, 40, 0, 3, 5, 9, 6], np.int64)
-    away = Roster.from_counts(unequal, unequal * 2.0)
-    away.store(unequal, unequal * 2.0, unequal // 2, unequal // 2 * 2.0)
+    recent = unequal // 2
+    away = Roster.from_counts(unequal, seconds(unequal))
+    away.store(unequal, seconds(unequal), recent, seconds(recent))
     away.attend(np.arange(len(unequal)) != 8)
     away.last_loss[:] = [1, np.nan, 0.5, 2, 0.1, np.nan, 1, 3, 1, 0.2]
     equal = np.full(12, 4, np.int64)
     return {
-        "equal": Roster.from_counts(equal, equal * 2.0),
+        "equal": Roster.from_counts(equal, seconds(equal)),
         "unequal": away,
-        "single": Roster.from_counts(equal[:1], equal[:1] * 2.0),
+        "single": Roster.from_counts(equal[:1], seconds(equal[:1])),
     }
 
 
@@ -80,7 +86,7 @@ def traits_of(selector: Any) -> Traits | None:
     """Return what a selector declares."""
     traits = getattr(selector, "traits", None)
     law(traits is None or isinstance(traits, Traits), "'traits' is a fedasr.privacy.sampling.Traits", repr(traits))
-    return traits  # type: ignore[no-any-return]
+    return traits
 
 
 def probed(selector: Any, shift: float = 0.0) -> Any:
@@ -202,7 +208,7 @@ def check_blindness(make: Callable[[], Any], roster: Roster, where: str, cohort:
     if not traits.reads_activity:
         other = copy.deepcopy(roster)
         counts = np.where(roster.utterances > 0, roster.utterances[::-1] + np.arange(1, len(roster) + 1), 0)
-        other.store(counts, counts * 1.5, counts, counts * 1.5)
+        other.store(counts, seconds(counts), counts, seconds(counts))
         first, second = (cohorts(make, table, cohort, rounds, seed, 0) for table in (roster, other))
         law(
             first == second,

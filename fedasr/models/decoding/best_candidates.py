@@ -37,7 +37,7 @@ def best_candidates(
         candidates: tokens of each; at least one.
         bonus: what is added to the score of each, ``(candidates,)``; None: nothing.
     """
-    tree = tree_of(tuple(tuple(candidate) for candidate in candidates))
+    tree = children_of(tuple(tuple(candidate) for candidate in candidates))
     promise = Promise(tree, [0.0] * len(candidates) if bonus is None else bonus.tolist())
     together = max(1, LARGEST_STEP // (BEAM * prefixes.weight()))
     found: list[int] = []
@@ -49,8 +49,8 @@ def best_candidates(
     return found
 
 
-class Tree:
-    """A trie from above: the children of each node, and the first candidate that ends there.
+class TrieChildren:
+    """A trie read downwards: the children of each node, and the first candidate that ends there.
 
     Args:
         trie: the candidates level by level.
@@ -84,7 +84,7 @@ class Promise:
         most: of each level and node, the largest bonus at it or below.
     """
 
-    def __init__(self, tree: Tree, bonus: Sequence[float]) -> None:
+    def __init__(self, tree: TrieChildren, bonus: Sequence[float]) -> None:
         self.bonus = bonus
         below: list[float] = []
         self.most: list[list[float]] = []
@@ -101,9 +101,9 @@ class Promise:
 
 
 @lru_cache(maxsize=4)
-def tree_of(candidates: tuple[tuple[int, ...], ...]) -> Tree:
+def children_of(candidates: tuple[tuple[int, ...], ...]) -> TrieChildren:
     """Return the tree of the candidates, built once."""
-    return Tree(Trie(candidates), len(candidates))
+    return TrieChildren(Trie(candidates), len(candidates))
 
 
 @dataclass
@@ -129,7 +129,7 @@ class Frontier:
 
 
 def search(
-    prefixes: Prefixes, tree: Tree, promise: Promise, best: Sequence[tuple[float, int]], beam: int | None
+    prefixes: Prefixes, tree: TrieChildren, promise: Promise, best: Sequence[tuple[float, int]], beam: int | None
 ) -> list[tuple[float, int]]:
     """Return the best score and candidate of each utterance.
 
@@ -158,7 +158,7 @@ def search(
 
 
 def step(
-    at: Frontier, tree: Tree, promise: Promise, found: list[tuple[float, int]], beam: int | None
+    at: Frontier, tree: TrieChildren, promise: Promise, found: list[tuple[float, int]], beam: int | None
 ) -> Frontier | None:
     """Return what is open one token further, None where nothing is; whole candidates go into ``found``."""
     wholes = at.prefixes.whole().tolist()

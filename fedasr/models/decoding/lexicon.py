@@ -15,7 +15,7 @@ MOST_NODES = 10_000
 
 
 class Lexicon:
-    """Phrases as nodes of one tree.
+    """Phrases as nodes of one tree, numbered through; ``prefixes.Trie`` has them level by level, for a search.
 
     Node 0 is the root, the empty phrase; parents come before their children.
 

@@ -145,7 +145,7 @@ def score_transcripts(prefixes: Prefixes, transcripts: Sequence[Sequence[int]]) 
 
 
 class Trie:
-    """Candidates that share their common beginnings, level by level.
+    """Candidates that share their common beginnings, level by level; ``lexicon.Lexicon`` numbers the nodes through.
 
     Attributes:
         levels: of each level below the root, where in the level above each node hangs and the token that leads to it,
