@@ -12,15 +12,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from flwr.app import ConfigRecord, Context
+from flwr.app import Context
 
 from fedasr.config import Config
 from fedasr.privacy.events import Event
 from fedasr.privacy.ledger import Ledger
+from fedasr.protocol import Statement
 
-from .edge.accounts import RECORD, AccountBook, find_book
-
-__all__ = ["RECORD", "Account", "opened"]
+from .edge.accounts import AccountBook, find_book
 
 SEEN_BY = {"example": "server", "user": "server", "teacher": "everyone"}
 """Noise that the device adds to what it sends protects from the server as well; that on votes, from who sees labels."""
@@ -141,11 +140,10 @@ class Account:
             }
         )
 
-    def statement(self, spent: bool) -> ConfigRecord:
+    def statement(self, spent: bool) -> Statement:
         """Return what the device tells of its account; none of it depends on what was said.
 
         Args:
             spent: whether the device cannot afford another round like the last.
         """
-        ledger = json.dumps(self.ledger.state_dict())
-        return ConfigRecord({"epsilon": self.epsilon, "spent": spent, "rounds": self.rounds, "ledger": ledger})
+        return Statement(self.epsilon, spent, self.rounds, json.dumps(self.ledger.state_dict()))

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
-from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedasr import __version__
-from fedasr.flower.records import array_record, arrays_of, values_of
+from fedasr.flower.records import array_record, arrays_of
 from fedasr.privacy.onlookers import noise_place
+from fedasr.protocol import (
+    BoxNode,
+    ConfigValues,
+    Evaluated,
+    Key,
+    Kind,
+    Loss,
+    LossOrder,
+    Name,
+    Record,
+    SimulatedNode,
+    Stored,
+    Taught,
+    Trained,
+    action,
+)
 
-from .account import RECORD
 from .edge.app import BoxApp
 from .edge.box import find_box
 from .mods.byzantine import byzantine
@@ -24,6 +40,7 @@ from .teacher import teach, vote
 from .trainer import evaluate_globally, global_loss, train
 from .vote_account import pay_for_votes
 
+AnyRecord = ArrayRecord | MetricRecord | ConfigRecord
 app = ClientApp(mods=[covered, byzantine, device_noise])
 flower_app = BoxApp(app)
 """The same for Flower's own runtimes and for boxes: a failure is answered, not raised."""
@@ -37,48 +54,48 @@ def train_action(message: Message, context: Context) -> Message:
     if device.experiment.config.privacy.unit == "example":
         return private_reply(device, message, context)
     arrays, result, skipped = train(device, arrays_of(message))
-    metrics = MetricRecord(
-        {
-            "num-examples": len(device.rows),
-            "audio-milliseconds": round(1000 * float(device.seconds.sum(dtype="float64"))),
-            "train-loss": float(result.train_loss),
-            "loss-square": float(result.loss_square),
-            "steps": result.steps,
-            "utterances": result.utterances,
-            "skipped": skipped,
-            "seconds": time.perf_counter() - started,
-        }
+    done = Trained(
+        examples=len(device.rows),
+        audio_milliseconds=round(1000 * float(device.seconds.sum(dtype="float64"))),
+        train_loss=float(result.train_loss),
+        loss_square=float(result.loss_square),
+        steps=result.steps,
+        utterances=result.utterances,
+        skipped=skipped,
+        seconds=time.perf_counter() - started,
     )
-    return Message(RecordDict({"arrays": array_record(arrays), "metrics": metrics}), reply_to=message)
+    return answer(message, {Record.ARRAYS: array_record(arrays), Record.METRICS: done.to_record()})
 
 
 def private_reply(device: Device, message: Message, context: Context) -> Message:
     """Train with DP-SGD and reply with nothing but what it protects, or that the device's budget is spent."""
     done = train_privately(device, arrays_of(message), context)
-    metrics = MetricRecord({"num-examples": len(device.rows)})
-    content = RecordDict({"metrics": metrics, RECORD: done.statement})
+    content: dict[str, AnyRecord] = {
+        Record.METRICS: Stored(len(device.rows)).to_record(),
+        Record.PRIVACY: done.statement.to_record(),
+    }
     if done.arrays is not None:
-        content["arrays"] = array_record(done.arrays)
-    return Message(content, reply_to=message)
+        content[Record.ARRAYS] = array_record(done.arrays)
+    return answer(message, content)
 
 
-@app.train("teacher")
+@app.train(action(Kind.TEACH))
 def teacher_action(message: Message, context: Context) -> Message:
     """Train the device's teacher from the public start and keep it; reply only that it has learnt.
 
     Noise on votes covers nothing else: not how much speech there is, or how much of it could not be decoded.
     """
     teach(find_device(message, context), arrays_of(message), find_store(context))
-    return Message(RecordDict({"metrics": MetricRecord({})}), reply_to=message)
+    return answer(message, {Record.METRICS: Taught().to_record()})
 
 
-@app.query("votes")
+@app.query(action(Kind.VOTE))
 def votes_action(message: Message, context: Context) -> Message:
     """Let the device's teacher vote on public speech."""
     device = find_device(message, context)
     votes = vote(device, message, find_store(context))
     pay_for_votes(device, message, context, len(votes))
-    return Message(RecordDict({"votes": array_record({"votes": votes})}), reply_to=message)
+    return answer(message, {Record.VOTES: array_record({Name.VOTES: votes})})
 
 
 @app.evaluate()
@@ -86,32 +103,30 @@ def evaluate_action(message: Message, context: Context) -> Message:
     """Evaluate the global model on the device's speech; reply with counts, which add up, not with rates."""
     device = find_device(message, context)
     found = evaluate_globally(device, arrays_of(message))
-    metrics = MetricRecord(
-        {
-            "num-examples": found.errors.utterances,
-            "loss": float(found.loss),
-            "words": found.errors.words,
-            "word-errors": found.errors.word_errors,
-            "characters": found.errors.characters,
-            "character-errors": found.errors.character_errors,
-        }
+    counts = Evaluated(
+        examples=found.errors.utterances,
+        loss=float(found.loss),
+        words=found.errors.words,
+        word_errors=found.errors.word_errors,
+        characters=found.errors.characters,
+        character_errors=found.errors.character_errors,
     )
-    return Message(RecordDict({"metrics": metrics}), reply_to=message)
+    return answer(message, {Record.METRICS: counts.to_record()})
 
 
-@app.query("loss")
+@app.query(action(Kind.LOSS))
 def loss_action(message: Message, context: Context) -> Message:
     """Say how large the loss of the global model is on the device's speech: all of it, or one batch."""
     device = find_device(message, context)
-    loss = global_loss(device, arrays_of(message), bool(values_of(message, "config")["batch"]))
-    return Message(RecordDict({"metrics": MetricRecord({"loss": loss})}), reply_to=message)
+    loss = global_loss(device, arrays_of(message), LossOrder.of(message).batch)
+    return answer(message, {Record.METRICS: Loss(loss).to_record()})
 
 
-@app.query("describe")
+@app.query(action(Kind.DESCRIBE))
 def describe_action(message: Message, context: Context) -> Message:
     """Say which partition this node is, since Flower's node ids do not tell; a box says how much speech it holds."""
     if find_box(context) is None:
-        reply = ConfigRecord({"partition-id": int(context.node_config["partition-id"])})
+        node: ConfigValues = SimulatedNode(int(context.node_config[Key.PARTITION]))
     else:
         device = find_device(message, context)
         place = noise_place(device.experiment.config)
@@ -121,5 +136,10 @@ def describe_action(message: Message, context: Context) -> Message:
         longest = device.experiment.config.data.max_seconds
         told = place in ("none", "server")
         seconds = float(device.seconds.sum(dtype="float64")) if told else float(longest * utterances)
-        reply = ConfigRecord({"utterances": utterances, "seconds": seconds, "fedasr": __version__})
-    return Message(RecordDict({"node": reply}), reply_to=message)
+        node = BoxNode(utterances, seconds, __version__)
+    return answer(message, {Record.NODE: node.to_record()})
+
+
+def answer(message: Message, records: Mapping[str, AnyRecord]) -> Message:
+    """Return the reply to a message."""
+    return Message(RecordDict(dict(records)), reply_to=message)

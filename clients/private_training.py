@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import ConfigRecord, Context
+from flwr.app import Context
 
 from fedasr.data.augment import is_active
 from fedasr.data.batches import Batch
@@ -22,6 +22,7 @@ from fedasr.privacy import dpsgd
 from fedasr.privacy.example_level import Plan, events, events_of, noise_multipliers, training_of
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.privacy.randomness import Randomness
+from fedasr.protocol import Statement
 from fedasr.training.schedules import learning_rate
 
 from .account import opened
@@ -42,7 +43,7 @@ class PrivateRound:
     arrays: dict[str, npt.NDArray[np.float32]] | None
     """the trained weights; None where the budget did not allow a round"""
     steps: int
-    statement: ConfigRecord
+    statement: Statement
     """of the account"""
 
 

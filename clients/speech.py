@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import Context, Message
 
+from fedasr import protocol
 from fedasr.config import load
 from fedasr.data.speech import Speech
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment, experiment
-from fedasr.flower.records import values_of
 from fedasr.privacy.onlookers import noise_place
-from fedasr.runtime.box_grid import ADDRESS
 
 from .edge.box import find_box
 
@@ -80,21 +79,20 @@ def read_order(message: Message, context: Context) -> Order:
     configuration: a server cannot name a file on a device.
 
     Raises:
-        InputError: on a box: what the server sent is no config, or is meant for another box.
+        InputError: the message does not say; on a box also: what the server sent is no config, or is meant for another
+            box.
     """
-    order = values_of(message, "config")
-    config_json, round = str(order["experiment"]), int(order["round"])
+    asked = protocol.Order.of(message)
     box = find_box(context)
     if box is None:
-        client = int(context.node_config["partition-id"])
-        return Order(client, round, config_json, client)
-    address = values_of(message, ADDRESS) if ADDRESS in message.content else {}
-    if "client" not in address:
+        client = int(context.node_config[protocol.Key.PARTITION])
+        return Order(client, asked.round, asked.experiment, client)
+    if protocol.Record.BOX not in message.content:
         raise InputError("the server's run is none for boxes: its config needs runtime.name=deployment")
-    if box.name and address.get("name") != box.name:
-        raise InputError(f"the server calls this box '{address.get('name')}', but it was enrolled as '{box.name}'")
-    name = box.name or str(address.get("name", ""))
-    return Order(int(address["client"]), round, box.config(config_json), 0, name)
+    address = protocol.Address.of(message)
+    if box.name and address.name != box.name:
+        raise InputError(f"the server calls this box '{address.name}', but it was enrolled as '{box.name}'")
+    return Order(address.client, asked.round, box.config(asked.experiment), 0, box.name or address.name)
 
 
 def find_device(message: Message, context: Context) -> Device:

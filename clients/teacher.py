@@ -23,11 +23,12 @@ from fedasr.config import Config, to_dict
 from fedasr.data.batches import Batch
 from fedasr.data.speech import collate
 from fedasr.experiment import experiment
-from fedasr.flower.records import arrays_of, values_of
+from fedasr.flower.records import arrays_of
 from fedasr.models.base import SpeechModel
 from fedasr.models.weights import Arrays, sha256
 from fedasr.privacy.pate.noise import to_fixed, with_share
 from fedasr.privacy.randomness import KEY_BYTES, Randomness
+from fedasr.protocol import Key, Name, Record, VoteOrder
 from fedasr.training import local
 from fedasr.training.batching import plan_batches
 from fedasr.training.schedules import learning_rate
@@ -40,6 +41,8 @@ from .trainer import resident
 Votes = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int64]
 
+ASKED = (Key.UNIT, Key.INTERNAL_LM, Key.CLASSES, Key.NUMBER, Key.TEACHERS)
+"""What of an order the noise on an answer depends on, beside the start and the arrays."""
 ABSTAINS = -1
 """The vote of a teacher to whom nothing is possible: no candidate fits into the speech, or its model is broken."""
 
@@ -141,18 +144,19 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
     Raises:
         InputError: the device has no teacher, or its file is damaged.
     """
-    order = values_of(message, "config")
+    order = VoteOrder.of(message)
     model = resident(device.config_json)
-    model.load(store.load(name_of(device, str(order["start"])), model.layout.names))
+    model.load(store.load(name_of(device, order.start), model.layout.names))
     target = model.parameters.device
-    speech, asked = arrays_of(message, "speech"), arrays_of(message, "questions")
-    questions = Questions.of(order, model.model, sequences(asked["tokens"], asked["lengths"]))
+    speech, asked = arrays_of(message, Record.SPEECH), arrays_of(message, Record.QUESTIONS)
+    questions = Questions.of(order, model.model, sequences(asked[Name.TOKENS], asked[Name.LENGTHS]))
     config = device.experiment.config
     soft = config.pate.mechanism.startswith("soft-")
     # One entry an utterance: rows of frames come in the order of the utterances, however they were batched.
-    found: list[npt.NDArray[Any]] = [np.zeros(0)] * len(speech["lengths"])
+    frames, lengths = speech[Name.FRAMES], speech[Name.LENGTHS]
+    found: list[npt.NDArray[Any]] = [np.zeros(0)] * len(lengths)
     with model.model.as_it_decodes():
-        for places, batch in batches(speech["frames"], speech["lengths"], config.evaluate.batch_size):
+        for places, batch in batches(frames, lengths, config.evaluate.batch_size):
             ask = posteriors_of if soft else votes_of
             rows = ask(questions, model.model, batch.to(target), places)
             for place, row in zip(places.tolist(), rows, strict=True):
@@ -161,10 +165,10 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
     at_teachers = config.pate.noise_at == "teachers"  # the config that a box has checked
     if not soft and not at_teachers:
         return votes
-    counts = votes * weight_of(device) if soft else one_hot(votes, int(order["classes"]))
+    counts = votes * weight_of(device) if soft else one_hot(votes, order.classes)
     if at_teachers:
         pate, rng = config.pate, noise_source(device, message, store)
-        counts = with_share(pate.mechanism, pate.scale, counts, rng, int(order["teachers"]))
+        counts = with_share(pate.mechanism, pate.scale, counts, rng, order.teachers)
     return to_fixed(counts)
 
 
@@ -179,11 +183,11 @@ class Questions:
     """of each candidate, ``(candidates,)``: that a teacher expected it before it heard anything must not count"""
 
     @classmethod
-    def of(cls, order: Mapping[str, Any], model: SpeechModel, texts: list[list[int]]) -> Questions:
+    def of(cls, order: VoteOrder, model: SpeechModel, texts: list[list[int]]) -> Questions:
         """Return the questions of a message to a teacher."""
-        share = float(order["internal_lm"])
+        share = float(order.internal_lm)
         with model.as_it_decodes():
-            return cls(str(order["unit"]), texts, -share * model.internal_lm(texts) if share else None)
+            return cls(order.unit, texts, -share * model.internal_lm(texts) if share else None)
 
 
 def votes_of(questions: Questions, model: SpeechModel, batch: Batch, places: Places) -> list[Votes]:
@@ -254,15 +258,15 @@ def noise_source(device: Device, message: Message, store: ClientStore) -> np.ran
     Secret noise is a function of a secret of the device and of everything that is asked. So the same questions, which
     a resumed run asks again, have the same noise: two answers with noise of their own would cost twice as much.
     """
-    order, config = values_of(message, "config"), device.experiment.config
+    order, config = VoteOrder.of(message), device.experiment.config
     if not config.privacy.secret_noise:
-        return Randomness.public(config.seed).generator("pate-teacher-noise", int(order["number"]), device.client)
+        return Randomness.public(config.seed).generator("pate-teacher-noise", order.number, device.client)
     pate = config.pate
-    asked = {name: order[name] for name in ("unit", "internal_lm", "classes", "number", "teachers")}
-    facts = [asked, name_of(device, str(order["start"])), pate.mechanism, pate.scale, weight_of(device)]
+    asked = {name: order.values()[name] for name in ASKED}
+    facts = [asked, name_of(device, order.start), pate.mechanism, pate.scale, weight_of(device)]
     secret = store.secret(f"{device.client}-noise")
     digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=KEY_BYTES, key=secret)
-    for record in ("speech", "questions"):
+    for record in (Record.SPEECH, Record.QUESTIONS):
         for name, array in sorted(arrays_of(message, record).items()):
             digest.update(f"{name}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
     return Randomness(digest.digest(), is_secret=True).generator("pate-teacher-noise")

@@ -16,14 +16,15 @@ from flwr.app import Context, Message
 
 from fedasr.config.schema import PateConfig
 from fedasr.errors import InputError
-from fedasr.flower.records import arrays_of, values_of
+from fedasr.flower.records import arrays_of
 from fedasr.privacy.events import Event, Gaussian, Laplace
 from fedasr.privacy.pate.noise import LAPLACE
+from fedasr.protocol import Key, Record, VoteOrder
 
 from .account import opened
 from .speech import Device
 
-ASKED = ("start", "unit", "internal_lm", "classes", "number", "teachers")
+ASKED = (Key.START, Key.UNIT, Key.INTERNAL_LM, Key.CLASSES, Key.NUMBER, Key.TEACHERS)
 """What of an order an answer depends on, beside the config and the arrays."""
 
 
@@ -69,10 +70,10 @@ def pay_for_votes(device: Device, message: Message, context: Context, questions:
 
 def digest_of(device: Device, message: Message) -> str:
     """Return a digest of all that an answer depends on, but for the device's own speech and secret."""
-    order = values_of(message, "config")
+    order = VoteOrder.of(message).values()
     facts = [device.config_json, *(order[name] for name in ASKED)]
     digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
-    for record in ("speech", "questions"):
+    for record in (Record.SPEECH, Record.QUESTIONS):
         for name, array in sorted(arrays_of(message, record).items()):
             digest.update(f"{name}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedasr import __version__
@@ -19,12 +18,11 @@ from fedasr.data.census import Census
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError, RunFailed, one_line
 from fedasr.files import write_json
-from fedasr.flower.records import values_of
+from fedasr.protocol import BoxNode, Kind, Longest, Order, Status
 from fedasr.runtime.box_grid import BoxGrid, connected
 from fedasr.runtime.session import current
 
 LOOK_EVERY_SECONDS = 1.0
-LONGEST_REASON = 300
 RETURN_SECONDS = 60.0
 """How long a run that goes on waits for its boxes at most; they look for their server every ten seconds."""
 MOST_UTTERANCES = 10**6
@@ -126,12 +124,11 @@ class Boxes:
 
     def ask(self, round: int) -> list[int]:
         """Return the boxes that are there, in ascending order; those that have not said what they hold are asked."""
-        order = ConfigRecord({"round": round, "experiment": self.experiment_json})
-        content = RecordDict({"config": order})
+        content = RecordDict({Order.RECORD: Order(round, self.experiment_json).to_record()})
         there = self.grid.present()
         answered = [client for client in there if client in self.fresh]
         asked = [client for client in there if client not in self.fresh]
-        questions = [Message(content, client, "query.describe", group_id=str(round)) for client in asked]
+        questions = [Message(content, client, Kind.DESCRIBE, group_id=str(round)) for client in asked]
         utterances, seconds = self.census.utterances.copy(), self.census.seconds.copy()
         for reply in self.grid.send_and_receive(questions):
             client = reply.metadata.src_node_id
@@ -141,13 +138,13 @@ class Boxes:
                 self.warn(client, f"it does not say what it holds: {first_line(why)}")
                 continue
             before = int(utterances[client])
-            if before and said["utterances"] > GROWTH * before + NEW_UTTERANCES:
-                self.warn(client, f"it says that it holds {said['utterances']} utterances after {before}; not believed")
+            if before and said.utterances > GROWTH * before + NEW_UTTERANCES:
+                self.warn(client, f"it says that it holds {said.utterances} utterances after {before}; not believed")
                 continue
-            utterances[client], seconds[client] = said["utterances"], said["seconds"]
+            utterances[client], seconds[client] = said.utterances, said.seconds
             answered.append(client)
-            if said["fedasr"] != __version__:
-                self.warn(client, f"it runs fedasr {said['fedasr']}, the server {__version__}")
+            if said.version != __version__:
+                self.warn(client, f"it runs fedasr {said.version}, the server {__version__}")
         self.fresh.clear()
         self.census = replace(self.census, utterances=utterances, seconds=seconds)
         return sorted(answered)
@@ -160,7 +157,7 @@ class Boxes:
         """
         utterances, seconds = self.census.utterances.copy(), self.census.seconds.copy()
         for row in rows:
-            if row["status"] == "ok":
+            if row["status"] == Status.OK:
                 self.fresh.add(row["id"])
                 utterances[row["id"]], seconds[row["id"]] = row["examples"], row["audio_seconds"]
         self.census = replace(self.census, utterances=utterances, seconds=seconds)
@@ -198,27 +195,25 @@ class Boxes:
             time.sleep(LOOK_EVERY_SECONDS)
 
 
-def holdings(reply: Message, longest: float = MOST_SECONDS) -> dict[str, Any] | None:
+def holdings(reply: Message, longest: float = MOST_SECONDS) -> BoxNode | None:
     """Return what a box says of itself, or None where that cannot be.
 
     Args:
-        reply: to ``query.describe``.
+        reply: to a message ``Kind.DESCRIBE``.
         longest: seconds that an utterance has at most.
     """
-    if "node" not in reply.content:
+    try:
+        said = BoxNode.of(reply, "the box")
+    except InputError:
         return None
-    said = values_of(reply, "node")
-    utterances, seconds, version = (said.get(name) for name in ("utterances", "seconds", "fedasr"))
-    if not (isinstance(utterances, int) and 0 <= utterances <= MOST_UTTERANCES and isinstance(version, str)):
+    if not (0 <= said.utterances <= MOST_UTTERANCES and 0 <= said.seconds <= MOST_SECONDS):
         return None
-    if not (isinstance(seconds, float) and math.isfinite(seconds) and 0 <= seconds <= MOST_SECONDS):
+    if not LEAST_MEAN_SECONDS * said.utterances <= said.seconds <= longest * said.utterances * (1 + 1e-6):
         return None
-    if not LEAST_MEAN_SECONDS * utterances <= seconds <= longest * utterances * (1 + 1e-6):
-        return None
-    return {"utterances": utterances, "seconds": seconds, "fedasr": one_line(version[:40])}
+    return replace(said, version=one_line(said.version[: Longest.VERSION]))
 
 
 def first_line(text: str | None) -> str:
     """Return the first line of what a box says."""
     lines: Iterable[str] = (text or "").strip().splitlines()
-    return one_line(next(iter(lines), "no reason given")[:LONGEST_REASON])
+    return one_line(next(iter(lines), "no reason given")[: Longest.NOTE])

@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 from fedasr.attacks import described
 from fedasr.experiment import Experiment, as_json
 from fedasr.flower.records import content_bytes
+from fedasr.protocol import Status
 from fedasr.runtime import checkpoint
 from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.run_folder import RunFolder
@@ -100,13 +101,13 @@ class FederatedRun(ServerRun):
         """Note who took part, for the selector."""
         if self.boxes is not None:
             self.boxes.heard(result.rows)
-        good = [row for row in result.rows if row["status"] == "ok"]
+        good = [row for row in result.rows if row["status"] == Status.OK]
         ids = np.array([row["id"] for row in good], np.int64)
 
         def column(name: str) -> npt.NDArray[np.float64]:
             return np.array([row[name] for row in good], np.float64)
 
-        missing = np.array([row["id"] for row in result.rows if row["status"] != "ok"], np.int64)
+        missing = np.array([row["id"] for row in result.rows if row["status"] != Status.OK], np.int64)
         examples = column("examples").astype(np.int64)
         loss, square, duration = column("train_loss"), column("loss_square"), column("duration_s")
         self.skipped.update((row["id"], row["skipped"]) for row in good if row["skipped"])
@@ -157,7 +158,7 @@ class FederatedRun(ServerRun):
         # The roster's memory of who took part is what the journal says; of losses it has none in a private run.
         public = self.config.privacy.unit == "none"
         for row in self.folder.rows("clients"):
-            if row["status"] == "ok":
+            if row["status"] == Status.OK:
                 loss, duration = (np.nan if row[name] is None else row[name] for name in ("train_loss", "duration_s"))
                 loss = loss if public else np.nan
                 self.population.roster.note(row["round"], np.array([row["id"]]), [loss], [duration])

@@ -9,6 +9,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedasr.errors import InputError
+from fedasr.protocol import Kind
 
 from .aggregation.replies import ReplyRefused, partition_of
 
@@ -28,7 +29,7 @@ def node_ids(grid: Grid, clients: int) -> Mapping[int, int] | None:
     if getattr(grid, "partition_ids_are_node_ids", False):
         return None
     nodes = wait_for_nodes(grid, clients)
-    questions = [Message(RecordDict(), node, "query.describe", group_id="0") for node in nodes]
+    questions = [Message(RecordDict(), node, Kind.DESCRIBE, group_id="0") for node in nodes]
     found: dict[int, int] = {}
     refused = ""
     for reply in grid.send_and_receive(questions):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedasr.config import Config
@@ -19,7 +19,8 @@ from fedasr.flower.records import array_record, content_bytes, values_of
 from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.onlookers import noise_place
 from fedasr.privacy.update_clipping import Clip
-from fedasr.runtime.executors import BAD_INPUT, Reduction
+from fedasr.protocol import Code, Folded, Kind, Longest, LossOrder, Metric, Order, Record, Statement, Status
+from fedasr.runtime.executors import Reduction
 from fedasr.typing import Floats
 
 from .aggregation.base import Aggregate, Size
@@ -33,8 +34,6 @@ from .selection.base import Ids
 
 BOX_CAP = 2.0
 """``strategy.weight_cap`` of boxes, which alone know what they hold: one that boasts counts for two others at most."""
-LONGEST_REASON = 500
-"""Characters of a device's reason that are kept."""
 
 
 class TooManyFailures(RunFailed):
@@ -55,7 +54,7 @@ class RoundResult:
     bytes_down: int = 0
     norm: float = 0.0
     """largest L2 norm of an update"""
-    statements: dict[int, dict[str, Any]] = field(default_factory=dict)
+    statements: dict[int, Statement] = field(default_factory=dict)
     """client → what it says of its own privacy account, where it keeps one"""
 
     @property
@@ -106,8 +105,8 @@ class Rounds:
 
     def content(self, round: int, weights: Vector) -> RecordDict:
         """Return what every client of a round is sent: one object, so that a grid can send it once."""
-        order = ConfigRecord({"round": round, "experiment": self.config_json})
-        return RecordDict({"arrays": array_record(self.layout.views(weights)), "config": order})
+        order = Order(round, self.config_json).to_record()
+        return RecordDict({Record.ARRAYS: array_record(self.layout.views(weights)), Record.CONFIG: order})
 
     def messages(self, kind: str, round: int, content: RecordDict, clients: list[int]) -> list[Message]:
         """Return one message a client."""
@@ -145,7 +144,7 @@ class Rounds:
         clients = self.start_order(selection.clients if closing is None else closing.accepted, roster)
         content = self.content(round, weights)
         result.bytes_down = content_bytes(content) * len(selection.clients)
-        messages = self.messages("train", round, content, clients)
+        messages = self.messages(Kind.TRAIN, round, content, clients)
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients, strict=True)}
         replied: dict[int, dict[str, Any]] = {}
         expectations = self.expectations(roster, clients)
@@ -162,8 +161,8 @@ class Rounds:
                 result.failures.append(f"client {self.partition.names[client]}: no reply")
             rows[client]["duration_s"] = duration.get(client, float("nan"))
         if closing is not None:
-            rows |= {client: failed_row(None, "late") for client in closing.late.tolist()}
-            rows |= {client: failed_row(None, "dropped") for client in closing.dropped.tolist()}
+            rows |= {client: failed_row(None, Status.LATE) for client in closing.late.tolist()}
+            rows |= {client: failed_row(None, Status.DROPPED) for client in closing.dropped.tolist()}
         probability = dict(zip(selection.clients.tolist(), selection.probabilities.tolist(), strict=True))
         result.rows = [
             {
@@ -253,45 +252,46 @@ class Rounds:
         """Aggregate one reply and return its row."""
         if reply.has_error():
             reason = str(reply.error.reason or f"error {reply.error.code}")
-            if reply.error.code == BAD_INPUT and not self.fails_in_silence:
+            if reply.error.code == Code.BAD_INPUT and not self.fails_in_silence:
                 raise InputError(reason, where="")
             first = first_line(reason)
             result.failures.append(f"{first} ({self.partition.names[client]})")
             return failed_row(first)
-        folded = values_of(reply, "folded")
-        result.bytes_up += folded["bytes"]
-        if "privacy" in reply.content:
-            result.statements[client] = values_of(reply, "privacy")
-        if "absent" in folded:
-            return {**failed_row("its privacy budget is spent", "spent"), "bytes_up": folded["bytes"]}
-        if "refused" in folded:
-            reason = one_line(f"client {client}: {folded['refused']}")
+        folded = Folded.of(reply, f"client {client}")
+        result.bytes_up += folded.bytes
+        statement: Statement | None = None
+        if Record.PRIVACY in reply.content:
+            result.statements[client] = statement = Statement.of(reply, f"client {client}")
+        if folded.absent:
+            return {**failed_row("its privacy budget is spent", Status.SPENT), "bytes_up": folded.bytes}
+        if folded.weight is None or folded.norm is None or folded.largest is None:
+            reason = one_line(f"client {client}: {folded.refused}")
             result.failures.append(f"{reason} ({self.partition.names[client]})")
-            return {**failed_row(reason), "bytes_up": folded["bytes"]}
-        result.mean.count(folded["weight"], Size(folded["norm"], folded["largest"]))
-        result.norm = max(result.norm, folded["norm"])
-        metrics = values_of(reply, "metrics")
-        examples, seconds = int(metrics["num-examples"]), metrics.get("audio-milliseconds", 0) / 1000
+            return {**failed_row(reason), "bytes_up": folded.bytes}
+        result.mean.count(folded.weight, Size(folded.norm, folded.largest))
+        result.norm = max(result.norm, folded.norm)
+        metrics = values_of(reply, Record.METRICS)
+        examples, seconds = int(metrics[Metric.EXAMPLES]), metrics.get(Metric.AUDIO, 0) / 1000
         result.examples += examples
         result.audio_seconds += seconds
         return {
             "examples": examples,
             "audio_seconds": seconds,
-            "train_loss": float(metrics.get("train-loss", "nan")),
-            "loss_square": float(metrics.get("loss-square", "nan")),
-            "bytes_up": folded["bytes"],
-            "status": "ok",
-            "skipped": int(metrics.get("skipped", 0)),
-            "seconds": float(metrics.get("seconds", "nan")),
+            "train_loss": float(metrics.get(Metric.TRAIN_LOSS, "nan")),
+            "loss_square": float(metrics.get(Metric.LOSS_SQUARE, "nan")),
+            "bytes_up": folded.bytes,
+            "status": Status.OK,
+            "skipped": int(metrics.get(Metric.SKIPPED, 0)),
+            "seconds": float(metrics.get(Metric.SECONDS, "nan")),
             "duration_s": float("nan"),
             "reason": None,
-            "epsilon": result.statements.get(client, {}).get("epsilon"),
+            "epsilon": None if statement is None else statement.epsilon,
         }
 
     def evaluate(self, round: int, weights: Vector, clients: list[int], roster: Roster) -> tuple[float, int]:
         """Let clients evaluate the weights on their own speech; return the WER over all of it and the bytes sent."""
         content = self.content(round, weights)
-        messages = self.messages("evaluate", round, content, clients)
+        messages = self.messages(Kind.EVALUATE, round, content, clients)
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients, strict=True)}
         known = self.stores(roster, clients)
         words = errors = 0
@@ -301,7 +301,7 @@ class Rounds:
                 try:
                     found = error_counts(reply, known[client])
                 except ReplyRefused as error:
-                    self.refuse("evaluate", client, error)
+                    self.refuse(Kind.EVALUATE, client, error)
                 else:
                     words += found[0]
                     errors += found[1]
@@ -324,9 +324,9 @@ class Rounds:
             The mean loss over utterances in nats a token, NaN where a client did not answer with one, shape ``(n,)``.
         """
         content = self.content(round, weights)
-        cast("ConfigRecord", content["config"])["batch"] = batch
+        content[Record.CONFIG] = LossOrder(round, self.config_json, batch).to_record()
         ids = [int(client) for client in clients]
-        messages = self.messages("query.loss", round, content, ids)
+        messages = self.messages(Kind.LOSS, round, content, ids)
         place = {message.metadata.dst_node_id: index for index, message in enumerate(messages)}
         losses = np.full(len(ids), np.nan)
         for reply in self.replies(messages):
@@ -335,8 +335,8 @@ class Rounds:
                 try:
                     losses[index] = loss_of(reply)
                 except ReplyRefused as error:
-                    self.refuse("query.loss", ids[index], error)
-            elif reply.error.code == BAD_INPUT:
+                    self.refuse(Kind.LOSS, ids[index], error)
+            elif reply.error.code == Code.BAD_INPUT:
                 raise InputError(str(reply.error.reason), where="")
         return losses, content_bytes(content) * len(ids)
 
@@ -344,10 +344,10 @@ class Rounds:
 def first_line(reason: str) -> str:
     """Return the first line of a reason, as a table may hold it."""
     lines = reason.strip().splitlines() or ["no reason given"]
-    return one_line(lines[0][:LONGEST_REASON])
+    return one_line(lines[0][: Longest.ROW])
 
 
-def failed_row(reason: str | None, status: str = "failed") -> dict[str, Any]:
+def failed_row(reason: str | None, status: str = Status.FAILED) -> dict[str, Any]:
     """Return the row of a client whose work does not count."""
     return {
         "examples": 0,

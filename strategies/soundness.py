@@ -10,6 +10,7 @@ from fedasr.config import Config
 from fedasr.errors import RunFailed
 from fedasr.evaluation.evaluator import Evaluation
 from fedasr.models.weights import Vector
+from fedasr.protocol import Status
 from fedasr.runtime.run_folder import RunFolder
 
 
@@ -53,7 +54,7 @@ def check_used(updates: float, folder: RunFolder, config: Config) -> None:
     if updates or not config.rounds:
         return
     counts = Counter(row["status"] for row in folder.rows("clients"))
-    late, dropped = counts["late"], counts["dropped"]
+    late, dropped = counts[Status.LATE], counts[Status.DROPPED]
     if late + dropped:
         raise RunFailed(
             f"none of {config.rounds} rounds has used an update, and the model is what it was: {late} replies were late"

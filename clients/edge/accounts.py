@@ -13,19 +13,18 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
-from flwr.app import ConfigRecord, Context
+from flwr.app import Context
 
 from fedasr.config import Config, to_dict
 from fedasr.edge.policy import PolicyRefused, read_policy
 from fedasr.errors import InputError
 from fedasr.files import read_object, write_durably
 from fedasr.privacy.ledger import Ledger
+from fedasr.protocol import KeptAccount
 
 from .box import Box, find_box
 from .policy import charged_since, over_budget
 
-RECORD = "privacy"
-"""of the client's state, and of what it replies"""
 EXAMPLE = "example"
 """What turns were of before accounts said so."""
 
@@ -62,21 +61,17 @@ class StateBook:
 
     def read(self) -> dict[str, Any]:
         """Return the account, empty where nothing was charged yet."""
-        kept = self.context.state.get(RECORD)
-        if not isinstance(kept, ConfigRecord):
+        if KeptAccount.RECORD not in self.context.state:
             return {}
-        rounds = int(str(kept["rounds"]))
-        return {
-            "ledger": json.loads(str(kept["ledger"])),
-            "rounds": rounds,
-            "steps": int(str(kept["steps"])),
-            "turns": rounds,
-            "answered": str(kept.get("answered", "")),
-        }
+        kept = KeptAccount.from_record(self.context.state[KeptAccount.RECORD], "the client's state")
+        ledger = json.loads(kept.ledger)
+        counts = {"rounds": kept.rounds, "steps": kept.steps, "turns": kept.rounds}
+        return {"ledger": ledger, **counts, "answered": kept.answered}
 
     def write(self, account: dict[str, Any]) -> None:
         """Keep the account."""
-        self.context.state[RECORD] = ConfigRecord({**account, "ledger": json.dumps(account["ledger"])})
+        kept = KeptAccount(**{**account, "ledger": json.dumps(account["ledger"])})
+        self.context.state[KeptAccount.RECORD] = kept.to_record()
 
     def refusal(self, after: Ledger) -> PolicyRefused | None:
         """Return None: devices of a simulation have no owner."""

@@ -8,7 +8,8 @@ from typing import Any
 from flwr.app import Message
 
 from fedasr.files import read_object, write_durably
-from fedasr.flower.records import content_bytes, values_of
+from fedasr.flower.records import content_bytes
+from fedasr.protocol import Kind, Order, Record, Stored
 
 from .box import Box
 
@@ -25,14 +26,13 @@ def note_activity(box: Box, message: Message, reply: Message) -> None:
     counts[kind] = int(counts.get(kind, 0)) + 1
     found["bytes_sent"] = int(found.get("bytes_sent", 0)) + content_bytes(reply.content)
     found["last_message"] = stamp()
-    if kind == "train" and "metrics" in reply.content:  # else its privacy account allowed no round
-        metrics = values_of(reply, "metrics")
+    if kind == Kind.TRAIN and Record.METRICS in reply.content:  # else its privacy account allowed no round
         found["rounds"] = int(found.get("rounds", 0)) + 1
         found["last_round"] = {
             "at": stamp(),
             "run": str(message.metadata.run_id),
-            "round": int(values_of(message, "config")["round"]),
-            "utterances": int(metrics["num-examples"]),
+            "round": Order.of(message).round,
+            "utterances": Stored.of(reply, "the box").examples,
         }
     write_durably(box.activity, found)
 

@@ -11,10 +11,9 @@ from flwr.clientapp import ClientApp
 from fedasr.config import load
 from fedasr.edge.policy import REFUSES, PolicyRefused, read_policy
 from fedasr.errors import InputError, one_line
-from fedasr.flower.records import values_of
 from fedasr.privacy.example_level import Plan, events, noise_multipliers
+from fedasr.protocol import BoxNode, Code, Kind, Order
 from fedasr.runtime.answering import AnsweringApp
-from fedasr.runtime.executors.base import CLIENT_FAILED
 
 from ..account import opened
 from .activity import note_activity
@@ -65,7 +64,7 @@ def failed(message: Message, reason: str) -> Message:
     shown = "\n".join(map(one_line, reason.splitlines()))
     print(f"{one_line(message.metadata.message_type)}: {shown}", file=sys.stderr, flush=True)
     told = one_line(reason) if reason.startswith(REFUSES) else UNTOLD
-    return Message(Error(CLIENT_FAILED, told), reply_to=message)
+    return Message(Error(Code.CLIENT_FAILED, told), reply_to=message)
 
 
 def check_budget(box: Box, context: Context, message: Message, reply: Message) -> None:
@@ -74,10 +73,10 @@ def check_budget(box: Box, context: Context, message: Message, reply: Message) -
     Raises:
         PolicyRefused: with what it would cost.
     """
-    if message.metadata.message_type != "query.describe":
+    if message.metadata.message_type != Kind.DESCRIBE:
         return
-    config = load(json.loads(box.config(str(values_of(message, "config")["experiment"]))))
-    utterances = int(values_of(reply, "node").get("utterances", 0))
+    config = load(json.loads(box.config(Order.of(message).experiment)))
+    utterances = BoxNode.of(reply, "the box").utterances
     if config.privacy.unit != "example" or not utterances:
         return
     plan = Plan.of(config, utterances)

@@ -25,10 +25,11 @@ from fedasr.flower.records import content_bytes, entries, values_of
 from fedasr.models.factory import build_model
 from fedasr.models.own_tokenizer import make_tokenizer
 from fedasr.privacy.ledger import Entry, Ledger
+from fedasr.protocol import Key, Kind, Name, Order, Record
 
 from .box import SECRET, Box
 
-TEACHERS = ("train.teacher", "query.votes")
+TEACHERS = (Kind.TEACH, Kind.VOTE)
 MOST = {
     "model.layers": 64,
     "model.kernel": 1001,
@@ -64,12 +65,12 @@ def check_order(box: Box, policy: Policy, message: Message) -> None:
     size = content_bytes(message.content) / 1e6
     if size > policy.message_mb:
         raise PolicyRefused("the message", f"{size:.0f} MB", f"at most {policy.message_mb:g} MB (message_mb)")
-    config = sent_config(box.config(str(values_of(message, "config").get("experiment", ""))))
+    config = sent_config(box.config(Order.of(message).experiment))
     check_protection(kind, config, policy)
     check_work(config, policy)
-    if kind == "query.votes":
+    if kind == Kind.VOTE:
         check_votes(message, config)
-    count(box, policy, config, questions(message) if kind == "query.votes" else 0)
+    count(box, policy, config, questions(message) if kind == Kind.VOTE else 0)
 
 
 def sent_config(config_json: str) -> Config:
@@ -94,7 +95,7 @@ def protection(kind: str, config: Config) -> str:
         config: as the box reads it.
     """
     pate, privacy = config.strategy.name == "pate", config.privacy
-    if kind in TEACHERS or (kind == "query.describe" and pate):
+    if kind in TEACHERS or (kind == Kind.DESCRIBE and pate):
         # With noise at the teachers too: how large the share of a box is, its server says.
         return "server" if pate else "none"
     if pate or kind in UNNOISED:
@@ -201,12 +202,12 @@ def questions(message: Message) -> int:
     Raises:
         PolicyRefused: it does not say.
     """
-    record = message.content.get("speech")
+    record = message.content.get(Record.SPEECH)
     arrays = entries(record) if isinstance(record, ArrayRecord) else {}
-    if "lengths" not in arrays or "frames" not in arrays:
-        raise PolicyRefused("a message 'query.votes'", "without speech", "one with speech to vote on")
-    frame = values_of(message, "config").get("unit") == "frame"
-    shape = arrays["frames" if frame else "lengths"].shape
+    if Name.LENGTHS not in arrays or Name.FRAMES not in arrays:
+        raise PolicyRefused(f"a message '{Kind.VOTE}'", "without speech", "one with speech to vote on")
+    frame = values_of(message, Record.CONFIG).get(Key.UNIT) == "frame"
+    shape = arrays[Name.FRAMES if frame else Name.LENGTHS].shape
     return int(shape[0]) if shape else 0
 
 
@@ -216,8 +217,8 @@ def check_votes(message: Message, config: Config) -> None:
     Raises:
         PolicyRefused: naming what was asked.
     """
-    order = values_of(message, "config")
-    unit, classes, teachers = order.get("unit"), order.get("classes", 1), order.get("teachers", 1)
+    order = values_of(message, Record.CONFIG)
+    unit, classes, teachers = order.get(Key.UNIT), order.get(Key.CLASSES, 1), order.get(Key.TEACHERS, 1)
     if unit != config.pate.unit:
         raise PolicyRefused("the unit of a vote", unit, f"that of the run, {config.pate.unit}")
     if not (isinstance(classes, int) and classes > 0 and classes * questions(message) <= MOST_COUNTS):

@@ -13,15 +13,14 @@ from fedasr.experiment import experiment
 from fedasr.flower.records import entries
 from fedasr.flower.typing import ClientAppCallable
 from fedasr.privacy.onlookers import is_asked, noise_place
+from fedasr.protocol import Kind, Metric, Record
 
-from ..account import RECORD
 from ..speech import read_order
 
-DESCRIBE = "query.describe"
-TOLD = {"device": ("num-examples",), "teacher": ()}
+TOLD = {"device": (Metric.EXAMPLES,), "teacher": ()}
 """The metrics of a reply: how much a device stores, where the ledger takes that to be public. Not how long it took,
 which follows from what was drawn, and not how long its speech is."""
-RECORDS = ("arrays", "metrics", "votes", RECORD)
+RECORDS = (Record.ARRAYS, Record.METRICS, Record.VOTES, Record.PRIVACY)
 
 
 def covered(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -31,7 +30,7 @@ def covered(message: Message, context: Context, call_next: ClientAppCallable) ->
         InputError: the message asks for something else.
     """
     kind = message.metadata.message_type
-    if kind == DESCRIBE:
+    if kind == Kind.DESCRIBE:
         return call_next(message, context)
     config = experiment(read_order(message, context).config_json).config
     place = noise_place(config)
@@ -44,8 +43,8 @@ def covered(message: Message, context: Context, call_next: ClientAppCallable) ->
     if place in TOLD and not reply.has_error():
         for name in [name for name in reply.content if name not in RECORDS]:
             del reply.content[name]
-        if "metrics" in reply.content:
-            metrics = entries(reply.content["metrics"])
+        if Record.METRICS in reply.content:
+            metrics = entries(reply.content[Record.METRICS])
             for name in [name for name in metrics if name not in TOLD[place]]:
                 del metrics[name]
     return reply

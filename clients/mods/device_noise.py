@@ -7,7 +7,7 @@ of all devices adds up in the mean, so that equal privacy costs far more accurac
 from __future__ import annotations
 
 import numpy as np
-from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
+from flwr.app import Context, Message, MessageType, RecordDict
 
 from fedasr.config import Config
 from fedasr.experiment import experiment
@@ -17,11 +17,12 @@ from fedasr.models.weights import Layout
 from fedasr.privacy.events import Gaussian
 from fedasr.privacy.randomness import Randomness, with_normal
 from fedasr.privacy.update_clipping import Clip
+from fedasr.protocol import Metric, NoTurnLeft, Record
 
-from ..account import RECORD, opened
+from ..account import opened
 from ..speech import read_order
 
-UNPROTECTED = ("train-loss", "loss-square", "utterances", "skipped")
+UNPROTECTED = (Metric.TRAIN_LOSS, Metric.LOSS_SQUARE, Metric.UTTERANCES, Metric.SKIPPED)
 """What a reply says of the speech beside the update."""
 
 
@@ -34,7 +35,7 @@ def device_noise(message: Message, context: Context, call_next: ClientAppCallabl
     if config.privacy.unit != "user" or config.privacy.noise_at != "device":
         return call_next(message, context)
     if not pay_for_a_turn(context, config, order.round):
-        return Message(RecordDict({RECORD: ConfigRecord({"spent": True})}), reply_to=message)
+        return Message(RecordDict({NoTurnLeft.RECORD: NoTurnLeft().to_record()}), reply_to=message)
     reply = call_next(message, context)
     if not reply.has_error():
         protect(message, reply, config, order.round, order.client)
@@ -76,7 +77,7 @@ def protect(message: Message, reply: Message, config: Config, round: int, client
         privacy.noise_multiplier * privacy.clip_norm,
         source.normal(layout.size, "device-noise", round, client),
     )
-    reply.content["arrays"] = array_record(layout.views((start + noisy).astype(np.float32)))
-    metrics = reply.content["metrics"]
+    reply.content[Record.ARRAYS] = array_record(layout.views((start + noisy).astype(np.float32)))
+    metrics = reply.content[Record.METRICS]
     for name in UNPROTECTED:
         metrics.pop(name, None)

@@ -8,11 +8,12 @@ from itertools import islice
 from typing import Any
 
 from fedasr.errors import InputError
+from fedasr.protocol import Longest
 
 INTERPOLATION = "${"
 WHERE = "message"
-MOST_CHARACTERS, MOST_VALUES = 1_000_000, 20_000
-"""More would keep whoever reads the config busy for minutes; a long vocabulary fits."""
+MOST_VALUES = 20_000
+"""More would keep whoever reads the config busy for minutes."""
 
 
 def plain_tree(text: str) -> dict[str, Any]:
@@ -24,8 +25,8 @@ def plain_tree(text: str) -> dict[str, Any]:
     Raises:
         InputError: it is no JSON object, or a text in it is an interpolation.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise InputError(f"the server's config has more than {MOST_CHARACTERS:,} characters", where=WHERE)
+    if len(text) > Longest.CONFIG:
+        raise InputError(f"the server's config has more than {Longest.CONFIG:,} characters", where=WHERE)
     try:
         found = json.loads(text)
         texts = list(islice(texts_of(found), MOST_VALUES + 1))

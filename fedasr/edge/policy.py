@@ -14,13 +14,12 @@ from typing import Any
 import yaml
 
 from fedasr.errors import InputError, nearest
+from fedasr.protocol import KINDS, Kind
 
 FILE = "policy.yaml"
 REFUSES = "the box's policy refuses: "
 """How every refusal begins, in the box's log and in what the server is told."""
-KINDS = ("query.describe", "train", "train.teacher", "query.votes", "query.loss", "evaluate")
-"""What a server may ask."""
-UNNOISED = ("query.loss", "evaluate")
+UNNOISED = (Kind.LOSS, Kind.EVALUATE)
 """Kinds whose answers follow from transcripts without any noise."""
 PRIVACY = ("device", "server", "none")
 """Who adds the noise, the strictest first."""
@@ -55,7 +54,7 @@ class Policy:
     """What a server may ask of a box."""
 
     messages: tuple[str, ...] = rule(
-        ("query.describe", "train", "train.teacher", "query.votes"),
+        (Kind.DESCRIBE, Kind.TRAIN, Kind.TEACH, Kind.VOTE),
         "what it may be asked: query.describe (how much speech it holds), train, train.teacher and query.votes (PATE);"
         " query.loss and evaluate tell about single transcripts, without noise, and need privacy: none",
         choices=KINDS,

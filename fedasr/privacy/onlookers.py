@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from fedasr.config.schema import Config
+from fedasr.protocol import Kind
 
 ASKED: dict[str, frozenset[str]] = {
-    "server": frozenset({"train", "evaluate"}),
-    "device": frozenset({"train"}),
-    "teacher": frozenset({"train.teacher", "query.votes"}),
+    "server": frozenset({Kind.TRAIN, Kind.EVALUATE}),
+    "device": frozenset({Kind.TRAIN}),
+    "teacher": frozenset({Kind.TEACH, Kind.VOTE}),
 }
 """Where noise is added → the kinds of messages that an ε covers the answers of, or whose answers the trusted server may
-see; ``query.describe`` is asked of every device."""
+see; ``Kind.DESCRIBE`` is asked of every device."""
 
 
 def noise_place(config: Config) -> str:
@@ -30,4 +31,4 @@ def noise_place(config: Config) -> str:
 def is_asked(config: Config, kind: str) -> bool:
     """Say whether a device of such a run answers a kind of message."""
     place = noise_place(config)
-    return place == "none" or kind == "query.describe" or kind in ASKED[place]
+    return place == "none" or kind == Kind.DESCRIBE or kind in ASKED[place]

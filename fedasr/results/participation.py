@@ -10,9 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedasr.data.heterogeneity import gini
+from fedasr.protocol import Status
 from fedasr.results.statistics import jain
-
-OK = "ok"
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def counts(clients: pd.DataFrame, population: int | None) -> NDArray[np.int64]:
     Clients that were never selected count as zero where the run recorded its population; else only clients that were
     selected at least once are known.
     """
-    replied = clients["status"].fillna(OK).eq(OK)
+    replied = clients["status"].fillna(Status.OK).eq(Status.OK)
     times = replied.groupby(clients["client"].astype(str)).sum().to_numpy(np.int64)
     never = (population or 0) - len(times)
     return np.concatenate([np.zeros(max(never, 0), dtype=np.int64), times])

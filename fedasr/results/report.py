@@ -9,11 +9,11 @@ from typing import Any
 
 from fedasr.errors import InputError
 from fedasr.privacy.ledger import SECRET
+from fedasr.protocol import Status
 from fedasr.results import forgetting, plot
 from fedasr.results.compare import total
 from fedasr.results.html import Html, element, figure, join, page, table, write
 from fedasr.results.load import Run, as_run, completed
-from fedasr.results.participation import OK
 from fedasr.results.units import data_size, duration, metric_text, number, percent, percentage_points
 
 LAST_ROUNDS = 12
@@ -290,7 +290,7 @@ def failures(run: Run) -> Html:
     clients = run.clients
     if not len(clients):
         return Html()
-    failed = clients[clients["status"].fillna(OK) != OK]
+    failed = clients[clients["status"].fillna(Status.OK) != Status.OK]
     if not len(failed):
         return section("Failures", element("p", "No client failed."))
     share = len(failed) / len(clients)

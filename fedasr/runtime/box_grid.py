@@ -6,31 +6,22 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedasr.errors import one_line
 from fedasr.flower.arrivals import Arrivals
 from fedasr.flower.messages import set_source
 from fedasr.flower.records import entries
-from fedasr.runtime.executors import BAD_INPUT
-from fedasr.runtime.executors.base import CLIENT_FAILED, TIMED_OUT, WORKER_DIED
+from fedasr.protocol import Address, Code, Longest
 from fedasr.runtime.wrapped_grid import WrappedGrid
 
-ADDRESS = "box"
-"""The record by which a box learns which client it is: draws depend on the number, not on Flower's node id."""
-UNREACHABLE = 5
-"""Flower's code for a node that is not there."""
-EXPIRED = 3
-"""Flower's code for a message whose time is over, which it has forgotten."""
 MEANINGS = {
-    UNREACHABLE: "the box lost its connection, or was started anew",
-    WORKER_DIED: "the box's app died, or was frozen",
+    Code.UNREACHABLE: "the box lost its connection, or was started anew",
+    Code.WORKER_DIED: "the box's app died, or was frozen",
 }
 """What Flower's errors mean of a box; its own words are about messages and heartbeats."""
 POLL_SECONDS = 0.5
-LONGEST_REASON = 2000
-"""Characters of what a box says of its failure."""
 
 
 def connected(grid: Grid) -> dict[str, int]:
@@ -89,7 +80,7 @@ class BoxGrid(WrappedGrid):
                 sent.append(self.addressed(message, there[client]))
                 clients.append(client)
             else:
-                yield failure(message, client, UNREACHABLE, "the box is not connected")
+                yield failure(message, client, Code.UNREACHABLE, "the box is not connected")
         waiting = dict(zip(self.grid.push_messages(sent), zip(clients, sent, strict=True), strict=True)) if sent else {}
         patience = self.timeout_s if timeout is None else timeout
         end = time.monotonic() + patience
@@ -102,18 +93,18 @@ class BoxGrid(WrappedGrid):
                     yield self.received(reply, *found)
                 elif found is not None:
                     client, message = found
-                    yield failure(message, client, UNREACHABLE, "its reply was cut off, and never went on")
+                    yield failure(message, client, Code.UNREACHABLE, "its reply was cut off, and never went on")
             if waiting:
                 time.sleep(POLL_SECONDS)
         for client, message in waiting.values():
-            yield failure(message, client, TIMED_OUT, f"no reply within {patience:g} s")
+            yield failure(message, client, Code.TIMED_OUT, f"no reply within {patience:g} s")
 
     def addressed(self, message: Message, node: int) -> Message:
         """Return a message to a node that tells the box which client it is; the records are shared."""
         client = message.metadata.dst_node_id
         content = RecordDict()
         entries(content).update(entries(message.content))
-        content[ADDRESS] = ConfigRecord({"client": client, "name": self.names[client]})
+        content[Address.RECORD] = Address(client, self.names[client]).to_record()
         kind, group = message.metadata.message_type, message.metadata.group_id
         return Message(content, node, kind, ttl=self.timeout_s, group_id=group)
 
@@ -121,10 +112,10 @@ class BoxGrid(WrappedGrid):
         """Return a reply to a message as one from a client."""
         if reply.has_error():
             code = reply.error.code
-            if code in (EXPIRED, TIMED_OUT):
-                return failure(message, client, TIMED_OUT, f"no reply within {self.timeout_s:g} s")
-            code = CLIENT_FAILED if code == BAD_INPUT else code
-            said = one_line(str(reply.error.reason or "")[:LONGEST_REASON])  # a box may write to no terminal
+            if code in (Code.EXPIRED, Code.TIMED_OUT):
+                return failure(message, client, Code.TIMED_OUT, f"no reply within {self.timeout_s:g} s")
+            code = Code.CLIENT_FAILED if code == Code.BAD_INPUT else code
+            said = one_line(str(reply.error.reason or "")[: Longest.REASON])  # a box may write to no terminal
             reply.error = Error(code, MEANINGS.get(code, said))
         set_source(reply, client)
         return reply

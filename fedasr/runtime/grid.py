@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 
 from fedasr.flower.messages import RUN_ID, assume_identity, empty_run, set_message_id
 from fedasr.flower.typing import Run
+from fedasr.protocol import Key
 from fedasr.runtime.executors import Executor, Reduction, Task
 
 
@@ -117,7 +118,7 @@ class LocalGrid(Grid):
         return Context(
             run_id=RUN_ID,
             node_id=node,
-            node_config={"partition-id": node, "num-partitions": self.clients},
+            node_config={Key.PARTITION: node, "num-partitions": self.clients},
             state=self.states.get(node) or RecordDict(),
             run_config=self.run_config,
         )

@@ -12,12 +12,12 @@ from flwr.serverapp import Grid
 
 from fedasr.errors import one_line
 from fedasr.files import write_json
+from fedasr.protocol import Longest
 from fedasr.runtime.box_grid import BoxGrid
 
 EXCHANGE = "exchange.json"
 """File of the run folder of a deployed run: the messages that are out, or the last that were."""
 WRITE_EVERY_SECONDS = 0.5
-LONGEST_REASON = 200
 
 
 class WatchedBoxGrid(BoxGrid):
@@ -60,7 +60,7 @@ class WatchedBoxGrid(BoxGrid):
             for reply in super().send_and_receive(sent, timeout=timeout):
                 name = self.names[reply.metadata.src_node_id]
                 if reply.has_error():
-                    failed[name] = one_line(" ".join(str(reply.error.reason).split())[:LONGEST_REASON])
+                    failed[name] = one_line(" ".join(str(reply.error.reason).split())[: Longest.EXCHANGE])
                 else:
                     answered.append(name)
                 if time.monotonic() - written > WRITE_EVERY_SECONDS:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
-from fedasr.flower.records import content_bytes, entries, numpy_arrays, values_of
+from fedasr.flower.records import content_bytes, entries, numpy_arrays
 from fedasr.models.weights import Vector
+from fedasr.protocol import Folded, Key, Record
 
 from .base import Rule
 from .replies import (
@@ -26,7 +27,7 @@ from .replies import (
 )
 from .weighting import Weighting
 
-KEPT = ("metrics", "privacy", "folded")
+KEPT = (Record.METRICS, Record.PRIVACY, Record.FOLDED)
 """What the server reads of a reply that was taken in."""
 
 
@@ -83,17 +84,17 @@ class UpdateFold:
         gone from the reply, whose record then says why it was refused.
         """
         size = content_bytes(reply.content)
-        folded: dict[str, Any] = {"bytes": size}
-        statement = reply.content.pop("privacy", None)
+        statement = reply.content.pop(Record.PRIVACY, None)
         try:
             check_size(size, self.known(sent).size + ROOM)
             spent = self.account(reply, statement)
-            folded |= {"absent": True} if spent and "arrays" not in reply.content else self.add(total, sent, reply)
+            absent = spent and Record.ARRAYS not in reply.content
+            folded = Folded(size, absent=True) if absent else self.add(total, sent, reply, size)
         except ReplyRefused as error:
-            folded["refused"] = str(error)
+            folded = Folded(size, refused=str(error))
         for name in [name for name in reply.content if name not in KEPT]:
             del reply.content[name]
-        reply.content["folded"] = ConfigRecord(folded)
+        reply.content[Record.FOLDED] = folded.to_record()
         return reply
 
     def account(self, reply: Message, statement: object) -> bool:
@@ -104,12 +105,13 @@ class UpdateFold:
         """
         if self.expected.accountant is None:
             # Devices that add noise count their own turns, and say no more of them than that there is none left.
-            said = entries(statement) if isinstance(statement, ConfigRecord) else {}
-            return not self.expected.losses and said.get("spent") is True
-        reply.content["privacy"] = checked_statement(statement, self.expected.accountant)
-        return bool(values_of(reply, "privacy")["spent"])
+            values = entries(statement) if isinstance(statement, ConfigRecord) else {}
+            return not self.expected.losses and values.get(Key.SPENT) is True
+        account = checked_statement(statement, self.expected.accountant)
+        reply.content[Record.PRIVACY] = account.to_record()
+        return account.spent
 
-    def add(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> dict[str, Any]:
+    def add(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message, size: int) -> Folded:
         """Check a reply and add its update to ``total``; return what was added.
 
         Raises:
@@ -119,14 +121,15 @@ class UpdateFold:
         client = node if self.clients is None else self.clients[node]
         metrics = metrics_of(reply)
         check_training(metrics, self.expected.stores[client], self.expected.losses)
-        arrays = check_arrays(reply.content.get("arrays"), self.rule.layout)
+        arrays = check_arrays(reply.content.get(Record.ARRAYS), self.rule.layout)
         weight = self.weighting.weight(client, metrics)
-        return {**self.rule.add(total, self.known(sent).weights, arrays, weight)._asdict(), "weight": weight}
+        added = self.rule.add(total, self.known(sent).weights, arrays, weight)
+        return Folded(size, norm=added.norm, largest=added.largest, weight=weight)
 
     def known(self, sent: RecordDict) -> Sent:
         """Return what the clients were sent, found once."""
         if self.sent is None or self.sent.content is not sent:
             vector = np.empty(self.rule.layout.size, np.float32)
-            self.rule.layout.flatten(numpy_arrays(cast(ArrayRecord, sent["arrays"])), vector)
+            self.rule.layout.flatten(numpy_arrays(cast(ArrayRecord, sent[Record.ARRAYS])), vector)
             self.sent = Sent(sent, vector, content_bytes(sent))
         return self.sent

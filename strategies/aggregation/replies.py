@@ -26,6 +26,7 @@ from fedasr.errors import InputError
 from fedasr.flower.records import LazyArray, content_bytes, entries
 from fedasr.models.weights import Layout
 from fedasr.privacy.ledger import Ledger
+from fedasr.protocol import Key, Longest, Metric, Record, Statement, shown
 
 ROOM = 2**20
 """Bytes that a reply may have beside the arrays that were asked for."""
@@ -37,7 +38,7 @@ ERRORS_PER_SECOND = 100
 """More words no recogniser makes up for a second of speech: one for each feature frame."""
 LARGEST_LOSS = float(np.finfo(np.float32).max)
 """Losses are kept in single precision."""
-LOSSES = ("train-loss", "loss-square")
+LOSSES = (Metric.TRAIN_LOSS, Metric.LOSS_SQUARE)
 
 
 class ReplyRefused(ValueError):
@@ -84,7 +85,7 @@ def metrics_of(reply: Message) -> dict[str, Any]:
     Raises:
         ReplyRefused: it has none.
     """
-    record = reply.content.get("metrics")
+    record = reply.content.get(Record.METRICS)
     if not isinstance(record, MetricRecord):
         raise ReplyRefused("the reply has no metrics")
     return dict(entries(record))
@@ -125,12 +126,6 @@ def number(values: Mapping[str, Any], name: str, least: float = -LARGEST_LOSS, a
     return float(value)
 
 
-def shown(value: object) -> str:
-    """Return a value as a message may show it."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}…"
-
-
 def check_training(metrics: Mapping[str, Any], store: Store, losses: bool) -> None:
     """Raise where the metrics of a training reply cannot be.
 
@@ -142,20 +137,20 @@ def check_training(metrics: Mapping[str, Any], store: Store, losses: bool) -> No
     Raises:
         ReplyRefused: naming the metric.
     """
-    examples = whole(metrics, "num-examples", store.utterances)
-    if losses or "audio-milliseconds" in metrics:
-        whole(metrics, "audio-milliseconds", 1000 * store.seconds + 1)
-    steps = whole(metrics, "steps") if losses or "steps" in metrics else 0
-    if losses or "seconds" in metrics:
-        number(metrics, "seconds", least=0)
-    if losses or "skipped" in metrics:
-        whole(metrics, "skipped", examples)
+    examples = whole(metrics, Metric.EXAMPLES, store.utterances)
+    if losses or Metric.AUDIO in metrics:
+        whole(metrics, Metric.AUDIO, 1000 * store.seconds + 1)
+    steps = whole(metrics, Metric.STEPS) if losses or Metric.STEPS in metrics else 0
+    if losses or Metric.SECONDS in metrics:
+        number(metrics, Metric.SECONDS, least=0)
+    if losses or Metric.SKIPPED in metrics:
+        whole(metrics, Metric.SKIPPED, examples)
     for name, least in zip(LOSSES, (-LARGEST_LOSS, 0.0), strict=True):
         if losses or name in metrics:
             number(metrics, name, least, absent=not steps)
 
 
-def checked_statement(record: object, accountant: str) -> ConfigRecord:
+def checked_statement(record: object, accountant: str) -> Statement:
     """Return what a device says of its privacy account.
 
     Raises:
@@ -164,15 +159,15 @@ def checked_statement(record: object, accountant: str) -> ConfigRecord:
     if not isinstance(record, ConfigRecord):
         raise ReplyRefused("the reply has no statement of the privacy account")
     values = entries(record)
-    number(values, "epsilon", least=0)
-    whole(values, "rounds")
-    if not isinstance(values.get("spent"), bool):
-        raise ReplyRefused(f"'spent' is {shown(values.get('spent'))}; expected true or false")
+    number(values, Key.EPSILON, least=0)
+    whole(values, Key.ROUNDS)
+    if not isinstance(values.get(Key.SPENT), bool):
+        raise ReplyRefused(f"'{Key.SPENT}' is {shown(values.get(Key.SPENT))}; expected true or false")
     try:
-        Ledger(accountant).load_state_dict(json.loads(str(values.get("ledger"))))
+        Ledger(accountant).load_state_dict(json.loads(str(values.get(Key.LEDGER))))
+        return Statement.from_record(record, "the client")
     except (InputError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ReplyRefused(f"the privacy account is damaged: {str(error)[:200]}") from None
-    return record
+        raise ReplyRefused(f"the privacy account is damaged: {str(error)[: Longest.DETAIL]}") from None
 
 
 def check_arrays(record: object, layout: Layout) -> dict[str, npt.NDArray[np.float32]]:
@@ -234,7 +229,7 @@ def check_bytes(name: str, array: Array, dtype: str, shape: tuple[int, ...]) -> 
             raise ValueError("not in the format of numpy.save")
         found, _, kind = np.lib.format.read_array_header_1_0(file)
     except ValueError as error:
-        raise ReplyRefused(f"array '{name}' cannot be read: {str(error)[:200]}") from None
+        raise ReplyRefused(f"array '{name}' cannot be read: {str(error)[: Longest.DETAIL]}") from None
     size = len(array.data) - file.tell()
     if found != shape or kind != np.dtype(dtype) or size != kind.itemsize * math.prod(shape):
         raise ReplyRefused(f"array '{name}' holds {size} bytes of {kind} {found}; expected {dtype} {shape}")
@@ -248,9 +243,9 @@ def error_counts(reply: Message, store: Store) -> tuple[int, int]:
     """
     check_size(content_bytes(reply.content))
     metrics = metrics_of(reply)
-    utterances = whole(metrics, "num-examples", store.utterances)
-    words = whole(metrics, "words", WORDS_PER_SECOND * store.seconds + utterances)
-    return words, whole(metrics, "word-errors", words + ERRORS_PER_SECOND * store.seconds + utterances)
+    utterances = whole(metrics, Metric.EXAMPLES, store.utterances)
+    words = whole(metrics, Metric.WORDS, WORDS_PER_SECOND * store.seconds + utterances)
+    return words, whole(metrics, Metric.WORD_ERRORS, words + ERRORS_PER_SECOND * store.seconds + utterances)
 
 
 def loss_of(reply: Message) -> float:
@@ -260,7 +255,7 @@ def loss_of(reply: Message) -> float:
         ReplyRefused: it is none.
     """
     check_size(content_bytes(reply.content))
-    return number(metrics_of(reply), "loss", absent=True)
+    return number(metrics_of(reply), Metric.LOSS, absent=True)
 
 
 def partition_of(reply: Message, clients: int) -> int:
@@ -270,7 +265,7 @@ def partition_of(reply: Message, clients: int) -> int:
         ReplyRefused: it does not say, or there is no such client.
     """
     check_size(content_bytes(reply.content))
-    record = reply.content.get("node")
+    record = reply.content.get(Record.NODE)
     if not isinstance(record, ConfigRecord):
         raise ReplyRefused("the reply does not describe the node")
-    return whole(entries(record), "partition-id", clients - 1)
+    return whole(entries(record), Key.PARTITION, clients - 1)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from fedasr.data.roster import Roster
 from fedasr.errors import RunFailed
+from fedasr.protocol import Metric
 
 from ..selection import Selection
 
@@ -44,12 +45,12 @@ class Weighting:
 
         Args:
             client: its number in the roster.
-            metrics: what it reported, with ``num-examples`` and ``audio-milliseconds``.
+            metrics: what it reported, with ``Metric.EXAMPLES`` and ``Metric.AUDIO``.
         """
         times = self.times.get(client, 1)
         if self.name == "uniform":
             return times
-        count = int(metrics["audio-milliseconds" if self.name == "seconds" else "num-examples"])
+        count = int(metrics[Metric.AUDIO if self.name == "seconds" else Metric.EXAMPLES])
         return times * (count if self.most is None else min(count, self.most))
 
 

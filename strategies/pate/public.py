@@ -22,6 +22,7 @@ from fedasr.data.splits import PUBLIC_SPLIT
 from fedasr.data.subset import Subset
 from fedasr.errors import InputError, nearest
 from fedasr.experiment import Experiment
+from fedasr.protocol import Name
 
 Ids = npt.NDArray[np.int64]
 
@@ -135,7 +136,7 @@ class PublicSpeech:
             raise InputError("cannot be decoded; remove it from the public speech", where=self.corpus.where(missing))
         lengths = batch.feature_lengths.numpy()
         frames = [batch.features[row, :length].numpy() for row, length in enumerate(lengths.tolist())]
-        return {"frames": np.concatenate(frames), "lengths": lengths}
+        return {Name.FRAMES: np.concatenate(frames), Name.LENGTHS: lengths}
 
     def labelled(self, labels: Mapping[int, str], more: Mapping[int, str] | None = None) -> Labelled:
         """Return the utterances that have a label, with it for their transcript; augmented as ``data.augment`` says.

@@ -19,6 +19,7 @@ from fedasr.experiment import Experiment
 from fedasr.files import write_json
 from fedasr.models.weights import load_arrays
 from fedasr.privacy.pate.analysis import ORDERS
+from fedasr.protocol import Status
 from fedasr.runtime import checkpoint
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
@@ -100,12 +101,12 @@ class PateRun(ServerRun):
             session.watcher.note(f"teachers: {len(rows)} of {len(self.teachers)} have learnt")
             if session.stop.is_set() and len(rows) < len(self.teachers):
                 return False
-        failures = [f"{row['reason']} ({row['client']})" for row in rows if row["status"] != "ok"]
+        failures = [f"{row['reason']} ({row['client']})" for row in rows if row["status"] != Status.OK]
         self.teachers.check_failures("training of the teachers", len(failures), len(rows), failures)
         for reason in failures[:3]:
             session.watcher.note(f"teachers: {reason}")
         if not again:
-            self.taught = sorted(row["id"] for row in rows if row["status"] == "ok")
+            self.taught = sorted(row["id"] for row in rows if row["status"] == Status.OK)
             self.folder.append("clients", rows)
             self.totals["updates"] += len(self.taught)
             self.totals["bytes_up"] += sum(row["bytes_up"] for row in rows)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedasr.errors import InputError
@@ -16,7 +16,7 @@ from fedasr.experiment import Experiment, as_json
 from fedasr.flower.records import array_record, content_bytes
 from fedasr.models.weights import Layout, Vector, sha256
 from fedasr.privacy.pate.noise import ONE, from_fixed, noise_generator, with_share
-from fedasr.runtime.executors import BAD_INPUT
+from fedasr.protocol import Code, Kind, Name, Order, Record, Status, VoteOrder
 from fedasr.typing import Floats
 
 from ..aggregation.replies import ReplyRefused, check_size, metrics_of, only_array
@@ -61,8 +61,8 @@ class Teachers:
         self.partition = run.partition
         self.nodes = node_ids(grid, len(run.partition))
         arrays = layout.views(start)
-        order = ConfigRecord({"round": ROUND, "experiment": self.config_json})
-        self.lesson = RecordDict({"arrays": array_record(arrays), "config": order})
+        order = Order(ROUND, self.config_json).to_record()
+        self.lesson = RecordDict({Record.ARRAYS: array_record(arrays), Record.CONFIG: order})
         self.start = sha256(arrays)
         self.speech: tuple[bytes, RecordDict] = b"", RecordDict()
 
@@ -104,7 +104,7 @@ class Teachers:
         for first in range(0, len(clients), AT_A_TIME):
             block: list[int] = clients[first : first + AT_A_TIME].tolist()
             rows = {client: failed_row("no reply") for client in block}
-            for client, reply in self.send("train.teacher", self.lesson, block):
+            for client, reply in self.send(Kind.TEACH, self.lesson, block):
                 rows[client] = taught_row(reply)
             names = self.partition.names
             yield [
@@ -133,7 +133,7 @@ class Teachers:
         ballot = Ballot(np.zeros((len(questions), classes)), bytes_down=content_bytes(content) * len(clients))
         total = np.zeros((len(questions), classes), np.int64)
         voted = 0
-        for client, reply in self.send("query.votes", content, clients):
+        for client, reply in self.send(Kind.VOTE, content, clients):
             try:
                 wanted = (len(questions),) if plain else total.shape
                 votes = self.votes_of(reply, wanted, posteriors=soft and exact)
@@ -170,7 +170,7 @@ class Teachers:
         """
         if reply.has_error():
             raise ReplyRefused(failure(reply))
-        votes: npt.NDArray[np.int64] = only_array(reply, "votes", "votes", "int64", shape)
+        votes: npt.NDArray[np.int64] = only_array(reply, Record.VOTES, Name.VOTES, "int64", shape)
         # What no honest share of noise reaches; the sum over all teachers stays a 64-bit number.
         if votes.size and max(int(votes.max()), -int(votes.min())) > 2**62 // max(1, len(self)):
             raise ReplyRefused("votes that are too large to be added up")
@@ -182,23 +182,23 @@ class Teachers:
         """Return what every teacher is sent: speech, token sequences, and what to do with them."""
         key = questions.speech.tobytes()
         if self.speech[0] != key:
-            self.speech = key, RecordDict({"speech": array_record(public.features(questions.speech))})
+            self.speech = key, RecordDict({Record.SPEECH: array_record(public.features(questions.speech))})
         pate = self.config.pate
-        order: dict[str, Any] = {
-            "round": ROUND,
-            "experiment": self.config_json,
-            "start": self.start,
-            "unit": pate.unit,
-            "internal_lm": pate.internal_lm,
-            "classes": classes,
-            "number": number,
-            "teachers": len(self),
-        }
+        order = VoteOrder(
+            round=ROUND,
+            experiment=self.config_json,
+            start=self.start,
+            unit=pate.unit,
+            internal_lm=pate.internal_lm,
+            classes=classes,
+            number=number,
+            teachers=len(self),
+        )
         return RecordDict(
             {
-                "speech": self.speech[1]["speech"],
-                "questions": array_record({"tokens": questions.tokens, "lengths": questions.lengths}),
-                "config": ConfigRecord(order),
+                Record.SPEECH: self.speech[1][Record.SPEECH],
+                Record.QUESTIONS: array_record({Name.TOKENS: questions.tokens, Name.LENGTHS: questions.lengths}),
+                Record.CONFIG: order.to_record(),
             }
         )
 
@@ -236,7 +236,7 @@ def failure(reply: Message) -> str:
         InputError: the client met wrong input.
     """
     reason = str(reply.error.reason or f"error {reply.error.code}")
-    if reply.error.code == BAD_INPUT:
+    if reply.error.code == Code.BAD_INPUT:
         raise InputError(reason, where="")
     return (reason.strip().splitlines() or ["failed without a word"])[0]
 
@@ -248,6 +248,6 @@ def taught_row(reply: Message) -> dict[str, Any]:
     try:
         check_size(content_bytes(reply.content))
         metrics_of(reply)
-        return {**failed_row(None, "ok"), "bytes_up": content_bytes(reply.content)}
+        return {**failed_row(None, Status.OK), "bytes_up": content_bytes(reply.content)}
     except ReplyRefused as refused:
         return failed_row(str(refused))

@@ -74,13 +74,13 @@ class ExampleLevel(Public):
         for client, statement in sorted(result.statements.items()):
             if self.boxes:
                 self.unheard.pop(client, None)
-                self.ledgers[client] = json.loads(str(statement["ledger"]))
-            if statement["rounds"]:
+                self.ledgers[client] = json.loads(statement.ledger)
+            if statement.rounds:
                 before = max(self.epsilons.values(), default=0.0)
-                self.epsilons[client] = float(statement["epsilon"])
+                self.epsilons[client] = float(statement.epsilon)
                 if self.largest is None or self.epsilons[client] > before:
-                    self.largest = json.loads(str(statement["ledger"]))
-            if statement["spent"]:
+                    self.largest = json.loads(statement.ledger)
+            if statement.spent:
                 self.spent.add(client)
         return super().release(result, round, registered)
 

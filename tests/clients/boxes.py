@@ -14,8 +14,8 @@ from flwr.proto.node_pb2 import NodeInfo
 from fedasr.clients.client_app import flower_app
 from fedasr.config import load
 from fedasr.data.census import Census
-from fedasr.edge.policy import KINDS
 from fedasr.flower.messages import RUN_ID
+from fedasr.protocol import KINDS
 from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.grid import LocalGrid

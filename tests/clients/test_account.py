@@ -29,7 +29,7 @@ from fedasr.privacy.accountants import epsilon_of
 from fedasr.privacy.events import Gaussian
 from fedasr.privacy.pate.analysis import ORDERS, Mechanism
 from fedasr.privacy.rdp import rdp_curve
-from fedasr.runtime.box_grid import ADDRESS
+from fedasr.protocol import Record
 
 from .boxes import Town
 from .test_teacher import CONFIG, lesson, question
@@ -75,7 +75,7 @@ def turn(town: Town, round: int = 1, **changes: Any) -> Message:
     assume_identity()
     asked = config(town, **changes)
     content = RecordDict({"config": ConfigRecord({"round": round, "experiment": as_json(asked)})})
-    content[ADDRESS] = ConfigRecord({"client": 1, "name": "anna"})
+    content[Record.BOX] = ConfigRecord({"client": 1, "name": "anna"})
     content["arrays"] = array_record(fedasr.experiment.Experiment(asked).first_weights())
     return Message(content, 5, "train")
 

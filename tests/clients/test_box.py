@@ -22,8 +22,8 @@ from fedasr.experiment import Experiment, as_json
 from fedasr.flower.messages import RUN_ID, assume_identity
 from fedasr.flower.records import array_record, arrays_of, values_of
 from fedasr.models.weights import read_weights
-from fedasr.runtime.box_grid import ADDRESS, BoxGrid
-from fedasr.runtime.executors import BAD_INPUT
+from fedasr.protocol import Code, Record
+from fedasr.runtime.box_grid import BoxGrid
 from fedasr.runtime.session import Silent
 
 from .boxes import FREE, NAMES, SuperLink, Town, manifest, record
@@ -211,7 +211,7 @@ def question(town: Town, **address: Any) -> Message:
     config = as_json(load(town.config(town.server, runtime__name="deployment")))
     content = RecordDict({"config": ConfigRecord({"round": 1, "experiment": config})})
     if address:
-        content[ADDRESS] = ConfigRecord(address)
+        content[Record.BOX] = ConfigRecord(address)
     return Message(content, 5, "query.describe")
 
 
@@ -291,7 +291,7 @@ class Hostile(SuperLink):
     def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
         for message, reply in zip(messages, super().replies(messages, *more, **others), strict=True):
             hostile = message.metadata.message_type == "train" and self.boxes[message.metadata.dst_node_id] == "ben"
-            yield Message(Error(BAD_INPUT, "stop"), reply_to=message) if hostile else reply
+            yield Message(Error(Code.BAD_INPUT, "stop"), reply_to=message) if hostile else reply
 
 
 def test_a_box_cannot_stop_a_run(town: Town, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
 from fedasr.flower.messages import RUN_ID, assume_identity
 from fedasr.flower.records import array_record, values_of
-from fedasr.runtime.box_grid import ADDRESS
+from fedasr.protocol import Record
 
 from .boxes import SuperLink, Town
 
@@ -111,7 +111,7 @@ def test_a_private_box_does_not_say_how_long_its_speech_is(
     address = ConfigRecord({"client": 0, "name": "anna"})
     grid = SuperLink(town.folders)
     node = next(node for node, name in grid.boxes.items() if name == "anna")
-    reply = app(Message(RecordDict({"config": order, ADDRESS: address}), node, "query.describe"), grid.context(node))
+    reply = app(Message(RecordDict({"config": order, Record.BOX: address}), node, "query.describe"), grid.context(node))
     told = values_of(reply, "node")
     assert (told["utterances"], told["seconds"]) == (3, seconds)
 

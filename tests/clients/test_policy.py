@@ -25,7 +25,7 @@ from fedasr.flower.messages import RUN_ID, assume_identity
 from fedasr.flower.records import values_of
 from fedasr.privacy.events import PoissonGaussian
 from fedasr.privacy.ledger import Ledger
-from fedasr.runtime.box_grid import ADDRESS
+from fedasr.protocol import Record
 
 from .boxes import OPEN, record
 from .boxes import manifest as write_manifest
@@ -77,7 +77,7 @@ def ask(box: Box, kind: str, sent: dict[str, Any] | str, arrays: dict[str, Any] 
     assume_identity()
     text = sent if isinstance(sent, str) else json.dumps(sent)
     content = RecordDict({"config": ConfigRecord({"round": 1, "experiment": text, **order})})
-    content[ADDRESS] = ConfigRecord({"client": 0, "name": "ben"})
+    content[Record.BOX] = ConfigRecord({"client": 0, "name": "ben"})
     for name, held in (arrays or {}).items():
         content[name] = ArrayRecord({key: Array(np.asarray(value)) for key, value in held.items()})
     return flower_app(

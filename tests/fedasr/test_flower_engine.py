@@ -14,8 +14,9 @@ from flwr.clientapp import ClientApp
 from fedasr.errors import InputError
 from fedasr.flower.messages import assume_identity
 from fedasr.flower.records import array_record
+from fedasr.protocol import Code
 from fedasr.runtime.answering import AnsweringApp
-from fedasr.runtime.executors import BAD_INPUT, SerialExecutor
+from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.flower_engine import EngineEnded, EngineGrid, quiet_environment
 from fedasr.runtime.grid import LocalGrid
 
@@ -71,7 +72,7 @@ def test_a_failing_client_answers_and_keeps_its_state() -> None:
     assert "client 5: ValueError: I was told to fail" in str(reply.error.reason)
     assert context.state["counter"]["calls"] == 1
     reply, context = ask(fail=2)
-    assert (reply.error.code, reply.error.reason) == (BAD_INPUT, "a.wav: is no audio")
+    assert (reply.error.code, reply.error.reason) == (Code.BAD_INPUT, "a.wav: is no audio")
     reply, context = ask(fail=0)
     assert not reply.has_error()
     assert context.state["counter"]["calls"] == 99

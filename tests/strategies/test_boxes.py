@@ -12,7 +12,8 @@ from flwr.proto.node_pb2 import NodeInfo
 from fedasr.clients.client_app import flower_app
 from fedasr.errors import InputError
 from fedasr.flower.messages import assume_identity
-from fedasr.runtime.box_grid import UNREACHABLE, BoxGrid, connected
+from fedasr.protocol import BoxNode, Code
+from fedasr.runtime.box_grid import BoxGrid, connected
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.grid import LocalGrid
 from fedasr.strategies.boxes import holdings, wait_for_boxes
@@ -54,12 +55,12 @@ def test_a_box_that_is_away_fails_at_once() -> None:
     assert grid.present() == {0: 100}
     assume_identity()
     (reply,) = grid.send_and_receive([Message(RecordDict(), 1, "train", group_id="1")])
-    assert (reply.metadata.src_node_id, reply.error.code) == (1, UNREACHABLE)
+    assert (reply.metadata.src_node_id, reply.error.code) == (1, Code.UNREACHABLE)
 
 
 def test_what_makes_sense_is_believed() -> None:
-    said = {"utterances": 3, "seconds": 1.5, "fedasr": "0.1.0"}
-    assert holdings(answer(**said)) == said
+    assert holdings(answer(utterances=3, seconds=1.5, fedasr="0.1.0")) == BoxNode(3, 1.5, "0.1.0")
+    assert holdings(answer(utterances=3, seconds=3, fedasr="a\n" + 50 * "b")) == BoxNode(3, 3, "a\\n" + 38 * "b")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_what_makes_sense_is_believed() -> None:
         {"seconds": float("nan")},
         {"seconds": -1.0},
         {"seconds": 1e300},
-        {"seconds": 3},
+        {"seconds": True},
         {"fedasr": 3},
     ],
 )

@@ -11,6 +11,7 @@ from fedasr.edge.watching.run_state import rounds_after
 from fedasr.edge.watching.words import account, outcome, rate
 from fedasr.errors import InputError
 from fedasr.files import finite
+from fedasr.protocol import Status
 
 MOST_ROUNDS = 100
 """How many rounds are told at most between two looks."""
@@ -90,7 +91,7 @@ def round_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) ->
     for row in reversed([row for row in found if row["round"] <= last["round"]]):
         fields = {"run": after["run"], "round": row["round"]}
         for box in row["boxes"]:
-            if box["status"] != "ok":
+            if box["status"] != Status.OK:
                 text = f"round {row['round']}: box {box['box']} {box['status']}: {box['reason']}"
                 yield Event("failure", text, "warning", {**fields, "box": box["box"], "reason": box["reason"]})
         numbers = {key: row[key] for key in ("asked", "answered", "failed", "seconds", "wer", "train_loss", "epsilon")}
@@ -101,4 +102,4 @@ def round_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) ->
 
 def answered(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the boxes of a round whose work counts."""
-    return [box for box in row["boxes"] if box["status"] == "ok"]
+    return [box for box in row["boxes"] if box["status"] == Status.OK]

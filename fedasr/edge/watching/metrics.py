@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fedasr.protocol import Status
+
 Labels = Mapping[str, Any]
 
 
@@ -115,7 +117,7 @@ def run_metrics(run: Mapping[str, Any]) -> Iterator[Metric]:
             yield metric
         good = Metric("fedasr_box_last_round_answered", "gauge", "1 where the box's work counted in the last round.")
         for box in last["boxes"]:
-            good.add(box["status"] == "ok", **labels, box=box["box"])
+            good.add(box["status"] == Status.OK, **labels, box=box["box"])
         yield good
     if now is not None:
         waiting = Metric("fedasr_run_boxes_waited_for", "gauge", "Boxes that were asked and have not answered yet.")

@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fedasr.edge.watching.words import account, ago, outcome, rate, span
+from fedasr.protocol import Status
 
-STYLES = {"online": "green", "answered": "green", "ok": "green", "waiting": "cyan", "offline": "yellow"}
+STYLES = {"online": "green", "answered": "green", Status.OK: "green", "waiting": "cyan", "offline": "yellow"}
 """Of states; those that are not good have another."""
 OTHER_STYLE = "red"
 QUIET = ("—", "revoked", "never connected")
@@ -96,7 +97,7 @@ def now_cell(name: str, now: Mapping[str, Any]) -> Text:
     if name in now["answered"]:
         return painted("answered")
     if name in now["failed"]:
-        return painted("failed", now["failed"][name])
+        return painted(Status.FAILED, now["failed"][name])
     return painted("waiting" if name in now["waiting"] else "—")
 
 
@@ -105,9 +106,9 @@ def last_cell(name: str, last: Mapping[str, Any]) -> Text:
     row = next((row for row in last["boxes"] if row["box"] == name), None)
     if row is None:
         return painted("—")
-    if row["status"] != "ok":
+    if row["status"] != Status.OK:
         return painted(str(row["status"]), str(row["reason"] or ""))
-    return painted("ok", f"{row['utterances']} utterances, {row['bytes'] / 1e6:.2f} MB")
+    return painted(Status.OK, f"{row['utterances']} utterances, {row['bytes'] / 1e6:.2f} MB")
 
 
 def painted(state: str, more: str = "") -> Text:

@@ -14,15 +14,7 @@ from flwr.clientapp import ClientApp
 
 from fedasr.errors import InputError
 from fedasr.flower.records import shallow_copy
-
-CLIENT_FAILED = 2
-"""Flower's code for a client app that raised."""
-WORKER_DIED = 8
-"""Flower's code for a client app whose process went away."""
-TIMED_OUT = 4
-"""Flower's code for a reply that did not come."""
-BAD_INPUT = 422
-"""Our code for a client that met wrong input: the run stops with the message as its one line."""
+from fedasr.protocol import Code, Key
 
 
 @dataclass
@@ -113,10 +105,10 @@ def call_client(app: ClientApp, task: Task) -> Outcome:
     try:
         reply = app(message, task.context)
     except InputError as error:
-        return Outcome(Message(Error(BAD_INPUT, str(error)), reply_to=message))
+        return Outcome(Message(Error(Code.BAD_INPUT, str(error)), reply_to=message))
     except Exception as error:
-        client = task.context.node_config.get("partition-id", task.context.node_id)
+        client = task.context.node_config.get(Key.PARTITION, task.context.node_id)
         reason = f"client {client}: {type(error).__name__}: {error}\n{traceback.format_exc()}"
-        return Outcome(Message(Error(CLIENT_FAILED, reason), reply_to=message))
+        return Outcome(Message(Error(Code.CLIENT_FAILED, reason), reply_to=message))
     state = task.context.state
     return Outcome(reply, state if len(state) else None)

@@ -18,9 +18,10 @@ from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedasr.flower.messages import message_with
+from fedasr.protocol import Code
 from fedasr.runtime.client_apps import WorkerApp
 from fedasr.runtime.executors import memory
-from fedasr.runtime.executors.base import WORKER_DIED, Outcome, Reduction, Task
+from fedasr.runtime.executors.base import Outcome, Reduction, Task
 from fedasr.runtime.executors.rounds import AHEAD, SHARE, Round
 from fedasr.runtime.executors.worker import KEPT, Answer, serve
 from fedasr.runtime.spawned import UNGUARDED, check_may_have_workers, unguarded
@@ -217,7 +218,7 @@ class PoolRound(Round):
         for position, batch in enumerate(given):
             if position == 0 and batch[0] in self.suspects:
                 how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
-                self.fail(batch[0], WORKER_DIED, f"its worker process died twice ({how})")
+                self.fail(batch[0], Code.WORKER_DIED, f"its worker process died twice ({how})")
             else:
                 again += batch
                 if position == 0:

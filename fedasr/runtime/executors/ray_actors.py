@@ -19,8 +19,9 @@ from ray.exceptions import RayError, RayTaskError
 
 from fedasr.errors import InputError, RunFailed
 from fedasr.flower.messages import message_with
+from fedasr.protocol import Code
 from fedasr.runtime.executors import memory
-from fedasr.runtime.executors.base import WORKER_DIED, Outcome, Reduction, Task
+from fedasr.runtime.executors.base import Outcome, Reduction, Task
 from fedasr.runtime.executors.ray_worker import Batch, Parcel, Place, RayWorker, version
 from fedasr.runtime.executors.rounds import AHEAD, SHARE, Round
 from fedasr.runtime.session import current
@@ -269,7 +270,7 @@ class RayRound(Round):
         again = [number for _, batch in worker.given for number in batch]
         if again[0] in self.suspects:
             number = again.pop()
-            self.fail(number, WORKER_DIED, f"its worker was lost twice ({last_line(error)})")
+            self.fail(number, Code.WORKER_DIED, f"its worker was lost twice ({last_line(error)})")
         self.suspects.update(again)
         self.again(again)
 

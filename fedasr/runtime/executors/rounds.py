@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from flwr.app import Error, Message
 
-from fedasr.runtime.executors.base import TIMED_OUT, Outcome, Reduction, Task
+from fedasr.protocol import Code
+from fedasr.runtime.executors.base import Outcome, Reduction, Task
 
 AHEAD = 2
 """Batches a worker is given at a time: one runs, one waits, so that a worker never idles while the server works."""
@@ -121,7 +122,7 @@ class Round(ABC):
         late = {*self.waiting, *self.stop_workers()}
         self.waiting.clear()
         for number in late:
-            self.fail(number, TIMED_OUT, f"no reply within {self.timeout or 0:g} s")
+            self.fail(number, Code.TIMED_OUT, f"no reply within {self.timeout or 0:g} s")
 
     def fail(self, number: int, code: int, why: str) -> None:
         """Answer a task with an error that names its client."""

@@ -9,7 +9,8 @@ from flwr.app import Array, Error, Message
 from flwr.clientapp import ClientApp
 
 from fedasr.errors import InputError
-from fedasr.runtime.executors.base import TIMED_OUT, ClientError, Outcome, Reduction, Task, call_client
+from fedasr.protocol import Code
+from fedasr.runtime.executors.base import ClientError, Outcome, Reduction, Task, call_client
 
 
 class SerialExecutor:
@@ -28,7 +29,7 @@ class SerialExecutor:
         for task in tasks:
             if end is not None and time.monotonic() > end:
                 reason = f"client {task.context.node_id}: no reply within {timeout:g} s"
-                yield Outcome(Message(Error(TIMED_OUT, reason), reply_to=task.message))
+                yield Outcome(Message(Error(Code.TIMED_OUT, reason), reply_to=task.message))
             else:
                 sent = task.message.content
                 outcome = call_client(self.app, task)

@@ -1,0 +1,466 @@
+"""What a server and its devices say to each other: kinds of messages, their records and keys, statuses, limits.
+
+The words here are the wire format: servers and boxes of other versions find each other's values by them, so none may
+change its spelling; what is new is a new key. A message holds named records: ``arrays`` (weights), ``config`` (what is
+asked), ``metrics`` (numbers of a reply) and so on. Each record of values has a class here, which writes it
+(``to_record``) and reads it (``from_record``): a key that is missing or has another type is one line that names the key
+and who sent it. Whether a value is plausible is checked where it is known what would be:
+``strategies/aggregation/replies.py`` on the server, ``clients/edge/policy.py`` on a box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from types import UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, get_args, get_type_hints
+
+from fedasr.errors import InputError
+
+if TYPE_CHECKING:
+    from flwr.app import ConfigRecord, Message, MetricRecord
+
+SERVER: Final = "the server"
+"""Who sends what a device reads."""
+
+
+class Kind:
+    """Kinds of messages; a device has an action for each."""
+
+    DESCRIBE: Final = "query.describe"
+    """which partition a node is, or what a box holds"""
+    TRAIN: Final = "train"
+    EVALUATE: Final = "evaluate"
+    """the error rate of the global model on the device's speech"""
+    LOSS: Final = "query.loss"
+    """the loss of the global model on it"""
+    TEACH: Final = "train.teacher"
+    """PATE: train the device's own model, and keep it"""
+    VOTE: Final = "query.votes"
+    """PATE: let it vote on public speech"""
+
+
+KINDS: Final = (Kind.DESCRIBE, Kind.TRAIN, Kind.TEACH, Kind.VOTE, Kind.LOSS, Kind.EVALUATE)
+"""All that a server may ask."""
+
+
+def action(kind: str) -> str:
+    """Return the name under which a Flower app registers a kind of message: what stands behind the dot."""
+    return kind.partition(".")[2]
+
+
+class Record:
+    """Names of the records of a message."""
+
+    ARRAYS: Final = "arrays"
+    """weights"""
+    CONFIG: Final = "config"
+    """what is asked: ``Order``"""
+    METRICS: Final = "metrics"
+    """numbers of a reply"""
+    NODE: Final = "node"
+    """what a device says of itself"""
+    BOX: Final = "box"
+    """by which a box learns which client it is: draws depend on the number, not on Flower's node id"""
+    PRIVACY: Final = "privacy"
+    """what a device says of its own privacy account, and how it keeps it in Flower's state"""
+    SPEECH: Final = "speech"
+    """PATE: features of public speech"""
+    QUESTIONS: Final = "questions"
+    """PATE: token sequences that are asked about"""
+    VOTES: Final = "votes"
+    FOLDED: Final = "folded"
+    """what has become of an update, where replies are added up before the server reads them"""
+
+
+class Name:
+    """Names of the arrays of ``speech``, ``questions`` and ``votes``; those of ``arrays`` are the model's."""
+
+    FRAMES: Final = "frames"
+    """features of all utterances one after the other, shape ``(total, mel)``"""
+    LENGTHS: Final = "lengths"
+    """frames of each utterance, or tokens of each sequence"""
+    TOKENS: Final = "tokens"
+    """sequences one after the other"""
+    VOTES: Final = "votes"
+
+
+class Key:
+    """Keys of the records of values, but for ``metrics``."""
+
+    ROUND: Final = "round"
+    EXPERIMENT: Final = "experiment"
+    BATCH: Final = "batch"
+    START: Final = "start"
+    UNIT: Final = "unit"
+    INTERNAL_LM: Final = "internal_lm"
+    CLASSES: Final = "classes"
+    NUMBER: Final = "number"
+    TEACHERS: Final = "teachers"
+    CLIENT: Final = "client"
+    NAME: Final = "name"
+    PARTITION: Final = "partition-id"
+    """also of Flower's node configuration"""
+    UTTERANCES: Final = "utterances"
+    SECONDS: Final = "seconds"
+    VERSION: Final = "fedasr"
+    EPSILON: Final = "epsilon"
+    SPENT: Final = "spent"
+    ROUNDS: Final = "rounds"
+    LEDGER: Final = "ledger"
+    STEPS: Final = "steps"
+    ANSWERED: Final = "answered"
+    BYTES: Final = "bytes"
+    ABSENT: Final = "absent"
+    NORM: Final = "norm"
+    LARGEST: Final = "largest"
+    WEIGHT: Final = "weight"
+    REFUSED: Final = "refused"
+
+
+class Metric:
+    """Keys of ``metrics``."""
+
+    EXAMPLES: Final = "num-examples"
+    """utterances that the device stores, or has evaluated"""
+    AUDIO: Final = "audio-milliseconds"
+    """of what it stores"""
+    TRAIN_LOSS: Final = "train-loss"
+    """mean over the utterances that were trained on, in nats a token; NaN without a step"""
+    LOSS_SQUARE: Final = "loss-square"
+    """mean of its square"""
+    STEPS: Final = "steps"
+    UTTERANCES: Final = "utterances"
+    """that were trained on, repetitions counted"""
+    SKIPPED: Final = "skipped"
+    """utterances that could not be decoded"""
+    SECONDS: Final = "seconds"
+    """that the work took"""
+    LOSS: Final = "loss"
+    """of the global model, in nats a token"""
+    WORDS: Final = "words"
+    WORD_ERRORS: Final = "word-errors"
+    CHARACTERS: Final = "characters"
+    CHARACTER_ERRORS: Final = "character-errors"
+
+
+class Status:
+    """What has become of a client that was selected: the column ``status`` of ``clients.parquet``."""
+
+    OK: Final = "ok"
+    FAILED: Final = "failed"
+    SPENT: Final = "spent"
+    """its privacy budget allows no more"""
+    LATE: Final = "late"
+    """by the virtual clock"""
+    DROPPED: Final = "dropped"
+
+
+class Code:
+    """Codes of replies that are errors: Flower's, and one of our own."""
+
+    CLIENT_FAILED: Final = 2
+    """the client app has raised an exception"""
+    EXPIRED: Final = 3
+    """the message's time was over, and it is forgotten"""
+    TIMED_OUT: Final = 4
+    """no reply came in time"""
+    UNREACHABLE: Final = 5
+    """the node is not there"""
+    WORKER_DIED: Final = 8
+    """the client app's process went away"""
+    BAD_INPUT: Final = 422
+    """ours: the client met wrong input, and the run stops with its message as the one line"""
+
+
+class Longest:
+    """Limits on what somebody else's text may have, in characters."""
+
+    CONFIG: Final = 1_000_000
+    """a config that a box reads; more would keep it busy for minutes; a long vocabulary fits"""
+    REASON: Final = 2000
+    """why a box has failed, as it is taken in"""
+    ROW: Final = 500
+    """the same, as a table keeps it"""
+    NOTE: Final = 300
+    """the same, as the progress of a run shows it"""
+    EXCHANGE: Final = 200
+    """the same, for whoever watches the messages of a round"""
+    DETAIL: Final = 200
+    """what is wrong with a part of a reply"""
+    VERSION: Final = 40
+    """the version that a box says it has"""
+
+
+def key(name: str, default: Any = MISSING) -> Any:
+    """Declare a field: under which key its value travels; with a default, None for one that is left out."""
+    return field(default=default, metadata={"key": name})
+
+
+WANTED: Mapping[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+Layout = tuple[tuple[str, str, type, bool], ...]
+LAYOUTS: dict[type, Layout] = {}
+
+
+def layout_of(kind: type[Values]) -> Layout:
+    """Return the fields of a class: name, key, type, and whether it may be left out; found out once."""
+    if kind not in LAYOUTS:
+        hints = get_type_hints(kind)
+        found = []
+        for part in fields(kind):
+            hint = hints[part.name]
+            wanted = next(t for t in get_args(hint) if t is not type(None)) if isinstance(hint, UnionType) else hint
+            found.append((part.name, part.metadata["key"], wanted, part.default is not MISSING))
+        LAYOUTS[kind] = tuple(found)
+    return LAYOUTS[kind]
+
+
+def is_a(value: object, wanted: type) -> bool:
+    """Say whether a value has a type; a whole number is a number, and true and false are none."""
+    if wanted is bool or isinstance(value, bool):
+        return wanted is bool and isinstance(value, bool)
+    return isinstance(value, (int, float) if wanted is float else wanted)
+
+
+def shown(value: object) -> str:
+    """Return a value as a message may show it."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+@dataclass(frozen=True)
+class Values:
+    """A record of values, typed."""
+
+    RECORD: ClassVar[str]
+    """its name in a message"""
+
+    def values(self) -> dict[str, Any]:
+        """Return key → value in the order of the wire; what is left out is None here, and has no key."""
+        pairs = ((name, getattr(self, part)) for part, name, _, _ in layout_of(type(self)))
+        return {name: value for name, value in pairs if value is not None}
+
+    @classmethod
+    def from_record(cls, record: object, sender: str) -> Self:
+        """Read a record; keys that it has beside those of the class are of another version, and ignored.
+
+        Args:
+            record: Flower's, or any other mapping; None where the message has none.
+            sender: who has sent it, as an error may name it.
+
+        Raises:
+            InputError: it is missing, or a key is, or a value has another type.
+        """
+        if not isinstance(record, Mapping):
+            raise InputError(f"record '{cls.RECORD}' is missing", where=sender)
+        found: dict[str, Any] = {}
+        for part, name, wanted, optional in layout_of(cls):
+            if name not in record:
+                if optional:
+                    continue
+                raise InputError(f"'{name}' is missing in record '{cls.RECORD}'", where=sender)
+            value = record[name]
+            if not is_a(value, wanted):
+                raise InputError(
+                    f"'{name}' of record '{cls.RECORD}' is {shown(value)}; expected {WANTED[wanted]}", where=sender
+                )
+            found[part] = value
+        return cls(**found)
+
+    @classmethod
+    def of(cls, message: Message, sender: str = SERVER) -> Self:
+        """Read the record of a message.
+
+        Raises:
+            InputError: as ``from_record``.
+        """
+        return cls.from_record(message.content.get(cls.RECORD), sender)
+
+
+class ConfigValues(Values):
+    """Values of any type."""
+
+    def to_record(self) -> ConfigRecord:
+        """Return Flower's record of the values."""
+        from flwr.app import ConfigRecord  # the words are needed where Flower is not
+
+        return ConfigRecord(self.values())
+
+
+class MetricValues(Values):
+    """Numbers, ``metrics`` of a reply."""
+
+    RECORD: ClassVar[str] = Record.METRICS
+
+    def to_record(self) -> MetricRecord:
+        """Return Flower's record of the values."""
+        from flwr.app import MetricRecord
+
+        return MetricRecord(self.values())
+
+
+@dataclass(frozen=True)
+class Order(ConfigValues):
+    """What every message asks: for which round, under which config."""
+
+    RECORD: ClassVar[str] = Record.CONFIG
+    round: int = key(Key.ROUND)
+    """counted from 1; 0: before the first"""
+    experiment: str = key(Key.EXPERIMENT)
+    """the run's resolved config, JSON"""
+
+
+@dataclass(frozen=True)
+class LossOrder(Order):
+    """What ``query.loss`` asks."""
+
+    batch: bool = key(Key.BATCH)
+    """on one batch instead of on everything"""
+
+
+@dataclass(frozen=True)
+class VoteOrder(Order):
+    """What ``query.votes`` asks; the questions themselves are arrays."""
+
+    start: str = key(Key.START)
+    """digest of the weights that every teacher started from"""
+    unit: str = key(Key.UNIT)
+    """``pate.unit``"""
+    internal_lm: float = key(Key.INTERNAL_LM)
+    """``pate.internal_lm``"""
+    classes: int = key(Key.CLASSES)
+    """how many answers there are"""
+    number: int = key(Key.NUMBER)
+    """of the first question, counted over the run"""
+    teachers: int = key(Key.TEACHERS)
+    """how many there are; with noise at the teachers each adds its share"""
+
+
+@dataclass(frozen=True)
+class Address(ConfigValues):
+    """Which client a box is."""
+
+    RECORD: ClassVar[str] = Record.BOX
+    client: int = key(Key.CLIENT)
+    name: str = key(Key.NAME)
+    """as it was enrolled"""
+
+
+@dataclass(frozen=True)
+class Stored(MetricValues):
+    """What a device says that trained in a private run: what its ε takes to be public."""
+
+    examples: int = key(Metric.EXAMPLES)
+
+
+@dataclass(frozen=True)
+class Trained(Stored):
+    """What a device says that trained."""
+
+    audio_milliseconds: int = key(Metric.AUDIO)
+    train_loss: float = key(Metric.TRAIN_LOSS)
+    loss_square: float = key(Metric.LOSS_SQUARE)
+    steps: int = key(Metric.STEPS)
+    utterances: int = key(Metric.UTTERANCES)
+    skipped: int = key(Metric.SKIPPED)
+    seconds: float = key(Metric.SECONDS)
+
+
+@dataclass(frozen=True)
+class Taught(MetricValues):
+    """What a device says whose teacher has learnt: nothing."""
+
+
+@dataclass(frozen=True)
+class Evaluated(MetricValues):
+    """What a device says that evaluated: counts, which add up, not rates."""
+
+    examples: int = key(Metric.EXAMPLES)
+    loss: float = key(Metric.LOSS)
+    words: int = key(Metric.WORDS)
+    word_errors: int = key(Metric.WORD_ERRORS)
+    characters: int = key(Metric.CHARACTERS)
+    character_errors: int = key(Metric.CHARACTER_ERRORS)
+
+
+@dataclass(frozen=True)
+class Loss(MetricValues):
+    """What a device answers to ``query.loss``; NaN without speech."""
+
+    loss: float = key(Metric.LOSS)
+
+
+@dataclass(frozen=True)
+class SimulatedNode(ConfigValues):
+    """What a simulated device says of itself, since Flower's node ids do not tell."""
+
+    RECORD: ClassVar[str] = Record.NODE
+    partition: int = key(Key.PARTITION)
+
+
+@dataclass(frozen=True)
+class BoxNode(ConfigValues):
+    """What a box says of itself."""
+
+    RECORD: ClassVar[str] = Record.NODE
+    utterances: int = key(Key.UTTERANCES)
+    seconds: float = key(Key.SECONDS)
+    """of audio"""
+    version: str = key(Key.VERSION)
+    """of fedasr"""
+
+
+@dataclass(frozen=True)
+class Statement(ConfigValues):
+    """What a device says of its privacy account."""
+
+    RECORD: ClassVar[str] = Record.PRIVACY
+    epsilon: float = key(Key.EPSILON)
+    spent: bool = key(Key.SPENT)
+    """whether it cannot afford another round like the last"""
+    rounds: int = key(Key.ROUNDS)
+    """of this run that were charged"""
+    ledger: str = key(Key.LEDGER)
+    """JSON"""
+
+
+@dataclass(frozen=True)
+class NoTurnLeft(ConfigValues):
+    """What a device says that adds noise to its updates and may send no more of them."""
+
+    RECORD: ClassVar[str] = Record.PRIVACY
+    spent: bool = key(Key.SPENT, True)
+
+
+@dataclass(frozen=True)
+class KeptAccount(ConfigValues):
+    """How a simulated device keeps its privacy account in Flower's state for it."""
+
+    RECORD: ClassVar[str] = Record.PRIVACY
+    ledger: str = key(Key.LEDGER)
+    """JSON"""
+    rounds: int = key(Key.ROUNDS)
+    steps: int = key(Key.STEPS)
+    answered: str = key(Key.ANSWERED, "")
+    """digest of the question that was answered last"""
+
+
+@dataclass(frozen=True)
+class Folded(ConfigValues):
+    """What has become of a reply's update, where replies are added up before the server reads them."""
+
+    RECORD: ClassVar[str] = Record.FOLDED
+    bytes: int = key(Key.BYTES)
+    """of the whole reply"""
+    absent: bool | None = key(Key.ABSENT, None)
+    """true: there was none, for the device's budget is spent"""
+    norm: float | None = key(Key.NORM, None)
+    """of the update, L2, before clipping"""
+    largest: float | None = key(Key.LARGEST, None)
+    """its largest change of a parameter, as it was added"""
+    weight: int | None = key(Key.WEIGHT, None)
+    """with which it was added"""
+    refused: str | None = key(Key.REFUSED, None)
+    """why nothing was"""
