@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fedasr import seeds
 from fedasr.config import Config, load, to_dict
 from fedasr.config.loading import get
-from fedasr.config.schema import walk
+from fedasr.config.schema import AttackConfig, walk
 from fedasr.data.census import Census
 from fedasr.data.corpus import Corpus
 from fedasr.data.held_out import decile_sample, split_held_out
@@ -304,8 +304,11 @@ def check_seed_config(config: Config) -> None:
 
 
 def as_json(config: Config) -> str:
-    """Return the config as one line of JSON: how it travels to the clients."""
-    return json.dumps(to_dict(config), ensure_ascii=False, separators=(",", ":"))
+    """Return the config as one line of JSON: how it travels to the clients; no attack, no section `attack`."""
+    tree = to_dict(config)
+    if config.attack == AttackConfig():
+        del tree["attack"]
+    return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
 
 
 @lru_cache(maxsize=4)
