@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fedasr import seeds
 from fedasr.config import Config, load, to_dict
 from fedasr.config.loading import get
-from fedasr.config.schema import walk
+from fedasr.config.schema import AttackConfig, walk
 from fedasr.data.census import Census
 from fedasr.data.corpus import Corpus
 from fedasr.data.held_out import decile_sample, split_held_out
@@ -308,11 +308,16 @@ def check_seed_config(config: Config) -> None:
 
 
 def as_json(config: Config) -> str:
-    """Return the config as one line of JSON: how it travels to the clients, who need not know who watches the run."""
+    """Return the config as one line of JSON: how it travels to the clients, who need not know who watches the run.
+
+    Sections that say nothing are left out, since every byte goes to every client: no attack, no section `attack`.
+    """
     tree = to_dict(config)
     del tree["log"]
-    if not tree["strategy"]["options"]:  # the server's own, and every byte goes to every client
+    if not tree["strategy"]["options"]:
         del tree["strategy"]["options"]
+    if config.attack == AttackConfig():
+        del tree["attack"]
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
 
 
