@@ -25,7 +25,14 @@ def key(
     ``"package.module:attribute"``, the extension point for a user's own part. ``when`` holds the conditions under which
     it is read, all of them.
     """
-    meta = {"help": help, "choices": choices, "low": low, "high": high, "above": above, "reference": reference}
+    meta: dict[str, Any] = {
+        "help": help,
+        "choices": choices,
+        "low": low,
+        "high": high,
+        "above": above,
+        "reference": reference,
+    }
     meta["when"] = when if isinstance(when, tuple) else (when,)
     if callable(default):
         return field(default_factory=default, metadata=meta)
