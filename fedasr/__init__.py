@@ -1,4 +1,9 @@
-"""FedASR: federated learning simulation for speech recognition."""
+"""FedASR: federated learning simulation for speech recognition.
+
+``run`` runs a config and returns a ``Run``; ``load_run`` reads one back; ``sweep`` runs many settings under many seeds;
+``compare`` returns a table of runs with error bars; ``plot`` draws figures. A ``Callback`` follows a run. The same from
+a shell: ``fedasr --help``. Parts of your own are tested with ``fedasr.testing``.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +29,10 @@ if TYPE_CHECKING:
     from fedasr.runtime.callbacks import Callback
 
 __all__ = ["Callback", "Run", "compare", "load_run", "plot", "run", "sweep"]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -116,14 +116,14 @@ def run(
         for name, part in parts.items()
         if part is not None
     }
-    # These bring in torch and Flower, which reading a run needs not.
+    look_beside(config)
+    checked = load(config, with_parts(overrides or {}, references))
+    # These bring in torch and Flower, which neither a wrong config nor reading a run needs.
     from rich.console import Console
 
     from fedasr.runtime.launch import launch
     from fedasr.runtime.progress import ProgressWatcher
 
-    look_beside(config)
-    checked = load(config, with_parts(overrides or {}, references))
     watcher = None if quiet else ProgressWatcher(Console(stderr=True, highlight=False, soft_wrap=True))
     found = load_run(launch(checked, Path(out) if out is not None else None, resume, watcher, callbacks))
     if found.finished and not (found.path / "report.html").exists():

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from fedasr.errors import InputError
+
+if TYPE_CHECKING:  # the command line shows an error without NumPy
+    import numpy.typing as npt
 
 FULL = (ENOSPC, EDQUOT, EFBIG)
 """What the system says where there is no room: no fault of the input."""
@@ -219,6 +219,7 @@ def write_arrays(
     Raises:
         OSError: the system refuses, such as a full disk; it names ``path``, which is as it was before.
     """
+    import numpy as np
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 

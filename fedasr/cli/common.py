@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from fedasr.errors import InputError
@@ -29,6 +28,8 @@ def clean(value: Any) -> Any:
         return {str(k): clean(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [clean(v) for v in value]
+    import numpy as np
+
     if isinstance(value, np.ndarray):
         return clean(value.tolist())
     if isinstance(value, np.generic):

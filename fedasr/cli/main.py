@@ -76,7 +76,7 @@ def status(arguments: list[str] | None = None) -> int:
         return 2  # the help has been printed
     except click.ClickException as error:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "fedasr"
-        text = " ".join(error.format_message().split())
+        text = " ".join(error.format_message().split()) + as_key(error)
         console.print(f"error: {command}: {text} (see '{command} --help')", style="red", markup=False)
         return 2
     except (OSError, MemoryError) as error:
@@ -89,6 +89,17 @@ def status(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("interrupted", style="yellow")
         return 130
+
+
+def as_key(error: click.ClickException) -> str:
+    """Return what to type for an unknown option that is a key of the config: ``rounds=…`` for ``--rounds``."""
+    if not isinstance(error, click.NoSuchOption):
+        return ""
+    from fedasr.config.schema import walk
+
+    name = error.option_name.lstrip("-").replace("-", "_")
+    known = [key for key, _ in walk() if key in (name, name.replace("__", ".")) or key.endswith(f".{name}")]
+    return f" Keys of the config are given without dashes: {known[0]}=VALUE" if known else ""
 
 
 if __name__ == "__main__":

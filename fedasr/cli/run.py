@@ -28,14 +28,18 @@ def register(app: typer.Typer) -> None:
         """Run a federated training from a config."""
         from fedasr.config import load
         from fedasr.references import look_beside
-        from fedasr.runtime.launch import launch, read_summary
-        from fedasr.runtime.progress import ProgressWatcher
-        from fedasr.runtime.session import Silent
 
         if resume and out is None:
             raise InputError("needs the run folder to go on with; add --out DIR", where="--resume")
         look_beside(config)
         checked = load(config, overrides or [])
+        if not quiet:
+            console.print(f"{checked.name}: the config is valid; loading PyTorch and the speech", markup=False)
+        # Seconds of imports, which a wrong config need not wait for.
+        from fedasr.runtime.launch import launch, read_summary
+        from fedasr.runtime.progress import ProgressWatcher
+        from fedasr.runtime.session import Silent
+
         with about(config):
             folder = launch(checked, out, resume, Silent() if quiet else ProgressWatcher(console))
         summary = read_summary(folder)

@@ -10,7 +10,6 @@ import typer
 from fedasr.cli.common import console
 from fedasr.cli.privacy.options import AsJson, Delta, app, checked_delta, context, tell, upward
 from fedasr.errors import InputError
-from fedasr.privacy.ledger import PUBLIC_SEED, SECRET
 
 if TYPE_CHECKING:
     from fedasr.privacy.pate.analysis import Analysis
@@ -115,6 +114,7 @@ def pate(
     }
     rows = [*pate_rows(found), *whose]
     if smooth_order is not None:
+        from fedasr.privacy.ledger import PUBLIC_SEED, SECRET
         from fedasr.privacy.pate.smooth import check_conditions, total_local_sensitivity
 
         assert teachers is not None
