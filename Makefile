@@ -1,4 +1,4 @@
-.PHONY: lint format test test-long docs ci
+.PHONY: lint format test test-thorough test-slow docs ci
 
 lint:
 	ruff check .
@@ -11,9 +11,12 @@ format:
 	ruff format .
 
 test:
-	pytest -n 2 --dist loadfile --no-loadscope-reorder
+	pytest -n 2
 
-test-long:
+test-thorough:
+	pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+
+test-slow:
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 docs:

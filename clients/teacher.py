@@ -149,7 +149,7 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
     model.load(store.load(name_of(device, order.start), model.layout.names))
     target = model.parameters.device
     speech, asked = arrays_of(message, Record.SPEECH), arrays_of(message, Record.QUESTIONS)
-    questions = Questions.of(order, model.model, sequences(asked[Name.TOKENS], asked[Name.LENGTHS]))
+    questions = TeacherQuestions.of(order, model.model, sequences(asked[Name.TOKENS], asked[Name.LENGTHS]))
     config = device.experiment.config
     soft = config.pate.mechanism.startswith("soft-")
     # One entry an utterance: rows of frames come in the order of the utterances, however they were batched.
@@ -173,7 +173,7 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
 
 
 @dataclass(frozen=True)
-class Questions:
+class TeacherQuestions:
     """What a message asks about each utterance."""
 
     unit: str
@@ -183,14 +183,14 @@ class Questions:
     """of each candidate, ``(candidates,)``: that a teacher expected it before it heard anything must not count"""
 
     @classmethod
-    def of(cls, order: VoteOrder, model: SpeechModel, texts: list[list[int]]) -> Questions:
+    def of(cls, order: VoteOrder, model: SpeechModel, texts: list[list[int]]) -> TeacherQuestions:
         """Return the questions of a message to a teacher."""
         share = float(order.internal_lm)
         with model.as_it_decodes():
             return cls(order.unit, texts, -share * model.internal_lm(texts) if share else None)
 
 
-def votes_of(questions: Questions, model: SpeechModel, batch: Batch, places: Places) -> list[Votes]:
+def votes_of(questions: TeacherQuestions, model: SpeechModel, batch: Batch, places: Places) -> list[Votes]:
     """Return the votes on the questions about each utterance, ``(questions,)`` each; arguments as ``scores_of``."""
     if questions.unit == "utterance":  # what decoder ``vocabulary`` chooses, without scoring what cannot win
         found = model.likeliest_phrases(model.encode(batch), questions.texts, questions.bonus)
@@ -198,12 +198,12 @@ def votes_of(questions: Questions, model: SpeechModel, batch: Batch, places: Pla
     return [most_likely(scores.cpu()) for scores in scores_of(questions, model, batch, places)]
 
 
-def posteriors_of(questions: Questions, model: SpeechModel, batch: Batch, places: Places) -> list[Floats]:
+def posteriors_of(questions: TeacherQuestions, model: SpeechModel, batch: Batch, places: Places) -> list[Floats]:
     """Return the posteriors of the answers, ``(questions, classes)`` an utterance; arguments as ``scores_of``."""
     return [posteriors(scores.cpu()) for scores in scores_of(questions, model, batch, places)]
 
 
-def scores_of(questions: Questions, model: SpeechModel, batch: Batch, places: Places) -> list[torch.Tensor]:
+def scores_of(questions: TeacherQuestions, model: SpeechModel, batch: Batch, places: Places) -> list[torch.Tensor]:
     """Return log-scores of the answers to the questions about each utterance, ``(questions, classes)`` an utterance.
 
     Args:

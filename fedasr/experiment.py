@@ -19,8 +19,8 @@ from fedasr import seeds
 from fedasr.config import Config, load, to_dict
 from fedasr.config.loading import get
 from fedasr.config.schema import AttackConfig, walk
-from fedasr.data.census import Census
 from fedasr.data.corpus import Corpus
+from fedasr.data.fleet import Fleet
 from fedasr.data.held_out import decile_sample, split_held_out
 from fedasr.data.partition import Partition, make_partition, utterance_embeddings
 from fedasr.data.quality import usable_rows
@@ -46,12 +46,12 @@ class Experiment:
 
     Args:
         config: a checked one.
-        census: what the boxes say they hold, for the server of a deployed run: its own corpus has none of it.
+        fleet: what the boxes say they hold, for the server of a deployed run: its own corpus has none of it.
     """
 
-    def __init__(self, config: Config, census: Census | None = None) -> None:
+    def __init__(self, config: Config, fleet: Fleet | None = None) -> None:
         self.config = config
-        self.census = census
+        self.fleet = fleet
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -107,7 +107,7 @@ class Experiment:
     @cached_property
     def left_out(self) -> dict[str, int]:
         """How many utterances of the training and test split the run leaves out, by reason; on boxes nobody knows."""
-        return {} if self.census is not None else {**self._narrowed[1], **self._usable[1]}
+        return {} if self.fleet is not None else {**self._narrowed[1], **self._usable[1]}
 
     @cached_property
     def _usable(self) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
@@ -139,12 +139,12 @@ class Experiment:
     @cached_property
     def _split(self) -> tuple[Partition, Partition | None]:
         if self.config.runtime.name == "deployment":
-            if self.census is None:
+            if self.fleet is None:
                 raise InputError(
                     "'runtime.name' is 'deployment', where the boxes hold the speech and only they know what they hold;"
                     " submit the run to their SuperLink with 'flwr run' (docs/edge.md), or set runtime.name=local"
                 )
-            return self.census.partition(), None
+            return self.fleet.partition(), None
         data, share = self.config.data, self.config.evaluate.held_out
         whole = make_partition(
             data.partition, self.corpus.columns, self.rows(data.train_split), data.clients, self.config.seed, self.embed
@@ -180,8 +180,8 @@ class Experiment:
 
     def roster(self) -> Roster:
         """Return a fresh roster of the population."""
-        if self.census is not None:
-            return self.census.roster()
+        if self.fleet is not None:
+            return self.fleet.roster()
         stored = self.stream.counts(0)
         roster = Roster.from_counts(stored.utterances, stored.seconds)
         roster.store(*stored)

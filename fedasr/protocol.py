@@ -69,7 +69,7 @@ class Record:
     QUESTIONS: Final = "questions"
     """PATE: token sequences that are asked about"""
     VOTES: Final = "votes"
-    FOLDED: Final = "folded"
+    ACCUMULATED: Final = "folded"
     """what has become of an update, where replies are added up before the server reads them"""
 
 
@@ -448,10 +448,10 @@ class KeptAccount(ConfigValues):
 
 
 @dataclass(frozen=True)
-class Folded(ConfigValues):
+class Accumulated(ConfigValues):
     """What has become of a reply's update, where replies are added up before the server reads them."""
 
-    RECORD: ClassVar[str] = Record.FOLDED
+    RECORD: ClassVar[str] = Record.ACCUMULATED
     bytes: int = key(Key.BYTES)
     """of the whole reply"""
     absent: bool | None = key(Key.ABSENT, None)

@@ -14,7 +14,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedasr import __version__
-from fedasr.data.census import Census
+from fedasr.data.fleet import Fleet
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError, RunFailed, one_line
 from fedasr.files import write_json
@@ -75,7 +75,7 @@ def wait_for_return(grid: Grid, names: Iterable[str], patience_s: float) -> None
         time.sleep(LOOK_EVERY_SECONDS)
 
 
-class Sent:
+class InFlight:
     """Who was sent the model of a round, kept beside the checkpoint until that holds the round.
 
     Found by a run that goes on after a kill, it tells of a round whose updates have left the boxes and are lost: they
@@ -115,7 +115,7 @@ class Boxes:
     def __init__(self, grid: BoxGrid, experiment_json: str) -> None:
         self.grid = grid
         self.experiment_json = experiment_json
-        self.census = Census.unasked(grid.names)
+        self.fleet = Fleet.unasked(grid.names)
         self.fresh: set[int] = set()
         """those that have said what they hold when they trained in the round before"""
         self.warned: set[int] = set()
@@ -129,7 +129,7 @@ class Boxes:
         answered = [client for client in there if client in self.fresh]
         asked = [client for client in there if client not in self.fresh]
         questions = [Message(content, client, Kind.DESCRIBE, group_id=str(round)) for client in asked]
-        utterances, seconds = self.census.utterances.copy(), self.census.seconds.copy()
+        utterances, seconds = self.fleet.utterances.copy(), self.fleet.seconds.copy()
         for reply in self.grid.send_and_receive(questions):
             client = reply.metadata.src_node_id
             said = None if reply.has_error() else holdings(reply, self.longest)
@@ -146,7 +146,7 @@ class Boxes:
             if said.version != __version__:
                 self.warn(client, f"it runs fedasr {said.version}, the server {__version__}")
         self.fresh.clear()
-        self.census = replace(self.census, utterances=utterances, seconds=seconds)
+        self.fleet = replace(self.fleet, utterances=utterances, seconds=seconds)
         return sorted(answered)
 
     def heard(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -155,12 +155,12 @@ class Boxes:
         Args:
             rows: of a round, for ``clients.parquet``.
         """
-        utterances, seconds = self.census.utterances.copy(), self.census.seconds.copy()
+        utterances, seconds = self.fleet.utterances.copy(), self.fleet.seconds.copy()
         for row in rows:
             if row["status"] == Status.OK:
                 self.fresh.add(row["id"])
                 utterances[row["id"]], seconds[row["id"]] = row["examples"], row["audio_seconds"]
-        self.census = replace(self.census, utterances=utterances, seconds=seconds)
+        self.fleet = replace(self.fleet, utterances=utterances, seconds=seconds)
 
     def warn(self, client: int, text: str) -> None:
         """Say something about a box, once."""
@@ -179,12 +179,12 @@ class Boxes:
             there = self.ask(round)
             # Boxes that have just come back may be slow to answer the first time, which has its own deadline.
             end = time.monotonic() + self.grid.timeout_s if end is None else end
-            mask = np.zeros(len(self.census), np.bool_)
+            mask = np.zeros(len(self.fleet), np.bool_)
             mask[there] = True
             roster.attend(mask)
-            held = self.census
+            held = self.fleet
             roster.store(held.utterances, held.seconds, held.utterances, held.seconds)
-            wanted = ~roster.retired
+            wanted = ~roster.excluded
             if len(roster.selectable) or not wanted.any() or current().stop.is_set():
                 return
             if time.monotonic() > end:

@@ -19,7 +19,7 @@ from fedasr.training.schedules import learning_rate
 from fedasr.typing import Floats
 
 from .aggregation.server_optimizers import make_optimizer
-from .boxes import Boxes, Sent
+from .boxes import Boxes, InFlight
 from .nodes import node_ids
 from .population import Population
 from .privacy.factory import make_mechanism
@@ -49,7 +49,7 @@ class FederatedRun(ServerRun):
         self.population = Population(experiment, message_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, len(self.population))
         self.boxes = Boxes(grid, as_json(self.config)) if isinstance(grid, BoxGrid) else None
-        self.sent = Sent(folder.checkpoint)
+        self.in_flight = InFlight(folder.checkpoint)
         self.asked_bytes = 0
         self.privacy = make_mechanism(self.config, self.layout, len(self.population), self.population.selector)
         self.skipped: dict[int, int] = {}
@@ -70,14 +70,14 @@ class FederatedRun(ServerRun):
         cohort = self.population.choose(number, waited)
         privacy.admit(cohort.selection, number)
         if self.boxes is not None:
-            self.sent.note(number, cohort.selection.clients)
+            self.in_flight.note(number, cohort.selection.clients)
         result = self.rounds.train(number, self.weights, cohort, roster, privacy.clip())
         update = privacy.release(result, number, len(roster))
         if update is not None:
             rate = learning_rate(config.strategy, number, config.rounds)
             self.weights = self.optimizer.step(self.weights, update, number, rate)
             check_finite(self.weights, number, config)
-        roster.retire(privacy.retired)
+        roster.exclude(privacy.excluded)
         self.observe(number, result)
         row = self.row(number, result)
         row["simulated_seconds"] = cohort.seconds
@@ -154,7 +154,7 @@ class FederatedRun(ServerRun):
         self.population.load_state_dict(found.facts["population"], found.round)
         self.privacy.load_state_dict(found.facts["privacy"])
         self.privacy.load_arrays(found.columns)
-        self.population.roster.retire(self.privacy.retired)
+        self.population.roster.exclude(self.privacy.excluded)
         # The roster's memory of who took part is what the journal says; of losses it has none in a private run.
         public = self.config.privacy.unit == "none"
         for row in self.folder.rows("clients"):
@@ -164,12 +164,12 @@ class FederatedRun(ServerRun):
                 self.population.roster.note(row["round"], np.array([row["id"]]), [loss], [duration])
                 if row["skipped"]:
                     self.skipped[row["id"]] = row["skipped"]
-        lost = self.sent.lost(found.round)
+        lost = self.in_flight.lost(found.round)
         if lost:
             self.privacy.lost(lost, found.round + 1)
-            self.population.roster.retire(self.privacy.retired)
+            self.population.roster.exclude(self.privacy.excluded)
             self.save()
-        self.sent.forget()
+        self.in_flight.forget()
 
     def facts(self) -> dict[str, Any]:
         """Return what ``summary.json`` has beside what every run has."""

@@ -84,7 +84,7 @@ class Population:
     def begin(self, round: int) -> float:
         """Bring what is stored and who is there up to a round; return the simulated seconds until somebody was there.
 
-        Where all have retired nobody is waited for.
+        Where all are excluded nobody is waited for.
 
         Raises:
             RunFailed: nobody ever is.
@@ -97,7 +97,7 @@ class Population:
             return 0.0
         waited = 0.0
         self.roster.attend(self.clock.available())
-        wanted = (self.roster.utterances > 0) & ~self.roster.retired
+        wanted = (self.roster.utterances > 0) & ~self.roster.excluded
         if not len(self.roster.selectable) and wanted.any():
             waited = self.clock.wait(wanted)
             self.roster.attend(self.clock.available())

@@ -19,13 +19,13 @@ from fedasr.flower.records import array_record, content_bytes, values_of
 from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.onlookers import noise_place
 from fedasr.privacy.update_clipping import Clip
-from fedasr.protocol import Code, Folded, Kind, Longest, LossOrder, Metric, Order, Record, Statement, Status
+from fedasr.protocol import Accumulated, Code, Kind, Longest, LossOrder, Metric, Order, Record, Statement, Status
 from fedasr.runtime.executors import Reduction
 from fedasr.typing import Floats
 
+from .aggregation.accumulating import Expectations, UpdateAccumulator
 from .aggregation.base import Aggregate, Size
 from .aggregation.factory import make_aggregate
-from .aggregation.folding import Expectations, UpdateFold
 from .aggregation.replies import ReplyRefused, Store, error_counts, loss_of, stores
 from .aggregation.update_file import UpdateFile
 from .aggregation.weighting import Weighting, weighting_of
@@ -148,9 +148,11 @@ class Rounds:
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients, strict=True)}
         replied: dict[int, dict[str, Any]] = {}
         expectations = self.expectations(roster, clients)
-        fold = UpdateFold(result.mean.rule, weighting, None if self.nodes is None else by_node, expectations)
+        accumulator = UpdateAccumulator(
+            result.mean.rule, weighting, None if self.nodes is None else by_node, expectations
+        )
         costs = roster.seconds[clients].tolist()
-        for reply in self.taken_in(messages, result.mean, fold, costs):
+        for reply in self.taken_in(messages, result.mean, accumulator, costs):
             client = by_node[reply.metadata.src_node_id]
             replied[client] = self.accept(reply, client, result)
         duration = cohort.duration()
@@ -223,7 +225,7 @@ class Rounds:
         return stores(roster, clients, recording=self.config.runtime.name == "deployment")
 
     def taken_in(
-        self, messages: list[Message], aggregate: Aggregate, fold: UpdateFold, costs: list[float]
+        self, messages: list[Message], aggregate: Aggregate, accumulator: UpdateAccumulator, costs: list[float]
     ) -> Iterator[Message]:
         """Send messages and yield what is left of the replies when their updates are in the aggregate.
 
@@ -231,11 +233,11 @@ class Rounds:
         """
         reduce = getattr(self.grid, "reduce", None)
         if aggregate.sums_alone and reduce is not None:
-            yield from reduce(messages, Reduction(fold, aggregate.sum), costs)
+            yield from reduce(messages, Reduction(accumulator, aggregate.sum), costs)
             return
         content = messages[0].content if messages else RecordDict()
         for reply in self.replies(messages):
-            yield reply if reply.has_error() else fold.absorb(aggregate.sum, content, reply)
+            yield reply if reply.has_error() else accumulator.accumulate(aggregate.sum, content, reply)
 
     def replies(self, messages: list[Message]) -> Iterator[Message]:
         """Send messages and yield one reply a node; nobody may answer twice, or unasked."""
@@ -257,19 +259,19 @@ class Rounds:
             first = first_line(reason)
             result.failures.append(f"{first} ({self.partition.names[client]})")
             return failed_row(first)
-        folded = Folded.of(reply, f"client {client}")
-        result.bytes_up += folded.bytes
+        accumulated = Accumulated.of(reply, f"client {client}")
+        result.bytes_up += accumulated.bytes
         statement: Statement | None = None
         if Record.PRIVACY in reply.content:
             result.statements[client] = statement = Statement.of(reply, f"client {client}")
-        if folded.absent:
-            return {**failed_row("its privacy budget is spent", Status.SPENT), "bytes_up": folded.bytes}
-        if folded.weight is None or folded.norm is None or folded.largest is None:
-            reason = one_line(f"client {client}: {folded.refused}")
+        if accumulated.absent:
+            return {**failed_row("its privacy budget is spent", Status.SPENT), "bytes_up": accumulated.bytes}
+        if accumulated.weight is None or accumulated.norm is None or accumulated.largest is None:
+            reason = one_line(f"client {client}: {accumulated.refused}")
             result.failures.append(f"{reason} ({self.partition.names[client]})")
-            return {**failed_row(reason), "bytes_up": folded.bytes}
-        result.mean.count(folded.weight, Size(folded.norm, folded.largest))
-        result.norm = max(result.norm, folded.norm)
+            return {**failed_row(reason), "bytes_up": accumulated.bytes}
+        result.mean.count(accumulated.weight, Size(accumulated.norm, accumulated.largest))
+        result.norm = max(result.norm, accumulated.norm)
         metrics = values_of(reply, Record.METRICS)
         examples, seconds = int(metrics[Metric.EXAMPLES]), metrics.get(Metric.AUDIO, 0) / 1000
         result.examples += examples
@@ -279,7 +281,7 @@ class Rounds:
             "audio_seconds": seconds,
             "train_loss": float(metrics.get(Metric.TRAIN_LOSS, "nan")),
             "loss_square": float(metrics.get(Metric.LOSS_SQUARE, "nan")),
-            "bytes_up": folded.bytes,
+            "bytes_up": accumulated.bytes,
             "status": Status.OK,
             "skipped": int(metrics.get(Metric.SKIPPED, 0)),
             "seconds": float(metrics.get(Metric.SECONDS, "nan")),

@@ -17,7 +17,7 @@ from flwr.serverapp import Grid, ServerApp
 from rich.console import Console
 
 from fedasr.config import Config, load, override
-from fedasr.data.census import Census
+from fedasr.data.fleet import Fleet
 from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment, as_json, experiment
 from fedasr.files import system_refusal, write_json
@@ -83,20 +83,20 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
     callbacks = make_callbacks(config)
     path = Path(str(settings.get("out") or f"runs/{config.name}-{run_id}")).resolve()
     resume = bool(settings.get("resume", False))
-    census: Census | None = None
+    fleet: Fleet | None = None
     if config.runtime.name == "deployment":
-        grid, census = boxes_of(grid, config, path, resume)
+        grid, fleet = boxes_of(grid, config, path, resume)
     else:
         config = settle(config)
         wait_for_nodes(grid, len(experiment(as_json(config)).partition))
     with ExitStack() as lock:
-        run = open_run(config, path, resume, census, lock)
+        run = open_run(config, path, resume, fleet, lock)
         console.print(f"run folder: {path}", markup=False)
         if run is None:
             console.print("the run is done already", markup=False)
             return
-        if census is not None:
-            write_json(path / BOXES, list(census.names))
+        if fleet is not None:
+            write_json(path / BOXES, list(fleet.names))
         lock.enter_context(failures_recorded(path, config))
         lock.enter_context(ended_recorded(path))
         lock.enter_context(session(ProgressWatcher(console), False, callbacks))
@@ -134,7 +134,7 @@ def ended_recorded(path: Path) -> Iterator[None]:
                 signal.signal(signum, before)
 
 
-def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[WatchedBoxGrid, Census]:
+def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[WatchedBoxGrid, Fleet]:
     """Return the grid of the boxes that take part, and who they are: those of the run that is resumed, or all there.
 
     Raises:
@@ -146,8 +146,8 @@ def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[Watc
         wait_for_return(grid, names, min(RETURN_SECONDS, config.runtime.reply_timeout_s))
     else:
         names = wait_for_boxes(grid, config.data.clients, config.runtime.reply_timeout_s)
-    census = Census.unasked(names)
-    return WatchedBoxGrid(grid, census.names, config.runtime.reply_timeout_s, path), census
+    fleet = Fleet.unasked(names)
+    return WatchedBoxGrid(grid, fleet.names, config.runtime.reply_timeout_s, path), fleet
 
 
 def submitted_config(name: str, overrides: str) -> Config:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from fedasr.config import load
 from fedasr.experiment import Experiment
-from fedasr.privacy.pate.analysis import ORDERS, Mechanism, query_costs, to_epsilon
+from fedasr.privacy.pate.analysis import ORDERS, VoteMechanism, query_costs, to_epsilon
 from fedasr.strategies.pate.public import PublicSpeech
 from studies.tables import grid
 
@@ -37,23 +37,23 @@ CHECKS = ((0.3, 0.15), (0.4, 0.15), (0.5, 0.15), (0.4, 0.2), (0.5, 0.2), (0.6, 0
 class Labelled:
     """What a mechanism gives within a budget."""
 
-    mechanism: Mechanism
+    mechanism: VoteMechanism
     queries: int
     labels: int
     right: int
 
 
-def mechanisms(teachers: int) -> Iterator[Mechanism]:
+def mechanisms(teachers: int) -> Iterator[VoteMechanism]:
     """Yield what is tried."""
     for scale in SCALES:
-        yield Mechanism("gnmax", scale * teachers)
-        yield Mechanism("lnmax", scale * teachers)
+        yield VoteMechanism("gnmax", scale * teachers)
+        yield VoteMechanism("lnmax", scale * teachers)
         for threshold, check in CHECKS:
-            yield Mechanism("confident-gnmax", scale * teachers, threshold * teachers, check * teachers)
+            yield VoteMechanism("confident-gnmax", scale * teachers, threshold * teachers, check * teachers)
 
 
 def labelled(
-    votes: Counts, truth: Labels, mechanism: Mechanism, epsilons: Sequence[float], rng: np.random.Generator
+    votes: Counts, truth: Labels, mechanism: VoteMechanism, epsilons: Sequence[float], rng: np.random.Generator
 ) -> list[Labelled]:
     """Return what a mechanism gives within each budget, the queries asked in their order.
 

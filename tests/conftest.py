@@ -1,4 +1,4 @@
-"""What the tests share: where the real speech is, and one thread a process."""
+"""What the tests share: where the real speech is, one thread a process, and the tiers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiers import TIER, tier_of
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say which tier runs, for the laws."""
+    os.environ[TIER] = tier_of(config.option.markexpr)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Put whole runs into the thorough tier, but for those that are marked quick."""
+    whole = (ROOT / "tests" / "e2e") in item.path.parents
+    marked = any(item.get_closest_marker(name) for name in ("quick", "slow"))
+    if whole and not marked:
+        item.add_marker("thorough")
 
 
 def speech_folder() -> Path | None:

@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
         if dry_run:
             preview(plan, states, out, json)
             return
-        watch = Watch(console)
+        watch = SweepProgress(console)
         found = execute(plan, out, states, watch)
         groups = labelled(plan, found)
         if not json:
@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(FAILED)
 
 
-class Watch:
+class SweepProgress:
     """A line for each run that ends; on a terminal, a bar for the one that is going."""
 
     def __init__(self, console: Console) -> None:

@@ -35,7 +35,7 @@ class Roster:
     """seconds it last took for a round; NaN: unknown"""
     tier: npt.NDArray[np.int8]
     """class of the device, an index into ``devices.tiers``; 0 where no devices are simulated"""
-    retired: npt.NDArray[np.bool_]
+    excluded: npt.NDArray[np.bool_]
     """who must not be selected any more, because its privacy budget is spent"""
     available: npt.NDArray[np.bool_] | None = None
     """who is there now; None: everybody"""
@@ -49,10 +49,10 @@ class Roster:
     def selectable(self) -> npt.NDArray[np.int64]:
         """The clients that may be selected, in ascending order, shape ``(selectable,)``; do not write.
 
-        They store something, are there, and have not retired.
+        They store something, are there, and are not excluded.
         """
         if self._selectable is None:
-            there = (self.utterances > 0) & ~self.retired
+            there = (self.utterances > 0) & ~self.excluded
             self._selectable = np.flatnonzero(there if self.available is None else there & self.available)
         return self._selectable
 
@@ -74,10 +74,10 @@ class Roster:
             self.available = available
             self._selectable = None
 
-    def retire(self, clients: npt.NDArray[np.int64]) -> None:
+    def exclude(self, clients: npt.NDArray[np.int64]) -> None:
         """Select these clients no more."""
-        if not self.retired[clients].all():
-            self.retired[clients] = True
+        if not self.excluded[clients].all():
+            self.excluded[clients] = True
             self._selectable = None
 
     def note(

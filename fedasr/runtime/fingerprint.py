@@ -90,7 +90,7 @@ def digest_in(folder: Path) -> str | None:
 def of_speech(run: Experiment) -> Hashes:
     """Return the hash of each utterance that a run may use; of synthetic and of boxes' speech none."""
     data = run.config.data
-    if run.census is not None or data.corpus == "synthetic":
+    if run.fleet is not None or data.corpus == "synthetic":
         return np.zeros(0, np.uint64)
     return hashes(run.corpus, np.flatnonzero((run.splits == data.train_split) | (run.splits == data.test_split)))
 

@@ -20,7 +20,7 @@ from fedasr.config.loading import get, load
 from fedasr.config.parts import look_for_parts, note_places, own_parts
 from fedasr.config.rules.unread import warnings
 from fedasr.config.schema import SelectionConfig, walk
-from fedasr.data.census import Census
+from fedasr.data.fleet import Fleet
 from fedasr.data.people import in_both, in_several_clients
 from fedasr.data.quality import transcript_problem
 from fedasr.errors import InputError, RunFailed
@@ -154,7 +154,7 @@ def summary_of(error: BaseException, config: Config) -> dict[str, Any]:
 
 
 def open_run(
-    config: Config, path: Path, resume: bool, census: Census | None = None, lock: ExitStack | None = None
+    config: Config, path: Path, resume: bool, fleet: Fleet | None = None, lock: ExitStack | None = None
 ) -> Experiment | None:
     """Check a config against its data and its folder, and make the folder; return None where it holds the finished run.
 
@@ -162,7 +162,7 @@ def open_run(
         config: a checked config.
         path: the run folder.
         resume: go on from the folder's last checkpoint.
-        census: the boxes of a deployed run.
+        fleet: the boxes of a deployed run.
         lock: keeps other processes from the folder until it is closed; None: only while it is opened.
 
     Raises:
@@ -170,7 +170,7 @@ def open_run(
     """
     if lock is None:
         with ExitStack() as briefly:
-            return open_run(config, path, resume, census, briefly)
+            return open_run(config, path, resume, fleet, briefly)
     folder = RunFolder(path)
     found: checkpoint.Checkpoint | None = None
     before: fingerprint.Fingerprint | None = None
@@ -183,12 +183,12 @@ def open_run(
         if found is not None:
             check_same(config, folder, settled=False)
             before = started_with(found, folder)
-            if before is not None and census is None:
+            if before is not None and fleet is None:
                 fingerprint.check_speech(before, Experiment(config), folder.path)
     else:
         folder.refuse_run()
-    config = settle(config, census)
-    run = experiment(as_json(config)) if census is None else Experiment(config, census)
+    config = settle(config, fleet)
+    run = experiment(as_json(config)) if fleet is None else Experiment(config, fleet)
     if found is not None:
         check_same(config, folder)
         check_accounts(config, found, folder)
@@ -231,7 +231,7 @@ def started_with(found: checkpoint.Checkpoint, folder: RunFolder) -> fingerprint
     return before
 
 
-def settle(config: Config, census: Census | None = None) -> Config:
+def settle(config: Config, fleet: Fleet | None = None) -> Config:
     """Return the config with what depends on the data made explicit, so that every client resolves it alike."""
     tree = to_dict(config)
     if config.model.alphabet == "auto":
@@ -239,11 +239,11 @@ def settle(config: Config, census: Census | None = None) -> Config:
     if config.strategy.name == "pate":
         tree["privacy"]["unit"] = "teacher"
     elif config.privacy.unit != "none" and config.privacy.noise_multiplier is None:
-        if census is None:
+        if fleet is None:
             run = experiment(as_json(load(tree)))
             tree["privacy"] |= load_reference(PRIVACY)(config, len(run.partition), run)
         else:
-            tree["privacy"] |= load_reference(PRIVACY)(config, len(census))
+            tree["privacy"] |= load_reference(PRIVACY)(config, len(fleet))
     return load(tree)
 
 
@@ -322,7 +322,7 @@ def check_cohort(run: Experiment) -> None:
         InputError: naming both numbers.
     """
     wanted, there = run.config.selection.clients_per_round, len(run.partition)
-    if wanted > max(there, DEFAULT_COHORT) and run.census is None and run.config.strategy.name != "pate":
+    if wanted > max(there, DEFAULT_COHORT) and run.fleet is None and run.config.strategy.name != "pate":
         raise InputError(
             f"'selection.clients_per_round' is {wanted:,}, but the run has {there:,} clients; set it to {there} or less"
         )
@@ -334,7 +334,7 @@ def check_people(run: Experiment) -> None:
     Raises:
         InputError: naming somebody. What boxes hold, nobody knows here.
     """
-    if run.config.privacy.unit != "user" or run.census is not None:
+    if run.config.privacy.unit != "user" or run.fleet is not None:
         return
     spread = in_several_clients(run.partition, run.corpus.columns["speaker"])
     if spread:
@@ -352,7 +352,7 @@ def say_what_is_special(run: Experiment) -> None:
     watcher = current().watcher
     for warning in warnings(run.config):
         watcher.note(warning)
-    if run.census is not None:
+    if run.fleet is not None:
         return
     wanted, there = run.config.selection.clients_per_round, len(run.partition)
     if wanted > there and run.config.strategy.name != "pate":

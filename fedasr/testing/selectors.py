@@ -19,7 +19,16 @@ from fedasr.typing import Floats, Integers
 FEEDBACK = "fedasr.strategies.selection.base:Feedback"
 REPLIES = (np.nan, np.inf, 0.0, 1e-300, 0.3, 1.0, 7.0, 1e200)
 """Losses that clients report."""
-COLUMNS = ("utterances", "seconds", "recent_utterances", "recent_seconds", "last_round", "last_loss", "tier", "retired")
+COLUMNS = (
+    "utterances",
+    "seconds",
+    "recent_utterances",
+    "recent_seconds",
+    "last_round",
+    "last_loss",
+    "tier",
+    "excluded",
+)
 DEVIATIONS = 6.0
 """Standard errors that a frequency may be from its probability: by chance one in five hundred million is further."""
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fedasr.config import Config
 from fedasr.privacy.document import privacy_document, with_caveat
 from fedasr.privacy.ledger import Budget, Ledger
-from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse, query_costs, to_epsilon
+from fedasr.privacy.pate.analysis import ORDERS, VoteMechanism, analyse, query_costs, to_epsilon
 from fedasr.privacy.pate.noise import noise, noise_generator, noisy
 from fedasr.typing import Floats
 
@@ -40,7 +40,7 @@ class Aggregator:
         self.config = config
         self.teachers = teachers
         self.record = record
-        self.mechanism = Mechanism(pate.mechanism, pate.scale, pate.threshold, pate.threshold_scale)
+        self.mechanism = VoteMechanism(pate.mechanism, pate.scale, pate.threshold, pate.threshold_scale)
         self.released = "labels of public speech"
         if pate.votes_from is not None:
             simulated = "simulated after the votes" if pate.simulated_teachers else "with the votes"

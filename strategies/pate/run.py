@@ -316,7 +316,7 @@ def check_one_teacher_a_speaker(run: Experiment) -> None:
     Raises:
         InputError: naming somebody. What boxes hold, nobody knows here.
     """
-    if run.census is not None:
+    if run.fleet is not None:
         return
     partition = run.partition
     clients = np.repeat(np.arange(len(partition)), np.diff(partition.offsets))

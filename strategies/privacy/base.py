@@ -20,7 +20,7 @@ class Mechanism(Protocol):
     """Decides what is released of a round, and keeps account of it."""
 
     @property
-    def retired(self) -> npt.NDArray[np.int64]:
+    def excluded(self) -> npt.NDArray[np.int64]:
         """The clients that must not be selected any more."""
         ...
 
@@ -83,7 +83,7 @@ class Public:
     """No privacy: the mean of the updates, where there are any. The others take from it what they do not change."""
 
     @property
-    def retired(self) -> npt.NDArray[np.int64]:
+    def excluded(self) -> npt.NDArray[np.int64]:
         """Nobody."""
         return np.zeros(0, np.int64)
 

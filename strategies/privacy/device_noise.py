@@ -74,7 +74,7 @@ class DeviceNoise(Public):
         """turns a user may have; None: any number"""
 
     @property
-    def retired(self) -> npt.NDArray[np.int64]:
+    def excluded(self) -> npt.NDArray[np.int64]:
         """The users who have had all their turns."""
         if self.limit is None:
             return np.zeros(0, np.int64)
@@ -82,7 +82,7 @@ class DeviceNoise(Public):
 
     def stop(self, round: int, roster: Roster) -> str | None:
         """Stop where nobody has a turn left."""
-        if self.limit is not None and not np.any((roster.utterances > 0) & ~roster.retired):
+        if self.limit is not None and not np.any((roster.utterances > 0) & ~roster.excluded):
             return f"every user has had the {self.limit} turns of the privacy budget after {round - 1} rounds"
         return None
 

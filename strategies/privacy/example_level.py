@@ -56,14 +56,14 @@ class ExampleLevel(Public):
         self.budget = None if epsilon is None else Budget(epsilon, config.privacy.delta, "example")
 
     @property
-    def retired(self) -> npt.NDArray[np.int64]:
+    def excluded(self) -> npt.NDArray[np.int64]:
         """The clients whose budget is spent."""
         return np.array(sorted(self.spent), np.int64)
 
     def stop(self, round: int, roster: Roster) -> str | None:
         """Stop where no device is left that could take part."""
         self.stored = roster.utterances
-        if len(self.spent) and not np.any((roster.utterances > 0) & ~roster.retired):
+        if len(self.spent) and not np.any((roster.utterances > 0) & ~roster.excluded):
             return f"every device has spent its privacy budget after {round - 1} rounds"
         return None
 

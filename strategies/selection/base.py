@@ -33,7 +33,7 @@ class Selection:
     def among(self, roster: Roster) -> Selection:
         """Return the chosen that are selectable now, with the probabilities that they were drawn with."""
         chosen = self.clients
-        keep = (roster.utterances[chosen] > 0) & ~roster.retired[chosen]
+        keep = (roster.utterances[chosen] > 0) & ~roster.excluded[chosen]
         if roster.available is not None:
             keep &= roster.available[chosen]
         draws = None if self.draws is None else self.draws[keep]

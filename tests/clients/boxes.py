@@ -13,7 +13,7 @@ from flwr.proto.node_pb2 import NodeInfo
 
 from fedasr.clients.client_app import flower_app
 from fedasr.config import load
-from fedasr.data.census import Census
+from fedasr.data.fleet import Fleet
 from fedasr.flower.messages import RUN_ID
 from fedasr.protocol import KINDS
 from fedasr.runtime.box_grid import BoxGrid
@@ -102,11 +102,11 @@ class Town:
         """Run the boxes and return the run folder."""
         config = load(self.config(self.server, runtime__name="deployment", **changes))
         flower = grid or SuperLink(self.folders)
-        census = Census.unasked(list(self.folders))
-        experiment = open_run(config, out, resume=False, census=census)
+        fleet = Fleet.unasked(list(self.folders))
+        experiment = open_run(config, out, resume=False, fleet=fleet)
         assert experiment is not None
         with session(watcher):
-            run_strategy(BoxGrid(flower, census.names, 5.0), experiment, RunFolder(out), resume=False)
+            run_strategy(BoxGrid(flower, fleet.names, 5.0), experiment, RunFolder(out), resume=False)
         return out
 
 

@@ -12,7 +12,7 @@ from flwr.app import Error, Message
 
 import fedasr
 from fedasr.config import load
-from fedasr.data.census import Census
+from fedasr.data.fleet import Fleet
 from fedasr.errors import RunFailed
 from fedasr.flower.records import values_of
 from fedasr.privacy.ledger import Ledger
@@ -67,10 +67,10 @@ class LastLost(SuperLink):
 def run(town: Town, out: Path, grid: SuperLink, resume: bool) -> dict[str, Any]:
     """Run the boxes and return what is said of privacy."""
     config = load(town.config(town.server, runtime__name="deployment", **NOISE_OF_DEVICES))
-    census = Census.unasked(list(town.folders))
-    experiment = open_run(config, out, resume, census)
+    fleet = Fleet.unasked(list(town.folders))
+    experiment = open_run(config, out, resume, fleet)
     assert experiment is not None
-    run_strategy(BoxGrid(grid, census.names, 5.0), experiment, RunFolder(out), resume)
+    run_strategy(BoxGrid(grid, fleet.names, 5.0), experiment, RunFolder(out), resume)
     found: dict[str, Any] = json.loads((out / "privacy.json").read_text())
     return found
 

@@ -19,6 +19,7 @@ from fedasr.training import local
 from fedasr.training.batching import plan_batches
 from fedasr.training.optimizers import make_local_optimizer
 from fedasr.training.schedules import learning_rate
+from tests.tiers import examples
 
 SMALL = ModelConfig(encoder="lstm", channels=[8], strides=[2], hidden=8, norm="none")
 
@@ -135,7 +136,7 @@ def test_final_reports_what_was_done() -> None:
     assert result.train_loss > 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     seconds=st.lists(st.floats(0.125, 20, width=32), max_size=30),
     size=st.integers(1, 9),

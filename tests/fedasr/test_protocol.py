@@ -19,11 +19,11 @@ from fedasr.flower.messages import assume_identity
 from fedasr.flower.records import from_bytes, to_bytes
 from fedasr.protocol import (
     KINDS,
+    Accumulated,
     Address,
     BoxNode,
     ConfigValues,
     Evaluated,
-    Folded,
     KeptAccount,
     Kind,
     Loss,
@@ -41,6 +41,7 @@ from fedasr.protocol import (
     action,
     layout_of,
 )
+from tests.tiers import examples
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,7 +72,7 @@ GOLDEN: dict[type[Values], tuple[str, dict[str, type]]] = {
     Statement: ("privacy", {"epsilon": float, "spent": bool, "rounds": int, "ledger": str}),
     NoTurnLeft: ("privacy", {"spent": bool}),
     KeptAccount: ("privacy", {"ledger": str, "rounds": int, "steps": int, "answered": str}),
-    Folded: (
+    Accumulated: (
         "folded",
         {"bytes": int, "absent": bool, "norm": float, "largest": float, "weight": int, "refused": str},
     ),
@@ -129,7 +130,7 @@ def test_a_kind_has_its_action_in_a_flower_app() -> None:
 
 
 @pytest.mark.parametrize("kind", GOLDEN, ids=lambda kind: kind.__name__)
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(data=st.data())
 def test_what_is_written_is_read_again(kind: Any, data: st.DataObject) -> None:
     values = data.draw(written(kind))
@@ -146,7 +147,7 @@ def test_the_bytes_are_those_of_records_without_classes() -> None:
         | {"classes": 10, "number": 3, "teachers": 7}
     )
     assert order.to_record().deflate() == plain.deflate()
-    refused = Folded(9, refused="no arrays").to_record()
+    refused = Accumulated(9, refused="no arrays").to_record()
     assert refused.deflate() == ConfigRecord({"bytes": 9, "refused": "no arrays"}).deflate()
     metrics = Evaluated(2, 1.5, 8, 1, 30, 2).to_record()
     assert list(metrics) == ["num-examples", "loss", "words", "word-errors", "characters", "character-errors"]

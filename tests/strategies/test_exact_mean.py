@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fedasr.models.weights import Layout
 from fedasr.strategies.aggregation.exact_mean import ExactMean, UpdateRefused
+from tests.tiers import examples
 
 LAYOUT = Layout.of({"w": np.zeros((2, 2), np.float32), "b": np.zeros(1, np.float32)})
 
@@ -29,7 +30,7 @@ def test_nobody_replied_changes_nothing() -> None:
     np.testing.assert_array_equal(ExactMean(LAYOUT, np.ones(5, np.float32), 10).mean(), np.zeros(5))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     clients=st.integers(1, 40),

@@ -78,12 +78,12 @@ def pate(
     json: AsJson = False,
 ) -> None:
     """Say what the noisy votes of teachers cost; neighbours differ in one teacher."""
-    from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse
+    from fedasr.privacy.pate.analysis import ORDERS, VoteMechanism, analyse
     from fedasr.privacy.pate.votes import read_answered, read_votes
 
     if smooth_order is not None and teachers is None:
         raise InputError("'--smooth-order' needs '--teachers': how many there are, whether they voted or not")
-    kind = Mechanism(mechanism, scale, threshold, threshold_scale)
+    kind = VoteMechanism(mechanism, scale, threshold, threshold_scale)
     checked_delta(delta)
     counts = read_votes(votes)
     known = None if answered is None else read_answered(answered, len(counts))

@@ -21,7 +21,7 @@ Terms = Callable[[torch.Tensor], dict[str, Term]]
 """Makes the terms of a layer's parameters, by name, from the gradient of the layer's output."""
 
 
-class Watch(Protocol):
+class Hook(Protocol):
     """Takes a layer's output, samples first, and what to do with its gradient; returns the output.
 
     ``names`` are the parameters that ``make`` gives terms of; empty: all of the layer.
@@ -50,13 +50,13 @@ def of_matrix(gradient: torch.Tensor, inputs: torch.Tensor, bias: bool) -> dict[
     return terms
 
 
-def linear(layer: nn.Linear, watch: Watch, x: torch.Tensor) -> torch.Tensor:
+def linear(layer: nn.Linear, watch: Hook, x: torch.Tensor) -> torch.Tensor:
     """Run a linear layer on ``(batch, ..., channels)``."""
     inputs, bias = x.detach(), layer.bias is not None
     return watch(F.linear(x, layer.weight, layer.bias), lambda gradient: of_matrix(gradient, inputs, bias))
 
 
-def frame_convolution(layer: FrameConv1d, watch: Watch, x: torch.Tensor) -> torch.Tensor:
+def frame_convolution(layer: FrameConv1d, watch: Hook, x: torch.Tensor) -> torch.Tensor:
     """Run a convolution over ``(batch, time, channels)``: a linear layer over windows."""
     windows = F.pad(x, (0, 0, 1, 1)).unfold(1, 3, layer.stride[0]).flatten(2)
     inputs, bias = windows.detach(), layer.bias is not None
@@ -64,7 +64,7 @@ def frame_convolution(layer: FrameConv1d, watch: Watch, x: torch.Tensor) -> torc
     return watch(y, lambda gradient: of_matrix(gradient, inputs, bias))
 
 
-def depthwise_convolution(layer: DepthwiseConv1d, watch: Watch, x: torch.Tensor) -> torch.Tensor:
+def depthwise_convolution(layer: DepthwiseConv1d, watch: Hook, x: torch.Tensor) -> torch.Tensor:
     """Run a depth-wise convolution over ``(batch, time, channels)``."""
     inputs, step, taps = x.detach(), layer.dilation[0], layer.kernel_size[0]
     reach, time = step * (taps // 2), x.shape[1]
@@ -84,7 +84,7 @@ def depthwise_convolution(layer: DepthwiseConv1d, watch: Watch, x: torch.Tensor)
     return watch(DepthwiseConv1d.forward(layer, x), terms)
 
 
-def convolution(layer: nn.Conv1d, watch: Watch, x: torch.Tensor) -> torch.Tensor:
+def convolution(layer: nn.Conv1d, watch: Hook, x: torch.Tensor) -> torch.Tensor:
     """Run a convolution over ``(batch, channels, time)``, with groups or without."""
     inputs, kernel, groups = x.detach(), layer.kernel_size[0], layer.groups
     reach, step = layer.dilation[0] * (kernel - 1), layer.dilation[0]
@@ -112,7 +112,7 @@ def convolution(layer: nn.Conv1d, watch: Watch, x: torch.Tensor) -> torch.Tensor
 
 
 def scaled(
-    normal: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, watch: Watch, over: Callable[..., Any]
+    normal: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, watch: Hook, over: Callable[..., Any]
 ) -> torch.Tensor:
     """Scale and shift normalised values; ``over`` sums a gradient into ``(batch, entries)``."""
     values = normal.detach()
@@ -126,7 +126,7 @@ def scaled(
     return watch(normal * weight if bias is None else torch.addcmul(bias, normal, weight), terms)
 
 
-def layer_norm(layer: nn.LayerNorm, watch: Watch, x: torch.Tensor) -> torch.Tensor:
+def layer_norm(layer: nn.LayerNorm, watch: Hook, x: torch.Tensor) -> torch.Tensor:
     """Run layer normalisation over the last dimensions."""
     bias = cast("torch.Tensor | None", layer.bias)
     y, mean, scale = torch.native_layer_norm(x, layer.normalized_shape, layer.weight, bias, layer.eps)
@@ -144,13 +144,13 @@ def layer_norm(layer: nn.LayerNorm, watch: Watch, x: torch.Tensor) -> torch.Tens
     return watch(y, terms)
 
 
-def frame_group_norm(layer: FrameGroupNorm, watch: Watch, x: torch.Tensor) -> torch.Tensor:
+def frame_group_norm(layer: FrameGroupNorm, watch: Hook, x: torch.Tensor) -> torch.Tensor:
     """Run group normalisation within each frame of ``(batch, time, channels)``."""
     normal = F.group_norm(x.flatten(0, 1), layer.num_groups, None, None, layer.eps).view_as(x)
     return scaled(normal, layer.weight, layer.bias, watch, lambda g: g.sum(1))
 
 
-def group_norm(layer: nn.GroupNorm, watch: Watch, x: torch.Tensor) -> torch.Tensor:
+def group_norm(layer: nn.GroupNorm, watch: Hook, x: torch.Tensor) -> torch.Tensor:
     """Run group normalisation over ``(batch, channels, ...)``."""
     normal = F.group_norm(x, layer.num_groups, None, None, layer.eps)
     shape = (-1, *[1] * (x.dim() - 2))
@@ -158,7 +158,7 @@ def group_norm(layer: nn.GroupNorm, watch: Watch, x: torch.Tensor) -> torch.Tens
     return scaled(normal, weight, bias, watch, lambda g: g.flatten(2).sum(2) if g.dim() > 2 else g)
 
 
-def embedding(layer: nn.Embedding, watch: Watch, tokens: torch.Tensor) -> torch.Tensor:
+def embedding(layer: nn.Embedding, watch: Hook, tokens: torch.Tensor) -> torch.Tensor:
     """Look rows up for ``(batch, ...)`` tokens."""
     entries, silent = layer.num_embeddings, layer.padding_idx
 

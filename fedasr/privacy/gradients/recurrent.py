@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from fedasr.models.dropout import dropout
 from fedasr.models.encoders.recurrent import reversal
 from fedasr.privacy.gradients.compiled import Kernels
-from fedasr.privacy.gradients.layers import Forward, Watch
+from fedasr.privacy.gradients.layers import Forward, Hook
 from fedasr.privacy.gradients.recurrence import unrolled
 from fedasr.privacy.gradients.terms import Direct, Product, Term
 
@@ -25,7 +25,7 @@ def lstm(compiled: Kernels | None) -> Forward:
     """
 
     def forward(
-        layer: nn.LSTM, watch: Watch, x: torch.Tensor | PackedSequence, hx: Hidden | None = None
+        layer: nn.LSTM, watch: Hook, x: torch.Tensor | PackedSequence, hx: Hidden | None = None
     ) -> tuple[torch.Tensor | PackedSequence, Hidden]:
         if isinstance(x, PackedSequence):
             padded, on_host = pad_packed_sequence(x, batch_first=True)
@@ -41,7 +41,7 @@ def lstm(compiled: Kernels | None) -> Forward:
 
 def padded_lstm(
     layer: nn.LSTM,
-    watch: Watch,
+    watch: Hook,
     x: torch.Tensor,
     lengths: torch.Tensor | None,
     hx: Hidden | None,
@@ -85,7 +85,7 @@ def at_end(x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
 
 def one_direction(
     layer: nn.LSTM,
-    watch: Watch,
+    watch: Hook,
     x: torch.Tensor,
     h0: torch.Tensor,
     c0: torch.Tensor,
@@ -119,7 +119,7 @@ def one_direction(
     return y, cells
 
 
-def lstm_cell(layer: nn.LSTMCell, watch: Watch, x: torch.Tensor, hx: Hidden | None = None) -> Hidden:
+def lstm_cell(layer: nn.LSTMCell, watch: Hook, x: torch.Tensor, hx: Hidden | None = None) -> Hidden:
     """Run one step, as decoders do, over ``x (batch, channels)``."""
     zeros = x.new_zeros(len(x), layer.hidden_size)
     h, c = (zeros, zeros) if hx is None else hx

@@ -32,7 +32,7 @@ CHUNK = 4096
 
 
 @dataclass(frozen=True)
-class Mechanism:
+class VoteMechanism:
     """How labels are drawn from votes.
 
     Args:
@@ -146,7 +146,7 @@ class Mechanism:
 class Analysis:
     """What the votes of a file cost."""
 
-    mechanism: Mechanism
+    mechanism: VoteMechanism
     queries: int
     answered: float
     """how many were answered; where it is not known which, how many are expected to be"""
@@ -189,7 +189,7 @@ class Analysis:
 
 def analyse(
     votes: npt.ArrayLike,
-    mechanism: Mechanism,
+    mechanism: VoteMechanism,
     delta: float,
     *,
     orders: Orders = ORDERS,
@@ -233,7 +233,7 @@ def analyse(
 
 
 def query_costs(
-    votes: npt.ArrayLike, mechanism: Mechanism, orders: Orders, answered: npt.ArrayLike | None = None
+    votes: npt.ArrayLike, mechanism: VoteMechanism, orders: Orders, answered: npt.ArrayLike | None = None
 ) -> Floats:
     """Return the data-dependent RDP of each query, shape ``(queries, orders)``; arguments as of ``analyse``."""
     counts = np.atleast_2d(np.asarray(votes, float))
@@ -257,7 +257,7 @@ def to_epsilon(rdp: Floats, orders: Orders, delta: float, conversion: str = "cla
     return float(found[best]), float(alpha[best])
 
 
-def answer_chances(votes: Floats, mechanism: Mechanism, answered: npt.ArrayLike | None) -> Floats:
+def answer_chances(votes: Floats, mechanism: VoteMechanism, answered: npt.ArrayLike | None) -> Floats:
     """Return 1 and 0 for queries that were answered or not, else how likely each is; shape ``(queries,)``.
 
     Raises:

@@ -23,7 +23,7 @@ from scipy.special import log_ndtr, ndtri, ndtri_exp
 
 from fedasr.errors import InputError
 from fedasr.privacy.checks import count, positive, strict_fraction, within
-from fedasr.privacy.pate.analysis import Mechanism, answer_chances
+from fedasr.privacy.pate.analysis import VoteMechanism, answer_chances
 from fedasr.privacy.pate.mechanisms import gaussian_bound, log_q_gnmax, threshold_rdp
 from fedasr.typing import Floats
 
@@ -244,7 +244,7 @@ def rises(values: Floats) -> bool:
 
 def total_local_sensitivity(
     votes: npt.ArrayLike,
-    mechanism: Mechanism,
+    mechanism: VoteMechanism,
     teachers: int,
     order: float,
     answered: npt.ArrayLike | None = None,

@@ -27,7 +27,7 @@ class Task:
     """about how long it will take, in any unit: seconds of audio, say"""
 
 
-class Fold(Protocol):
+class Accumulator(Protocol):
     """Adds up replies where they are made, for a server that needs their sum alone.
 
     It travels to the workers, so it must pickle, and its sums must commute exactly, or the bits of a run would depend
@@ -37,7 +37,7 @@ class Fold(Protocol):
     size: int
     """length of a sum"""
 
-    def absorb(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> Message:
+    def accumulate(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> Message:
         """Add a reply to ``total``, shape ``(size,)``, and return the reply without what was added.
 
         Args:
@@ -50,9 +50,9 @@ class Fold(Protocol):
 
 @dataclass
 class Reduction:
-    """A fold, and where the server keeps the sum of all."""
+    """An accumulator, and where the server keeps the sum of all."""
 
-    fold: Fold
+    accumulator: Accumulator
     total: npt.NDArray[np.float64]
 
 

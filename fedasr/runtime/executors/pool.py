@@ -147,10 +147,10 @@ class PoolRound(Round):
         key, size, region, packed = self.publish(tasks[0].message.content)
         reply_region = self.executor.regions.take(size)
         worker.given.append(batch)
-        fold = None if self.reduction is None else self.reduction.fold
+        accumulator = None if self.reduction is None else self.reduction.accumulator
         try:
             if key not in worker.knows:
-                worker.connection.send(("order", (key, region, packed, fold)))
+                worker.connection.send(("order", (key, region, packed, accumulator)))
                 # What it forgets then, so that a content whose turn comes again is sent again.
                 worker.knows = {known for known in worker.knows if known > key - KEPT} | {key}
             jobs = [(number, task.message.metadata, task.context) for number, task in zip(batch, tasks, strict=True)]
@@ -167,7 +167,7 @@ class PoolRound(Round):
         region = self.executor.regions.take(packed.size)
         memory.write(self.executor.regions.memory[region].bytes(), packed, arrays)
         self.executor.next_key += 1
-        size = packed.size if self.reduction is None else 8 * self.reduction.fold.size
+        size = packed.size if self.reduction is None else 8 * self.reduction.accumulator.size
         self.sent[id(content)] = (self.executor.next_key, size, region, packed)
         return self.sent[id(content)]
 
@@ -201,7 +201,7 @@ class PoolRound(Round):
                 reply = message_with(answer.metadata, answer.content)
             self.ready[answer.number] = Outcome(reply, answer.state)
         if self.reduction is not None:
-            size = 8 * self.reduction.fold.size
+            size = 8 * self.reduction.accumulator.size
             self.reduction.total += regions.memory[region].bytes()[:size].view(np.float64)
         if not kept:
             regions.give(region)

@@ -212,8 +212,8 @@ class RayRound(Round):
             buffer = np.empty(packed.size, np.uint8)
             memory.write(buffer, packed, arrays)
             self.executor.next_key += 1
-            fold = None if self.reduction is None else self.reduction.fold
-            self.sent[id(content)] = self.executor.next_key, ray.put(Parcel(packed, buffer, fold))
+            accumulator = None if self.reduction is None else self.reduction.accumulator
+            self.sent[id(content)] = self.executor.next_key, ray.put(Parcel(packed, buffer, accumulator))
         return self.sent[id(content)]
 
     def collect(self, seconds: float | None) -> None:

@@ -19,7 +19,7 @@ from flwr.clientapp import ClientApp
 from fedasr.errors import InputError
 from fedasr.flower.messages import message_with
 from fedasr.runtime.client_apps import WorkerApp
-from fedasr.runtime.executors.base import Fold, Task, call_client
+from fedasr.runtime.executors.base import Accumulator, Task, call_client
 from fedasr.runtime.executors.memory import Bytes, Packed, plan, unpack, write
 from fedasr.runtime.executors.worker import Answer, Order, loaded
 from fedasr.runtime.threads import one_thread
@@ -37,7 +37,7 @@ class Parcel:
 
     packed: Packed
     buffer: Bytes
-    fold: Fold | None = None
+    accumulator: Accumulator | None = None
 
 
 @dataclass(frozen=True)
@@ -136,24 +136,24 @@ class RayWorker:
             came: Parcel = ray.get(parcel[0])
             while len(self.orders) >= ORDERS_KEPT:
                 del self.orders[next(iter(self.orders))]
-            self.orders[key] = Order(unpack(came.buffer, came.packed), came.fold)
+            self.orders[key] = Order(unpack(came.buffer, came.packed), came.accumulator)
         batch = run_clients(self.app, self.orders[key], jobs)
         batch.seconds = time.perf_counter() - started
         return batch
 
 
 def run_clients(app: ClientApp, order: Order, jobs: list[Job]) -> Batch:
-    """Run clients one after another; their replies are added up where the order has a fold, and packed where not."""
-    total = None if order.fold is None else np.zeros(order.fold.size)
+    """Run clients one after another; their replies are accumulated where the order says so, and packed where not."""
+    total = None if order.accumulator is None else np.zeros(order.accumulator.size)
     batch = Batch([], [], total)
     for number, metadata, context in jobs:
         outcome = call_client(app, Task(message_with(metadata, order.content), context))
         reply, buffer = outcome.reply, None
         if reply.has_error():
             answer = Answer(number, reply.metadata, outcome.state, error=reply.error)
-        elif order.fold is not None:
+        elif order.accumulator is not None:
             assert total is not None
-            rest = order.fold.absorb(total, order.content, reply)
+            rest = order.accumulator.accumulate(total, order.content, reply)
             answer = Answer(number, rest.metadata, outcome.state, content=rest.content)
         else:
             packed, arrays = plan(reply.content)

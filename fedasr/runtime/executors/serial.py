@@ -34,7 +34,7 @@ class SerialExecutor:
                 sent = task.message.content
                 outcome = call_client(self.app, task)
                 if reduction is not None and not outcome.reply.has_error():
-                    outcome.reply = reduction.fold.absorb(reduction.total, sent, outcome.reply)
+                    outcome.reply = reduction.accumulator.accumulate(reduction.total, sent, outcome.reply)
                 yield outcome
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ class DebugExecutor(SerialExecutor):
             except Exception as error:
                 raise ClientError(describe(task, error), task) from error
             if reduction is not None:
-                reply = reduction.fold.absorb(reduction.total, task.message.content, reply)
+                reply = reduction.accumulator.accumulate(reduction.total, task.message.content, reply)
             yield Outcome(reply, task.context.state if len(task.context.state) else None)
 
 

@@ -17,7 +17,7 @@ from flwr.clientapp import ClientApp
 from fedasr.flower.messages import message_with
 from fedasr.references import load_reference
 from fedasr.runtime.client_apps import WorkerApp
-from fedasr.runtime.executors.base import Fold, Task, call_client
+from fedasr.runtime.executors.base import Accumulator, Task, call_client
 from fedasr.runtime.executors.memory import Attachments, Packed, plan, unpack, write
 from fedasr.runtime.session import STOPPING
 from fedasr.runtime.threads import one_thread
@@ -57,15 +57,15 @@ def serve(
             attached.remove_files()
             return
         if kind == "order":
-            key, region, packed, fold = payload
+            key, region, packed, accumulator = payload
             orders = {k: v for k, v in orders.items() if k > key - KEPT}
-            orders[key] = Order(unpack(attached.view(region), packed), fold)
+            orders[key] = Order(unpack(attached.view(region), packed), accumulator)
         else:
             key, region, size, jobs = payload
-            if orders[key].fold is None:
+            if orders[key].accumulator is None:
                 answers = [answer(client_app, orders[key], attached, region, size, *job) for job in jobs]
             else:
-                answers = fold_up(client_app, orders[key], attached, region, jobs)
+                answers = accumulate_all(client_app, orders[key], attached, region, jobs)
             try:
                 connection.send((region, answers))
             except OSError:  # nobody is there any more
@@ -98,7 +98,7 @@ class Order:
     """What all the tasks of a round share: their content, and how their replies are added up, if they are."""
 
     content: RecordDict
-    fold: Fold | None
+    accumulator: Accumulator | None
 
 
 @dataclass
@@ -138,11 +138,11 @@ def answer(
     return Answer(number, reply.metadata, outcome.state, packed)
 
 
-def fold_up(app: ClientApp, order: Order, attached: Attachments, region: str, jobs: list[Any]) -> list[Answer]:
+def accumulate_all(app: ClientApp, order: Order, attached: Attachments, region: str, jobs: list[Any]) -> list[Answer]:
     """Run several tasks and leave the sum of their replies in ``region``."""
-    fold = order.fold
-    assert fold is not None
-    total = attached.view(region)[: 8 * fold.size].view(np.float64)
+    accumulator = order.accumulator
+    assert accumulator is not None
+    total = attached.view(region)[: 8 * accumulator.size].view(np.float64)
     total[:] = 0
     answers = []
     for number, metadata, context in jobs:
@@ -151,6 +151,6 @@ def fold_up(app: ClientApp, order: Order, attached: Attachments, region: str, jo
         if reply.has_error():
             answers.append(Answer(number, reply.metadata, outcome.state, error=reply.error))
         else:
-            rest = fold.absorb(total, order.content, reply)
+            rest = accumulator.accumulate(total, order.content, reply)
             answers.append(Answer(number, rest.metadata, outcome.state, content=rest.content))
     return answers

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from fedasr.config import Config, load, override, to_dict
 from fedasr.config.schema import walk
 from fedasr.errors import InputError
+from tests.tiers import examples
 
 KEYS = [name for name, _ in walk()]
 PARTS = sorted({part for name in KEYS for part in name.split(".")})
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 texts = st.one_of(
     st.text(max_size=12), st.sampled_from(["???", "${", "${seed}", "${oc.env:HOME}", "a:b", "chars:ab", "-"])

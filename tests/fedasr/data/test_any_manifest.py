@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from fedasr.data.check import check_manifest
 from fedasr.data.manifest import SUFFIXES, ManifestCorpus, ManifestError, read_table
 from fedasr.errors import InputError
+from tests.tiers import examples
 
 from .speech_files import write
 
-QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SOUND = {
     ".csv": b"path,speaker,text,duration_s\na.wav,s,one,0.1\nb.wav,t,two,\n",
     ".tsv": b"path\tspeaker\ttext\na.wav\ts\tone\nb.wav\tt\ttwo\n",

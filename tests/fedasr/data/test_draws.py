@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedasr.data.draws import normals, uniforms
+from tests.tiers import examples
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.integers(0, 2**63 - 1), st.lists(st.integers(0, 2**40), min_size=1, max_size=40), st.integers(0, 1000))
 def test_one_alone_draws_what_it_draws_among_all(seed, index, round):
     for draw in (uniforms, normals):

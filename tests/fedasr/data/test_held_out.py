@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fedasr.data.held_out import decile_sample, deciles, split_held_out
 from fedasr.data.partition import Partition
+from tests.tiers import examples
 
 
 def partition(counts: list[int]) -> Partition:
@@ -24,7 +25,7 @@ def test_every_client_gives_up_its_share_but_never_all() -> None:
     assert other.rows.tolist() != held.rows.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     counts=st.lists(st.integers(0, 12), min_size=1, max_size=20),
     share=st.floats(0.01, 0.9),

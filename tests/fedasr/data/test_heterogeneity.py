@@ -7,6 +7,7 @@ from fedasr.data import heterogeneity as module
 from fedasr.data.heterogeneity import client_pairs, gini, heterogeneity, jensen_shannon, label_counts, lorenz
 from fedasr.data.partition import Partition
 from fedasr.errors import InputError
+from tests.tiers import examples
 
 
 def clients(*texts):
@@ -30,7 +31,7 @@ def test_gini_of_equal_and_of_one_holds_all():
     assert gini(np.array([5.0])) == 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.floats(0.01, 1e6), min_size=1, max_size=30))
 def test_gini_is_half_the_relative_mean_difference_and_the_area_above_lorenz(values):
     x = np.array(values)
@@ -47,7 +48,7 @@ def test_divergence_is_one_bit_where_disjoint_and_zero_where_equal():
     assert divergence("a", "ab") == pytest.approx([-0.75 * np.log2(0.75) - 0.25 * np.log2(0.25) - 0.5])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.text("abcdef", min_size=1, max_size=9), min_size=2, max_size=7), st.sampled_from([1, 5, 10**6]))
 def test_divergence_equals_its_definition(texts, block):
     letters = "abcdef"

@@ -19,6 +19,7 @@ from fedasr.data.identity import identity
 from fedasr.data.manifest import ManifestCorpus, ManifestError, read_table
 from fedasr.errors import InputError
 from tests.fedasr.data.speech_files import BROKEN, noise, write
+from tests.tiers import examples
 
 ROWS = [
     {"path": "a.flac", "speaker": "s1", "text": "yes", "duration_s": "1.0", "accent": "welsh"},
@@ -256,7 +257,7 @@ def test_real_manifests_are_read(speech: Path, name: str) -> None:
     assert corpus.bad_audio(rows) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["csv", "tsv", "jsonl", "parquet"]))
 def test_whatever_the_bytes_the_reader_answers_or_refuses(tmp_path_factory, content: bytes, suffix: str) -> None:
     path = tmp_path_factory.getbasetemp() / f"fuzz.{suffix}"
@@ -269,7 +270,7 @@ def test_whatever_the_bytes_the_reader_answers_or_refuses(tmp_path_factory, cont
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=5))
 def test_json_lines_keep_every_text(tmp_path_factory, rows: list[tuple[str, str]]) -> None:
     path = tmp_path_factory.getbasetemp() / "law.jsonl"

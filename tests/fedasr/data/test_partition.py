@@ -12,6 +12,7 @@ from fedasr.data.partition.request import factorize
 from fedasr.errors import InputError
 from fedasr.testing import check_partitioner
 from fedasr.testing.partitioners import example_columns as table
+from tests.tiers import examples
 
 
 def embed(rows):
@@ -116,7 +117,7 @@ def test_without_a_number_there_are_as_many_clients_as_speakers():
     assert len(make("iid", table(400, speakers=9), range(400))) == 9
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(
     name=st.sampled_from(sorted(PARTITIONERS)),
     utterances=st.integers(1, 120),

@@ -14,7 +14,7 @@ from rich.console import Console
 from fedasr.cli.edge_status import metrics_command
 from fedasr.cli.main import status as command
 from fedasr.config import load
-from fedasr.data.census import Census
+from fedasr.data.fleet import Fleet
 from fedasr.edge.control import SubmittedRun
 from fedasr.edge.processes import free_port
 from fedasr.edge.server_folder import Enrolment, ServerFolder
@@ -54,11 +54,11 @@ class Watched:
         self.folder = root / "run"
         town = Town(root / "town")
         config = load(town.config(town.server, runtime__name="deployment", **changes))
-        census = Census.unasked(list(town.folders))
-        experiment = open_run(config, self.folder, resume=False, census=census)
+        fleet = Fleet.unasked(list(town.folders))
+        experiment = open_run(config, self.folder, resume=False, fleet=fleet)
         assert experiment is not None
         self.onlooker = Onlooker(self.folder)
-        grid = WatchedBoxGrid(SuperLink(town.folders), census.names, 5.0, self.folder)
+        grid = WatchedBoxGrid(SuperLink(town.folders), fleet.names, 5.0, self.folder)
         with session(self.onlooker):
             run_strategy(grid, experiment, RunFolder(self.folder), resume=False)
 

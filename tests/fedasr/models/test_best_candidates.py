@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fedasr.models.decoding import best_candidates
 from fedasr.models.decoding.best_candidates import among_best
 from tests.fedasr.models.families import FAMILIES, TOKENS, batch_of, build
+from tests.tiers import examples
 
 CANDIDATES = [[1, 2], [1, 2, 3], [3], [1, 1], [4, 5, 6, 1], [], [3, 3, 3, 3, 3], [1, 2], [2, 5], [6, 6]]
 
@@ -105,7 +106,7 @@ def test_speech_that_no_phrase_fits_has_none() -> None:
         assert model.likeliest_phrases(model.encode(batch_of([9, 400], [[1]] * 2)), long) == [-1, 0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=1, max_size=30), st.integers(1, 4))
 def test_the_best_of_each_row(pairs: list[tuple[int, int]], count: int) -> None:
     pairs = sorted(pairs, key=lambda pair: pair[0])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fedasr.models.decoding.closed_vocabulary import CHUNK, first_best, score, scores
 from fedasr.models.decoding.greedy import greedy
 from fedasr.models.decoding.prefix_beam import beam_search, log_add, prefix_beam
+from tests.tiers import examples
 
 Label = tuple[int, ...]
 
@@ -56,7 +57,7 @@ def test_greedy_is_the_collapsed_best_path(shape: tuple[int, int, int]) -> None:
     assert tuple(greedy(rows, torch.tensor([shape[1]]))[0]) == collapse(tuple(log_probabilities.argmax(1).tolist()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(small)
 def test_a_wide_beam_is_exact(shape: tuple[int, int, int]) -> None:
     log_probabilities = lattice(*shape)
@@ -69,7 +70,7 @@ def test_a_wide_beam_is_exact(shape: tuple[int, int, int]) -> None:
     assert found[0][1] == pytest.approx(max(expected.values()), abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(small, st.integers(1, 4), st.integers(1, 4))
 def test_a_narrow_beam_never_claims_more_than_there_is(shape: tuple[int, int, int], beam: int, kept: int) -> None:
     log_probabilities = lattice(*shape)
@@ -80,7 +81,7 @@ def test_a_narrow_beam_never_claims_more_than_there_is(shape: tuple[int, int, in
         assert probability <= expected.get(label, -math.inf) + 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(small, st.integers(1, 3))
 def test_beam_search_is_at_least_as_likely_as_greedy(shape: tuple[int, int, int], beam: int) -> None:
     rows, lengths = torch.from_numpy(lattice(*shape))[None], torch.tensor([shape[1]])
@@ -111,7 +112,7 @@ def test_equal_prefixes_are_ordered_by_their_tokens() -> None:
     assert [prefix for prefix, _ in found] == [(), (1,)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(small)
 def test_scores_are_the_sum_over_alignments(shape: tuple[int, int, int]) -> None:
     log_probabilities = lattice(*shape)
@@ -135,7 +136,7 @@ def test_chunks_give_the_same_scores() -> None:
     torch.testing.assert_close(score(rows, phrases), singly)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(small, st.integers(0, 5), st.floats(0.0, 400.0))
 def test_scores_on_a_tree_are_those_of_lattices_one_by_one(
     shape: tuple[int, int, int], shorter: int, sharp: float

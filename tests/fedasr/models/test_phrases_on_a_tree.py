@@ -13,6 +13,7 @@ from fedasr.models.decoding.lexicon import Lexicon, lexicon_of
 from fedasr.models.decoding.prefixes import score_candidates
 from fedasr.models.decoding.transducer_tree import contexts
 from tests.fedasr.models.families import FAMILIES, batch_of, build
+from tests.tiers import examples
 
 PHRASES = [[1, 2], [1, 2, 3], [3], [1, 1], [4, 5, 6, 1], [], [3, 3, 3, 3, 3], [1, 2], [2, 5], [6, 6], [4, 5, 6, 1, 1]]
 SPEECH = [40, 12, 33, 9, 21, 28]
@@ -71,7 +72,7 @@ def test_of_equals_the_first_and_of_nothing_finite_none() -> None:
     assert likeliest(rows, torch.tensor([5.0, 0.0, 1.0])) == [0, -1, 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.lists(st.integers(1, 3), max_size=5), min_size=1, max_size=8))
 def test_a_lexicon_spells_its_phrases(phrases: list[list[int]]) -> None:
     tree = Lexicon(phrases)

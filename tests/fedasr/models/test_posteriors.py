@@ -25,6 +25,7 @@ from fedasr.models.decoding.prefixes import (
 from fedasr.models.hybrid import HybridModel
 from fedasr.models.tokenizer import Tokenizer
 from tests.fedasr.models.families import FAMILIES, LABELS, LENGTHS, TOKENS, batch_of, build
+from tests.tiers import examples
 
 Label = tuple[int, ...]
 small = st.tuples(st.integers(0, 10_000), st.integers(1, 5), st.integers(2, 4))
@@ -50,7 +51,7 @@ def test_the_recurrence_by_hand() -> None:
     torch.testing.assert_close(recurrence(inputs.log(), decay.log()).exp()[0].tolist(), [0.0, 0.5, 0.25, 0.5625])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(small, st.lists(st.integers(1, 3), max_size=3))
 def test_ctc_posteriors_are_the_sum_over_all_alignments(shape: tuple[int, int, int], prefix: list[int]) -> None:
     prefix = [1 + (token - 1) % (shape[2] - 1) for token in prefix]
@@ -215,7 +216,7 @@ def test_a_trie_shares_beginnings() -> None:
     assert Trie([[]]).levels == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(0, 10_000), st.lists(st.lists(st.integers(1, 3), max_size=4), min_size=1, max_size=6))
 def test_candidates_in_a_trie_have_their_own_probability(seed: int, candidates: list[list[int]]) -> None:
     rows = torch.stack([lattice(seed, 6, 4), lattice(seed + 1, 6, 4)])
@@ -228,7 +229,7 @@ def test_candidates_in_a_trie_have_their_own_probability(seed: int, candidates: 
             assert float(found[row, column].exp()) == pytest.approx(probability, rel=1e-9, abs=1e-15)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(0, 10_000))
 def test_a_wide_beam_over_ctc_prefixes_is_exact(seed: int) -> None:
     rows = lattice(seed, 5, 3)

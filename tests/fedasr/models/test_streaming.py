@@ -15,11 +15,12 @@ from fedasr.models.subsampling import Subsampling
 from fedasr.models.tokenizer import Tokenizer
 from fedasr.seeds import torch_scope
 from tests.fedasr.models.families import MEL, batch_of, build
+from tests.tiers import examples
 
 TOKENIZER = Tokenizer("abcdef")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.lists(st.integers(0, 9), min_size=1, max_size=8),
     st.lists(st.integers(1, 5), min_size=1, max_size=3),

@@ -18,6 +18,7 @@ from fedasr.privacy.events import (
 from fedasr.privacy.pld import gaussian_delta, gaussian_epsilon, pld_epsilon
 from fedasr.privacy.rdp import ORDERS, rdp_curve, rdp_epsilon
 from tests.fedasr.privacy.vectors import vectors
+from tests.tiers import examples
 
 
 def poisson(z=1.0, q=0.01, steps=100, **options):
@@ -203,7 +204,7 @@ NOISE, PROBABILITY = st.floats(0.5, 5.0), st.floats(1e-4, 0.3)
 STEPS, DELTA = st.integers(1, 2000), st.sampled_from([1e-9, 1e-6, 1e-5, 1e-3])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(NOISE, PROBABILITY, STEPS, DELTA, st.floats(1.05, 3.0))
 def test_more_steps_more_sampling_and_less_noise_cost_more(z, q, steps, delta, factor):
     base = epsilon_of([poisson(z, q, steps)], delta, "rdp").epsilon
@@ -216,7 +217,7 @@ def test_more_steps_more_sampling_and_less_noise_cost_more(z, q, steps, delta, f
         assert epsilon_of([event], delta, "rdp").epsilon >= base * (1 - 1e-9)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 @given(st.floats(0.7, 3.0), st.floats(1e-3, 0.1), st.integers(1, 300), DELTA, st.floats(1.2, 3.0))
 def test_the_loss_distribution_is_monotone_and_below_rdp(z, q, steps, delta, factor):
     base = pld_epsilon([poisson(z, q, steps)], delta)
@@ -229,7 +230,7 @@ def test_the_loss_distribution_is_monotone_and_below_rdp(z, q, steps, delta, fac
         assert pld_epsilon([event], delta) >= base - 1e-6
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.permutations([0, 1, 2, 3]), DELTA)
 def test_the_order_of_events_does_not_matter(order, delta):
     events = [
@@ -254,7 +255,7 @@ def check_calibrated(epsilon, q, steps, delta, accountant):
     assert epsilon_of([poisson(z * 0.999, q, steps)], delta, accountant).epsilon > epsilon
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 @given(st.floats(0.2, 20.0), st.floats(1e-3, 0.2), st.integers(1, 1000), st.sampled_from([1e-8, 1e-5]))
 def test_calibrated_noise_never_exceeds_what_was_asked(epsilon, q, steps, delta):
     check_calibrated(epsilon, q, steps, delta, "rdp")
@@ -276,7 +277,7 @@ def test_an_epsilon_out_of_reach_is_refused():
         calibrate(lambda noise: [poisson(noise, 0.5, 10)], 1e15, 1e-5, "rdp")
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.floats(0.5, 8.0), st.floats(0.6, 3.0), st.floats(1e-3, 0.1))
 def test_as_many_steps_fit_as_are_said_to(epsilon, z, q):
     one = poisson(z, q, 1)

@@ -26,6 +26,7 @@ from fedasr.privacy.events import (
     ZeroConcentrated,
 )
 from fedasr.privacy.pld import LARGEST_EPSILON, MOST_DISTRIBUTIONS, one_step_extent, out_of_reach, width_of
+from tests.tiers import examples
 
 SECONDS = 20.0
 """Of one processor, for one question; it took 142."""
@@ -69,7 +70,7 @@ def bounded(question: Callable[[], float]) -> float | None:
     return found
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(sorted(KINDS)), noises, probabilities, many, deltas, st.sampled_from(["pld", "rdp", "prv"]))
 @example("poisson", 1.0, 0.5, 1, 0.5, "pld")
 @example("poisson", 1e-12, 0.5, 1, 1e-5, "pld")
@@ -87,7 +88,7 @@ def test_every_question_is_answered_in_bounded_time(
         assert told is None or told <= 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(noises, probabilities, many, deltas)
 def test_no_distribution_has_more_points_than_memory_allows(z: float, q: float, steps: int, delta: float) -> None:
     """A step of 1e-6 nats over losses of tens of nats is 1.8 GB."""

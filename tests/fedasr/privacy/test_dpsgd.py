@@ -29,6 +29,7 @@ from tests.fedasr.privacy.gradients.references import (
     speech_model,
     utterance,
 )
+from tests.tiers import examples
 
 WHERE = Where(7, 3, 11)
 RATE = 0.5
@@ -201,7 +202,7 @@ def test_everybody_is_drawn_with_probability_one() -> None:
     assert draw(everybody, WHERE, 0)[0].tolist() == list(range(8))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(stored=st.integers(2, 30), groups=st.integers(1, 6), q=st.floats(0.05, 1.0), step=st.integers(0, 5))
 def test_micro_batches_split_the_drawn(stored: int, groups: int, q: float, step: int) -> None:
     one = training(Flat(1.0), utterances=stored, sampling_probability=q)
@@ -237,7 +238,7 @@ def total(keeper: BookKeeper, rule: Clipping, batches: Sequence[Batch], micro: b
     return out.double()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     rows=st.sets(st.integers(0, 5), min_size=1),
     extra=st.integers(0, 2),
@@ -257,7 +258,7 @@ def test_one_utterance_more_moves_the_sum_by_at_most_the_bound(
     assert 0 < float((with_it - without).norm()) <= rule.bound * (1 + 1e-4) + 1e-5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     rows=st.sets(st.integers(0, 5), min_size=1, max_size=4),
     extra=st.integers(0, 2),

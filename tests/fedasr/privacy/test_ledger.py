@@ -18,6 +18,7 @@ from fedasr.privacy.events import (
     event_from_json,
 )
 from fedasr.privacy.ledger import Budget, Ledger
+from tests.tiers import examples
 
 ROUND = PoissonGaussian(unit="user", noise_multiplier=1.0, sampling_probability=0.02)
 EXAMPLE = PoissonGaussian(unit="example", noise_multiplier=0.8, sampling_probability=0.1, steps=20)
@@ -195,7 +196,7 @@ def test_ten_resumes_leave_the_ledger_of_an_uninterrupted_run():
     assert run(resumed, budget, 100_000, start=301) == run(whole, budget, 100_000, start=301)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.sampled_from([ROUND, EXAMPLE, pate(), ROUND.times(5)]), max_size=12), st.integers(0, 12))
 def test_a_saved_ledger_goes_on_as_if_it_had_not_been(events, cut):
     whole, first = Ledger("rdp"), Ledger("rdp")

@@ -12,6 +12,7 @@ from scipy import stats
 
 from fedasr.privacy.pate.noise import from_fixed, noisy, to_fixed
 from fedasr.privacy.randomness import Randomness, discrete_laplace, grid_of, with_normal
+from tests.tiers import examples
 
 SOURCE = Randomness.public(7)
 
@@ -62,7 +63,7 @@ def test_no_two_of_many_draws_have_equal_noise() -> None:
     assert len(found) == 20_000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(scale=st.floats(1e-30, 1e30), values=st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=40))
 def test_a_noisy_sum_lies_on_a_grid_that_does_not_depend_on_the_values(scale: float, values: list[float]) -> None:
     grid = grid_of(scale)
@@ -100,7 +101,7 @@ def test_laplace_noise_of_a_large_scale() -> None:
         discrete_laplace(SOURCE.generator("test"), 0, 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     mechanism=st.sampled_from(["soft-laplace", "soft-gaussian"]),
     scale=st.floats(1e-3, 1e12),

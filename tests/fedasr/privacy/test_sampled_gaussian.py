@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from fedasr.privacy.rdp import ORDERS, quiet
 from fedasr.privacy.sampled_gaussian import poisson_gaussian_rdp
+from tests.tiers import examples
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(st.floats(0.3, 20.0), st.floats(1e-6, 0.999))
 def test_it_is_what_dp_accounting_computes(noise, q):
     orders = (*ORDERS[::7], *(float(order) for order in range(2, 20)), 512.0)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fedasr.models.weights import Layout
 from fedasr.privacy.update_clipping import Clip
 from fedasr.strategies.aggregation.exact_mean import ExactMean, UpdateRefused
+from tests.tiers import examples
 
 LAYOUT = Layout.of({"a": np.zeros(3, np.float32), "b": np.zeros(1, np.float32)})
 
@@ -37,7 +38,7 @@ def test_by_dimension_the_larger_tensor_has_the_larger_share() -> None:
     np.testing.assert_allclose(found, [3**0.5 * 0.6, 0, 3**0.5 * 0.8, 1], rtol=2e-6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     values=st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=4, max_size=4),
     bound=st.floats(1e-6, 1e3),
@@ -47,7 +48,7 @@ def test_no_update_is_longer_than_the_bound(values: list[float], bound: float, s
     assert np.linalg.norm(clipped(values, bound, style).astype(np.float64)) <= bound
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(seed=st.integers(0, 2**32), style=st.sampled_from(["flat", "per-layer", "per-layer-dim"]))
 def test_one_user_more_or_less_moves_the_sum_by_at_most_the_bound(seed: int, style: str) -> None:
     rng = np.random.default_rng(seed)

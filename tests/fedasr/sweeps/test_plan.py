@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fedasr.config import load, override, to_dict
 from fedasr.errors import InputError
 from fedasr.sweeps import read_plan
+from tests.tiers import examples
 
 
 def write(folder: Path, **content) -> Path:
@@ -158,7 +159,7 @@ def test_no_such_file(tmp_path):
 names = st.sampled_from(["client.epochs", "client.batch_size", "selection.clients_per_round", "evaluate.beam"])
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=examples(15))
 @given(
     grid=st.dictionaries(names, st.lists(st.integers(1, 9), min_size=1, max_size=2, unique=True), min_size=1),
     seeds=st.lists(st.integers(0, 99), min_size=1, max_size=3, unique=True),

@@ -15,10 +15,11 @@ from fedasr.strategies.aggregation.base import UpdateRefused
 from fedasr.strategies.aggregation.coordinate_wise import Centre, CoordinateWise, median, trimmed, trimmed_mean
 from fedasr.strategies.aggregation.exact_mean import ExactMean
 from fedasr.strategies.aggregation.update_file import UpdateFile
+from tests.tiers import examples
 
 LAYOUT = Layout.of({"w": np.zeros((2, 2), np.float32), "b": np.zeros(1, np.float32)})
 SIZE = LAYOUT.size
-LAW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LAW = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 Updates = npt.NDArray[np.float32]
 

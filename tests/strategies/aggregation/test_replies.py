@@ -18,10 +18,11 @@ from fedasr.flower.messages import assume_identity, set_message_id
 from fedasr.flower.records import array_record, entries, values_of
 from fedasr.models.weights import Layout
 from fedasr.privacy.ledger import Ledger
+from fedasr.strategies.aggregation.accumulating import Expectations, UpdateAccumulator
 from fedasr.strategies.aggregation.exact_mean import ExactSum
-from fedasr.strategies.aggregation.folding import Expectations, UpdateFold
 from fedasr.strategies.aggregation.replies import ReplyRefused, Store, error_counts, loss_of, partition_of, stores
 from fedasr.strategies.aggregation.weighting import Weighting
+from tests.tiers import examples
 
 LAYOUT = Layout.of({"w": np.zeros((2, 2), np.float32), "b": np.zeros(1, np.float32)})
 ARRAYS = {"w": np.ones((2, 2), np.float32), "b": np.ones(1, np.float32)}
@@ -75,20 +76,20 @@ def lying_header(shape: tuple[int, ...], dtype: str = "<f4") -> ArrayRecord:
 
 
 def taken_in(content: RecordDict, **expected: Any) -> tuple[np.ndarray, Message]:
-    """Let a fold take a reply in; return what was added and what is left of the reply."""
-    fold = UpdateFold(
+    """Let an accumulator take a reply in; return what was added and what is left of the reply."""
+    accumulator = UpdateAccumulator(
         ExactSum(LAYOUT, 4.0), Weighting("examples", {}, 4.0), None, Expectations({CLIENT: STORE}, **expected)
     )
     total = np.zeros(5)
-    return total, fold.absorb(total, sent(), answer(content))
+    return total, accumulator.accumulate(total, sent(), answer(content))
 
 
 def refused(content: RecordDict, **expected: Any) -> str:
     total, rest = taken_in(content, **expected)
     assert not total.any()
-    folded = values_of(rest, "folded")
-    assert "weight" not in folded
-    return str(folded["refused"])
+    accumulated = values_of(rest, "folded")
+    assert "weight" not in accumulated
+    return str(accumulated["refused"])
 
 
 @pytest.mark.parametrize("arrays", [array_record(ARRAYS), network(ARRAYS)], ids=["views", "bytes"])
@@ -310,7 +311,7 @@ scalars = st.one_of(st.integers(), st.floats(), st.booleans(), st.text(max_size=
 values = st.one_of(scalars, st.lists(st.integers(), max_size=2))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     changes=st.dictionaries(st.sampled_from(sorted(METRICS)), values, max_size=3),
     leave_out=st.sets(st.sampled_from(["arrays", "metrics"])),
@@ -329,11 +330,11 @@ def test_any_reply_is_an_update_or_refused(
     for name in leave_out:
         del content[name]
     total, rest = taken_in(content)
-    folded = values_of(rest, "folded")
-    assert ("refused" in folded) != ("weight" in folded)
+    accumulated = values_of(rest, "folded")
+    assert ("refused" in accumulated) != ("weight" in accumulated)
     assert np.isfinite(total).all()
-    if "weight" in folded:
-        assert 0 < folded["weight"] <= STORE.utterances
+    if "weight" in accumulated:
+        assert 0 < accumulated["weight"] <= STORE.utterances
         assert dtype == "float32"
         assert shape == [1]
     else:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest, laplace, norm
 
 from fedasr.config import Config, load
-from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse
+from fedasr.privacy.pate.analysis import ORDERS, VoteMechanism, analyse
 from fedasr.privacy.pate.noise import noise
 from fedasr.strategies.pate.aggregator import Aggregator, count_votes
 from fedasr.strategies.pate.record import NO_LABEL, Record
+from tests.tiers import examples
 
 CONFIDENT = {"mechanism": "confident-gnmax", "scale": 2.0, "threshold": 8.0, "threshold_scale": 3.0}
 
@@ -38,7 +39,7 @@ def test_counts_of_votes_by_hand() -> None:
     assert counts.tolist() == [[2, 0, 0, 0], [0, 1, 0, 1], [0, 0, 1, 0]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(votes=st.lists(st.lists(st.integers(-1, 4), min_size=3, max_size=3), min_size=1, max_size=8), data=st.data())
 def test_the_order_of_the_teachers_changes_nothing(votes: list[list[int]], data: st.DataObject) -> None:
     def released(order: list[list[int]]) -> tuple[list[int], list[float]]:
@@ -63,7 +64,7 @@ def test_without_much_noise_the_plurality_wins() -> None:
 
 def test_no_consensus_has_no_label_and_costs_the_check_alone() -> None:
     found = aggregator(**CONFIDENT)
-    mechanism = Mechanism(**{"name": "confident-gnmax", **{k: v for k, v in CONFIDENT.items() if k != "mechanism"}})
+    mechanism = VoteMechanism(**{"name": "confident-gnmax", **{k: v for k, v in CONFIDENT.items() if k != "mechanism"}})
     votes = np.array([[10.0, 0, 0], [4, 3, 3], [0, 9, 1], [3, 3, 4]])
     for row in votes:
         found.release(0, row)
@@ -112,7 +113,7 @@ LAWS: dict[str, dict[str, Any]] = {
 }
 
 
-def chances(kind: Mechanism, counts: tuple[int, ...]) -> np.ndarray:
+def chances(kind: VoteMechanism, counts: tuple[int, ...]) -> np.ndarray:
     """Return the probability of each winner, and of no consensus where that is checked: integrals on a grid."""
     grid = np.linspace(-40, 45, 8501)  # the kinks of Laplace densities are on it
     law = laplace if kind.name == "lnmax" else norm
@@ -155,7 +156,7 @@ def test_one_teacher_moves_the_released_distribution_within_the_claim(mechanism:
     and that there is no consensus is an outcome.
     """
     delta, teachers = 1e-3, 5
-    kind = Mechanism(mechanism, **LAWS[mechanism])
+    kind = VoteMechanism(mechanism, **LAWS[mechanism])
     every = [(a, b, n - a - b) for n in (teachers - 1, teachers) for a in range(n + 1) for b in range(n + 1 - a)]
     table = {counts: chances(kind, counts) for counts in every}
     answered = [1, 1] if kind.has_threshold else None  # the dearest outcome

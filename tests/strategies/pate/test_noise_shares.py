@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest, laplace, norm
 
 from fedasr.privacy.pate.noise import from_fixed, share, to_fixed
+from tests.tiers import examples
 
 
 @pytest.mark.parametrize("mechanism", ["gnmax", "lnmax", "soft-gaussian", "soft-laplace"])
@@ -23,7 +24,7 @@ def test_shares_add_up_to_the_noise_of_a_server(mechanism: str, missing: int) ->
     assert kstest(total, law.cdf).pvalue > 1e-3
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), data=st.data())
 def test_fixed_point_sums_are_exact_in_any_order(values: list[float], data: st.DataObject) -> None:
     other = data.draw(st.permutations(values))

@@ -12,10 +12,11 @@ from scipy.stats import kstest, laplace, norm
 from fedasr.errors import InputError
 from fedasr.privacy.accountants import epsilon_of
 from fedasr.privacy.events import GNMAX_SENSITIVITY, Gaussian
-from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse
+from fedasr.privacy.pate.analysis import ORDERS, VoteMechanism, analyse
 from fedasr.privacy.pate.mechanisms import soft_laplace_rdp
 from fedasr.privacy.pate.smooth import total_local_sensitivity
 from tests.strategies.pate.test_aggregator import aggregator
+from tests.tiers import examples
 
 SOFT = ["soft-gaussian", "soft-laplace"]
 LAWS = {"soft-gaussian": norm(scale=2.0), "soft-laplace": laplace(scale=2.0)}
@@ -67,7 +68,7 @@ def test_laplace_noise_costs_what_its_divergence_is() -> None:
         assert soft_laplace_rdp(scale, (order,))[0] < 2 / scale
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=6), st.data())
 def test_no_exchange_of_posteriors_costs_more_than_is_paid_for(first: list[float], data: st.DataObject) -> None:
     """Any two posteriors: RDP of the shift between them, class by class, is within what both mechanisms charge."""
@@ -84,7 +85,7 @@ def test_no_exchange_of_posteriors_costs_more_than_is_paid_for(first: list[float
 @pytest.mark.parametrize("mechanism", SOFT)
 def test_it_costs_the_same_whatever_the_votes(mechanism: str) -> None:
     sure, unsure = np.array([[90.0, 10, 0]] * 5), np.array([[34.0, 33, 33]] * 5)
-    kind = Mechanism(mechanism, 10.0)
+    kind = VoteMechanism(mechanism, 10.0)
     assert analyse(sure, kind, 1e-5).best == analyse(unsure, kind, 1e-5).best
     assert analyse(sure, kind, 1e-5).best == analyse(sure, kind, 1e-5).best_data_independent
     with pytest.raises(InputError, match="costs the same whatever the votes"):

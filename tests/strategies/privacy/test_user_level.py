@@ -12,6 +12,7 @@ from fedasr.config import Config, load
 from fedasr.models.weights import Layout
 from fedasr.strategies.aggregation.exact_mean import ExactMean
 from fedasr.strategies.privacy.user_level import UserLevel, noise_for_budget, sampling_of
+from tests.tiers import examples
 
 SIZE = 20_000
 LAYOUT = Layout.of({"w": np.zeros(SIZE, np.float32)})
@@ -120,7 +121,7 @@ def test_a_smaller_population_costs_more() -> None:
 
 
 @pytest.mark.parametrize("clipping", ["flat", "per-layer", "per-layer-dim"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), magnitude=st.floats(-6, 12))
 def test_one_user_more_or_another_moves_the_sum_by_no_more_than_the_bound(
     clipping: str, seed: int, magnitude: float

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedasr.strategies.selection.drawing import draw, draw_uniformly, exponentials, inclusion, powers
+from tests.tiers import examples
 
 from .populations import draws as cohorts
 from .populations import indicators, p_value, rng, roster
@@ -37,7 +38,7 @@ def test_inclusion_probabilities_by_hand(sizes: list[float], k: int, expected: l
     np.testing.assert_allclose(inclusion(np.array(sizes, float), k), expected, rtol=1e-12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(sizes=SIZES, k=st.integers(0, 35), seed=st.integers(0, 2**31))
 def test_laws(sizes: list[float], k: int, seed: int) -> None:
     size = np.array(sizes)

@@ -19,6 +19,7 @@ from fedasr.runtime.clock import coupled_by
 from fedasr.strategies.population import check_distinct, registered_only
 from fedasr.strategies.privacy.user_level import UserLevel, check_cohort
 from fedasr.strategies.selection import SELECTORS, Selection, Selector, Stateless, Traits, make_selector, traits_of
+from tests.tiers import examples
 
 from .populations import rng, roster
 
@@ -46,7 +47,7 @@ def drawn(config: Config, selector: Selector, table: Roster, round: int) -> tupl
     return (found if seen is None else found.among(table)), mechanism.expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     name=st.sampled_from(sorted(SELECTORS)),
     counts=st.lists(st.integers(0, 9), min_size=1, max_size=30),

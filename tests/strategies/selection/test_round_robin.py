@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedasr.strategies.selection import RoundRobin
+from tests.tiers import examples
 
 from .populations import draws, indicators, p_value, rng, roster
 
@@ -36,7 +37,7 @@ def least_separation(cohorts: list[list[int]]) -> int:
     return least
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(cycle=st.integers(1, 6), k=st.integers(1, 5), separation=st.integers(0, 8), seed=st.integers(0, 1000))
 def test_each_cycle_is_a_permutation(cycle: int, k: int, separation: int, seed: int) -> None:
     """Where k divides N and the separation fits, every N/k rounds have everybody once."""
@@ -46,7 +47,7 @@ def test_each_cycle_is_a_permutation(cycle: int, k: int, separation: int, seed: 
         assert sorted(turn) == list(range(cycle * k))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data(), n=st.integers(1, 12), k=st.integers(1, 5), separation=st.integers(1, 8))
 def test_the_separation_is_kept_whoever_comes_and_goes(data: st.DataObject, n: int, k: int, separation: int) -> None:
     there = data.draw(st.lists(st.lists(st.booleans(), min_size=n, max_size=n), min_size=12, max_size=12))
@@ -61,7 +62,7 @@ def test_the_separation_is_kept_whoever_comes_and_goes(data: st.DataObject, n: i
         last.update(dict.fromkeys(cohort, round))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(n=st.integers(1, 25), k=st.integers(1, 6), seed=st.integers(0, 1000))
 def test_without_a_number_it_is_as_wide_as_full_cohorts_allow(n: int, k: int, seed: int) -> None:
     cohorts = rounds(RoundRobin(), n, k, 20, seed=seed)

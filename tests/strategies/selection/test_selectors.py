@@ -15,6 +15,7 @@ from fedasr.data.roster import Roster
 from fedasr.errors import InputError
 from fedasr.strategies.selection import SELECTORS, PowerOfChoice, Probing, Selector, make_selector
 from fedasr.testing import check_selector
+from tests.tiers import examples
 
 from .populations import draws, feedback, indicators, p_value, rng, roster
 
@@ -100,7 +101,7 @@ def test_laws(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(table=tables(), k=st.integers(1, 12), seed=st.integers(0, 2**31))
 def test_laws_in_any_population(name: str, table: Roster, k: int, seed: int) -> None:
     chosen = None

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from fedasr.data.stream.arrivals import PoissonArrivals, TraceArrivals
 from fedasr.errors import InputError
 from tests.fedasr.data.stream.tables import table
+from tests.tiers import examples
 
 WORDS = np.array([f"word {i}" for i in range(10)], object)
 
@@ -83,7 +84,7 @@ def test_any_text_can_drift():
     assert set(law.periods(law.times(np.arange(5))).tolist()) <= {0, 1}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, 2**50), st.integers(1, 1000), st.sampled_from([0.0, 0.3, 1.0]))
 def test_times_lie_in_their_periods(seed, count, drift):
     law = PoissonArrivals(seed, count, drift, WORDS)
@@ -122,7 +123,7 @@ def test_only_what_clients_hold_spans_the_run_and_the_rest_is_put_at_its_ends():
     assert periods_of(law, 5) == [0, 0, 1, 1, 1]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.integers(0, 400), min_size=2, max_size=12), st.integers(1, 9))
 def test_spans_are_exact(minutes, periods):
     """The period is ⌊periods · (t - first) / (last - first)⌋ in whole numbers; the last time is in the last one."""

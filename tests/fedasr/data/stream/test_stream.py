@@ -11,6 +11,7 @@ from fedasr.data.roster import Roster
 from fedasr.data.stream import Stream, make_stream
 from fedasr.errors import InputError
 from tests.fedasr.data.stream.tables import stream_of, table
+from tests.tiers import examples
 
 HOURS = ["00:00", "01:00", "05:00", "08:00", "03:00", "03:00", "03:00"]
 """Eight hours in four periods: client 0 records in periods 0, 0, 2, 3, client 1 thrice at once in 1, client 2 never."""
@@ -163,7 +164,7 @@ def poisson(sizes, keys, keep, seed):
     return stream_of(corpus, sizes, seed=seed, arrival="poisson", keep=keep, **keys)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(sizes_of, settings_of, st.sampled_from(list(STORED)), st.integers(0, 2**40))
 def test_what_a_client_finds_is_what_the_server_counts(sizes, keys, keep, seed):
     server, device = (poisson(sizes, keys, keep, seed) for _ in range(2))
@@ -181,7 +182,7 @@ def test_what_a_client_finds_is_what_the_server_counts(sizes, keys, keep, seed):
     assert "_periods" not in vars(device), "a device draws nobody else's arrivals"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(sizes_of, settings_of, st.integers(0, 2**40))
 def test_laws_of_what_is_kept(sizes, keys, seed):
     kept = {keep: poisson(sizes, keys, keep, seed) for keep in STORED}

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedasr.data.synthetic.device import NOISES, Device, apply
+from tests.tiers import examples
 
 CLEAN = Device(0.0, 200.0, "white", 0.0, 8000.0, 0.0, -40.0)
 
@@ -71,7 +72,7 @@ def test_a_room_adds_a_tail_of_the_asked_energy() -> None:
     assert rms(tail[:400]) > 5 * rms(tail[2000:2400])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.integers(0, 3000), st.sampled_from(NOISES), st.floats(-10, 40), st.floats(-30, 30), st.floats(0, 0.4))
 def test_shape_range_and_determinism(samples: int, noise: str, snr: float, gain: float, reverb: float) -> None:
     wave = tone(500, samples)

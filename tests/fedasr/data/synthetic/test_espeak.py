@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tiers import examples
+
 pytest.importorskip("espeakng_loader", reason='needs the espeak-ng wheel: pip install "fedasr[synth]"')
 
 from fedasr.data.synthetic import espeak
@@ -159,7 +161,7 @@ def test_resampling_keeps_tones_and_drops_what_16_khz_cannot_hold() -> None:
     assert np.abs(espeak._resample(above)).max() < 1e-3
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.integers(0, 5000))
 def test_resampled_length_is_the_ratio_rounded_up(size: int) -> None:
     assert espeak._resample(np.ones(size, np.int16)).size == -(-size * 320 // 441)

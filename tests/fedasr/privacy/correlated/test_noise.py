@@ -9,6 +9,7 @@ from fedasr.errors import InputError
 from fedasr.privacy.correlated.banded import BandedToeplitz
 from fedasr.privacy.correlated.factory import NOISES, make_noise
 from fedasr.privacy.correlated.tree import Tree
+from tests.tiers import examples
 
 
 def made(name, bands=4):
@@ -63,7 +64,7 @@ def test_the_covariance_over_many_draws_is_that_of_the_matrix(name):
     assert (np.abs(found.mean(axis=1)) < 5 * np.sqrt(np.diag(wanted) / runs)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.sampled_from(NOISES), st.integers(1, 5), st.integers(0, 20), st.integers(1, 9))
 def test_a_resumed_run_goes_on_with_the_same_noise(name, bands, before, after):
     whole = drawn(made(name, bands), 1, before + after)

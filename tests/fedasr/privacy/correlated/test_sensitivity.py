@@ -13,6 +13,7 @@ from fedasr.privacy.correlated.tree import Tree
 from fedasr.privacy.events import Gaussian
 from fedasr.privacy.ledger import Ledger
 from tests.fedasr.privacy.correlated.patterns import patterns, true_squared_sensitivity
+from tests.tiers import examples
 
 
 def test_the_patterns_of_four_rounds():
@@ -55,7 +56,7 @@ def built(kind, bands, separation, rounds):
     return BandedToeplitz(square_root(bands) if kind == "root" else optimised(bands, rounds), separation)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(noises, st.integers(1, 11), st.integers(1, 6), st.integers(1, 5), st.none() | st.integers(1, 4))
 def test_no_device_exceeds_the_bound(kind, rounds, separation, bands, participations):
     noise = built(kind, bands, separation, rounds)
@@ -67,7 +68,7 @@ def test_no_device_exceeds_the_bound(kind, rounds, separation, bands, participat
         assert found == pytest.approx(true)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(noises, st.integers(1, 11), st.integers(1, 6), st.integers(1, 5))
 def test_the_charges_of_every_prefix_cover_its_sensitivity(kind, rounds, separation, bands):
     noise = built(kind, bands, separation, rounds)
@@ -89,7 +90,7 @@ def test_the_bound_of_the_tree_is_attained_at_powers_of_two(separation):
         assert noise.squared_sensitivity(rounds) == true
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(noises, st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_no_updates_within_the_clip_norm_exceed_it(kind, separation, seed):
     """Any vectors of norm one at most, in any turns: their images under M are within the charges."""

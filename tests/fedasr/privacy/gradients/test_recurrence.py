@@ -16,13 +16,14 @@ from torch.nn import functional as F
 from fedasr.errors import InputError
 from fedasr.privacy.gradients import compiled, recurrence
 from fedasr.privacy.gradients.recurrence import choose, run, run_back, unrolled
+from tests.tiers import examples
 
 needs_compiler = pytest.mark.skipif(compiled.find_compiler() is None, reason="no C++ compiler")
 BOTH = ["torch", pytest.param("compiled", marks=needs_compiler)]
 
 
 @pytest.mark.parametrize("how", BOTH)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     batch=st.integers(1, 19),
     time=st.integers(1, 6),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fedasr.privacy.gradients import terms
 from fedasr.privacy.gradients.terms import Direct, Lookup, Product, Term, merged
+from tests.tiers import examples
 
 
 def added(term: Term, factors: torch.Tensor, entries: int) -> torch.Tensor:
@@ -45,7 +46,7 @@ def test_uses_of_the_same_parameter_add_before_the_norm() -> None:
     assert merged([once]) is once
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     shape=st.tuples(*[st.integers(1, 6)] * 4),
     groups=st.none() | st.integers(1, 3),

@@ -8,14 +8,15 @@ from scipy.special import log_ndtr, ndtr
 
 from fedasr.errors import InputError
 from fedasr.privacy.pate import mechanisms
-from fedasr.privacy.pate.analysis import ORDERS, Mechanism, analyse, query_costs, to_epsilon
+from fedasr.privacy.pate.analysis import ORDERS, VoteMechanism, analyse, query_costs, to_epsilon
 from tests.fedasr.privacy.vectors import vectors
+from tests.tiers import examples
 
 ALPHAS = (1.5, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
 def mechanism_of(given):
-    return Mechanism(
+    return VoteMechanism(
         given["mechanism"], given.get("sigma", given.get("lambda_")), given.get("threshold"), given.get("sigma1")
     )
 
@@ -57,20 +58,20 @@ def test_many_queries_whatever_the_votes(vector):
     ],
 )  # fmt: skip
 def test_the_budgets_of_a_corpus(votes, queries, wanted):
-    one = analyse([votes], Mechanism("gnmax", 40.0), 1e-6)
+    one = analyse([votes], VoteMechanism("gnmax", 40.0), 1e-6)
     assert to_epsilon(one.rdp * queries, ORDERS, 1e-6)[0] == pytest.approx(wanted, rel=0.01)
 
 
 def test_the_grid_reaches_below_two():
-    one = analyse([[1, 1]], Mechanism("gnmax", 40.0), 1e-6)
+    one = analyse([[1, 1]], VoteMechanism("gnmax", 40.0), 1e-6)
     assert to_epsilon(one.rdp_data_independent * 10**6, ORDERS, 1e-6)[0] == pytest.approx(811, rel=1e-3)
 
 
 def test_a_confident_answer_pays_for_both_steps():
     votes = np.array([[200, 30, 20], [100, 90, 60], [240, 5, 5]], float)
-    kind = Mechanism("confident-gnmax", 40.0, 150.0, 50.0)
-    check = Mechanism("threshold", None, 150.0, 50.0)
-    label = Mechanism("gnmax", 40.0)
+    kind = VoteMechanism("confident-gnmax", 40.0, 150.0, 50.0)
+    check = VoteMechanism("threshold", None, 150.0, 50.0)
+    label = VoteMechanism("gnmax", 40.0)
     chance = ndtr((votes.max(axis=1) - 150) / 50)
     expected = query_costs(votes, check, ALPHAS) + chance[:, None] * query_costs(votes, label, ALPHAS)
     assert query_costs(votes, kind, ALPHAS) == pytest.approx(expected)
@@ -101,18 +102,18 @@ def two_class_laws(name, gap, scale):
     return laws if gap >= 0 else laws[::-1]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.sampled_from(["gnmax", "lnmax"]), st.integers(0, 60), st.floats(0.7, 30.0), st.sampled_from(ALPHAS[:5]))
 def test_the_bounds_hold_on_two_classes_where_the_truth_is_known(name, gap, scale, alpha):
     votes = [100 + gap, 100]
-    bound = query_costs([votes], Mechanism(name, scale), (alpha,))[0, 0]
+    bound = query_costs([votes], VoteMechanism(name, scale), (alpha,))[0, 0]
     here = two_class_laws(name, gap, scale)
     for change in (-2, 2):  # one teacher votes otherwise
         there = two_class_laws(name, gap + change, scale)
         assert divergence(here, there, alpha) <= bound + 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, 100), st.floats(1.0, 30.0), st.integers(0, 100), st.sampled_from(ALPHAS[:5]))
 def test_the_bound_of_the_check_holds(most, scale, threshold, alpha):
     bound = mechanisms.threshold_rdp([[most, 0]], threshold, scale, (alpha,))[0, 0]
@@ -125,27 +126,27 @@ def test_the_bound_of_the_check_holds(most, scale, threshold, alpha):
 COUNTS = st.lists(st.integers(0, 200), min_size=2, max_size=8).filter(any)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(COUNTS, st.floats(0.5, 100.0), st.randoms())
 def test_votes_cost_at_most_what_any_votes_cost_and_names_do_not_matter(counts, scale, random):
     for name in ("gnmax", "lnmax"):
-        found = analyse([counts], Mechanism(name, scale), 1e-5, orders=ALPHAS)
+        found = analyse([counts], VoteMechanism(name, scale), 1e-5, orders=ALPHAS)
         assert np.all(found.rdp >= 0)
         assert np.all(found.rdp <= found.rdp_data_independent)
         shuffled = list(counts)
         random.shuffle(shuffled)
-        assert analyse([shuffled], Mechanism(name, scale), 1e-5, orders=ALPHAS).rdp == pytest.approx(found.rdp)
+        assert analyse([shuffled], VoteMechanism(name, scale), 1e-5, orders=ALPHAS).rdp == pytest.approx(found.rdp)
 
 
 def test_many_queries_are_the_sum_of_each():
     votes = np.random.default_rng(0).integers(0, 100, (5000, 4)).astype(float)  # more than are analysed at once
-    kind = Mechanism("gnmax", 20.0)
+    kind = VoteMechanism("gnmax", 20.0)
     assert analyse(votes, kind, 1e-5, orders=ALPHAS).rdp == pytest.approx(query_costs(votes, kind, ALPHAS).sum(axis=0))
 
 
 def test_the_conversions():
-    found = analyse([[200, 30, 20]] * 10, Mechanism("gnmax", 40.0), 1e-5)
-    improved = analyse([[200, 30, 20]] * 10, Mechanism("gnmax", 40.0), 1e-5, conversion="improved")
+    found = analyse([[200, 30, 20]] * 10, VoteMechanism("gnmax", 40.0), 1e-5)
+    improved = analyse([[200, 30, 20]] * 10, VoteMechanism("gnmax", 40.0), 1e-5, conversion="improved")
     assert improved.best[0] < found.best[0]
     epsilon, order = found.best
     at = found.orders.index(order)
@@ -155,26 +156,26 @@ def test_the_conversions():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Mechanism("gnmx", 1.0), "did you mean 'gnmax'"),
-        (lambda: Mechanism("gnmax"), "'scale' is missing"),
-        (lambda: Mechanism("gnmax", -1.0), "'scale' is -1"),
-        (lambda: Mechanism("gnmax", math.nan), "'scale' is nan"),
-        (lambda: Mechanism("gnmax", 1.0, 5.0), "'threshold' has no use with gnmax"),
-        (lambda: Mechanism("confident-gnmax", 1.0), "'threshold' is missing"),
-        (lambda: Mechanism("confident-gnmax", 1.0, 5.0), "'threshold-scale' is missing"),
-        (lambda: Mechanism("confident-gnmax", 1.0, 5.0, 0.0), "'threshold-scale' is 0"),
-        (lambda: Mechanism("confident-gnmax", 1.0, math.inf, 1.0), "'threshold' is inf"),
-        (lambda: analyse([[1, 2]], Mechanism("gnmax", 1.0), 2.0), "'delta' is 2"),
+        (lambda: VoteMechanism("gnmx", 1.0), "did you mean 'gnmax'"),
+        (lambda: VoteMechanism("gnmax"), "'scale' is missing"),
+        (lambda: VoteMechanism("gnmax", -1.0), "'scale' is -1"),
+        (lambda: VoteMechanism("gnmax", math.nan), "'scale' is nan"),
+        (lambda: VoteMechanism("gnmax", 1.0, 5.0), "'threshold' has no use with gnmax"),
+        (lambda: VoteMechanism("confident-gnmax", 1.0), "'threshold' is missing"),
+        (lambda: VoteMechanism("confident-gnmax", 1.0, 5.0), "'threshold-scale' is missing"),
+        (lambda: VoteMechanism("confident-gnmax", 1.0, 5.0, 0.0), "'threshold-scale' is 0"),
+        (lambda: VoteMechanism("confident-gnmax", 1.0, math.inf, 1.0), "'threshold' is inf"),
+        (lambda: analyse([[1, 2]], VoteMechanism("gnmax", 1.0), 2.0), "'delta' is 2"),
         (
-            lambda: analyse([[1, 2]], Mechanism("gnmax", 1.0), 0.1, orders=(1.0, 2.0)),
+            lambda: analyse([[1, 2]], VoteMechanism("gnmax", 1.0), 0.1, orders=(1.0, 2.0)),
             "'orders' expected numbers above 1",
         ),
         (
-            lambda: analyse([[1, 2]], Mechanism("gnmax", 1.0), 0.1, answered=[0]),
+            lambda: analyse([[1, 2]], VoteMechanism("gnmax", 1.0), 0.1, answered=[0]),
             "'answered' says that 1 queries were not answered, but gnmax answers every one",
         ),
         (
-            lambda: analyse([[1, 2]], Mechanism("confident-gnmax", 1.0, 5.0, 1.0), 0.1, answered=[1, 0]),
+            lambda: analyse([[1, 2]], VoteMechanism("confident-gnmax", 1.0, 5.0, 1.0), 0.1, answered=[1, 0]),
             "'answered' has 2 values for 1 queries",
         ),
     ],

@@ -9,9 +9,10 @@ from scipy.special import logsumexp
 
 from fedasr.errors import InputError
 from fedasr.privacy.pate import smooth
-from fedasr.privacy.pate.analysis import Mechanism, analyse, query_costs
+from fedasr.privacy.pate.analysis import VoteMechanism, analyse, query_costs
 from fedasr.seeds import generator
 from tests.fedasr.privacy.vectors import vectors
+from tests.tiers import examples
 
 
 @pytest.mark.parametrize("vector", vectors("pate/smooth/check"), ids=lambda v: v["id"])
@@ -49,7 +50,7 @@ def neighbours(votes):
                 yield other
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.integers(0, 40), min_size=2, max_size=4).filter(any),
     st.sampled_from([5.0, 10.0, 20.0]),
@@ -59,14 +60,14 @@ def test_no_neighbour_changes_more_than_the_bound(votes, sigma, order):
     assume(all(smooth.check_conditions(sigma, len(votes), order)))
     teachers = sum(votes)
     bound = smooth.local_sensitivity_gnmax(votes, teachers, sigma, order)
-    q = Mechanism("gnmax", sigma).log_q
+    q = VoteMechanism("gnmax", sigma).log_q
     here = smooth.rdp_at(q(np.array([votes], float)), sigma, order)[0]
     for other in neighbours(votes):
         there = smooth.rdp_at(q(np.array([other], float)), sigma, order)[0]
         assert abs(there - here) <= bound[0] * (1 + 1e-6) + 1e-15
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.integers(0, 15), min_size=2, max_size=3).filter(any), st.sampled_from([5.0, 10.0]))
 def test_the_maximum_is_smooth(votes, sigma):
     order, beta, teachers = 2.0, 0.2, sum(votes)
@@ -80,7 +81,7 @@ def test_the_maximum_is_smooth(votes, sigma):
 @pytest.mark.parametrize("threshold", [2.0, 16.0, 50.0])
 def test_no_neighbour_changes_the_check_more_than_its_bound(threshold):
     votes, teachers, scale, order = [20, 10, 0], 30, 2.0, 10.0
-    check = Mechanism("threshold", None, threshold, scale)
+    check = VoteMechanism("threshold", None, threshold, scale)
     bound = smooth.local_sensitivity_threshold(votes, teachers, threshold, scale, order)
     assert bound.shape == (teachers,)
     here = query_costs([votes], check, (order,))[0, 0]
@@ -120,7 +121,7 @@ def test_an_order_without_a_finite_cost_is_refused():
         smooth.release_cost(0.06, 7.0, 10.0)
 
 
-VOTES, KIND, ORDER = np.array([[200, 30, 20]] * 30, float), Mechanism("gnmax", 40.0), 8.0
+VOTES, KIND, ORDER = np.array([[200, 30, 20]] * 30, float), VoteMechanism("gnmax", 40.0), 8.0
 
 
 def test_a_release_is_noise_above_the_truth_and_repeats_by_its_seed():
@@ -163,7 +164,7 @@ def test_a_published_epsilon_is_neither_negative_nor_above_what_holds_anyway():
 
 
 def test_confident_votes_release_what_was_answered():
-    votes, kind = np.array([[200, 30, 20], [100, 90, 60]], float), Mechanism("confident-gnmax", 40.0, 150.0, 50.0)
+    votes, kind = np.array([[200, 30, 20], [100, 90, 60]], float), VoteMechanism("confident-gnmax", 40.0, 150.0, 50.0)
     with pytest.raises(InputError, match="which queries were answered"):
         smooth.total_local_sensitivity(votes, kind, 250, 8.0)
     found = smooth.total_local_sensitivity(votes, kind, 250, 8.0, [1, 0])
@@ -175,10 +176,13 @@ def test_confident_votes_release_what_was_answered():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: smooth.total_local_sensitivity([[1, 2]], Mechanism("lnmax", 1.0), 3, 2.0), "lnmax is not known"),
-        (lambda: smooth.total_local_sensitivity([[1, 2]], Mechanism("gnmax", 9.0), 2, 2.0), "a query has more votes"),
+        (lambda: smooth.total_local_sensitivity([[1, 2]], VoteMechanism("lnmax", 1.0), 3, 2.0), "lnmax is not known"),
         (
-            lambda: smooth.total_local_sensitivity([[9] * 10], Mechanism("gnmax", 20.0), 90, 25.0),
+            lambda: smooth.total_local_sensitivity([[1, 2]], VoteMechanism("gnmax", 9.0), 2, 2.0),
+            "a query has more votes",
+        ),
+        (
+            lambda: smooth.total_local_sensitivity([[9] * 10], VoteMechanism("gnmax", 20.0), 90, 25.0),
             "C5 and C6 do not hold",
         ),
         (lambda: smooth.local_sensitivity_gnmax([3], 3, 9.0, 2.0), "at least two classes"),

@@ -9,6 +9,7 @@ from fedasr.config.schema import DevicesConfig
 from fedasr.errors import InputError, RunFailed
 from fedasr.runtime.clock.availability import Always, Diurnal, Traced, make_availability
 from fedasr.runtime.clock.trace import Trace
+from tests.tiers import examples
 
 DAY = 86_400.0
 
@@ -57,7 +58,7 @@ def test_a_whole_day_is_always():
     assert all(Diurnal(0, 100, 1.0).at(time).all() for time in (0.0, 12_345.678, 86_399.999999, 1e6))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.integers(0, 10**6), st.floats(0, 1e7), st.sampled_from([1e-9, 1e-4, 0.05, 0.9]))
 def test_the_next_time_is_the_first_at_which_one_is_there(seed, time, share):
     diurnal = Diurnal(seed, 5, share)
@@ -97,7 +98,7 @@ def test_waiting_for_a_trace():
     assert trace.next(412.0, mask(0)) == 430.0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50), st.integers(1, 20)), min_size=1, max_size=8),
     st.floats(0, 500),

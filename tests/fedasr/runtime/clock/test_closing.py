@@ -3,6 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedasr.runtime.clock import close
+from tests.tiers import examples
 
 CLIENTS = np.array([7, 3, 9, 5])
 DURATIONS = np.array([4.0, 2.0, 8.0, 2.0])
@@ -58,7 +59,7 @@ def test_nobody_answers_and_the_round_still_takes_its_time():
 device = st.tuples(st.integers(0, 50).map(float), st.booleans())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.dictionaries(st.integers(0, 100), device, max_size=12),
     st.integers(0, 14),

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from fedasr.config.schema import ClientConfig, DevicesConfig
 from fedasr.runtime.clock import Devices, audio_to_train
+from tests.tiers import examples
 
 TWO = {
     "tiers": ["fast", "slow"],
@@ -75,7 +76,7 @@ def test_drop_out_has_its_probability():
     assert not devices(dropout=0.0).dropped(1, np.arange(1000)).any()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.integers(0, 999), min_size=1, max_size=30), st.integers(1, 500), st.integers(0, 2**40))
 def test_a_device_alone_takes_as_long_as_among_others(clients, round, seed):
     population = devices(seed=seed, dropout=0.3)

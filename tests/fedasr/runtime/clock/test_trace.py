@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fedasr.errors import InputError
 from fedasr.runtime.clock.trace import read_trace
+from tests.tiers import examples
 
 NAMES = ["alice", "bob", "7"]
 
@@ -71,7 +72,7 @@ def test_no_such_file_and_a_folder(tmp_path: Path):
         read_trace(tmp_path, NAMES)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.binary(max_size=40), st.text("client,star_ed01\n\r\"'. -", max_size=40).map(str.encode)))
 def test_any_file(tmp_path: Path, content: bytes):
     for start in (b"", b"client,start_s,end_s\n"):

@@ -12,7 +12,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedasr.flower.records import content_bytes, entries, numpy_arrays
 from fedasr.models.weights import Vector
-from fedasr.protocol import Folded, Key, Record
+from fedasr.protocol import Accumulated, Key, Record
 
 from .base import Rule
 from .replies import (
@@ -27,7 +27,7 @@ from .replies import (
 )
 from .weighting import Weighting
 
-KEPT = (Record.METRICS, Record.PRIVACY, Record.FOLDED)
+KEPT = (Record.METRICS, Record.PRIVACY, Record.ACCUMULATED)
 """What the server reads of a reply that was taken in."""
 
 
@@ -43,7 +43,7 @@ class Expectations:
     """of the account that each device keeps of its privacy; None: they keep none"""
 
 
-class Sent(NamedTuple):
+class Broadcast(NamedTuple):
     """What the clients of a round were sent."""
 
     content: RecordDict
@@ -53,7 +53,7 @@ class Sent(NamedTuple):
     """bytes"""
 
 
-class UpdateFold:
+class UpdateAccumulator:
     """Takes a client's weighted update in; the reply keeps its metrics and says what became of it.
 
     Args:
@@ -71,13 +71,13 @@ class UpdateFold:
         self.clients = clients
         self.expected = expected
         self.size = rule.layout.size
-        self.sent: Sent | None = None
+        self.sent: Broadcast | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the copy of the global weights behind."""
         return {**self.__dict__, "sent": None}
 
-    def absorb(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> Message:
+    def accumulate(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> Message:
         """Take in the reply's arrays, or refuse them, and replace them by the record ``folded``.
 
         A client whose privacy budget is spent, by its own account, answers without arrays. What cannot be used is
@@ -89,12 +89,12 @@ class UpdateFold:
             check_size(size, self.known(sent).size + ROOM)
             spent = self.account(reply, statement)
             absent = spent and Record.ARRAYS not in reply.content
-            folded = Folded(size, absent=True) if absent else self.add(total, sent, reply, size)
+            accumulated = Accumulated(size, absent=True) if absent else self.add(total, sent, reply, size)
         except ReplyRefused as error:
-            folded = Folded(size, refused=str(error))
+            accumulated = Accumulated(size, refused=str(error))
         for name in [name for name in reply.content if name not in KEPT]:
             del reply.content[name]
-        reply.content[Record.FOLDED] = folded.to_record()
+        reply.content[Record.ACCUMULATED] = accumulated.to_record()
         return reply
 
     def account(self, reply: Message, statement: object) -> bool:
@@ -111,7 +111,7 @@ class UpdateFold:
         reply.content[Record.PRIVACY] = account.to_record()
         return account.spent
 
-    def add(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message, size: int) -> Folded:
+    def add(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message, size: int) -> Accumulated:
         """Check a reply and add its update to ``total``; return what was added.
 
         Raises:
@@ -124,12 +124,12 @@ class UpdateFold:
         arrays = check_arrays(reply.content.get(Record.ARRAYS), self.rule.layout)
         weight = self.weighting.weight(client, metrics)
         added = self.rule.add(total, self.known(sent).weights, arrays, weight)
-        return Folded(size, norm=added.norm, largest=added.largest, weight=weight)
+        return Accumulated(size, norm=added.norm, largest=added.largest, weight=weight)
 
-    def known(self, sent: RecordDict) -> Sent:
+    def known(self, sent: RecordDict) -> Broadcast:
         """Return what the clients were sent, found once."""
         if self.sent is None or self.sent.content is not sent:
             vector = np.empty(self.rule.layout.size, np.float32)
             self.rule.layout.flatten(numpy_arrays(cast(ArrayRecord, sent[Record.ARRAYS])), vector)
-            self.sent = Sent(sent, vector, content_bytes(sent))
+            self.sent = Broadcast(sent, vector, content_bytes(sent))
         return self.sent

@@ -13,7 +13,7 @@ from fedasr.data.roster import Roster
 
 
 @dataclass(frozen=True, eq=False)
-class Census:
+class Fleet:
     """The clients of a deployed run; columns of shape ``(clients,)``, in the order of the names."""
 
     names: tuple[str, ...]
@@ -22,8 +22,8 @@ class Census:
     seconds: npt.NDArray[np.float64]
 
     @classmethod
-    def unasked(cls, names: Sequence[str]) -> Census:
-        """Return a census of boxes that have not said what they hold."""
+    def unasked(cls, names: Sequence[str]) -> Fleet:
+        """Return a fleet of boxes that have not said what they hold."""
         ordered = tuple(sorted(names))
         return cls(ordered, np.zeros(len(ordered), np.int64), np.zeros(len(ordered), np.float64))
 

@@ -1,0 +1,29 @@
+"""Three tiers of tests, and how many examples a law is tried on in each.
+
+| command | tier | tests |
+|---|---|---|
+| ``pytest`` | quick | unmarked: every module, and one small run of each main job |
+| ``pytest -m "not slow"`` | thorough | and those marked ``thorough``: ``tests/e2e`` is, but for what is marked ``quick`` |
+| ``pytest -m slow`` | slow | clusters, devices, installations, notebooks |
+"""
+
+from __future__ import annotations
+
+import os
+
+TIER = "FEDASR_TEST_TIER"
+"""Environment variable that the conftest sets, before the tests are imported."""
+FEWER = 5
+"""The quick tier tries a law on this part of its examples."""
+
+
+def tier_of(expression: str) -> str:
+    """Return the tier that a marker expression of pytest selects."""
+    if "not thorough" in expression:
+        return "quick"
+    return "thorough" if "not slow" in expression else "slow"
+
+
+def examples(count: int) -> int:
+    """Return on how many examples a law is tried here, of ``count``."""
+    return max(min(count, 5), count // FEWER) if os.environ.get(TIER) == "quick" else count
