@@ -21,6 +21,8 @@ from fedasr.errors import InputError
 HERE = "__main__"
 """The module of what lives in this process alone."""
 
+MAIN_ALIAS = "__mp_main__"
+"""What ``multiprocessing`` calls the script, too."""
 PICKLERS = ("cloudpickle", "ray.cloudpickle")
 """Modules that can pickle classes by their code; Ray has one of its own."""
 
@@ -82,7 +84,7 @@ def place_of_instance(part: Any, name: str) -> str:
         (module, attribute)
         for module, loaded in list(sys.modules.items())
         for attribute, value in list(getattr(loaded, "__dict__", {}).items())
-        if value is part and attribute.isidentifier()
+        if value is part and attribute.isidentifier() and module != MAIN_ALIAS
     ]
     module, attribute = min(found, key=lambda place: place[0] == HERE, default=(HERE, name))
     return f"{script_name() or HERE if module == HERE else module}:{attribute}"

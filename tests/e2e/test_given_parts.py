@@ -176,3 +176,12 @@ def test_an_instance_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'aggregator' is an instance of .*'strategy.aggregation_options'"):
         fedasr.run(tiny(), tmp_path / "run", aggregator=own_parts.Geometric().result)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_client_app_of_a_script_is_named_by_the_script(tmp_path: Path) -> None:
+    """``multiprocessing`` has a name of its own for the script, by which nobody else finds it."""
+    text = (
+        "from fedasr.clients.client_app import ClientApp\nfrom fedasr.objects import reference_of\napp = ClientApp()\n"
+    )
+    done = script(tmp_path, text + "print(reference_of(app, 'client_app', 'client_app', instances=True))\n", "apps")
+    assert done.stdout.strip() == "apps:app", done.stderr
