@@ -3,7 +3,7 @@
 | command | tier | tests |
 |---|---|---|
 | ``pytest`` | quick | unmarked: every module, and one small run of each main job |
-| ``pytest -m "not slow"`` | thorough | and those marked ``thorough``: ``tests/e2e`` is, but for what is marked ``quick`` |
+| ``pytest -m "not slow"`` | thorough | and what is marked ``thorough``; ``tests/e2e`` is, unless marked ``quick`` |
 | ``pytest -m slow`` | slow | clusters, devices, installations, notebooks |
 """
 

@@ -57,6 +57,9 @@ DATABASE_PATIENCE_MS = 25_000
 """How long a request waits for the database while others write, on a busy machine. After Flower's 5 seconds it would be
 answered with an error, which loses a reply or ends the process that starts runs; boxes wait 30."""
 
+START_PATIENCE_S = 180.0
+"""How long the process of a run may take to start: to import PyTorch takes a minute on a small or busy machine."""
+
 
 STARTER = "flower-superexec"
 """Flower's process that starts the server's part of a run. Without it runs are taken in and never begin."""
@@ -88,7 +91,7 @@ def main() -> None:
     registry, size = os.environ.get(REGISTRY_VARIABLE), os.environ.get(UPDATE_VARIABLE)
     guard = Guard(port_of(sys.argv), Path(registry) if registry else None, float(size or LARGEST_UPDATE_MB))
     ssl.SSLContext.sslobject_class = LoudHandshake
-    run_superlink(guard.run, DATABASE_PATIENCE_MS)
+    run_superlink(guard.run, DATABASE_PATIENCE_MS, START_PATIENCE_S)
 
 
 def port_of(arguments: Sequence[str]) -> int:

@@ -53,20 +53,27 @@ def is_signed(key: ec.EllipticCurvePublicKey, message: bytes, signature: bytes) 
     return verify_signature(key, message, signature)
 
 
-def run_superlink(serve: Callable[..., None], database_patience_ms: int) -> None:
+def run_superlink(serve: Callable[..., None], database_patience_ms: int, start_patience_s: float) -> None:
     """Run Flower's SuperLink in this process, with its arguments in ``sys.argv``.
 
     Args:
         serve: stands in for ``uvicorn.run``, by which Flower serves.
         database_patience_ms: how long a request waits for the database while others write.
+        start_patience_s: how long the process of a run may take to start. After Flower's 30 s it is started a second
+            time beside the first, and on a slow or busy machine a third, so that none of them ever gets ready.
     """
     import uvicorn
 
     with supported():
         from flwr.supercore import sql_mixin
         from flwr.supercore.constant import SQLITE_PRAGMAS
+        from flwr.supercore.corestate import sql_corestate
         from flwr.superlink.cli.flower_superlink import flower_superlink
     pragmas: dict[Any, Any] = {**dict(SQLITE_PRAGMAS), "busy_timeout": str(database_patience_ms)}
     setattr(sql_mixin, "SQLITE_PRAGMAS", tuple(pragmas.items()))  # noqa: B010 (it is a constant)
+    # A task that has begun is given PATIENCE intervals between two signs of life, which stays as it is.
+    alive_s = sql_corestate.HEARTBEAT_PATIENCE * sql_corestate.HEARTBEAT_DEFAULT_INTERVAL
+    setattr(sql_corestate, "HEARTBEAT_DEFAULT_INTERVAL", start_patience_s)  # noqa: B010 (it is a constant)
+    setattr(sql_corestate, "HEARTBEAT_PATIENCE", alive_s / start_patience_s)  # noqa: B010 (it is a constant)
     setattr(uvicorn, "run", serve)  # noqa: B010 (it is a function of the module)
     flower_superlink()

@@ -132,6 +132,8 @@ PARTS: Mapping[str, tuple[Need, ...]] = {
         Need("flwr.superlink.cli.flower_superlink", "flower_superlink", ()),
         Need("flwr.superlink.cli.flower_superlink", "uvicorn.run"),
         Need("flwr.supercore.sql_mixin", "SQLITE_PRAGMAS"),
+        Need("flwr.supercore.corestate.sql_corestate", "HEARTBEAT_DEFAULT_INTERVAL", value=30),
+        Need("flwr.supercore.corestate.sql_corestate", "HEARTBEAT_PATIENCE", value=2),
         Need("flwr.supercore.constant", "SQLITE_PRAGMAS"),
         Need("flwr.superlink.routers.control", "router.routes"),
         Need("flwr.supercore.constant", "FLEET_HTTP_PUBLIC_KEY_HEADER"),
