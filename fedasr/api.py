@@ -47,7 +47,7 @@ def run(
     out: str | Path | None = None,
     overrides: Mapping[str, Any] | Sequence[str] | None = None,
     resume: bool = False,
-    quiet: bool = True,
+    quiet: bool | None = None,
     *,
     callbacks: Sequence[Callback] = (),
     model: Part | None = None,
@@ -75,7 +75,7 @@ def run(
         overrides: dotted keys and their values, such as ``{"rounds": 3, "client.epochs": 1}``, or a dot-list as on the
             command line, such as ``["rounds=3"]``. The config is checked with them.
         resume: continue ``out`` from its last checkpoint; a finished run is returned as it is.
-        quiet: show no progress; otherwise it goes to standard error.
+        quiet: show no progress. False: show it, on standard error or in a notebook's cell; absent: in notebooks only.
         model: key ``model.name``; its options are in ``model.options``, and so on.
         encoder: key ``model.encoder``.
         tokenizer: key ``model.tokenizer``.
@@ -122,9 +122,14 @@ def run(
     from rich.console import Console
 
     from fedasr.runtime.launch import launch
+    from fedasr.runtime.notebook import NotebookWatcher, in_notebook
     from fedasr.runtime.progress import ProgressWatcher
 
-    watcher = None if quiet else ProgressWatcher(Console(stderr=True, highlight=False, soft_wrap=True))
+    watcher: ProgressWatcher | None = None
+    if in_notebook():
+        watcher = None if quiet else NotebookWatcher()
+    elif quiet is False:
+        watcher = ProgressWatcher(Console(stderr=True, highlight=False, soft_wrap=True))
     found = load_run(launch(checked, Path(out) if out is not None else None, resume, watcher, callbacks))
     if found.finished and not (found.path / "report.html").exists():
         from fedasr.results.report import write_report

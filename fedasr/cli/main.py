@@ -20,7 +20,6 @@ app = typer.Typer(
     help="Federated learning simulation for speech recognition.",
     no_args_is_help=True,
     suggest_commands=False,  # click suggests them itself
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedasr.runtime.callbacks import Row
 
@@ -33,13 +33,13 @@ class ProgressWatcher:
         self.console.print(f"{name}: {rounds} rounds, {clients:,} clients{resumed}", markup=False)
         if self.console.is_terminal:
             self.bar = Progress(
+                # The time left comes before the words, which a narrow terminal cuts off.
                 TextColumn("round"),
                 MofNCompleteColumn(),
-                BarColumn(bar_width=24),
-                TextColumn("{task.description}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
+                BarColumn(bar_width=12),
                 TimeRemainingColumn(),
+                TextColumn("left"),
+                TextColumn("{task.description}"),
                 console=self.console,
             )
             self.task = self.bar.add_task("", total=rounds, completed=done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fedasr.errors import InputError, RunFailed
 from fedasr.results.load import Run, load_run
 from fedasr.runtime.callbacks import Callback
+from fedasr.runtime.notebook import in_notebook
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.sweeps.plan import Plan, Planned, read_plan
 
@@ -67,10 +69,29 @@ class Outcome:
         return [load_run(folder) for folder in self.folders if (folder / "config.yaml").is_file()]
 
 
+class NotebookObserver:
+    """Shows a bar for each run of a sweep in the output of a cell."""
+
+    def begin(self, run: Planned, number: int, of: int, state: str) -> Watcher | None:
+        """Return the bar of a run."""
+        from fedasr.runtime.notebook import NotebookWatcher
+
+        return NotebookWatcher(f"{number}/{of} {run.folder}")
+
+    def end(self, run: Planned, number: int, of: int, summary: Mapping[str, Any], seconds: float) -> None:
+        """Leave the bar as it is; say where a run failed."""
+        if summary.get("status") == "failed":
+            print(f"{number}/{of} {run.folder}: failed: {summary.get('error')}")
+
+    def crashed(self, run: Planned, trace: str) -> None:
+        """Show where code failed."""
+        print(trace)
+
+
 def sweep(
     file: str | Path,
     out: str | Path,
-    overrides: Sequence[str] = (),
+    overrides: Mapping[str, Any] | Sequence[str] = (),
     only: Sequence[str] = (),
     callbacks: Sequence[Callback] | Callable[[Planned], Sequence[Callback]] = (),
 ) -> list[Run]:
@@ -81,7 +102,7 @@ def sweep(
             ``docs/sweeps.md``.
         out: the folder of the run folders, ``<out>/<label>-seed<seed>``. Finished runs in it are kept, unfinished ones
             resumed, so that the same call goes on after an interruption.
-        overrides: an OmegaConf dot-list for all runs, such as ``["rounds=3"]``.
+        overrides: dotted keys and their values for all runs, or an OmegaConf dot-list, such as ``["rounds=3"]``.
         only: labels or folder names, with ``*`` and ``?``; the others are left out.
         callbacks: objects that see every run go by; or a function of the planned run (``label``, ``seed``, ``changes``,
             ``config``) that returns those of this run.
@@ -95,8 +116,11 @@ def sweep(
         RunFailed: a run could not even begin; the others were run.
     """
     leave_spawned()
+    if isinstance(overrides, Mapping):
+        overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in overrides.items()]
     plan = read_plan(file, overrides).only(only)
-    found = execute(plan, Path(out), check(plan, Path(out)), callbacks=callbacks)
+    states = check(plan, Path(out))
+    found = execute(plan, Path(out), states, NotebookObserver() if in_notebook() else None, callbacks)
     absent = {name: why for name, why in found.failed.items() if not (found.out / name / "config.yaml").is_file()}
     if absent:
         raise RunFailed("; ".join(f"{name}: {why}" for name, why in absent.items()))
