@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
             raise InputError("needs the run folder to go on with; add --out DIR", where="--resume")
         look_beside(config)
         checked = load(config, overrides or [])
-        if not quiet:
+        if not quiet and console.is_terminal:  # elsewhere, an error is the only line
             console.print(f"{checked.name}: the config is valid; loading PyTorch and the speech", markup=False)
         # Seconds of imports, which a wrong config need not wait for.
         from fedasr.runtime.launch import launch, read_summary

@@ -27,7 +27,7 @@ from fedasr.flower.messages import RUN_ID, assume_identity
 from fedasr.flower.records import array_record, arrays_of, values_of
 from fedasr.privacy.accountants import epsilon_of
 from fedasr.privacy.events import Gaussian
-from fedasr.privacy.pate.analysis import ORDERS, Mechanism
+from fedasr.privacy.pate.analysis import ORDERS, VoteMechanism
 from fedasr.privacy.rdp import rdp_curve
 from fedasr.protocol import Record
 
@@ -175,7 +175,7 @@ def test_a_teacher_ends_at_its_budget_and_repeats_an_answer_for_nothing(tmp_path
 def test_the_price_of_a_vote_is_at_most_what_the_ledger_says_of_any_votes(mechanism: str) -> None:
     """The device may not stop where the server's account still allows a question."""
     mine = rdp_curve(price(PateConfig(mechanism=mechanism, scale=7.0), 1), ORDERS)
-    theirs = Mechanism(mechanism, 7.0).label_rdp_data_independent(ORDERS)
+    theirs = VoteMechanism(mechanism, 7.0).label_rdp_data_independent(ORDERS)
     assert (mine <= theirs * (1 + 1e-9) + 1e-12).all()
 
 

@@ -18,7 +18,7 @@ from fedasr.clients.client_app import app as client_app
 from fedasr.config import load
 from fedasr.experiment import as_json, experiment
 from fedasr.flower.messages import RUN_ID
-from fedasr.privacy.pate.analysis import Mechanism, analyse
+from fedasr.privacy.pate.analysis import VoteMechanism, analyse
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import launch
@@ -45,7 +45,7 @@ def test_what_a_run_leaves_behind(reference: fedasr.Run) -> None:
     votes = np.load(reference.path / "votes.npy")
     assert votes.shape == (20, 3)
     assert (votes.sum(axis=1) <= 12).all()
-    alone = analyse(votes, Mechanism("gnmax", 2.0), 1e-4, conversion="improved")
+    alone = analyse(votes, VoteMechanism("gnmax", 2.0), 1e-4, conversion="improved")
     assert alone.best[0] == pytest.approx(summary["epsilon"])
     assert alone.best_data_independent[0] == pytest.approx(summary["epsilon_data_independent"])
 

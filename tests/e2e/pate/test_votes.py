@@ -18,7 +18,7 @@ from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
 from fedasr.flower.messages import RUN_ID
 from fedasr.flower.records import arrays_of
-from fedasr.privacy.pate.analysis import Mechanism, analyse
+from fedasr.privacy.pate.analysis import VoteMechanism, analyse
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import launch
@@ -111,7 +111,7 @@ def test_tokens_with_a_check_for_consensus(tmp_path: Path) -> None:
     for _, asked in table.groupby("utterance"):
         assert not (asked["label"].iloc[:-1] == "(end)").any()
         assert asked["answered"].iloc[:-1].all()
-    mechanism = Mechanism("confident-gnmax", 1.0, 4.0, 1.0)
+    mechanism = VoteMechanism("confident-gnmax", 1.0, 4.0, 1.0)
     votes, answered = (np.load(run.path / f"{name}.npy") for name in ("votes", "answered"))
     alone = analyse(votes, mechanism, 1e-4, answered=answered.astype(bool), conversion="improved")
     assert alone.best[0] == pytest.approx(summary["epsilon"])
