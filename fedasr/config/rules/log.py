@@ -33,7 +33,7 @@ def check_log(config: Config, where: str) -> None:
                     refuse(f"unknown key '{key}.{given}'{nearest(str(given), KEYS)}; known here: {', '.join(KEYS)}")
             name, options = item.get("name"), item.get("options") or {}
         if not isinstance(name, str):
-            refuse(f"'{key}' is {item!r}; expected a name, or a mapping such as {{name: early-stopping, options: …}}")
+            refuse(f"'log' has {item!r}; expected a name, or a mapping such as {{name: early-stopping, options: …}}")
         elif name not in CALLBACKS and not is_reference(name):
             known = ", ".join(CALLBACKS)
             refuse(

@@ -138,7 +138,7 @@ STOPPING = "early-stopping"
     [
         ("tensorboard", "'log' is 'tensorboard'; expected a list of names, or of mappings with a name and options"),
         (["tensorbord"], "'log[0]' is 'tensorbord' (did you mean 'tensorboard'?); expected one of: "),
-        ([STOPPING, 3], "'log[1]' is 3; expected a name, or a mapping such as"),
+        ([STOPPING, 3], "'log' has 3; expected a name, or a mapping such as"),
         ([{"nam": STOPPING}], "unknown key 'log[0].nam' (did you mean 'name'?); known here: name, options"),
         ([{"name": STOPPING, "options": 3}], "'log[0].options' is 3; expected a mapping"),
         ([{"name": STOPPING, "options": {"a b": 3}}], "'log[0].options' has the key 'a b'; expected the name of a"),
