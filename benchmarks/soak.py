@@ -1,10 +1,11 @@
-"""Real boxes that are killed every few seconds for many rounds: is every round accounted for, does memory stay flat?
+"""Edge devices that are killed every few seconds for many rounds: is every round accounted for, does memory stay flat?
 
     python -m benchmarks.soak --figure docs/results/soak.png
 
-A server and its boxes run on this machine over TLS with node authentication, as ``fedasr edge`` starts them. At random
-times a random box loses all its processes, its executor, or the process that answers a message, by SIGKILL; what ends
-is started again after a moment, as a service manager does. One box is spared, so that its memory can be followed.
+A server and its devices run on this machine over TLS with node authentication, as ``fedasr edge`` starts them. At
+random times a random device loses all its processes, its executor, or the process that answers a message, by SIGKILL;
+what ends is started again after a moment, as a service manager does. One device is spared, so that its memory can be
+followed.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Soak:
     seconds: float = 0.0
     kills: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     starts: int = 0
-    """of boxes, after the first"""
+    """of edge devices, after the first"""
     replies: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     """reason → how many"""
@@ -62,11 +63,11 @@ class Soak:
     left: list[str] = field(default_factory=list)
     """processes that outlived the end"""
     memory: list[tuple[float, float, float]] = field(default_factory=list)
-    """(seconds, megabytes of the server's processes, of the spared box's)"""
+    """(seconds, megabytes of the server's processes, of the spared device's)"""
 
 
 def config(manifest: Path, rounds: int, boxes: int, deadline_s: float) -> dict[str, Any]:
-    """Return the config of the run: a tiny model, every box in every round."""
+    """Return the config of the run: a tiny model, every device in every round."""
     return {
         "name": "soak",
         "seed": 1,
@@ -82,7 +83,7 @@ def config(manifest: Path, rounds: int, boxes: int, deadline_s: float) -> dict[s
 
 
 def soak(root: Path, rounds: int, boxes: int, every_s: float, seed: int) -> tuple[Soak, fedasr.Run]:
-    """Let boxes be killed while a run goes on, and return what was seen and the run.
+    """Let edge devices be killed while a run goes on, and return what was seen and the run.
 
     Args:
         root: a folder, empty or made.
@@ -141,7 +142,7 @@ def soak(root: Path, rounds: int, boxes: int, every_s: float, seed: int) -> tupl
 
 
 def kill(world: World, name: str, rng: Random, seen: Soak) -> bool:
-    """Kill a box, its executor, or the process that answers a message; return False where there is none just now."""
+    """Kill a device, its executor, or the process that answers a message; return False where there is none just now."""
     kind = rng.choice(KINDS)
     box = world.boxes[name]
     alive = family(box) if box.poll() is None else []
@@ -152,7 +153,7 @@ def kill(world: World, name: str, rng: Random, seen: Soak) -> bool:
 
 
 def check(seen: Soak, run: fedasr.Run) -> None:
-    """Raise where a round is missing, a box is not in a round exactly once, or a process outlived the end.
+    """Raise where a round is missing, an edge device is not in a round exactly once, or a process outlived the end.
 
     Raises:
         AssertionError: saying which.

@@ -2,7 +2,7 @@
 
 Every mechanism of which a device does a part is charged here: DP-SGD, noise on updates, votes of a teacher. It outlasts
 messages, checkpoints and restarts, wherever the device keeps it, and it believes nothing of a server: the same question
-asked again is another turn, and on a box so is a turn in a run of another name.
+asked again is another turn, and on an edge device so is a turn in a run of another name.
 """
 
 from __future__ import annotations

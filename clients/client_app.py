@@ -1,4 +1,4 @@
-"""The Flower ``ClientApp``: what a device does with a message, in simulation and on an edge box."""
+"""The Flower ``ClientApp``: what a device does with a message, in simulation and on an edge device."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from .vote_account import pay_for_votes
 AnyRecord = ArrayRecord | MetricRecord | ConfigRecord
 app = ClientApp(mods=[covered, byzantine, device_noise])
 flower_app = BoxApp(app)
-"""The same for Flower's own runtimes and for boxes: a failure is answered, not raised."""
+"""The same for Flower's own runtimes and for edge devices: a failure is answered, not raised."""
 
 
 @app.train()
@@ -124,7 +124,7 @@ def loss_action(message: Message, context: Context) -> Message:
 
 @app.query(action(Kind.DESCRIBE))
 def describe_action(message: Message, context: Context) -> Message:
-    """Say which partition this node is, since Flower's node ids do not tell; a box says how much speech it holds."""
+    """Say which partition this node is, since Flower's node ids do not tell; a device says how much speech it holds."""
     if find_box(context) is None:
         node: ConfigValues = SimulatedNode(int(context.node_config[Key.PARTITION]))
     else:

@@ -1,4 +1,4 @@
-"""Where a client finds its speech: a partition in simulation, its own manifest on a box; one path for every action."""
+"""Where a client finds its speech: a partition in simulation, its own manifest on an edge device."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Order:
     place: int
     """which part of the corpus that the config leads to is its own"""
     box: str | None = None
-    """the name of a box; None in a simulation"""
+    """the name of an edge device; None in a simulation"""
 
     @property
     def is_box(self) -> bool:
-        """Whether it is a box."""
+        """Whether it is an edge device."""
         return self.box is not None
 
     def experiment(self) -> Experiment:
-        """Return the experiment: this process's in a simulation, on a box a fresh one, which sees new recordings."""
+        """Return the experiment: this process's in a simulation, on a device a fresh one, which sees new recordings."""
         return Experiment(load(json.loads(self.config_json))) if self.is_box else experiment(self.config_json)
 
 
@@ -52,7 +52,7 @@ class Device:
     experiment: Experiment
     rows: npt.NDArray[np.integer]
     box: str | None = None
-    """the name of a box; None in a simulation"""
+    """the name of an edge device; None in a simulation"""
 
     @property
     def name(self) -> str:
@@ -79,8 +79,9 @@ def read_order(message: Message, context: Context) -> Order:
     configuration: a server cannot name a file on a device.
 
     Raises:
-        InputError: the message does not say; on a box also: what the server sent is no config, or is meant for another
-            box.
+        InputError: the message does not say; on a device also: what the server sent is no config, or is meant for
+        another
+            edge device.
     """
     asked = protocol.Order.of(message)
     box = find_box(context)
@@ -99,7 +100,7 @@ def find_device(message: Message, context: Context) -> Device:
     """Return the device that a message reached.
 
     Raises:
-        InputError: on a box: its manifest is missing or broken, has no usable speech, or as in ``read_order``.
+        InputError: on an edge device: its manifest is missing or broken, has no usable speech, or as in ``read_order``.
     """
     order = read_order(message, context)
     run = order.experiment()

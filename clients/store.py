@@ -1,6 +1,6 @@
 """Where a device keeps weights of its own between messages: files that never leave it.
 
-On an edge box that is a folder beside the speech (``data`` of the node's own configuration); a simulation gives one to
+On a device that is a folder beside the speech (``data`` of the node's own configuration); a simulation gives one to
 all its devices, by ``client-store`` of the run config or, in Flower's engine, which takes no run config, by the
 environment; elsewhere, as with ``flwr run``, it is a temporary folder.
 """

@@ -96,7 +96,7 @@ def teach(device: Device, start: Arrays, store: ClientStore) -> Taught:
 def name_of(device: Device, start: str) -> str:
     """Return the name that a device's teacher is kept under: a digest of all that its weights depend on.
 
-    On a box without its speech: what was recorded since it learnt must not lose it while it is asked.
+    On an edge device without its speech: what was recorded since it learnt must not lose it while it is asked.
     """
     digest = hashlib.blake2b(recipe(device.config_json), digest_size=16)
     digest.update(start.encode())
@@ -112,7 +112,7 @@ def name_of(device: Device, start: str) -> str:
 def recipe(config_json: str) -> bytes:
     """Return what of a config shapes a teacher, as bytes.
 
-    Only what differs from the defaults: a key that comes with an upgrade must not lose a box its teacher.
+    Only what differs from the defaults: a key that comes with an upgrade must not lose an edge device its teacher.
     """
     config, usual = to_dict(experiment(config_json).config), to_dict(Config())
     config["data"].pop("cache")
@@ -162,7 +162,7 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
             for place, row in zip(places.tolist(), rows, strict=True):
                 found[place] = row
     votes = np.concatenate(found)
-    at_teachers = config.pate.noise_at == "teachers"  # the config that a box has checked
+    at_teachers = config.pate.noise_at == "teachers"  # the config that an edge device has checked
     if not soft and not at_teachers:
         return votes
     counts = votes * weight_of(device) if soft else one_hot(votes, order.classes)

@@ -46,7 +46,7 @@ class Experiment:
 
     Args:
         config: a checked one.
-        fleet: what the boxes say they hold, for the server of a deployed run: its own corpus has none of it.
+        fleet: what the edge devices say they hold, for the server of a deployed run: its own corpus has none of it.
     """
 
     def __init__(self, config: Config, fleet: Fleet | None = None) -> None:
@@ -106,7 +106,7 @@ class Experiment:
 
     @cached_property
     def left_out(self) -> dict[str, int]:
-        """How many utterances of the training and test split the run leaves out, by reason; on boxes nobody knows."""
+        """How many utterances of the training and test split the run leaves out, by reason; on devices nobody knows."""
         return {} if self.fleet is not None else {**self._narrowed[1], **self._usable[1]}
 
     @cached_property

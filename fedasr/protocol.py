@@ -1,11 +1,11 @@
 """What a server and its devices say to each other: kinds of messages, their records and keys, statuses, limits.
 
-The words here are the wire format: servers and boxes of other versions find each other's values by them, so none may
+The words here are the wire format: servers and devices of other versions find each other's values by them, so none may
 change its spelling; what is new is a new key. A message holds named records: ``arrays`` (weights), ``config`` (what is
 asked), ``metrics`` (numbers of a reply) and so on. Each record of values has a class here, which writes it
 (``to_record``) and reads it (``from_record``): a key that is missing or has another type is one line that names the key
 and who sent it. Whether a value is plausible is checked where it is known what would be:
-``strategies/aggregation/replies.py`` on the server, ``clients/edge/policy.py`` on a box.
+``strategies/aggregation/replies.py`` on the server, ``clients/edge/policy.py`` on an edge device.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Kind:
     """Kinds of messages; a device has an action for each."""
 
     DESCRIBE: Final = "query.describe"
-    """which partition a node is, or what a box holds"""
+    """which partition a node is, or what an edge device holds"""
     TRAIN: Final = "train"
     EVALUATE: Final = "evaluate"
     """the error rate of the global model on the device's speech"""
@@ -61,7 +61,7 @@ class Record:
     NODE: Final = "node"
     """what a device says of itself"""
     BOX: Final = "box"
-    """by which a box learns which client it is: draws depend on the number, not on Flower's node id"""
+    """by which an edge device learns which client it is: draws depend on the number, not on Flower's node id"""
     PRIVACY: Final = "privacy"
     """what a device says of its own privacy account, and how it keeps it in Flower's state"""
     SPEECH: Final = "speech"
@@ -177,9 +177,9 @@ class Longest:
     """Limits on what somebody else's text may have, in characters."""
 
     CONFIG: Final = 1_000_000
-    """a config that a box reads; more would keep it busy for minutes; a long vocabulary fits"""
+    """a config that an edge device reads; more would keep it busy for minutes; a long vocabulary fits"""
     REASON: Final = 2000
-    """why a box has failed, as it is taken in"""
+    """why an edge device has failed, as it is taken in"""
     ROW: Final = 500
     """the same, as a table keeps it"""
     NOTE: Final = 300
@@ -189,7 +189,7 @@ class Longest:
     DETAIL: Final = 200
     """what is wrong with a part of a reply"""
     VERSION: Final = 40
-    """the version that a box says it has"""
+    """the version that an edge device says it has"""
 
 
 def key(name: str, default: Any = MISSING) -> Any:
@@ -340,7 +340,7 @@ class VoteOrder(Order):
 
 @dataclass(frozen=True)
 class Address(ConfigValues):
-    """Which client a box is."""
+    """Which client an edge device is."""
 
     RECORD: ClassVar[str] = Record.BOX
     client: int = key(Key.CLIENT)
@@ -402,7 +402,7 @@ class SimulatedNode(ConfigValues):
 
 @dataclass(frozen=True)
 class BoxNode(ConfigValues):
-    """What a box says of itself."""
+    """What an edge device says of itself."""
 
     RECORD: ClassVar[str] = Record.NODE
     utterances: int = key(Key.UTTERANCES)

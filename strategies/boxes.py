@@ -1,4 +1,4 @@
-"""The boxes of a deployed run as the server sees them: who is there, and what they say they hold."""
+"""The edge devices of a deployed run as the server sees them: who is there, and what they say they hold."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from fedasr.runtime.session import current
 
 LOOK_EVERY_SECONDS = 1.0
 RETURN_SECONDS = 60.0
-"""How long a run that goes on waits for its boxes at most; they look for their server every ten seconds."""
+"""How long a run that goes on waits for its edge devices at most; they look for their server every ten seconds."""
 MOST_UTTERANCES = 10**6
 MOST_SECONDS = 1e7
-"""No box holds more, a thousand hours and more; one that says so is not believed."""
+"""No edge device holds more, a thousand hours and more; one that says so is not believed."""
 GROWTH, NEW_UTTERANCES = 2, 1000
-"""How many times more, and how many more, a box may hold when it is asked again."""
+"""How many times more, and how many more, an edge device may hold when it is asked again."""
 LEAST_MEAN_SECONDS = 0.02
 """No recogniser hears less."""
 
 
 def wait_for_boxes(grid: Grid, wanted: int | None, patience_s: float) -> list[str]:
-    """Return the names of the connected boxes, sorted, once there are enough.
+    """Return the names of the connected edge devices, sorted, once there are enough.
 
     Args:
         grid: Flower's.
@@ -61,13 +61,13 @@ def wait_for_boxes(grid: Grid, wanted: int | None, patience_s: float) -> list[st
 
 
 def wait_for_return(grid: Grid, names: Iterable[str], patience_s: float) -> None:
-    """Wait until the boxes of a run that goes on are connected again, or as long as that may take.
+    """Wait until the edge devices of a run that goes on are connected again, or as long as that may take.
 
     After a restart of the server they come back one by one; a round without the others would be a smaller population.
 
     Args:
         grid: Flower's.
-        names: of the boxes.
+        names: of the edge devices.
         patience_s: how long.
     """
     wanted, end = set(names), time.monotonic() + patience_s
@@ -78,7 +78,7 @@ def wait_for_return(grid: Grid, names: Iterable[str], patience_s: float) -> None
 class InFlight:
     """Who was sent the model of a round, kept beside the checkpoint until that holds the round.
 
-    Found by a run that goes on after a kill, it tells of a round whose updates have left the boxes and are lost: they
+    Found by a run that goes on after a kill, it tells of a round whose updates have left the devices and are lost: they
     will leave a second time.
 
     Args:
@@ -105,11 +105,11 @@ class InFlight:
 
 
 class Boxes:
-    """Follows what the boxes hold and which of them are there.
+    """Follows what the edge devices hold and which of them are there.
 
     Args:
-        grid: of the boxes.
-        experiment_json: the run's config, as the boxes get it: what of their speech can be used depends on it.
+        grid: of the edge devices.
+        experiment_json: the run's config, as the edge devices get it: what of their speech can be used depends on it.
     """
 
     def __init__(self, grid: BoxGrid, experiment_json: str) -> None:
@@ -123,7 +123,7 @@ class Boxes:
         """seconds of an utterance at most"""
 
     def ask(self, round: int) -> list[int]:
-        """Return the boxes that are there, in ascending order; those that have not said what they hold are asked."""
+        """Return the devices that are there, in ascending order; those that have not said what they hold are asked."""
         content = RecordDict({Order.RECORD: Order(round, self.experiment_json).to_record()})
         there = self.grid.present()
         answered = [client for client in there if client in self.fresh]
@@ -150,7 +150,7 @@ class Boxes:
         return sorted(answered)
 
     def heard(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Note what boxes said they hold when they trained.
+        """Note what edge devices said they hold when they trained.
 
         Args:
             rows: of a round, for ``clients.parquet``.
@@ -163,13 +163,13 @@ class Boxes:
         self.fleet = replace(self.fleet, utterances=utterances, seconds=seconds)
 
     def warn(self, client: int, text: str) -> None:
-        """Say something about a box, once."""
+        """Say something about an edge device, once."""
         if client not in self.warned:
             self.warned.add(client)
             current().watcher.note(f"box {self.grid.names[client]}: {text}")
 
     def look(self, round: int, roster: Roster) -> None:
-        """Bring the roster up to date before a round; wait where no box is there that could take part.
+        """Bring the roster up to date before a round; wait where no device is there that could take part.
 
         Raises:
             RunFailed: for ``runtime.reply_timeout_s`` there was none; the run can be resumed.
@@ -177,7 +177,7 @@ class Boxes:
         end: float | None = None
         while True:
             there = self.ask(round)
-            # Boxes that have just come back may be slow to answer the first time, which has its own deadline.
+            # Edge devices that have just come back may be slow to answer the first time, which has its own deadline.
             end = time.monotonic() + self.grid.timeout_s if end is None else end
             mask = np.zeros(len(self.fleet), np.bool_)
             mask[there] = True
@@ -196,7 +196,7 @@ class Boxes:
 
 
 def holdings(reply: Message, longest: float = MOST_SECONDS) -> BoxNode | None:
-    """Return what a box says of itself, or None where that cannot be.
+    """Return what an edge device says of itself, or None where that cannot be.
 
     Args:
         reply: to a message ``Kind.DESCRIBE``.
@@ -214,6 +214,6 @@ def holdings(reply: Message, longest: float = MOST_SECONDS) -> BoxNode | None:
 
 
 def first_line(text: str | None) -> str:
-    """Return the first line of what a box says."""
+    """Return the first line of what an edge device says."""
     lines: Iterable[str] = (text or "").strip().splitlines()
     return one_line(next(iter(lines), "no reason given")[: Longest.NOTE])

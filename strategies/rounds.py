@@ -33,7 +33,7 @@ from .population import Cohort
 from .selection.base import Ids
 
 BOX_CAP = 2.0
-"""``strategy.weight_cap`` of boxes, which alone know what they hold: one that boasts counts for two others at most."""
+"""``strategy.weight_cap`` of edge devices: one that overstates what it holds counts for two others at most."""
 
 
 class TooManyFailures(RunFailed):
@@ -198,7 +198,7 @@ class Rounds:
         alone = asked == 1 and noise_place(self.config) != "none"
         if not failed or alone or self.fails_in_silence:
             return
-        # All at once is an error that clients share, except that boxes may all be away for a while.
+        # All at once is an error that clients share, except that edge devices may all be away for a while.
         hopeless = failed == asked and (self.config.runtime.name != "deployment" or allowed < 1)
         if failed / asked > allowed or hopeless:
             raise TooManyFailures(

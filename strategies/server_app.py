@@ -135,10 +135,10 @@ def ended_recorded(path: Path) -> Iterator[None]:
 
 
 def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[WatchedBoxGrid, Fleet]:
-    """Return the grid of the boxes that take part, and who they are: those of the run that is resumed, or all there.
+    """Return the grid of the devices that take part, and who they are: those of the run that is resumed, or all there.
 
     Raises:
-        InputError: too few boxes are connected.
+        InputError: too few edge devices are connected.
     """
     kept = path / BOXES
     if resume and kept.is_file():

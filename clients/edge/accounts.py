@@ -1,7 +1,7 @@
-"""Where a device keeps its privacy account: in Flower's state for it in a simulation, in a file on a box.
+"""Where a device keeps its privacy account: in Flower's state for it in a simulation, in a file on an edge device.
 
-A box's account is for life: it holds what the same speech has cost in every run that it was part of, and how many turns
-that were. Only the steps, by which noise decays, are counted for each run.
+A device's account is for life: it holds what the same speech has cost in every run that it was part of, and how many
+turns that were. Only the steps, by which noise decays, are counted for each run.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class StateBook:
 
 
 class FileBook:
-    """An account in a file of the box; it is on the disk before anything of the round leaves.
+    """An account in a file of the device; it is on the disk before anything of the round leaves.
 
     Args:
         box: whose.
@@ -96,7 +96,7 @@ class FileBook:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Wait until no other process of the box has the account open, and keep them from it.
+        """Wait until no other process of the device has the account open, and keep them from it.
 
         Raises:
             InputError: the lock's file cannot be made.
@@ -134,7 +134,7 @@ class FileBook:
         """Keep the account.
 
         Raises:
-            PolicyRefused: the owner of the box does not let so much be spent; the account stays as it was.
+            PolicyRefused: the owner of the device does not let so much be spent; the account stays as it was.
         """
         kept = read_object(self.box.account)
         after = Ledger()
@@ -147,7 +147,7 @@ class FileBook:
         write_durably(self.box.account, {"ledger": account["ledger"], "runs": runs})
 
     def refusal(self, after: Ledger) -> PolicyRefused | None:
-        """Return what the box's owner says to an account like this; None: it may become so."""
+        """Return what the device's owner says to an account like this; None: it may become so."""
         try:
             self.check(self.of_run(read_object(self.box.account), after), after)
         except PolicyRefused as refused:
@@ -155,7 +155,7 @@ class FileBook:
         return None
 
     def check(self, run: Ledger, life: Ledger) -> None:
-        """Raise where the owner of the box does not let so much be spent.
+        """Raise where the owner of the device does not let so much be spent.
 
         Raises:
             PolicyRefused: naming the limit.

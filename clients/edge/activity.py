@@ -1,4 +1,4 @@
-"""What a box has taken part in: counts for its owner, which stay on the box."""
+"""What an edge device has taken part in: counts for its owner, which stay on the device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .box import Box
 
 
 def note_activity(box: Box, message: Message, reply: Message) -> None:
-    """Count a message that the box has answered; for training also what it was trained on.
+    """Count a message that the device has answered; for training also what it was trained on.
 
     Raises:
         InputError: the file of the counts is damaged.

@@ -1,4 +1,4 @@
-"""The client app on Flower's own runtimes, where a device may be a box that must not tell its errors to the server."""
+"""The client app on Flower's own runtimes, where an edge device must not tell its errors to the server."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .box import Box, find_box
 from .policy import check_order, in_time
 
 UNTOLD = "the box could not do it; its own log says why"
-"""What the server is told: an error names files, transcripts and lines of a manifest. What the policy of the box
+"""What the server is told: an error names files, transcripts and lines of a manifest. What the policy of the device
 refuses is told as it is, for that names what the server asked."""
 
 
 class BoxApp(AnsweringApp):
-    """Answers as ``AnsweringApp`` in a simulation; on a box it keeps errors at home and counts what was done."""
+    """Answers as ``AnsweringApp`` in a simulation; on a device it keeps errors at home and counts what was done."""
 
     def __init__(self, app: ClientApp) -> None:
         super().__init__(app)
@@ -54,13 +54,13 @@ class BoxApp(AnsweringApp):
         try:
             note_activity(box, message, reply)
         except (OSError, InputError) as error:
-            # Counts are for the owner of the box; the answer is done, and in a private run paid for.
+            # Counts are for the owner of the device; the answer is done, and in a private run paid for.
             print(f"the activity of this box was not counted: {error}", file=sys.stderr, flush=True)
         return reply
 
 
 def failed(message: Message, reason: str) -> Message:
-    """Return the answer to a message that failed: why is for the box's log, but what its policy refuses is told."""
+    """Return the answer to a message that failed: why is for the device's log, but what its policy refuses is told."""
     shown = "\n".join(map(one_line, reason.splitlines()))
     print(f"{one_line(message.metadata.message_type)}: {shown}", file=sys.stderr, flush=True)
     told = one_line(reason) if reason.startswith(REFUSES) else UNTOLD
@@ -68,7 +68,7 @@ def failed(message: Message, reason: str) -> Message:
 
 
 def check_budget(box: Box, context: Context, message: Message, reply: Message) -> None:
-    """Raise where the box says what it holds for a run of which its owner allows not even the next round.
+    """Raise where the device says what it holds for a run of which its owner allows not even the next round.
 
     Raises:
         PolicyRefused: with what it would cost.

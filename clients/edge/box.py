@@ -1,7 +1,7 @@
-"""An edge box: where its speech is, and how the server's instructions become its own.
+"""An edge device: where its speech is, and how the server's instructions become its own.
 
-The box's own configuration alone decides what is read and written. Of the server's config nothing that names a file, a
-folder, an address or a piece of code is kept.
+The device's own configuration alone decides what is read and written. Of the server's config nothing that names a file,
+a folder, an address or a piece of code is kept.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ TRAIN, TEST = "train", "test"
 KEPT_DATA = ("min_seconds", "max_seconds", "features", "augment")
 """What the server decides about speech: how features are made of it, and what is too short or too long."""
 FOREIGN = ("init_from", "stream", "devices", "runtime", "attack")
-"""What is none of a box's business, or names files and code."""
+"""What is none of an edge device's business, or names files and code."""
 SERVER_PARTS = {"name": "options", "aggregation": "aggregation_options"}
 """Keys of section ``strategy`` whose own parts run on the server alone, and those of their options."""
 BOX_PARTS = ("model.name", "model.encoder", "model.tokenizer", "client.optimizer", "evaluate.decoder")
-"""Parts that run on a box."""
+"""Parts that run on an edge device."""
 CACHE_MB = 2048.0
 SECRET = "true: who knows the seed of the run could take its noise off (secret_noise)"
 
 
 @dataclass(frozen=True)
 class Box:
-    """A box, as its node configuration describes it.
+    """An edge device, as its node configuration describes it.
 
     The data folder holds the speech (unless ``manifest`` lies elsewhere) and all that has to survive a restart: weights
     of a teacher, the privacy account, counts of activity, the cache of features.
@@ -67,17 +67,17 @@ class Box:
 
     @property
     def activity(self) -> Path:
-        """The file of what the box has taken part in."""
+        """The file of what the device has taken part in."""
         return self.data / "activity.json"
 
     def config(self, experiment_json: str) -> str:
-        """Return the server's config as this box reads it, JSON.
+        """Return the server's config as this device reads it, JSON.
 
-        All the box's utterances whose split is ``train``, or that have none, are one client; what cannot be used is
+        All the device's utterances whose split is ``train``, or that have none, are one client; what cannot be used is
         left out and counted, so that one damaged recording costs one recording.
 
         Raises:
-            InputError: what the server sent is no config, names code that the owner has not allowed, or has the box
+            InputError: what the server sent is no config, names code that the owner has not allowed, or has the device
                 draw noise that the server could take off again.
         """
         tree = plain_tree(experiment_json)
@@ -90,7 +90,7 @@ class Box:
             tree.pop(name, None)
         selection = tree.get("selection")
         if isinstance(selection, Mapping) and ":" in str(selection.get("name")):
-            # A part of the server's own: which boxes it chooses is no box's business, and the code stays there.
+            # A part of the server's own: which devices it chooses is no device's business, and the code stays there.
             tree["selection"] = {"clients_per_round": selection.get("clients_per_round", 1)}
         tree["strategy"] = without_own_parts(tree.get("strategy", {}))
         given, evaluate, pate = sections.values()
@@ -121,7 +121,7 @@ class Box:
 
 
 def draws_noise(tree: Mapping[str, Any]) -> bool:
-    """Say whether a run has the box add noise to what it sends."""
+    """Say whether a run has the device add noise to what it sends."""
     privacy, strategy, pate = (dict(tree.get(name) or {}) for name in ("privacy", "strategy", "pate"))
     if strategy.get("name") == "pate":
         return pate.get("noise_at") == "teachers"
@@ -139,7 +139,8 @@ def without_own_parts(strategy: Any) -> Any:
 
 
 def check_references(tree: Mapping[str, Any], policy: Policy) -> None:
-    """Raise where a config would have a box load code that its owner has not allowed, but for the box's own corpus.
+    """Raise where a config would have a device load code that its owner has not allowed, but for the device's own
+    corpus.
 
     Raises:
         PolicyRefused: naming the key.
@@ -182,7 +183,7 @@ def wants_gpu(tree: Mapping[str, Any]) -> bool:
 
 
 def find_box(context: Context) -> Box | None:
-    """Return the box that a context belongs to; None in a simulation.
+    """Return the device that a context belongs to; None in a simulation.
 
     Raises:
         InputError: the node configuration names no folder.

@@ -1,4 +1,4 @@
-"""The speech of a box: its manifest, read anew for every message, so that new recordings are in the next round."""
+"""The speech of a device: its manifest, read anew for every message, so that new recordings are in the next round."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from fedasr.errors import InputError
 
 
 def box_corpus(config: DataConfig, seed: int) -> ManifestCorpus:
-    """Return the corpus of a box's manifest; where it has no splits, all of it is there to train on.
+    """Return the corpus of an edge device's manifest; where it has no splits, all of it is there to train on.
 
     Raises:
         InputError: the manifest is missing or broken; the line is named.
     """
     if config.manifest is None:
         raise InputError("the box's node configuration names no manifest")
-    # Speakers held out get the same split as the others: nothing is held out on a box.
+    # Speakers held out get the same split as the others: nothing is held out on an edge device.
     split = config.train_split
     return ManifestCorpus(config.manifest, seed=seed, train_split=split, test_split=split)

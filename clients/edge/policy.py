@@ -1,4 +1,4 @@
-"""What a server asks of a box, held against the policy of the box's owner before anything private is read."""
+"""What a server asks of a device, held against the policy of the device's owner before anything private is read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MOST = {
     "data.augment.time_masks": 100,
     "data.max_seconds": 120,
 }
-"""What no run needs more of, and what would keep a box busy, or fill its memory, beside the rules of its owner."""
+"""What no run needs more of, and what would keep a device busy, or fill its memory, beside the rules of its owner."""
 MOST_STAGES = 16
 MOST_PHRASES = 10_000
 LONGEST_ALPHABET = 10_000
@@ -53,11 +53,11 @@ MOST_COUNTS = 50_000_000
 
 
 def check_order(box: Box, policy: Policy, message: Message) -> None:
-    """Raise where a message asks what the owner of the box does not allow; count what may be asked so often only.
+    """Raise where a message asks what the owner of the device does not allow; count what may be asked so often only.
 
     Raises:
         PolicyRefused: naming what was asked, and what is allowed.
-        InputError: the message is none that a box can read.
+        InputError: the message is none that an edge device can read.
     """
     kind = message.metadata.message_type
     if kind not in policy.messages:
@@ -74,7 +74,8 @@ def check_order(box: Box, policy: Policy, message: Message) -> None:
 
 
 def sent_config(config_json: str) -> Config:
-    """Return the config of a message, without what the box has put into it: its server may hear what is wrong with it.
+    """Return the config of a message, without what the device has put into it: its server may hear what is wrong with
+    it.
 
     Raises:
         InputError: a key or value does not fit the schema.
@@ -88,15 +89,15 @@ def sent_config(config_json: str) -> Config:
 
 
 def protection(kind: str, config: Config) -> str:
-    """Return who adds noise to what the box sends in a run: ``device``, ``server`` or ``none``.
+    """Return who adds noise to what the device sends in a run: ``device``, ``server`` or ``none``.
 
     Args:
-        kind: of the message; that the box describes itself is for the run's training or its votes.
-        config: as the box reads it.
+        kind: of the message; that the device describes itself is for the run's training or its votes.
+        config: as the device reads it.
     """
     pate, privacy = config.strategy.name == "pate", config.privacy
     if kind in TEACHERS or (kind == Kind.DESCRIBE and pate):
-        # With noise at the teachers too: how large the share of a box is, its server says.
+        # With noise at the teachers too: how large the share of an edge device is, its server says.
         return "server" if pate else "none"
     if pate or kind in UNNOISED:
         return "none"
@@ -144,7 +145,7 @@ def check_protection(kind: str, config: Config, policy: Policy) -> None:
 
 
 def check_work(config: Config, policy: Policy) -> None:
-    """Raise where a run would take more of the box than its owner gives.
+    """Raise where a run would take more of the device than its owner gives.
 
     Raises:
         PolicyRefused: naming the key.
@@ -228,7 +229,7 @@ def check_votes(message: Message, config: Config) -> None:
 
 
 def count(box: Box, policy: Policy, config: Config, votes: int) -> None:
-    """Count the votes of a message, and by which choice of usable speech the box is counted; for life, on the disk.
+    """Count the votes of a message, and by which choice of usable speech the device is counted; for life, on the disk.
 
     Raises:
         PolicyRefused: the owner allows no more of it; nothing was counted.
@@ -250,7 +251,7 @@ def count(box: Box, policy: Policy, config: Config, votes: int) -> None:
 
 
 def filter_of(config: Config) -> str:
-    """Return a digest of all that decides which of a box's recordings a run can use."""
+    """Return a digest of all that decides which of an edge device's recordings a run can use."""
     data, model = config.data, config.model
     facts = [
         *(data.min_seconds, data.max_seconds, data.features.window_ms, data.features.hop_ms),
@@ -266,7 +267,7 @@ def over_budget(policy: Policy, delta: float, run: Ledger, life: Ledger) -> tupl
     """Return which budget the owner's ledgers would exceed, what it would be, and the limit; None: neither.
 
     Args:
-        policy: of the box.
+        policy: of the device.
         delta: of the run.
         run: what the run has cost, what is to come included.
         life: the same of all runs.

@@ -20,7 +20,7 @@ from ..trainer import resident, train
 
 
 def byzantine(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    """Replace the update in a Byzantine client's reply to a training message; on a box do nothing.
+    """Replace the update in a Byzantine client's reply to a training message; on an edge device do nothing.
 
     Raises:
         InputError: the attack returns no update.

@@ -1,4 +1,4 @@
-"""``fedasr edge``: real Flower clients on boxes."""
+"""``fedasr edge``: real Flower clients on edge devices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fedasr.cli import edge_status
 from fedasr.cli.common import console, print_json
 
 app = typer.Typer(
-    help="Real boxes: a server they trust, their keys, and the processes on both sides.", no_args_is_help=True
+    help="Edge devices: a server they trust, their keys, and the processes on both sides.", no_args_is_help=True
 )
 
 Home = Annotated[Path, typer.Option("--home", help="The server's folder.")]
@@ -21,7 +21,7 @@ PORT = 8443
 
 
 class LogFormat(StrEnum):
-    """How a server or a box writes its log."""
+    """How a server or an edge device writes its log."""
 
     text = "text"
     json = "json"
@@ -40,7 +40,7 @@ def speak(log: LogFormat) -> None:
 
 @app.command("init-server", epilog="Example: fedasr edge init-server --host asr.example.org --host 192.168.1.20")
 def init_server(
-    host: Annotated[list[str] | None, typer.Option(help="A name or address that boxes reach this server by.")] = None,
+    host: Annotated[list[str] | None, typer.Option(help="A name or address that devices reach this server by.")] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the SuperLink.")] = PORT,
     home: Home = Path("edge"),
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long the server's certificate is valid.")] = 397,
@@ -56,7 +56,7 @@ def init_server(
         console.print(f"renewed: {server.certificate}; restart 'fedasr edge run-server'", markup=False)
         return
     if not host:
-        raise InputError("give the name or address that boxes reach this server by", where="--host")
+        raise InputError("give the name or address that edge devices reach this server by", where="--host")
     server.create(host, port, days)
     console.print(f"server:    {server.path}", markup=False)
     console.print(f"address:   {server.address}", markup=False)
@@ -66,9 +66,9 @@ def init_server(
 
 @app.command("enroll", epilog="Example: fedasr edge enroll kitchen-1")
 def enroll_box(
-    name: Annotated[str, typer.Argument(help="A name for the box: letters, digits, '-', '_' and '.'.")],
+    name: Annotated[str, typer.Argument(help="A name for the device: letters, digits, '-', '_' and '.'.")],
     public_key: Annotated[
-        Path | None, typer.Option(help="The box's own public key, made there by ssh-keygen -t ecdsa -b 384.")
+        Path | None, typer.Option(help="The device's own public key, made there by ssh-keygen -t ecdsa -b 384.")
     ] = None,
     allow_non_private: Annotated[
         bool,
@@ -77,7 +77,7 @@ def enroll_box(
     home: Home = Path("edge"),
     json: Json = False,
 ) -> None:
-    """Enrol a box: make its key and its policy, register it with the running SuperLink, and pack what the box needs."""
+    """Enrol an edge device: make its key and policy, register it with the running SuperLink, and pack what it needs."""
     from fedasr.edge.enrolment import OPEN, SAFE, enroll
     from fedasr.edge.server_folder import ServerFolder
 
@@ -87,17 +87,17 @@ def enroll_box(
         print_json({"name": entry.name, "node": entry.node_id, "fingerprint": entry.fingerprint, "folder": str(folder)})
         return
     console.print(f"enrolled:  {entry.name}, key {entry.fingerprint}", markup=False)
-    console.print(f"carry:     {folder} to the box, by a safe way, and delete it here", markup=False)
+    console.print(f"carry:     {folder} to the device, by a safe way, and delete it here", markup=False)
     console.print(f"policy:    {policy.texts[1]}; its owner may change policy.yaml", markup=False)
     console.print("on it:     fedasr edge run-client --data FOLDER", markup=False)
 
 
 @app.command("revoke", epilog="Example: fedasr edge revoke kitchen-1")
 def revoke_box(
-    name: Annotated[str, typer.Argument(help="The box's name.")],
+    name: Annotated[str, typer.Argument(help="The device's name.")],
     home: Home = Path("edge"),
 ) -> None:
-    """Refuse a box from now on; its key never counts again."""
+    """Refuse an edge device from now on; its key never counts again."""
     from fedasr.edge.enrolment import revoke
     from fedasr.edge.server_folder import ServerFolder
 
@@ -110,7 +110,7 @@ def start_server(
     home: Home = Path("edge"),
     bind: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 or :: for all.")] = "0.0.0.0",
     largest_update: Annotated[
-        float, typer.Option(min=1, help="MB that a box may send in answer to a message; more than the model has.")
+        float, typer.Option(min=1, help="MB that a device may send in answer to a message; more than the model has.")
     ] = 1024.0,
     log_format: Log = LogFormat.text,
 ) -> None:
@@ -124,11 +124,11 @@ def start_server(
 
 @app.command("run-client", epilog="Example: fedasr edge run-client --data /srv/fedasr")
 def start_client(
-    data: Annotated[Path, typer.Option(help="The box's folder, with its identity and what it must remember.")],
+    data: Annotated[Path, typer.Option(help="The device's folder, with its identity and what it must remember.")],
     manifest: Annotated[Path | None, typer.Option(help="The table of its speech; default DATA/manifest.csv.")] = None,
     log_format: Log = LogFormat.text,
 ) -> None:
-    """Run Flower's SuperNode on this box, with the app that is installed here."""
+    """Run Flower's SuperNode on this device, with the app that is installed here."""
     speak(log_format)
     from fedasr.edge.box_folder import BoxFolder
     from fedasr.edge.run_client import run_client
@@ -139,12 +139,12 @@ def start_client(
 
 @app.command("doctor", epilog="Example: fedasr edge doctor --data /srv/fedasr")
 def doctor(
-    data: Annotated[Path | None, typer.Option(help="On a box: its folder.")] = None,
+    data: Annotated[Path | None, typer.Option(help="On an edge device: its folder.")] = None,
     manifest: Annotated[Path | None, typer.Option(help="The table of its speech; default DATA/manifest.csv.")] = None,
     home: Home = Path("edge"),
     json: Json = False,
 ) -> None:
-    """Say in words what is wrong with a server or a box; the exit status is 1 where something is."""
+    """Say in words what is wrong with a server or an edge device; the exit status is 1 where something is."""
     from fedasr.edge.box_folder import BoxFolder
     from fedasr.edge.checks import box_findings, server_findings
     from fedasr.edge.server_folder import ServerFolder

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
     @app.command("status", epilog="Example: fedasr edge status --watch")
     def show_status(
         run: Annotated[str | None, typer.Argument(help="The run to be told in detail; default the newest.")] = None,
-        data: Annotated[Path | None, typer.Option(help="On a box: its folder.")] = None,
+        data: Annotated[Path | None, typer.Option(help="On an edge device: its folder.")] = None,
         home: Annotated[Path, typer.Option("--home", help="The server's folder.")] = Path("edge"),
         watch: Annotated[bool, typer.Option("--watch", help="Go on until the run is over.")] = False,
         every: Annotated[float, typer.Option(min=0.2, help="With --watch: seconds between two looks.")] = 2.0,
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
         prometheus: Annotated[bool, typer.Option("--prometheus", help="Print metrics for Prometheus.")] = False,
         out: Annotated[Path | None, typer.Option(help="With --prometheus: a file, replaced whole.")] = None,
     ) -> None:
-        """Say how a server's boxes and a run of theirs are, or on a box what it has done.
+        """Say how a server's edge devices and a run of theirs are, or on an edge device what it has done.
 
         Exit status: 0 shown, and with --watch the run has ended well; 1 with --watch: it has failed or was stopped;
         2 wrong input, such as a run that is not known, or a SuperLink that does not answer; 130 Ctrl-C.
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
         if data is not None:
             if run is not None or watch or prometheus:
                 raise InputError(
-                    "a box knows of no runs; RUN, --watch and --prometheus are for the server", where="--data"
+                    "an edge device knows of no runs; RUN, --watch and --prometheus are for the server", where="--data"
                 )
             box_command(data, json)
             return
@@ -79,7 +79,7 @@ def one_of(options: dict[str, bool]) -> None:
 
 
 def box_command(data: Path, json: bool) -> None:
-    """Say what a box has done."""
+    """Say what an edge device has done."""
     from fedasr.edge.box_folder import BoxFolder
     from fedasr.edge.status import box_status
 
@@ -118,7 +118,7 @@ def metrics_command(found: dict[str, Any], out: Path | None) -> None:
 
 
 def show_box(found: dict[str, Any]) -> None:
-    """Print the state of a box for people."""
+    """Print the state of an edge device for people."""
     last = found["last_round"]
     said = [str(spent["guarantee"]) for spent in found["privacy"]]
     lines = {

@@ -1,1 +1,1 @@
-"""Real boxes: certificates and keys, and Flower's own SuperLink and SuperNode, started so that strangers stay out."""
+"""Edge devices: certificates and keys, and Flower's own SuperLink and SuperNode, started so that strangers stay out."""

@@ -1,4 +1,4 @@
-"""The folder of a box: who it is, its speech, and what it must remember between two starts."""
+"""The folder of an edge device: who it is, its speech, and what it must remember between two starts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fedasr.errors import InputError
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a box is and whom it obeys."""
+    """Who an edge device is and whom it obeys."""
 
     name: str
     superlink: str
     """``host:port``"""
     node: int | None = None
-    """Flower's number of the box; None where it was enrolled before it was told"""
+    """Flower's number of the device; None where it was enrolled before it was told"""
 
     @property
     def host(self) -> str:
@@ -35,7 +35,7 @@ class Identity:
 
 
 class BoxFolder(LockedFolder):
-    """The files of a box.
+    """The files of an edge device.
 
     Args:
         path: the folder.
@@ -44,7 +44,7 @@ class BoxFolder(LockedFolder):
     def __init__(self, path: Path) -> None:
         super().__init__(path.resolve())
         self.identity = self.path / "identity"
-        """made by ``fedasr edge enroll``; everything else is the box's own"""
+        """made by ``fedasr edge enroll``; everything else is the device's own"""
         self.key = self.identity / "box.key"
         self.public_key = self.identity / "box.pub"
         self.authority = self.identity / "ca.crt"
@@ -59,10 +59,10 @@ class BoxFolder(LockedFolder):
         self.policy = self.path / POLICY
 
     def require(self) -> Identity:
-        """Return who the box is.
+        """Return who the device is.
 
         Raises:
-            InputError: the box was not enrolled, or its key is missing, damaged or readable by others.
+            InputError: the device was not enrolled, or its key is missing, damaged or readable by others.
         """
         if not self.settings_file.is_file():
             raise InputError(
@@ -78,7 +78,7 @@ class BoxFolder(LockedFolder):
         return Identity(found["name"], found["superlink"], int(node) if node.isdecimal() else None)
 
     def prepare(self, identity: Identity, manifest: Path) -> None:
-        """Write what the box's processes are started with: the node configuration, and a secret that they share."""
+        """Write what the device's processes are started with: the node configuration, and a secret that they share."""
         for folder in (self.flower_home, self.work):
             private_folder(folder)
         write_whole(self.secret, os.urandom(32), 0o600)

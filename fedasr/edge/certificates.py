@@ -1,4 +1,4 @@
-"""The certificates of a server and the keys of boxes: elliptic curves, short-lived where they face the network."""
+"""The certificates of a server and the keys of devices: elliptic curves, short-lived where they face the network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CA_DAYS = 3650
 SERVER_DAYS = 397
 """What public authorities allow at most."""
 CLOCK_SKEW = timedelta(hours=1)
-"""A certificate counts from a little before it is made: clocks of boxes are seldom right."""
+"""A certificate counts from a little before it is made: clocks of edge devices are seldom right."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Pair = tuple[ec.EllipticCurvePrivateKey, x509.Certificate]
@@ -55,7 +55,7 @@ def make_authority(name: str, days: int = CA_DAYS, now: datetime | None = None) 
 
 
 def make_server(authority: Pair, hosts: Sequence[str], days: int = SERVER_DAYS, now: datetime | None = None) -> Pair:
-    """Return the key and the certificate of a server that boxes reach by one of ``hosts``, and itself by loopback.
+    """Return the key and the certificate of a server that devices reach by one of ``hosts``, and itself by loopback.
 
     Args:
         authority: signs.
@@ -182,14 +182,14 @@ def load_authority(key_file: Path, certificate_file: Path) -> Pair:
 
 
 def make_box_key() -> tuple[bytes, bytes]:
-    """Return a new private key of a box and its public half, both as OpenSSH writes them."""
+    """Return a new private key of an edge device and its public half, both as OpenSSH writes them."""
     key = ec.generate_private_key(CURVE())
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     return private, key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b"\n"
 
 
 def public_key_of(private: bytes, where: str) -> ec.EllipticCurvePublicKey:
-    """Return the public half of a box's private key.
+    """Return the public half of an edge device's private key.
 
     Raises:
         InputError: it is no private key of an elliptic curve.
@@ -204,7 +204,7 @@ def public_key_of(private: bytes, where: str) -> ec.EllipticCurvePublicKey:
 
 
 def load_public_key(content: bytes, where: str) -> ec.EllipticCurvePublicKey:
-    """Return a box's public key.
+    """Return an edge device's public key.
 
     Raises:
         InputError: it is no public key of an elliptic curve.

@@ -1,4 +1,4 @@
-"""What can be wrong with a server or a box, found before it hurts and said in words."""
+"""What can be wrong with a server or an edge device, found before it hurts and said in words."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from fedasr.flower import check as check_flower
 
 SOON = timedelta(days=30)
 LEAST_BYTES = 200 * 10**6
-"""With less a box cannot keep its speech, its features and its weights."""
+"""With less an edge device cannot keep its speech, its features and its weights."""
 ENOUGH_BYTES = 2 * 10**9
 
 
@@ -79,7 +79,7 @@ def server_findings(server: ServerFolder) -> list[Finding]:
 
 
 def box_findings(box: BoxFolder, manifest: Path) -> list[Finding]:
-    """Return everything that is to be said of a box's folder and of its server."""
+    """Return everything that is to be said of an edge device's folder and of its server."""
     return findings(
         [
             ("identity", lambda: identity(box)),
@@ -134,7 +134,7 @@ def private_files(paths: Iterable[Path]) -> Iterator[Finding]:
 
 
 def enrolled(server: ServerFolder) -> Iterator[Finding]:
-    """Look at whether the SuperLink runs and knows the boxes that were enrolled."""
+    """Look at whether the SuperLink runs and knows the edge devices that were enrolled."""
     nodes = {str(node["node-id"]): str(node["status"]) for node in flwr(server, "supernode", "list")["nodes"]}
     live = [box for box in server.boxes() if box.revoked is None]
     for box in live:
@@ -146,7 +146,7 @@ def enrolled(server: ServerFolder) -> Iterator[Finding]:
 
 
 def identity(box: BoxFolder) -> Iterator[Finding]:
-    """Look at who the box is and whether its key is whole and private."""
+    """Look at who the device is and whether its key is whole and private."""
     who = box.require()
     key = public_key_of(read_private(box.key), str(box.key))
     yield Finding("identity", f"'{who.name}' of {who.superlink}, key {fingerprint(key)}")
@@ -157,7 +157,7 @@ def identity(box: BoxFolder) -> Iterator[Finding]:
 
 
 def server_of(box: BoxFolder) -> Iterator[Finding]:
-    """Look at whether the box's server is there and is the right one, and whether the clocks agree."""
+    """Look at whether the device's server is there and is the right one, and whether the clocks agree."""
     who: Identity = box.require()
     try:
         knock(who.host, who.port, box.authority)
@@ -177,7 +177,7 @@ def server_of(box: BoxFolder) -> Iterator[Finding]:
 
 
 def speech(manifest: Path) -> Iterator[Finding]:
-    """Look at the box's recordings, each of which is decoded."""
+    """Look at the device's recordings, each of which is decoded."""
     problems = check_manifest(manifest)
     for problem in problems[:3]:
         place = f"{manifest}:{problem.line}" if problem.line else str(manifest)
@@ -190,7 +190,7 @@ def speech(manifest: Path) -> Iterator[Finding]:
 
 
 def policy_of(box: BoxFolder) -> Iterator[Finding]:
-    """Say in words what the owner of the box lets a server ask."""
+    """Say in words what the owner of the device lets a server ask."""
     if not box.policy.is_file():
         yield Finding("policy", f"there is no {box.policy.name}: the safe rules hold", "warning")
     policy = read_policy(box.policy)
@@ -208,7 +208,7 @@ def miniature_turn(box: BoxFolder, manifest: Path) -> Iterator[Finding]:
 
 
 def memory(box: BoxFolder) -> Iterator[Finding]:
-    """Look at whether the box can keep what it must not forget."""
+    """Look at whether the device can keep what it must not forget."""
     if not os.access(box.path, os.W_OK):
         yield Finding("memory", f"{box.path} cannot be written to; the box could not keep its account", "error")
         return

@@ -24,7 +24,7 @@ from fedasr.edge.gate import BODIES, KIB, Gate, holes, local, say
 from fedasr.flower.superlink import ACQUIRE_TASK, DOCUMENTATION, ENROL, control_paths
 
 MOST_CONNECTIONS, MOST_OF_AN_ADDRESS = 900, 128
-"""At once. A box holds a few; several boxes may share an address."""
+"""At once. An edge device holds a few; several edge devices may share an address."""
 FOR_THIS_MACHINE = 100
 """Connections that are left to it, however many strangers come."""
 HANDSHAKE_SECONDS = 10.0
@@ -169,7 +169,7 @@ class Guard:
     Args:
         port: which nobody else in this process may open: a Flower that served in another way would have no gate.
         registry: the file of who was enrolled.
-        largest_update_mb: what a box may send in answer to a message.
+        largest_update_mb: what an edge device may send in answer to a message.
     """
 
     def __init__(self, port: int, registry: Path | None, largest_update_mb: float) -> None:

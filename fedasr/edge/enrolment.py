@@ -1,4 +1,4 @@
-"""Who may take part: a box is enrolled by name and key, and revoked by name."""
+"""Who may take part: an edge device is enrolled by name and key, and revoked by name."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from fedasr.errors import InputError, nearest
 LONGEST_NAME = 60
 SAFE = Policy()
 OPEN = Policy(privacy="none")
-"""Of a box whose speech is not private: it takes part in runs without noise too."""
+"""Of an edge device whose speech is not private: it takes part in runs without noise too."""
 
 
 def check_name(name: str) -> None:
-    """Raise where a name cannot be that of a box: it becomes the name of a folder and of a client.
+    """Raise where a name cannot be that of an edge device: it becomes the name of a folder and of a client.
 
     Raises:
         InputError: saying what a name may be.
@@ -37,11 +37,11 @@ def check_name(name: str) -> None:
 
 
 def enroll(server: ServerFolder, name: str, public_key: Path | None, policy: Policy = SAFE) -> tuple[Enrolment, Path]:
-    """Enrol a box; return the entry and the folder to carry to the box.
+    """Enrol an edge device; return the entry and the folder to carry to the device.
 
     The folder holds the authority's certificate, the server's address, the name, a policy for its owner to look
-    at, and the private key unless the box has made its own and only ``public_key`` was brought here. Nothing of it is
-    left where the SuperLink does not take the key.
+    at, and the private key unless the device has made its own and only ``public_key`` was brought here. Nothing of it
+    is left where the SuperLink does not take the key.
 
     Raises:
         InputError: the name is taken or none, the key is none, or the SuperLink does not answer.
@@ -63,7 +63,7 @@ def enroll(server: ServerFolder, name: str, public_key: Path | None, policy: Pol
     kit = BoxFolder(server.kits / name)
     new = not kit.path.exists()
     private_folder(kit.identity)
-    # Of a box of that name before, if there was one.
+    # Of an edge device of that name before, if there was one.
     kit.key.unlink(missing_ok=True)
     try:
         write_public(kit.public_key, public)
@@ -93,10 +93,10 @@ def flwr_register(server: ServerFolder, public_key: Path, name: str) -> str:
 
 
 def revoke(server: ServerFolder, name: str) -> Enrolment:
-    """Revoke a box: from now on the SuperLink refuses its key, for good.
+    """Revoke an edge device: from now on the SuperLink refuses its key, for good.
 
     Raises:
-        InputError: there is no such box, it is revoked already, or the SuperLink does not answer.
+        InputError: there is no such edge device, it is revoked already, or the SuperLink does not answer.
     """
     server.require()
     boxes = server.boxes()

@@ -1,9 +1,9 @@
-"""Answers a box's messages with the app that is installed on the box: ``python -m fedasr.edge.executor``.
+"""Answers an edge device's messages with the app that is installed on the device: ``python -m fedasr.edge.executor``.
 
 Flower's SuperNode would start a process for each message, which unpacks and runs whatever code the server sent. This
 one runs the app that its owner has installed, and nothing else: what the server sent of code is not even unpacked. It
-has everything imported when a message comes and answers it in a fork, which starts in milliseconds; on a small box the
-imports cost more than a round.
+has everything imported when a message comes and answers it in a fork, which starts in milliseconds; on a small device
+the imports cost more than a round.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def serve(address: str, secret: bytes, app: ClientApp, parent: int) -> int:
 
     Args:
         address: of the SuperNode, ``host:port`` on this machine.
-        secret: shared with the SuperNode, so that nobody else on the machine gets the box's messages.
+        secret: shared with the SuperNode, so that nobody else on the machine gets the device's messages.
         app: answers.
         parent: the process that is to live.
     """

@@ -23,7 +23,7 @@ ASTRAY = ("FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY", "SSLKEYLOGFILE", "PYTHONASYN
 def environment(flower_home: Path) -> dict[str, str]:
     """Return the environment of Flower's processes: its own folder, no telemetry, no installations, one thread.
 
-    A proxy may lie between a box and its server, never between two processes of one machine.
+    A proxy may lie between an edge device and its server, never between two processes of one machine.
     """
     inherited = {name: value for name, value in os.environ.items() if not leads_astray(name)}
     known = [os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY")]

@@ -1,7 +1,7 @@
-"""What a SuperLink answers to whom: the network may speak as a box, and only this machine may give orders.
+"""What a SuperLink answers to whom: the network may speak as an edge device, and only this machine may give orders.
 
-Flower serves three interfaces on one port: boxes send and receive messages, apps run, and people start runs and enrol
-boxes. Without accounts Flower lets anybody who reaches the port do the last, so that a stranger could enrol himself.
+Flower serves three interfaces on one port: devices send and receive messages, apps run, and people start runs and enrol
+devices. Without accounts Flower lets anybody who reaches the port do the last, so that a stranger could enrol himself.
 Here all but the first is for this machine alone. Flower also reads a request whole before it asks whose it is; here
 nobody's body is read whose key and signature were not seen.
 """
@@ -50,7 +50,7 @@ BODIES = {
     PUSH_MESSAGES: 4 * MIB,
     PUSH_OBJECT: 16 * MIB,
 }
-"""What boxes call, and how many bytes a body has at most: Flower cuts updates into objects of 5 MiB."""
+"""What edge devices call, and how many bytes a body has at most: Flower cuts updates into objects of 5 MiB."""
 STRANGER = 64 * KIB
 """Bytes of a body by a key that was not enrolled: Flower itself is to refuse it."""
 FORWARDED = (b"forwarded", b"via", b"x-real-ip")
@@ -61,14 +61,14 @@ REFUSALS = {
     403: "its run has ended",
     412: "its key is unknown, was revoked, or is that of a box that is connected",
 }
-"""What Flower's answers to a box mean."""
+"""What Flower's answers to an edge device mean."""
 NOT_CONNECTED = 412
-"""What Flower answers to the goodbye of a box that it did not count as connected, which is no refusal."""
+"""What Flower answers to the goodbye of an edge device that it did not count as connected, which is no refusal."""
 STRANGER_SECONDS, BODY_SECONDS = 10.0, 120.0
 """How long a body may take: an object of 5 MiB at 44 kB/s."""
 LARGEST_UPDATE_MB = 1024
 AT_ONCE, AT_ONCE_IN_ALL = 16, 32
-"""Requests of a key, and bodies of all boxes, that are read at the same time."""
+"""Requests of a key, and bodies of all edge devices, that are read at the same time."""
 PROBED = "203.0.113.7"
 """An address that is nobody's (RFC 5737), by which the gate tries itself."""
 
@@ -105,12 +105,12 @@ class Enrolled:
 
 
 class Gate:
-    """ASGI middleware that lets boxes through, this machine do everything, and logs whom it or Flower refuses.
+    """ASGI middleware that lets edge devices through, this machine do everything, and logs whom it or Flower refuses.
 
     Args:
         app: Flower's.
         registry: the file of who was enrolled.
-        largest_update_mb: what a box may send in answer to a message.
+        largest_update_mb: what an edge device may send in answer to a message.
     """
 
     def __init__(self, app: App, registry: Path | None = None, largest_update_mb: float = LARGEST_UPDATE_MB) -> None:
@@ -153,7 +153,7 @@ class Gate:
             await self.app(scope, nothing_to_read, watched)
 
     async def box(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
-        """Answer a box, or who claims to be one: its signature comes first, then its body, within limits."""
+        """Answer an edge device, or who claims to be one: its signature comes first, then its body, within limits."""
         key = signed_by(scope)
         if key is None:
             await answer(send, UNAUTHORISED, b"Invalid SuperNode authentication\n")
@@ -262,7 +262,7 @@ def caller(scope: Scope) -> str:
 
 
 def refuses(path: str, status: int) -> bool:
-    """Say whether an answer refuses a box something."""
+    """Say whether an answer refuses an edge device something."""
     return path.startswith(FLEET) and status >= 400 and (path, status) != (GOODBYE, NOT_CONNECTED)
 
 
@@ -295,7 +295,7 @@ async def answer(send: Send, status: int, body: bytes) -> None:
 
 
 def key_of(scope: Scope) -> str:
-    """Return the fingerprint of the key that a box claims, for the log."""
+    """Return the fingerprint of the key that an edge device claims, for the log."""
     try:
         key = load_pem_public_key(b64decode(header(scope, KEY_HEADER) or b"", validate=True))
     except ValueError:

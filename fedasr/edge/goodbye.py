@@ -1,8 +1,8 @@
-"""The goodbye of a box that could not say one: it was killed, lost its power, or lost the network.
+"""The goodbye of an edge device that could not say one: it was killed, lost its power, or lost the network.
 
-A SuperLink counts a box as connected until it has missed a minute of heartbeats; until then it gives it messages that
-nobody gets, and refuses it when it comes back. Told that the box is not connected, it fails the message that was lost
-at once, and lets the box in.
+A SuperLink counts a device as connected until it has missed a minute of heartbeats; until then it gives it messages
+that nobody gets, and refuses it when it comes back. Told that the device is not connected, it fails the message that
+was lost at once, and lets the device in.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from fedasr.flower.supernode import deactivate
 
 
 class Refused(Exception):
-    """The server does not know the box's key, or not the time it was signed at."""
+    """The server does not know the device's key, or not the time it was signed at."""
 
 
 def say_goodbye(box: BoxFolder, identity: Identity) -> bool:
-    """Tell a box's server that the box is not connected; return whether it knows that now.
+    """Tell an edge device's server that the device is not connected; return whether it knows that now.
 
     Args:
         box: its files.
-        identity: of the box; without Flower's number of it nothing can be said.
+        identity: of the device; without Flower's number of it nothing can be said.
 
     Raises:
         Unreachable: nobody answers.

@@ -1,4 +1,4 @@
-"""What a box learns of a server by knocking: whether it is there, and whether it is the one that the box trusts."""
+"""What a device learns of a server before it connects: whether it is there, and whether it is the trusted one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fedasr.edge.gate import local
 PATIENCE_SECONDS = 5.0
 CLOCK_AHEAD_S = 4.0
 CLOCK_BEHIND_S = 240.0
-"""A box signs what it sends with the time; Flower refuses 5 seconds of the future and 5 minutes of the past."""
+"""A device signs what it sends with the time; Flower refuses 5 seconds of the future and 5 minutes of the past."""
 
 
 class Unreachable(Exception):
@@ -22,7 +22,7 @@ class Unreachable(Exception):
 
 
 class Untrusted(Exception):
-    """Somebody answers who is not the server that the box was enrolled with; that does not change by itself."""
+    """Somebody answers who is not the server that the device was enrolled with; that does not change by itself."""
 
 
 def knock(host: str, port: int, authority: Path) -> None:
@@ -106,7 +106,7 @@ def takes_orders(host: str, port: int, authority: Path) -> bool:
         authority: certificate of the only authority that is trusted.
     """
     context = ssl.create_default_context(cafile=str(authority))
-    context.check_hostname = False  # the certificate is for the names that boxes call
+    context.check_hostname = False  # the certificate is for the names that edge devices call
     connection = http.client.HTTPSConnection(host, port, timeout=PATIENCE_SECONDS, context=context)
     try:
         connection.request("POST", "/v1/control/list-runs", body=b"", headers={"X-Forwarded-For": "127.0.0.1"})

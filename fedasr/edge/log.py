@@ -1,4 +1,4 @@
-"""The log of a server or a box as one JSON object a line: what FedASR says, and what Flower's processes say.
+"""The log of a server or an edge device as one JSON object a line: what FedASR says, and what Flower's processes say.
 
 The lines stay what they are for people, under ``text``. Where a line is known its facts are fields too.
 """

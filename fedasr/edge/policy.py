@@ -1,7 +1,8 @@
-"""The policy of a box: what its owner lets a server ask of it. The server cannot widen it.
+"""The policy of an edge device: what its owner lets a server ask of it. The server cannot widen it.
 
-It is ``policy.yaml`` in the box's folder. What is not in it has the default, and without the file all defaults hold:
-they let a server train with noise that the box itself adds, and refuse whatever tells single recordings or transcripts.
+It is ``policy.yaml`` in the device's folder. What is not in it has the default, and without the file all defaults hold:
+they let a server train with noise that the device itself adds, and refuse whatever tells single recordings or
+transcripts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from fedasr.protocol import KINDS, Kind
 
 FILE = "policy.yaml"
 REFUSES = "the box's policy refuses: "
-"""How every refusal begins, in the box's log and in what the server is told."""
+"""How every refusal begins, in the device's log and in what the server is told."""
 UNNOISED = (Kind.LOSS, Kind.EVALUATE)
 """Kinds whose answers follow from transcripts without any noise."""
 PRIVACY = ("device", "server", "none")
@@ -29,9 +30,9 @@ LONGEST = 100_000
 
 
 class PolicyRefused(InputError):
-    """A server has asked for what the owner of the box does not allow.
+    """A server has asked for what the owner of the device does not allow.
 
-    The message is told to the server: it names what was asked and what is allowed, and nothing that the box holds.
+    The message is told to the server: it names what was asked and what is allowed, and nothing that the device holds.
 
     Args:
         key: what was asked for.
@@ -51,7 +52,7 @@ def rule(default: Any, help: str, low: float | None = None, choices: tuple[str, 
 
 @dataclass(frozen=True)
 class Policy:
-    """What a server may ask of a box."""
+    """What a server may ask of an edge device."""
 
     messages: tuple[str, ...] = rule(
         (Kind.DESCRIBE, Kind.TRAIN, Kind.TEACH, Kind.VOTE),

@@ -33,9 +33,9 @@ PARENT_VARIABLE = "FEDASR_PARENT"
 
 
 def die_with_parent() -> None:
-    """Have this process killed when the one that has started it ends: nothing of a box outlives a ``kill -9`` of it.
+    """Have this process killed when the one that has started it ends: nothing of a device outlives a ``kill -9`` of it.
 
-    What lived on would keep the box connected, or write to its account beside the processes that come after.
+    What lived on would keep the device connected, or write to its account beside the processes that come after.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Running a box: Flower's SuperNode, and beside it the executor that answers with the installed app."""
+"""Running an edge device: Flower's SuperNode, and beside it the executor that answers with the installed app."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ LOST_ITS_SERVER = (0, -signal.SIGINT, GIVEN_UP)
 """How it ends where its server is gone, or no longer knows its key. The loop and the heartbeat each interrupt their own
 process then: one interrupt ends it with 0, the second of two kills it while it tidies up."""
 LEFT_WITHOUT_GOODBYE = "connected"
-"""File that is there while the box is connected: found at the start, the box was cut off."""
+"""File that is there while the device is connected: found at the start, the device was cut off."""
 FORGETTING_SECONDS = 90.0
-"""After that a server no longer counts a box that was cut off as connected."""
+"""After that a server no longer counts an edge device that was cut off as connected."""
 RETRY_SECONDS = 10.0
 PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class End:
-    """How a box's processes ended by themselves."""
+    """How an edge device's processes ended by themselves."""
 
     why: str
     rejected: bool = False
-    """whether the server did not let the box in"""
+    """whether the server did not let the device in"""
     again: bool = False
     """whether starting again may mend it: a message that cannot be answered, a connection that was lost"""
 
 
 def run_client(box: BoxFolder, manifest: Path) -> None:
-    """Run a box until somebody stops it or the server refuses it.
+    """Run an edge device until somebody stops it or the server refuses it.
 
-    A server that is not there, or goes away, is waited for. One that is not the box's own, or does not know its key,
+    A server that is not there, or goes away, is waited for. One that is not the device's own, or does not know its key,
     ends the run with a line that says so.
 
     Args:
@@ -59,11 +59,12 @@ def run_client(box: BoxFolder, manifest: Path) -> None:
         manifest: of its speech; need not be there yet.
 
     Raises:
-        InputError: the box was not enrolled, runs already, its key or its policy is wrong, or it and the server do not
+        InputError: the device was not enrolled, runs already, its key or its policy is wrong, or it and the server do
+        not
             know each other.
-        RunFailed: a process ended by itself, or the box's folder cannot be written to.
+        RunFailed: a process ended by itself, or the device's folder cannot be written to.
     """
-    # What the box writes, features of speech above all, is for nobody else on the machine.
+    # What the device writes, features of speech above all, is for nobody else on the machine.
     os.umask(0o077)
     identity = box.require()
     if not box.policy.exists():
@@ -84,11 +85,11 @@ def serve(box: BoxFolder, identity: Identity, manifest: Path, wish: threading.Ev
     """Run SuperNode and executor, again and again where that helps, until somebody wishes for the end.
 
     Raises:
-        InputError: the server refuses the box.
-        RunFailed: a process ended by itself, or the box's folder cannot be written to.
+        InputError: the server refuses the device.
+        RunFailed: a process ended by itself, or the device's folder cannot be written to.
     """
     mark = box.work / LEFT_WITHOUT_GOODBYE
-    cut_off = mark.exists()  # the server may still count the box as connected
+    cut_off = mark.exists()  # the server may still count the device as connected
     patience = time.monotonic() + FORGETTING_SECONDS  # where it cannot be told
     while True:
         if cut_off:
@@ -126,11 +127,11 @@ def serve(box: BoxFolder, identity: Identity, manifest: Path, wish: threading.Ev
 
 
 def told(box: BoxFolder, identity: Identity) -> bool:
-    """Tell the server that the box is not connected; return whether it knows.
+    """Tell the server that the device is not connected; return whether it knows.
 
     Raises:
         Unreachable: nobody answers.
-        InputError: the server does not know the box.
+        InputError: the server does not know the device.
     """
     try:
         return say_goodbye(box, identity)
@@ -139,12 +140,12 @@ def told(box: BoxFolder, identity: Identity) -> bool:
 
 
 def say(text: str) -> None:
-    """Write a line to the box's log."""
+    """Write a line to the device's log."""
     print(text, file=sys.stderr, flush=True)
 
 
 def why_rejected(box: BoxFolder, identity: Identity) -> str:
-    """Return in words why a server does not accept a box, and what to do."""
+    """Return in words why a server does not accept an edge device, and what to do."""
     said = f"the server at {identity.superlink} does not accept the key of '{identity.name}'"
     try:
         ahead = clock_offset(identity.host, identity.port, box.authority)
@@ -163,8 +164,8 @@ def serve_once(box: BoxFolder, identity: Identity, wish: threading.Event) -> End
 
     Args:
         box: its files.
-        identity: of the box.
-        wish: set when the box is to stop.
+        identity: of the device.
+        wish: set when the device is to stop.
     """
     address = f"127.0.0.1:{free_port()}"
     variables = {**environment(box.flower_home), SECRET_VARIABLE: str(box.secret)}
@@ -186,7 +187,7 @@ def serve_once(box: BoxFolder, identity: Identity, wish: threading.Event) -> End
 
 
 def end_of_supernode(supernode: Process) -> End:
-    """Return what it means that a box's SuperNode has ended."""
+    """Return what it means that an edge device's SuperNode has ended."""
     why = f"SuperNode ended with status {supernode.ended}: {last_words(supernode)}"
     if any(sign in line for line in supernode.tail for sign in REJECTED):
         return End(why, rejected=True)
@@ -195,7 +196,7 @@ def end_of_supernode(supernode: Process) -> End:
 
 
 def supernode_arguments(box: BoxFolder, identity: Identity, address: str) -> list[str]:
-    """Return the command of the box's SuperNode; TLS and the key are not optional.
+    """Return the command of the device's SuperNode; TLS and the key are not optional.
 
     It hands messages to nobody but the executor, who knows the secret, and waits for a server that is away.
     """

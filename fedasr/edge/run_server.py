@@ -18,12 +18,12 @@ from fedasr.edge.server_folder import ServerFolder
 from fedasr.errors import InputError, RunFailed
 
 REGISTRY_VARIABLE, UPDATE_VARIABLE = "FEDASR_EDGE_REGISTRY", "FEDASR_EDGE_LARGEST_UPDATE_MB"
-"""Environment variables of the SuperLink: the file of who was enrolled, and what a box may send for a message."""
+"""Environment variables of the SuperLink: the file of who was enrolled, and what a device may send for a message."""
 LOOK_SECONDS = 0.3
 UNSUPPORTED = 78
 """Exit status of a SuperLink whose Flower lacks something that is needed; its last line says what."""
 NOISE = ('HTTP/1.1" 200', "ControlServicer.ListNodes", "ControlServicer.ListRuns")
-"""Flower's log has a line for every poll of every box, and for every look of who watches."""
+"""Flower's log has a line for every poll of every device, and for every look of who watches."""
 
 
 def superlink_arguments(server: ServerFolder, bind: str) -> list[str]:
@@ -46,7 +46,7 @@ def run_server(server: ServerFolder, bind: str, largest_update_mb: float = LARGE
     Args:
         server: its files.
         bind: the address to listen on.
-        largest_update_mb: what a box may send in answer to a message.
+        largest_update_mb: what an edge device may send in answer to a message.
 
     Raises:
         InputError: a certificate or key is wrong, Flower is not supported, or it runs already; nothing was started.

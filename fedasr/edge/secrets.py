@@ -53,7 +53,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 class LockedFolder:
-    """A folder that one process at a time may use: that of a box, or of a server.
+    """A folder that one process at a time may use: that of an edge device, or of a server.
 
     Args:
         path: the folder.

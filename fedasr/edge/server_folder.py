@@ -25,7 +25,7 @@ PROFILE = "edge"
 
 @dataclass(frozen=True)
 class Enrolment:
-    """A box that was enrolled."""
+    """An edge device that was enrolled."""
 
     name: str
     node_id: str
@@ -58,7 +58,7 @@ class ServerFolder(LockedFolder):
         self.work = self.path / "work"
         """where the SuperLink runs: an empty folder, or Flower would take the app from there"""
         self.kits = self.path / "boxes"
-        """what is to be carried to the boxes"""
+        """what is to be carried to the edge devices"""
 
     @property
     def exists(self) -> bool:
@@ -83,7 +83,7 @@ class ServerFolder(LockedFolder):
 
     @property
     def address(self) -> str:
-        """The address that boxes reach the server by: the first host, and the port."""
+        """The address that edge devices reach the server by: the first host, and the port."""
         settings = self.require()
         host = str(settings["hosts"][0])
         return f"[{host}]:{settings['port']}" if ":" in host else f"{host}:{settings['port']}"
@@ -120,7 +120,7 @@ class ServerFolder(LockedFolder):
             raise
 
     def renew(self, hosts: Sequence[str], days: int = SERVER_DAYS) -> None:
-        """Make a new certificate of the same authority; boxes notice nothing.
+        """Make a new certificate of the same authority; edge devices notice nothing.
 
         Args:
             hosts: the new names; none: those it has.

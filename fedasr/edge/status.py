@@ -1,4 +1,4 @@
-"""What a box has done: for people and, as JSON, for their tools."""
+"""What an edge device has done: for people and, as JSON, for their tools."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fedasr.privacy.document import as_json, sentence
 from fedasr.privacy.ledger import Ledger
 
 DELTA = 1e-5
-"""At which a box tells what its account has spent."""
+"""At which an edge device tells what its account has spent."""
 
 
 def box_status(box: BoxFolder, manifest: Path) -> dict[str, Any]:
-    """Return who a box is, whether it runs and its server answers, what it holds and what it has done.
+    """Return who an edge device is, whether it runs and its server answers, what it holds and what it has done.
 
     Raises:
-        InputError: the box was not enrolled, or a file of its memory is damaged.
+        InputError: the device was not enrolled, or a file of its memory is damaged.
     """
     from fedasr.data.manifest import read_table
 
@@ -51,7 +51,7 @@ def box_status(box: BoxFolder, manifest: Path) -> dict[str, Any]:
 
 
 def spent(account: Path) -> dict[str, Any]:
-    """Return what a box's speech has cost so far, over all runs and mechanisms.
+    """Return what an edge device's speech has cost so far, over all runs and mechanisms.
 
     Returns:
         ``privacy``: a group of releases each, with its ``epsilon``, ``unit``, ``seen_by``, ``randomness`` and, all in

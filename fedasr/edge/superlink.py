@@ -55,7 +55,7 @@ def meaning(error: ssl.SSLError) -> str:
 
 DATABASE_PATIENCE_MS = 25_000
 """How long a request waits for the database while others write, on a busy machine. After Flower's 5 seconds it would be
-answered with an error, which loses a reply or ends the process that starts runs; boxes wait 30."""
+answered with an error, which loses a reply or ends the process that starts runs; edge devices wait 30."""
 
 START_PATIENCE_S = 180.0
 """How long the process of a run may take to start: to import PyTorch takes a minute on a small or busy machine."""

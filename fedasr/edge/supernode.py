@@ -1,7 +1,7 @@
 """Flower's SuperNode, which ends where it gives up: ``python -m fedasr.edge.supernode`` takes its arguments.
 
 A line that breaks in the middle of a TLS handshake is one that Flower does not try again. Its loop ends then, but not
-its process, in which a thread goes on serving the executor: a box that looks alive and never answers again.
+its process, in which a thread goes on serving the executor: an edge device that looks alive and never answers again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""A miniature of what a box does in a round, for ``fedasr edge doctor``: it decodes, makes features, learns one step.
+"""A miniature of what a device does in a round, for ``fedasr edge doctor``: it decodes, makes features, learns one
+step.
 
-A box may read its manifest and every header and yet not train: a torch that does not load, features that fail. Nothing
-of the turn is kept, and nothing leaves the box.
+A device may read its manifest and every header and yet not train: a torch that does not load, features that fail.
+Nothing of the turn is kept, and nothing leaves the device.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Replies that arrive in pieces: a box that stops in the middle of its upload keeps nobody else waiting.
+"""Replies that arrive in pieces: an edge device that stops in the middle of its upload keeps nobody else waiting.
 
 A SuperLink announces a reply when its upload begins. Flower's grid then waits for the pieces of one reply after the
 other, and for those that never come three minutes; meanwhile the replies of all others are late. Here a piece that is

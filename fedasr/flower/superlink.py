@@ -1,4 +1,4 @@
-"""Flower's SuperLink: the interfaces that it serves, how boxes sign what they send it, and its start."""
+"""Flower's SuperLink: the interfaces that it serves, how edge devices sign what they send it, and its start."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ KEY_HEADER = FLEET_HTTP_PUBLIC_KEY_HEADER.encode()
 SIGNATURE_HEADER = FLEET_HTTP_SIGNATURE_HEADER.encode()
 TIME_HEADER = TIMESTAMP_HEADER.encode()
 FLEET = "/v1/fleet/"
-"""Where boxes call."""
+"""Where edge devices call."""
 PUSH_OBJECT, PUSH_MESSAGES, GOODBYE = "/v1/fleet/push-object", "/v1/fleet/push-messages", "/v1/fleet/deactivate-node"
 ACQUIRE_TASK = "/v1/runtime/acquire-task"
 """Where Flower's own processes call for work."""
 HEALTH = "/health"
 DOCUMENTATION = ("/docs", "/openapi.json")
 ENROL = ("/v1/fleet/register-node", "/v1/fleet/unregister-node")
-"""By which a box would enrol itself; Flower refuses it too where node authentication is on."""
+"""By which an edge device would enrol itself; Flower refuses it too where node authentication is on."""
 
 
 def control_paths() -> list[str]:

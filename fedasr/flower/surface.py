@@ -1,6 +1,6 @@
 """What the room needs of Flower's private surface, and whether the Flower that is installed has it.
 
-A new Flower may rename or move what it never promised. Then a run, a server or a box ends before it begins, with one
+A new Flower may rename or move what it never promised. Then a run, a server or a device ends before it begins, with one
 line that names what is missing, and not in the middle of its work.
 """
 
@@ -177,8 +177,8 @@ PARTS: Mapping[str, tuple[Need, ...]] = {
         Need("flwr.supernode.node_auth_http_interceptor", "NodeAuthHttpInterceptor", ("private", "public")),
     ),
 }
-"""What each part of the room needs: ``messages`` every run, ``arrivals`` the server of boxes, ``simulation`` Flower's
-own engine, ``superlink`` a server's process, ``supernode`` a box."""
+"""What each part of the room needs: ``messages`` every run, ``arrivals`` the server of devices, ``simulation`` Flower's
+own engine, ``superlink`` a server's process, ``supernode`` an edge device."""
 
 
 def check(*parts: str) -> None:

@@ -23,7 +23,7 @@ def caveat(config: Config) -> str | None:
 
     What is known are the run folders that ``init_from`` leads to. A start that heard people of this run without privacy
     is no public one; one with an account of its own has spent some of theirs. Of weights without a run folder, and of
-    what boxes hold, nothing is known here.
+    what edge devices hold, nothing is known here.
 
     Args:
         config: of a private run, or of one of PATE.

@@ -1,4 +1,4 @@
-"""A grid of real boxes: Flower's own, on which a client is a box with a name instead of a random node id."""
+"""A grid of edge devices: Flower's own, on which a client is an edge device with a name instead of a random node id."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ MEANINGS = {
     Code.UNREACHABLE: "the box lost its connection, or was started anew",
     Code.WORKER_DIED: "the box's app died, or was frozen",
 }
-"""What Flower's errors mean of a box; its own words are about messages and heartbeats."""
+"""What Flower's errors mean of an edge device; its own words are about messages and heartbeats."""
 POLL_SECONDS = 0.5
 
 
 def connected(grid: Grid) -> dict[str, int]:
-    """Return name → node id of the boxes that are connected and have a name that no other one has."""
+    """Return name → node id of the edge devices that are connected and have a name that no other one has."""
     nodes = [(str(node.name), int(node.node_id)) for node in grid.get_nodes()]
     often = Counter(name for name, _ in nodes)
     return {name: node for name, node in nodes if name and often[name] == 1}
 
 
 class BoxGrid(WrappedGrid):
-    """Clients 0…N−1 on Flower's grid, each a box that was enrolled by name.
+    """Clients 0…N−1 on Flower's grid, each an edge device that was enrolled by name.
 
-    Names come from the SuperLink, which knows them by the boxes' keys: a box cannot take another's. A box may go and
-    come back. Replies come as a stream; who is not connected, or has not answered in time, fails for that message.
-    An error of a box is an error of that box alone: none of them can stop a run by calling its own input wrong.
+    Names come from the SuperLink, which knows them by the devices' keys: a device cannot take another's. A device may
+    go and come back. Replies come as a stream; who is not connected, or has not answered in time, fails for that
+    message.
+    An error of a device is an error of that device alone: none of them can stop a run by calling its own input wrong.
 
     Args:
         grid: Flower's, in a ``ServerApp`` that a SuperLink has started.
@@ -100,7 +101,7 @@ class BoxGrid(WrappedGrid):
             yield failure(message, client, Code.TIMED_OUT, f"no reply within {patience:g} s")
 
     def addressed(self, message: Message, node: int) -> Message:
-        """Return a message to a node that tells the box which client it is; the records are shared."""
+        """Return a message to a node that tells the device which client it is; the records are shared."""
         client = message.metadata.dst_node_id
         content = RecordDict()
         entries(content).update(entries(message.content))
@@ -115,14 +116,14 @@ class BoxGrid(WrappedGrid):
             if code in (Code.EXPIRED, Code.TIMED_OUT):
                 return failure(message, client, Code.TIMED_OUT, f"no reply within {self.timeout_s:g} s")
             code = Code.CLIENT_FAILED if code == Code.BAD_INPUT else code
-            said = one_line(str(reply.error.reason or "")[: Longest.REASON])  # a box may write to no terminal
+            said = one_line(str(reply.error.reason or "")[: Longest.REASON])  # an edge device may write to no terminal
             reply.error = Error(code, MEANINGS.get(code, said))
         set_source(reply, client)
         return reply
 
 
 def failure(message: Message, client: int, code: int, why: str) -> Message:
-    """Return the answer to a message that a client's box did not give."""
+    """Return the answer to a message that a client's edge device did not give."""
     reply = Message(Error(code, why), reply_to=message)
     set_source(reply, client)
     return reply

@@ -88,7 +88,7 @@ def digest_in(folder: Path) -> str | None:
 
 
 def of_speech(run: Experiment) -> Hashes:
-    """Return the hash of each utterance that a run may use; of synthetic and of boxes' speech none."""
+    """Return the hash of each utterance that a run may use; of synthetic and of edge devices' speech none."""
     data = run.config.data
     if run.fleet is not None or data.corpus == "synthetic":
         return np.zeros(0, np.uint64)

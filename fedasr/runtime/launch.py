@@ -162,7 +162,7 @@ def open_run(
         config: a checked config.
         path: the run folder.
         resume: go on from the folder's last checkpoint.
-        fleet: the boxes of a deployed run.
+        fleet: the edge devices of a deployed run.
         lock: keeps other processes from the folder until it is closed; None: only while it is opened.
 
     Raises:
@@ -314,7 +314,7 @@ def check_own_parts(config: Config) -> None:
 
 
 def check_cohort(run: Experiment) -> None:
-    """Raise where more clients a round are asked for than there are; boxes may come later.
+    """Raise where more clients a round are asked for than there are; edge devices may come later.
 
     Up to the default, all take part where there are fewer, and a note says so.
 
@@ -332,7 +332,7 @@ def check_people(run: Experiment) -> None:
     """Raise where a guarantee for users would be one for clients among which a person's speech is spread.
 
     Raises:
-        InputError: naming somebody. What boxes hold, nobody knows here.
+        InputError: naming somebody. What edge devices hold, nobody knows here.
     """
     if run.config.privacy.unit != "user" or run.fleet is not None:
         return
@@ -438,7 +438,7 @@ def check_accounts(config: Config, found: checkpoint.Checkpoint, folder: RunFold
         InputError: the devices keep accounts, and the runtime is not the one that puts them into the checkpoint.
     """
     if config.runtime.name == "deployment":
-        return  # boxes keep their accounts themselves
+        return  # edge devices keep their accounts themselves
     spent = config.privacy.unit == "example" and (found.facts.get("privacy") or {}).get("epsilons")
     if spent and (config.runtime.name == "flower" or not found.states):
         raise InputError(

@@ -1,4 +1,4 @@
-"""A grid of boxes that writes down who was asked and who has answered, for whoever watches the run."""
+"""A grid of edge devices that writes down who was asked and who has answered, for whoever watches the run."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from fedasr.protocol import Key, Longest, Metric, Record, Statement, shown
 ROOM = 2**20
 """Bytes that a reply may have beside the arrays that were asked for."""
 NEW_UTTERANCES, NEW_SECONDS = 10, 300.0
-"""What a box may have recorded since it was asked what it holds, beside a tenth of that."""
+"""What an edge device may have recorded since it was asked what it holds, beside a tenth of that."""
 WORDS_PER_SECOND = 20
 """More words nobody says in a second of speech; each recording may have one more."""
 ERRORS_PER_SECOND = 100
@@ -59,7 +59,7 @@ def stores(roster: Roster, clients: Collection[int], recording: bool = False) ->
     Args:
         roster: what it knows.
         clients: of whom.
-        recording: whether they may have recorded more since they were asked, as boxes do.
+        recording: whether they may have recorded more since they were asked, as edge devices do.
     """
     rows = np.fromiter(clients, np.int64, len(clients))
     utterances, seconds = roster.utterances[rows], roster.seconds[rows]

@@ -314,7 +314,7 @@ def check_one_teacher_a_speaker(run: Experiment) -> None:
     """Raise where the partition gives one person's speech to several teachers: ε is for all that one was trained on.
 
     Raises:
-        InputError: naming somebody. What boxes hold, nobody knows here.
+        InputError: naming somebody. What edge devices hold, nobody knows here.
     """
     if run.fleet is not None:
         return

@@ -47,9 +47,9 @@ class ExampleLevel(Public):
         self.boxes = config.runtime.name == "deployment"
         """whether a device that does not answer may have paid: a simulated one that fails is as it was before"""
         self.ledgers: dict[int, dict[str, Any]] = {}
-        """box → its ledger, as it last told"""
+        """edge device → its ledger, as it last told"""
         self.unheard: dict[int, list[int]] = {}
-        """box → the rounds that it was asked for since, and has not told of"""
+        """edge device → the rounds that it was asked for since, and has not told of"""
         self.stored: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         """utterances of each client"""
         epsilon = config.privacy.epsilon
@@ -85,21 +85,21 @@ class ExampleLevel(Public):
         return super().release(result, round, registered)
 
     def lost(self, clients: Sequence[int], round: int) -> None:
-        """Count a round that boxes may have paid for without the server having heard of it."""
+        """Count a round that edge devices may have paid for without the server having heard of it."""
         if self.boxes:
             for client in clients:
                 self.unheard.setdefault(client, []).append(round)
 
     def supposed(self) -> dict[int, Ledger]:
-        """Return the ledgers of the boxes as they are if what was asked for and not heard of was paid for."""
+        """Return the ledgers of the edge devices as they are if what was asked for and not heard of was paid for."""
         return {client: self.supposed_of(client, rounds) for client, rounds in self.unheard.items()}
 
     def supposed_of(self, client: int, rounds: Sequence[int]) -> Ledger:
-        """Return the ledger of a box that may have taken part in more rounds; what it cannot afford it refuses."""
+        """Return the ledger of a device that may have taken part in more rounds; what it cannot afford it refuses."""
         ledger = Ledger(self.config.accountant or "rdp", secret=self.config.secret_noise)
         if client in self.ledgers:
             ledger.load_state_dict(self.ledgers[client])
-        # Of a box that never said what it holds the worst is supposed: one utterance, which is in every step.
+        # Of an edge device that never said what it holds the worst is supposed: one utterance, which is in every step.
         stored = int(self.stored[client]) if client < len(self.stored) else 0
         plan, steps = Plan.of(self.run, max(1, stored)), 0
         for round in rounds:

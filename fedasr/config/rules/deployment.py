@@ -1,4 +1,4 @@
-"""What cannot be with real boxes."""
+"""What cannot be with edge devices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fedasr.errors import InputError
 
 
 def check_deployment(config: Config, where: str) -> None:
-    """Raise on what cannot be with boxes that hold their own speech, or that nothing would read there.
+    """Raise on what cannot be with edge devices that hold their own speech, or that nothing would read there.
 
     Raises:
         InputError: naming the keys and what to change.
@@ -20,21 +20,21 @@ def check_deployment(config: Config, where: str) -> None:
 
     if config.client_app is not None:
         refuse(
-            f"'client_app' is '{config.client_app}'; boxes answer with the app that is installed there: leave it out"
+            f"'client_app' is '{config.client_app}'; devices answer with the app that is installed there: leave it out"
         )
     if config.data.partition != PartitionConfig():
-        refuse("'data.partition' is set; every box is a client: leave it out")
+        refuse("'data.partition' is set; every device is a client: leave it out")
     if config.data.public_share:
-        refuse(f"'data.public_share' is {config.data.public_share:g}; what boxes hold is private: leave it out")
+        refuse(f"'data.public_share' is {config.data.public_share:g}; what edge devices hold is private: leave it out")
     if config.pate.store is not None:
-        refuse("'pate.store' is set; each box keeps its own teacher: leave it out")
+        refuse("'pate.store' is set; each device keeps its own teacher: leave it out")
     if config.stream.arrival != "static":
-        refuse(f"'stream.arrival' is '{config.stream.arrival}'; speech comes as boxes record it: leave 'stream' out")
+        refuse(f"'stream.arrival' is '{config.stream.arrival}'; speech comes as devices record it: leave 'stream' out")
     if config.devices.clock:
-        refuse("'devices.clock' is true; real boxes take the time they take: leave 'devices' out")
+        refuse("'devices.clock' is true; edge devices take the time they take: leave 'devices' out")
     if config.evaluate.held_out:
         refuse(
-            f"'evaluate.held_out' is {config.evaluate.held_out}; the server has no speech of the boxes: leave it out"
+            f"'evaluate.held_out' is {config.evaluate.held_out}; the server has no speech of the devices: leave it out"
         )
     if config.model.alphabet == "auto" and config.init_from is None:
         refuse("'model.alphabet' is 'auto'; the server sees no transcripts: choose latin or arabic, or list characters")
@@ -48,7 +48,7 @@ def check_deployment(config: Config, where: str) -> None:
             f" everybody who is sent the config knows: set {unit}privacy.secret_noise=true"
         )
     if config.evaluate.client_side and config.privacy.unit != "none":
-        # A server that is killed meanwhile would draw the round's noise anew, and the boxes would have seen both.
+        # A server that is killed meanwhile would draw the round's noise anew, and the devices would have seen both.
         refuse(
             "'evaluate.client_side' is set in a private run; a model would leave before the account is on the disk:"
             " leave it out"

@@ -50,8 +50,8 @@ class DataConfig:
     )
     clients: int | None = key(
         None,
-        "how many clients, where the partitioner allows a choice; runtime `deployment`: how many boxes the start waits"
-        " for; absent: those that are connected",
+        "how many clients, where the partitioner allows a choice; runtime `deployment`: how many edge devices the"
+        " start waits for; absent: those that are connected",
         low=1,
     )
     min_seconds: float = key(0.0, "shorter utterances are left out", low=0)

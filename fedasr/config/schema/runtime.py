@@ -15,7 +15,7 @@ class RuntimeConfig:
     name: str = key(
         "local",
         "local: our grid with workers on this machine; ray: the same with Ray actors, on a cluster, see `docs/ray.md`;"
-        " flower: Flower's engine on Ray; deployment: real boxes, by `flwr run`, see `docs/edge.md`",
+        " flower: Flower's engine on Ray; deployment: edge devices, by `flwr run`, see `docs/edge.md`",
         choices=("local", "ray", "flower", "deployment"),
     )
     executor: str = key(
@@ -44,8 +44,8 @@ class RuntimeConfig:
     )
     reply_timeout_s: float = key(
         600.0,
-        "`deployment`: seconds after which a box that has not answered counts as failed; also how long the start waits"
-        " for `data.clients` boxes",
+        "`deployment`: seconds after which a device that has not answered counts as failed; also how long the start"
+        " waits for `data.clients` edge devices",
         low=1,
         when=when(".name", "deployment"),
     )

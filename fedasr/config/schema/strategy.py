@@ -54,8 +54,8 @@ class StrategyConfig:
     )
     weight_cap: float | None = key(
         None,
-        "all but `uniform`: no client counts for more than so many times what the median client stores, for what a box"
-        " holds it alone knows; absent: 2 under runtime `deployment`, otherwise no limit",
+        "all but `uniform`: no client counts for more than so many times what the median client stores, for what a"
+        " device holds it alone knows; absent: 2 under runtime `deployment`, otherwise no limit",
         low=1,
         when=unless(".weighting", "uniform"),
     )
@@ -84,7 +84,7 @@ class StrategyConfig:
     max_failed_share: float = key(
         0.5,
         "a round with a larger share of failed clients stops the run, and so does one in which all fail; 1 under"
-        " runtime `deployment`: a round in which no box answers is lost, and the run goes on; not read where"
+        " runtime `deployment`: a round in which no device answers is lost, and the run goes on; not read where"
         " `privacy` adds noise to the sum, which is released whoever fails",
         low=0,
         high=1,

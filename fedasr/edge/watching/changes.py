@@ -1,4 +1,4 @@
-"""What happened between two looks at a server: boxes that came and went, rounds that ended, a run that ended."""
+"""What happened between two looks at a server: edge devices that came and went, rounds that ended, a run that ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Event:
     """Something that happened: for people, and as fields."""
 
     event: str
-    """``box``, ``run``, ``asked``, ``round``, ``failure``, ``problem``, ``over`` or ``privacy``"""
+    """``edge device``, ``run``, ``asked``, ``round``, ``failure``, ``problem``, ``over`` or ``privacy``"""
     text: str
     level: str = "info"
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -46,7 +46,7 @@ def changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Itera
 
 
 def box_changes(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Iterator[Event]:
-    """Yield the boxes whose state is another."""
+    """Yield the edge devices whose state is another."""
     known = {box["name"]: box["state"] for box in before}
     for box in after:
         if known.get(box["name"]) != box["state"]:
@@ -101,5 +101,5 @@ def round_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) ->
 
 
 def answered(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the boxes of a round whose work counts."""
+    """Return the edge devices of a round whose work counts."""
     return [box for box in row["boxes"] if box["status"] == Status.OK]

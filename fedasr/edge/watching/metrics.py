@@ -68,7 +68,7 @@ def exposition(status: Mapping[str, Any], now: float | None = None) -> str:
 
 
 def box_metrics(status: Mapping[str, Any]) -> list[Metric]:
-    """Return what there is to say of boxes that may take part."""
+    """Return what there is to say of edge devices that may take part."""
     connected = Metric("fedasr_box_connected", "gauge", "1 where the box is connected, else 0.")
     for box in status["boxes"]:
         if box["state"] != "revoked":

@@ -17,7 +17,7 @@ LOOK_EVERY_SECONDS = 5.0
 
 
 class Reporter:
-    """Looks at boxes and runs, and tells what has happened since the last look.
+    """Looks at edge devices and runs, and tells what has happened since the last look.
 
     Runs that are over when it first looks are not told of.
 

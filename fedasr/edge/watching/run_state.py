@@ -17,7 +17,7 @@ from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.watched_boxes import EXCHANGE
 
 SHOWN = {"box": "client", "status": "status", "reason": "reason", "utterances": "examples", "bytes": "bytes_up"}
-"""Keys of what is told of a box in a round, and the columns of ``clients.parquet`` they come from."""
+"""Keys of what is told of an edge device in a round, and the columns of ``clients.parquet`` they come from."""
 
 
 def run_state(path: Path) -> dict[str, Any]:
@@ -64,9 +64,9 @@ def journal(path: Path, table: str) -> Path:
 
 
 def rounds_after(path: Path, known: int) -> Iterator[dict[str, Any]]:
-    """Yield the rounds that have ended after round ``known``, the last first, each with what its boxes did.
+    """Yield the rounds that have ended after round ``known``, the last first, each with what its edge devices did.
 
-    A round whose row is there and whose boxes' rows are not yet is left for the next look.
+    A round whose row is there and whose edge devices' rows are not yet is left for the next look.
 
     Raises:
         InputError: a journal is damaged.

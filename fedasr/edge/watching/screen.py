@@ -1,4 +1,4 @@
-"""A server, its boxes and a run on a terminal of 80 columns."""
+"""A server, its edge devices and a run on a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def under_way(now: Mapping[str, Any]) -> str:
 
 
 def table(boxes: list[Mapping[str, Any]], run: Mapping[str, Any] | None) -> Table:
-    """Return the boxes, what they do now, and what they did in the last round."""
+    """Return the edge devices, what they do now, and what they did in the last round."""
     found = Table(box=frames.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     now, last = (run["now"], run["last_round"]) if run is not None else (None, None)
     found.add_column("Box", overflow="fold")
@@ -93,7 +93,7 @@ def table(boxes: list[Mapping[str, Any]], run: Mapping[str, Any] | None) -> Tabl
 
 
 def now_cell(name: str, now: Mapping[str, Any]) -> Text:
-    """Return what a box does now."""
+    """Return what an edge device does now."""
     if name in now["answered"]:
         return painted("answered")
     if name in now["failed"]:
@@ -102,7 +102,7 @@ def now_cell(name: str, now: Mapping[str, Any]) -> Text:
 
 
 def last_cell(name: str, last: Mapping[str, Any]) -> Text:
-    """Return what a box did in the last round."""
+    """Return what an edge device did in the last round."""
     row = next((row for row in last["boxes"] if row["box"] == name), None)
     if row is None:
         return painted("—")

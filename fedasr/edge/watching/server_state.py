@@ -1,4 +1,4 @@
-"""How a server, its boxes and one of its runs are: one dictionary, from which everything else here is made."""
+"""How a server, its edge devices and one of its runs are: one dictionary, from which everything else here is made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STATES = {"registered": "never connected", "unregistered": "revoked"}
 
 
 def server_status(server: ServerFolder, run_id: str | None = None) -> dict[str, Any]:
-    """Return the address of a server, its boxes and its runs, the newest first, and one run in detail.
+    """Return the address of a server, its edge devices and its runs, the newest first, and one run in detail.
 
     Raises:
         InputError: there is no server, its SuperLink does not answer, or has no such run.
@@ -74,17 +74,17 @@ def choose(runs: Sequence[SubmittedRun], run_id: str | None) -> SubmittedRun | N
 
 
 def box_states(server: ServerFolder, control: Control) -> list[dict[str, Any]]:
-    """Return how the boxes are, in the order in which they were enrolled.
+    """Return how the edge devices are, in the order in which they were enrolled.
 
     Raises:
-        InputError: the SuperLink does not answer, or the list of boxes is damaged.
+        InputError: the SuperLink does not answer, or the list of edge devices is damaged.
     """
     nodes = control.nodes()
     return [box_state(box, nodes.get(box.node_id)) for box in server.boxes()]
 
 
 def box_state(box: Enrolment, node: Node | None) -> dict[str, Any]:
-    """Return how a box is."""
+    """Return how an edge device is."""
     state = "unknown to the SuperLink" if node is None else STATES.get(node.status, node.status)
     return {
         "name": box.name,

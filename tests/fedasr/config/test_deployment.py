@@ -24,12 +24,15 @@ def deployed(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"data__partition": {"name": "iid"}}, "'data.partition' is set; every box is a client"),
-        ({"stream__arrival": "poisson"}, "'stream.arrival' is 'poisson'; speech comes as boxes record it"),
-        ({"devices__clock": True}, "'devices.clock' is true; real boxes take the time they take"),
-        ({"evaluate__held_out": 0.1}, "'evaluate.held_out' is 0.1; the server has no speech of the boxes"),
+        ({"data__partition": {"name": "iid"}}, "'data.partition' is set; every device is a client"),
+        ({"stream__arrival": "poisson"}, "'stream.arrival' is 'poisson'; speech comes as devices record it"),
+        ({"devices__clock": True}, "'devices.clock' is true; edge devices take the time they take"),
+        ({"evaluate__held_out": 0.1}, "'evaluate.held_out' is 0.1; the server has no speech of the devices"),
         ({"model__alphabet": "auto"}, "'model.alphabet' is 'auto'; the server sees no transcripts"),
-        ({"strategy__name": "pate", "pate__store": "teachers"}, "'pate.store' is set; each box keeps its own teacher"),
+        (
+            {"strategy__name": "pate", "pate__store": "teachers"},
+            "'pate.store' is set; each device keeps its own teacher",
+        ),
         ({"evaluate__decoder": "vocabulary"}, "'evaluate.vocabulary' is empty; the server sees no transcripts"),
     ],
 )
