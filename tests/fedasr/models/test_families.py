@@ -138,7 +138,7 @@ def test_decoders_refuse_what_they_cannot_do(family: str, arguments: dict[str, o
     ("overrides", "says"),
     [
         (["model.name=lass"], "'model.name' is 'lass' (did you mean 'las'?)"),
-        (["model.name=las", "model.encoder=dsconv"], "the listener of 'las' is a pyramid of BLSTM"),
+        (["model.name=las", "model.encoder=dsconv"], "'model.encoder' is set but 'model.name' is 'las'"),
         (["model.name=las", "model.speller.heads=5"], "'model.speller.heads' is 5; it must divide"),
         (["model.name=rnnt", "model.encoder=conformer", "model.hidden=30"], "'model.conformer.heads' is 4; it must"),
         (["model.ctc_weight=1.5"], "'model.ctc_weight' is 1.5"),
