@@ -14,6 +14,7 @@ from fedasr.errors import InputError
 from fedasr.experiment import experiment
 from fedasr.flower.records import array_record, arrays_of
 from fedasr.models.weights import Layout, Vector
+from fedasr.protocol import Record
 
 from ..speech import Device, Order, read_order
 from ..trainer import resident, train
@@ -31,7 +32,7 @@ def byzantine(message: Message, context: Context, call_next: ClientAppCallable) 
     if order.is_box or order.client not in members(order.config_json):
         return call_next(message, context)
     reply = call_next(message, context)
-    if not reply.has_error() and "arrays" in reply.content:
+    if not reply.has_error() and Record.ARRAYS in reply.content:
         attack_reply(order, message, reply)
     return reply
 
@@ -65,7 +66,7 @@ def attack_reply(order: Order, message: Message, reply: Message) -> None:
             f" floats of shape ({layout.size},)"
         )
     with np.errstate(over="ignore", invalid="ignore"):  # the server refuses what is not finite
-        reply.content["arrays"] = array_record(layout.views(weights + result.astype(np.float32)))
+        reply.content[Record.ARRAYS] = array_record(layout.views(weights + result.astype(np.float32)))
 
 
 def collusion(order: Order, weights: Vector) -> Collusion:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fedasr.config.schema.conditions import either, when
+from fedasr.config.schema.conditions import either, unless, when
 from fedasr.config.schema.keys import key, part
 
 
@@ -60,7 +60,7 @@ class ModelConfig:
         "encoder of `ctc`, `hybrid` and `rnnt`: recurrent, dilated depth-wise convolutions, or Conformer",
         choices=("lstm", "blstm", "dsconv", "conformer"),
         reference=True,
-        when=when(".name", "ctc", "hybrid", "rnnt", refused=True),
+        when=(unless(".name", "las", refused=True), when(".name", "ctc", "hybrid", "rnnt")),
     )
     encoder_options: dict[str, Any] = key(dict, "what an encoder of your own is called with, by parameter name")
     channels: list[int] = key(
