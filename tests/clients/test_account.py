@@ -80,6 +80,7 @@ def turn(town: Town, round: int = 1, **changes: Any) -> Message:
     return Message(content, 5, "train")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [USERS, EXAMPLES], ids=["noise on updates", "dp-sgd"])
 def test_a_round_that_is_asked_for_again_is_a_turn(kind: dict[str, Any], town: Town, tmp_path: Path) -> None:
     """``participations: 1`` answered any number of times for one round; another name or seed made no difference."""
@@ -105,6 +106,7 @@ def test_a_budget_holds_over_all_runs(town: Town, tmp_path: Path) -> None:
         assert (account.turns, account.rounds) == (2, 0)
 
 
+@pytest.mark.thorough
 def test_turns_of_all_mechanisms_are_in_one_account(town: Town, tmp_path: Path) -> None:
     pay_for_a_turn(box(town, tmp_path), config(town, **USERS), 1)
     flower_app(turn(town, **EXAMPLES), box(town, tmp_path))
@@ -119,6 +121,7 @@ def test_turns_of_all_mechanisms_are_in_one_account(town: Town, tmp_path: Path) 
     assert all("secret randomness" in group["guarantee"] for group in told)
 
 
+@pytest.mark.thorough
 def test_two_messages_at_once_are_two_turns(town: Town, tmp_path: Path) -> None:
     asked, together = config(town, **USERS, privacy__participations=2), Barrier(8)
 
@@ -130,6 +133,7 @@ def test_two_messages_at_once_are_two_turns(town: Town, tmp_path: Path) -> None:
         assert sorted(pool.map(pay, range(8))) == [False] * 6 + [True] * 2
 
 
+@pytest.mark.thorough
 def test_a_turn_that_fails_is_paid_for_before_it_begins(town: Town, tmp_path: Path) -> None:
     message = turn(town, **USERS)
     message.content["arrays"] = array_record({})
@@ -144,6 +148,7 @@ def test_nothing_is_done_with_a_damaged_account(content: str, town: Town, tmp_pa
         pay_for_a_turn(box(town, tmp_path), config(town, **USERS), 1)
 
 
+@pytest.mark.thorough
 def test_votes_are_counted_each_time_they_are_asked_for(tmp_path: Path) -> None:
     run = fedasr.experiment.experiment(as_json(load(CONFIG)))
     device = simulated(tmp_path)
@@ -155,6 +160,7 @@ def test_votes_are_counted_each_time_they_are_asked_for(tmp_path: Path) -> None:
             assert (entry.event.unit, entry.event.steps, account.turns) == ("teacher", asked, asked)
 
 
+@pytest.mark.thorough
 def test_a_teacher_ends_at_its_budget_and_repeats_an_answer_for_nothing(tmp_path: Path) -> None:
     secret = {"privacy": {"unit": "teacher", "secret_noise": True, "epsilon": 3.8}}
     pate = {**CONFIG["pate"], "noise_at": "teachers"}

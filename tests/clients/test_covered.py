@@ -47,6 +47,7 @@ def ask(kind: str, changes: dict[str, Any], folder: Path) -> Message:
     return app(Message(content, 0, kind), context)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("changes", "answered"),
     [
@@ -66,12 +67,14 @@ def test_what_no_noise_covers_is_refused_whoever_asks(
             ask(kind, changes, tmp_path)
 
 
+@pytest.mark.thorough
 def test_losses_and_error_rates_are_told_where_nothing_is_private(tmp_path: Path) -> None:
     assert values_of(ask("query.loss", PUBLIC, tmp_path), "metrics")["loss"] > 0
     assert values_of(ask("evaluate", PUBLIC, tmp_path), "metrics")["words"] > 0
     assert values_of(ask("evaluate", USER_SERVER, tmp_path), "metrics")["words"] > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("changes", [USER_DEVICE, EXAMPLE], ids=["user-device", "example"])
 def test_a_private_reply_tells_neither_time_nor_audio_nor_what_was_drawn(
     changes: dict[str, Any], tmp_path: Path
@@ -81,6 +84,7 @@ def test_a_private_reply_tells_neither_time_nor_audio_nor_what_was_drawn(
     assert set(reply.content) <= {"arrays", "metrics", "privacy"}
 
 
+@pytest.mark.thorough
 def test_a_teacher_says_only_that_it_has_learnt(tmp_path: Path) -> None:
     for _ in ("learns", "has learnt"):
         reply = ask("train.teacher", TEACHER, tmp_path)
@@ -88,6 +92,7 @@ def test_a_teacher_says_only_that_it_has_learnt(tmp_path: Path) -> None:
         assert not values_of(reply, "metrics")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("privacy", "seconds"),
     [

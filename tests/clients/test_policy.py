@@ -92,10 +92,12 @@ def refusal(reply: Message) -> str:
     return str(reply.error.reason).removeprefix(REFUSES)
 
 
+@pytest.mark.thorough
 def test_a_private_run_is_answered(box: Box) -> None:
     assert values_of(ask(box, "query.describe", tree()), "node")["utterances"] == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -136,6 +138,7 @@ def test_a_run_is_refused_before_the_box_says_what_it_holds(box: Box) -> None:
     assert "privacy.unit is none" in refusal(ask(box, "query.describe", tree(privacy={})))
 
 
+@pytest.mark.thorough
 def test_one_round_that_costs_too_much_is_refused(box: Box) -> None:
     """ε is in the hundreds with much noise too, if there are steps enough and every utterance is in each."""
     costly = tree(client__steps=5000, client__batch_size=3, privacy__noise_multiplier=0.5)
@@ -144,6 +147,7 @@ def test_one_round_that_costs_too_much_is_refused(box: Box) -> None:
     assert float(said.split()[2]) > 500
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["evaluate", "query.loss"])
 def test_transcripts_are_no_oracle(kind: str, box: Box) -> None:
     """By `evaluate` with a vocabulary of guesses a server reads what was said; safe rules answer neither."""
@@ -152,6 +156,7 @@ def test_transcripts_are_no_oracle(kind: str, box: Box) -> None:
     assert "asked in a run of privacy.unit=example" in refusal(ask(box, kind, tree(), batch=True))
 
 
+@pytest.mark.thorough
 def test_counts_by_alphabets_of_the_servers_choice_come_to_an_end(box: Box) -> None:
     """How many transcripts fit an alphabet tells of their letters: a server may try a few, then no more."""
     allow(box, filters=2)
@@ -161,6 +166,7 @@ def test_counts_by_alphabets_of_the_servers_choice_come_to_an_end(box: Box) -> N
     assert "at most 2 different ones" in refusal(ask(box, "query.describe", tree(data__min_seconds=0.4)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["train", "train.other", "query", "query.votes.more", "system"])
 def test_a_kind_that_is_not_allowed_is_refused(kind: str, box: Box) -> None:
     allow(box, messages=["query.describe"])
@@ -171,6 +177,7 @@ def test_a_kind_that_is_not_allowed_is_refused(kind: str, box: Box) -> None:
     assert "allowed is query.describe" in refusal(reply)
 
 
+@pytest.mark.thorough
 def test_a_teacher_is_not_trained_under_another_name(box: Box) -> None:
     """`train` in a run of PATE would send the teacher's weights, without noise."""
     allow(box, privacy="server")
@@ -190,6 +197,7 @@ def asked(unit: str = "utterance", **more: Any) -> dict[str, Any]:
     return {"unit": unit, "start": "a", "classes": 2, "number": 0, "teachers": 3, "internal_lm": 0.0, **more}
 
 
+@pytest.mark.thorough
 def test_votes_are_counted_for_life(box: Box) -> None:
     allow(box, privacy="server", pate_queries=5)
     sent = tree(**VOTES)
@@ -202,6 +210,7 @@ def test_votes_are_counted_for_life(box: Box) -> None:
     assert "votes is 3 more after 3" in refusal(ask(box, "query.votes", other, speech(3), **asked()))
 
 
+@pytest.mark.thorough
 def test_votes_other_than_the_run_has_them_are_refused(box: Box) -> None:
     allow(box, privacy="server")
     pate = VOTES["pate"]
@@ -216,6 +225,7 @@ def test_votes_other_than_the_run_has_them_are_refused(box: Box) -> None:
     assert "the number of answers" in refusal(ask(box, "query.votes", sent, speech(1), **huge))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "told",
     [
@@ -235,6 +245,7 @@ def test_a_box_resolves_nothing_for_its_server_whatever_the_escapes(
     assert "has an interpolation" in capfd.readouterr().err
 
 
+@pytest.mark.thorough
 def test_no_code_of_the_server_is_loaded(box: Box) -> None:
     """Its selector stays with it; every other reference is dropped or refused."""
     sent = tree(selection__name="os:getcwd", data__partition__name="os:getcwd", pate__public__corpus="os:getcwd")
@@ -349,6 +360,7 @@ def test_a_listed_module_that_is_not_installed_is_refused(
     assert said.endswith("allowed is a part of a package that is installed on the box")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", ["client_app", "strategy__name", "strategy__aggregation"])
 def test_parts_that_are_none_of_a_boxs_are_dropped_or_refused(key: str, box: Box, installed: Path) -> None:
     allow(box, modules=["speechlab.models"])
@@ -363,6 +375,7 @@ def test_parts_that_are_none_of_a_boxs_are_dropped_or_refused(key: str, box: Box
     assert "speechlab" not in sys.modules
 
 
+@pytest.mark.thorough
 def test_another_model_of_ones_own_is_another_choice_of_usable_speech(box: Box, installed: Path) -> None:
     """How many frames a model makes of speech decides which recordings are long enough."""
     allow(box, modules=["speechlab.models"], filters=2)

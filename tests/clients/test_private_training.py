@@ -91,6 +91,7 @@ def test_one_utterance_less_moves_the_sum_by_at_most_the_bound() -> None:
         assert 0 < float((whole - clipped_sum(found, rest)).norm()) <= BOUND * (1 + 1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("secret", [False, True])
 def test_a_device_that_is_asked_twice_never_has_the_same_secret_noise(secret: bool, tmp_path: Path) -> None:
     """Else a server subtracts two answers to the same round; of a public seed they are the same bits."""

@@ -90,6 +90,7 @@ def test_a_teacher_learns_once_and_tells_nothing_of_what_it_learnt(run: Experime
     assert kept.read_bytes() == before
 
 
+@pytest.mark.thorough
 def test_teachers_of_other_devices_seeds_and_settings_do_not_meet(run: Experiment, tmp_path: Path) -> None:
     start = sha256(run.first_weights())
     names = {name_of(device(run, tmp_path, client), start) for client in range(3)}
@@ -119,6 +120,7 @@ def test_votes_are_the_likeliest_candidates(run: Experiment, tmp_path: Path) -> 
     assert [("no", "yes")[v] for v in votes.tolist()] == found
 
 
+@pytest.mark.thorough
 def test_shares_of_noise_are_on_the_vote_and_differ_between_teachers(run: Experiment, tmp_path: Path) -> None:
     noisy_run = Experiment(load({**CONFIG, "pate": {**CONFIG["pate"], "noise_at": "teachers"}}))
     counts = []
@@ -134,6 +136,7 @@ def test_shares_of_noise_are_on_the_vote_and_differ_between_teachers(run: Experi
     assert not np.array_equal(*counts)
 
 
+@pytest.mark.thorough
 def test_secret_noise_is_the_same_when_the_same_is_asked_again(tmp_path: Path) -> None:
     """Else a server that asks twice, as a resumed run does, has two noisy answers for the price of one."""
     secret = {"privacy": {"unit": "teacher", "secret_noise": True}, "pate": {**CONFIG["pate"], "noise_at": "teachers"}}

@@ -104,6 +104,7 @@ def test_the_update_carries_the_noise_that_was_asked_for(micro_batches: int | No
     assert stats.kstest(noise, "norm").pvalue > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [{}, {"privacy__clipping": "per-layer"}, {"privacy__clipping": "automatic", "privacy__micro_batches": 2}],
@@ -117,6 +118,7 @@ def test_the_same_bits_in_workers(changes: dict[str, Any], tmp_path: Path) -> No
     assert serial.privacy == pooled.privacy
 
 
+@pytest.mark.slow
 def test_a_run_resumed_ten_times_has_the_ledger_of_an_uninterrupted_one(tmp_path: Path) -> None:
     config = load(example(rounds=11, privacy__epsilon=9.0, selection__clients_per_round=3))
     whole = fedasr.run(config, out=tmp_path / "whole")

@@ -64,6 +64,7 @@ def test_the_ledger_says_what_ran(reference: fedasr.Run) -> None:
     assert epsilons.iloc[-1] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clipping", ["flat", "per-layer", "per-layer-dim", "adaptive"])
 def test_the_same_bits_in_workers(clipping: str, tmp_path: Path) -> None:
     changes = {"privacy__clipping": clipping, "privacy__noise_multiplier": 0.3}
@@ -73,6 +74,7 @@ def test_the_same_bits_in_workers(clipping: str, tmp_path: Path) -> None:
     assert serial.summary["model_sha256"] == pooled.summary["model_sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clipping", ["flat", "adaptive"])
 def test_a_run_resumed_after_every_round_has_the_ledger_of_an_uninterrupted_one(clipping: str, tmp_path: Path) -> None:
     config = load(private(privacy__clipping=clipping, privacy__noise_multiplier=0.3))

@@ -263,6 +263,7 @@ def texts(node: ast.expr) -> Iterator[ast.expr]:
         yield from (word for part in node.elts for word in texts(part))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("room", ["strategies", "clients", "fedasr/runtime", "fedasr/edge", "fedasr/privacy"])
 def test_nobody_spells_a_word_of_a_message_himself(room: str) -> None:
     found = {

@@ -159,6 +159,7 @@ def test_conditions_b_holds_and_a_is_refused(call, votes_file, capsys):
     assert "C5 and C6 do not hold" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_a_release_repeats_by_its_seed_only(call, votes_file):
     options = {
         "votes": votes_file([[200, 30, 20]] * 100),
@@ -176,6 +177,7 @@ def test_a_release_repeats_by_its_seed_only(call, votes_file):
     assert {release["coverage"] for release in found} == {0.95}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ["gaussian", "calibrate", "steps", "zcdp"])
 def test_a_delta_that_promises_nothing_is_refused_and_a_large_one_warned_of(command, call, capsys):
     quick = {"accountant": "rdp"}
@@ -215,6 +217,7 @@ def test_that_all_were_answered_may_be_said_of_every_mechanism(call, votes_file)
     assert call("pate", **options, answered=votes_file([[1], [1]], "answered.csv")) == call("pate", **options)
 
 
+@pytest.mark.thorough
 def test_calibrated_noise_keeps_to_epsilon(call):
     rest = {"sampling_probability": 0.02, "steps": 50, "delta": 1e-6}
     for more in ({}, {"accountant": "rdp"}, {"sampling": "fixed-size"}, {"micro_batches": True}):
@@ -222,6 +225,7 @@ def test_calibrated_noise_keeps_to_epsilon(call):
         assert 1.49 < call("gaussian", noise_multiplier=noise, **rest, **more)["epsilon"] <= 1.5
 
 
+@pytest.mark.thorough
 def test_delta_and_epsilon_are_two_sides_of_one_curve(call):
     rest = {"noise_multiplier": 1.1, "sampling_probability": 0.02, "steps": 200}
     for more in ({}, {"accountant": "rdp"}, {"sampling": "fixed-size"}):
@@ -238,6 +242,7 @@ def test_steps_in_a_budget(call):
     assert call("gaussian", steps=steps + 1, **rest)["epsilon"] > 2
 
 
+@pytest.mark.thorough
 def test_accountants_and_samplings(call):
     found = {name: call("gaussian", **as_names(GAUSSIAN), accountant=name) for name in ("pld", "rdp", "prv")}
     assert found["pld"]["epsilon"] <= found["rdp"]["epsilon"]
@@ -264,6 +269,7 @@ def test_people_read_a_table_on_standard_error(capsys, votes_file):
     assert "do not publish" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("command", "change", "says"),
     [
@@ -349,6 +355,7 @@ def test_files_that_are_no_votes(tmp_path, capsys):
     check(tmp_path / "latin.csv", "is no UTF-8 CSV")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -63,6 +63,7 @@ def nested(key: str, value: Any) -> dict[str, Any]:
     return value  # type: ignore[no-any-return]
 
 
+@pytest.mark.thorough
 @QUICK
 @given(st.dictionaries(names, values, max_size=4))
 @example({"rounds": float("inf")})
@@ -73,6 +74,7 @@ def test_any_mapping(tree: Mapping[Any, Any]) -> None:
     judged(tree)
 
 
+@pytest.mark.thorough
 @QUICK
 @given(st.sampled_from(KEYS), values)
 @example("client.learning_rate", 10**400)
@@ -85,6 +87,7 @@ def test_any_value_of_any_key(key: str, value: Any) -> None:
         assert judged(to_dict(config)) == config
 
 
+@pytest.mark.thorough
 @QUICK
 @given(st.lists(st.one_of(texts, st.builds("{}={}".format, st.sampled_from(KEYS), texts)), max_size=3))
 @example(["rounds=1" + "0" * 5000])
@@ -96,12 +99,14 @@ def test_any_arguments(arguments: list[str]) -> None:
     judged({}, arguments)
 
 
+@pytest.mark.thorough
 @QUICK
 @given(st.dictionaries(st.one_of(st.sampled_from(KEYS), st.text(max_size=8)), values, max_size=3))
 def test_any_overrides(changes: dict[str, Any]) -> None:
     judged(Config(), changes)
 
 
+@pytest.mark.thorough
 @QUICK
 @given(
     content=st.one_of(
@@ -130,6 +135,7 @@ def test_any_path(name: str) -> None:
     judged(name)
 
 
+@pytest.mark.thorough
 def test_bytes_that_break_a_sound_file(tmp_path: Path) -> None:
     """Every single byte of a small file, replaced by some that mean something to YAML."""
     path = tmp_path / "sound.yaml"
@@ -142,6 +148,7 @@ def test_bytes_that_break_a_sound_file(tmp_path: Path) -> None:
     assert 0 < accepted < 2.5 * len(sound)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", KEYS)
 def test_no_key_takes_a_mapping_a_nested_list_or_a_date(key: str) -> None:
     wrong: list[Any] = [[[1]], datetime.date(2020, 1, 1)]

@@ -97,6 +97,7 @@ def expire(server: ServerFolder, authority: object) -> None:
     server.write_server(*make_server(authority, ["127.0.0.1"], days=1, now=past))  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 def test_the_doctor_of_a_server_that_is_not_running(server: ServerFolder) -> None:
     found = texts(server_findings(server), "error")
     assert len(found) == 1
@@ -198,6 +199,7 @@ def test_the_json_at_the_end_of_what_a_command_says() -> None:
     assert last_object("nothing") == {}
 
 
+@pytest.mark.thorough
 def test_certificates_of_another_server_are_told_apart(server: ServerFolder, tmp_path: Path) -> None:
     other = ServerFolder(tmp_path / "other")
     other.create(["asr.example.org"], 8443)

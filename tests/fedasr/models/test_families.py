@@ -39,11 +39,13 @@ from tests.fedasr.models.families import (
 needs_compiler = pytest.mark.skipif(compiled.find_compiler() is None, reason="no C++ compiler")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", FAMILIES)
 def test_laws(family: str) -> None:
     check_model(lambda mel_bins, tokens: build(family, tokens=tokens), mel_bins=MEL, paddings=PADDINGS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", NEW)
 @pytest.mark.parametrize("padding", PADDINGS)
 def test_a_padded_batch_gives_what_each_utterance_gives_alone(family: str, padding: float) -> None:
@@ -98,12 +100,14 @@ def test_gradients_reach_every_parameter_and_nothing_is_batch_norm(family: str) 
     assert list(model.buffers()) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", ["las", "hybrid", "rnnt"])
 def test_five_utterances_can_be_learnt_by_heart(family: str) -> None:
     speller = SpellerConfig(hidden=24, heads=2, label_smoothing=0.0)
     learns_by_heart(build(family, hidden=24, speller=speller), steps=80, to=0.1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_same_seed_gives_the_same_model_losses_and_texts(family: str) -> None:
     tokenizer, batch = Tokenizer("abcdef"), batch_of(LENGTHS, LABELS)

@@ -19,6 +19,7 @@ PHRASES = [[1, 2], [1, 2, 3], [3], [1, 1], [4, 5, 6, 1], [], [3, 3, 3, 3, 3], [1
 SPEECH = [40, 12, 33, 9, 21, 28]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("phrases", [PHRASES, [[]], [[2]], [[], [5, 5]]])
 @pytest.mark.parametrize("sharpness", [1.0, 4.0])
 @pytest.mark.parametrize("family", FAMILIES)

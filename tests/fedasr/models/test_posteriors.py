@@ -136,6 +136,7 @@ def test_prefixes_of_several_lengths_and_speech_encoded_once(family: str) -> Non
         torch.testing.assert_close(single[0], together[row], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_beam_is_never_worse_than_greedy_and_a_wide_one_finds_the_best(family: str) -> None:
     vocabulary = [list(label) for n in range(4) for label in itertools.product((1, 2), repeat=n)]
@@ -216,6 +217,7 @@ def test_a_trie_shares_beginnings() -> None:
     assert Trie([[]]).levels == []
 
 
+@pytest.mark.thorough
 @settings(max_examples=examples(25), deadline=None)
 @given(st.integers(0, 10_000), st.lists(st.lists(st.integers(1, 3), max_size=4), min_size=1, max_size=6))
 def test_candidates_in_a_trie_have_their_own_probability(seed: int, candidates: list[list[int]]) -> None:

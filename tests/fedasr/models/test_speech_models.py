@@ -41,6 +41,7 @@ def build(settings: ModelConfig, mel: int = MEL, tokens: int = TOKENS, seed: int
 KINDS = ["lstm", "blstm", "dsconv", "conformer"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("norm", ["layer", "group", "none"])
 @pytest.mark.parametrize("padding", [0.0, 1e3, math.nan])
@@ -229,6 +230,7 @@ def test_an_empty_label_costs_the_blanks() -> None:
     torch.testing.assert_close(model.utterance_loss(batch)[0], -posteriors[0, :, 0].sum())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_five_utterances_can_be_learnt_by_heart(kind: str) -> None:
     learns_by_heart(build(config(kind, hidden=24, layers=1 if "lstm" in kind else 2)), steps=150, to=0.05)

@@ -25,6 +25,7 @@ def poisson(z=1.0, q=0.01, steps=100, **options):
     return PoissonGaussian(unit="user", noise_multiplier=z, sampling_probability=q, steps=steps, **options)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("vector", vectors("accountant/sgm"), ids=lambda v: v["id"])
 def test_the_published_settings(vector):
     given, wanted, tolerance = vector["inputs"], vector["expected"], vector["tolerance"]
@@ -61,6 +62,7 @@ def test_a_rho_without_gaussian_noise_has_no_loss_distribution():
     assert epsilon_of([event], 1e-6, "rdp").epsilon > epsilon_of([ZeroConcentrated(unit="user", rho=0.1)], 1e-6).epsilon
 
 
+@pytest.mark.thorough
 def test_one_poisson_step_is_the_known_formula():
     # Of one step, δ(ε) = q·δ_Gauss(ε′) with e^ε′ = 1 + (e^ε − 1)/q: amplification by sampling, exactly.
     z, q, delta = 0.8, 0.1, 1e-6
@@ -76,6 +78,7 @@ def test_gaussian_steps_compose_to_one_with_less_noise():
     assert gaussian_delta(0.5, gaussian_epsilon(0.5, 1e-6)) <= 1e-6
 
 
+@pytest.mark.thorough
 def test_the_true_sensitivity_counts():
     delta = 1e-6
     halved = epsilon_of([poisson(0.6, 0.02)], delta)
@@ -87,6 +90,7 @@ def test_the_true_sensitivity_counts():
     )
 
 
+@pytest.mark.thorough
 def test_a_fixed_size_sample_costs_more_than_poisson_is_accounted_for():
     fixed = FixedSizeGaussian(unit="user", noise_multiplier=2.0, sampling_probability=0.02, steps=50)
     as_if = poisson(1.0, 0.02, 50)  # the same noise over the true sensitivity
@@ -112,6 +116,7 @@ def test_the_three_accountants_agree():
     assert pld <= prv <= rdp <= 1.25 * pld
 
 
+@pytest.mark.thorough
 def test_prv_composes_unlike_steps():
     events = [poisson(1.1, 0.01, 300), poisson(0.9, 0.02, 200)]
     assert epsilon_of(events, 1e-5, "prv").epsilon == pytest.approx(epsilon_of(events, 1e-5).epsilon, rel=0.01)
@@ -127,6 +132,7 @@ def test_rdp_answers_where_the_distribution_cannot():
     assert epsilon_of([poisson(1.0, 0.01, 1000)], 1e-30).accountant == "rdp"  # δ below its truncation
 
 
+@pytest.mark.thorough
 def test_delta_and_epsilon_are_inverse():
     events = [poisson(1.0, 0.01, 500)]
     for accountant in ("pld", "rdp"):
@@ -190,6 +196,7 @@ def test_a_curve_between_known_orders_is_bounded_from_above():
     assert upper[-1] == math.inf
 
 
+@pytest.mark.thorough
 def test_noise_that_decays_is_composed_step_by_step():
     noisy, less = poisson(2.0, 0.05, 50), poisson(1.0, 0.05, 50)
     both = epsilon_of([noisy, less], 1e-5).epsilon
@@ -204,6 +211,7 @@ NOISE, PROBABILITY = st.floats(0.5, 5.0), st.floats(1e-4, 0.3)
 STEPS, DELTA = st.integers(1, 2000), st.sampled_from([1e-9, 1e-6, 1e-5, 1e-3])
 
 
+@pytest.mark.thorough
 @settings(max_examples=examples(25), deadline=None)
 @given(NOISE, PROBABILITY, STEPS, DELTA, st.floats(1.05, 3.0))
 def test_more_steps_more_sampling_and_less_noise_cost_more(z, q, steps, delta, factor):
@@ -217,6 +225,7 @@ def test_more_steps_more_sampling_and_less_noise_cost_more(z, q, steps, delta, f
         assert epsilon_of([event], delta, "rdp").epsilon >= base * (1 - 1e-9)
 
 
+@pytest.mark.thorough
 @settings(max_examples=examples(6), deadline=None)
 @given(st.floats(0.7, 3.0), st.floats(1e-3, 0.1), st.integers(1, 300), DELTA, st.floats(1.2, 3.0))
 def test_the_loss_distribution_is_monotone_and_below_rdp(z, q, steps, delta, factor):
@@ -243,6 +252,7 @@ def test_the_order_of_events_does_not_matter(order, delta):
     assert epsilon_of([events[i] for i in order], delta, "rdp").epsilon == pytest.approx(there, rel=1e-12)
 
 
+@pytest.mark.thorough
 def test_the_order_of_events_does_not_matter_to_the_loss_distribution():
     events = [poisson(1.0, 0.01, 10), poisson(2.0, 0.05, 30), Laplace(unit="user", scale=20.0)]
     assert epsilon_of(events[::-1], 1e-6).epsilon == pytest.approx(epsilon_of(events, 1e-6).epsilon, rel=1e-9)
@@ -255,12 +265,14 @@ def check_calibrated(epsilon, q, steps, delta, accountant):
     assert epsilon_of([poisson(z * 0.999, q, steps)], delta, accountant).epsilon > epsilon
 
 
+@pytest.mark.thorough
 @settings(max_examples=examples(6), deadline=None)
 @given(st.floats(0.2, 20.0), st.floats(1e-3, 0.2), st.integers(1, 1000), st.sampled_from([1e-8, 1e-5]))
 def test_calibrated_noise_never_exceeds_what_was_asked(epsilon, q, steps, delta):
     check_calibrated(epsilon, q, steps, delta, "rdp")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("epsilon", "q", "steps"), [(0.3, 0.01, 200), (1.0, 0.05, 50), (3.0, 1.0, 10)])
 def test_nor_does_it_by_the_loss_distribution(epsilon, q, steps):
     check_calibrated(epsilon, q, steps, 1e-6, "pld")
@@ -288,6 +300,7 @@ def test_as_many_steps_fit_as_are_said_to(epsilon, z, q):
         assert epsilon_of([one.times(fits + 1)], 1e-5, "rdp").epsilon > epsilon
 
 
+@pytest.mark.thorough
 def test_steps_after_what_was_spent():
     spent = [poisson(2.0, 0.05, 40)]
     one = poisson(2.0, 0.05, 1)

@@ -70,6 +70,7 @@ def bounded(question: Callable[[], float]) -> float | None:
     return found
 
 
+@pytest.mark.thorough
 @settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(sorted(KINDS)), noises, probabilities, many, deltas, st.sampled_from(["pld", "rdp", "prv"]))
 @example("poisson", 1.0, 0.5, 1, 0.5, "pld")
@@ -88,6 +89,7 @@ def test_every_question_is_answered_in_bounded_time(
         assert told is None or told <= 1
 
 
+@pytest.mark.thorough
 @settings(max_examples=examples(200), deadline=None)
 @given(noises, probabilities, many, deltas)
 def test_no_distribution_has_more_points_than_memory_allows(z: float, q: float, steps: int, delta: float) -> None:
@@ -112,6 +114,7 @@ def test_an_epsilon_beyond_doubles_comes_from_rdp() -> None:
     assert LARGEST_EPSILON < found.epsilon < math.inf
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("epsilon", "delta"), [(1e-9, 1e-300), (1e9, 0.5), (1.0, 0.99)])
 @pytest.mark.parametrize("accountant", ["rdp", "pld"])
 def test_noise_is_found_or_refused_in_bounded_time(epsilon: float, delta: float, accountant: str) -> None:
@@ -137,6 +140,7 @@ def test_steps_beyond_counting_are_refused() -> None:
         KINDS["poisson"](1.0, 0.5, 10**400)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("noise", [1e-12, 1e-10, 1e7])
 @pytest.mark.parametrize("unit", ["user", "example"])
 def test_a_run_is_refused_before_it_trains(unit: str, noise: float) -> None:

@@ -112,6 +112,7 @@ def test_the_denominator_does_not_depend_on_the_draw() -> None:
     assert relative(other, one / 2) < 1e-4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("size", [1, 2, 4, 5])
 def test_physical_batches_change_nothing(name: str, size: int) -> None:

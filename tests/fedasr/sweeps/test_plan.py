@@ -46,6 +46,7 @@ def test_variants_and_grid_multiply(tmp_path):
     assert plan.labels == [f"{name},learning_rate={rate}" for name in ("base", "heavy") for rate in (0.1, 0.2)]
 
 
+@pytest.mark.thorough
 def test_a_variant_may_change_what_all_others_share(tmp_path):
     variants = {"short": {}, "long": {"rounds": 9}}
     plan = read_plan(write(tmp_path, overrides={"rounds": 3}, variants=variants))
@@ -86,6 +87,7 @@ def test_values_that_are_lists_or_paths_make_names(tmp_path):
     assert read_plan(write(tmp_path, grid=twice)).labels[0] == "sgd,steps=null"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -159,6 +161,7 @@ def test_no_such_file(tmp_path):
 names = st.sampled_from(["client.epochs", "client.batch_size", "selection.clients_per_round", "evaluate.beam"])
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=examples(15))
 @given(
     grid=st.dictionaries(names, st.lists(st.integers(1, 9), min_size=1, max_size=2, unique=True), min_size=1),

@@ -38,6 +38,7 @@ def test_inclusion_probabilities_by_hand(sizes: list[float], k: int, expected: l
     np.testing.assert_allclose(inclusion(np.array(sizes, float), k), expected, rtol=1e-12)
 
 
+@pytest.mark.thorough
 @settings(max_examples=examples(300), deadline=None)
 @given(sizes=SIZES, k=st.integers(0, 35), seed=st.integers(0, 2**31))
 def test_laws(sizes: list[float], k: int, seed: int) -> None:
@@ -58,6 +59,7 @@ def test_laws(sizes: list[float], k: int, seed: int) -> None:
         np.testing.assert_allclose(ratio, ratio[0], rtol=1e-9)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sizes", [[1.0, 2.0, 3.0, 4.0, 40.0, 0.0], [5.0, 5.0, 5.0, 0.0, 0.0], [1.0] * 6])
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_draws_have_the_probabilities(sizes: list[float], k: int) -> None:
@@ -102,6 +104,7 @@ def test_no_temperature_loses_the_order_of_the_largest(temperature: float) -> No
         np.testing.assert_allclose(inclusion(sizes, 3), [1, 0, 0, 1, 1, 0], atol=1e-9)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "two_of_five",
     [lambda rng: draw_uniformly(5, 2, rng), lambda rng: draw(np.full(5, 3.0), 2, rng)[0]],

@@ -66,6 +66,7 @@ def test_utilities_above_the_quantile_are_clipped() -> None:
     assert 0 < score[0] < score[1] < 1
 
 
+@pytest.mark.thorough
 def test_exploitation_draws_by_score_among_those_above_the_cut_off() -> None:
     config = OortConfig(exploration=0.0, exploration_floor=0.0, cutoff=0.5, clip=1.0, staleness=0.0)
     loss = [1.0, 2.0, 6.0, 8.0, 10.0]
@@ -84,6 +85,7 @@ def test_new_devices_are_drawn_by_what_they_store() -> None:
     assert p_value(indicators(drawn, 6), inclusion(np.array(counts, float), 2)) > 1e-3
 
 
+@pytest.mark.thorough
 def test_new_devices_of_a_slow_tier_are_drawn_less() -> None:
     """Durations seen: 10 s in tier 0, 40 s in tier 1, so T is 10 at first and tier 1 has a sixteenth of the weight."""
     table = equal(7)
@@ -169,6 +171,7 @@ def test_utilities_without_a_range_or_a_value_are_no_error(loss: list[float]) ->
             assert len(set(selector.select(round, equal(4), 2, rng(round)).clients.tolist())) == 2
 
 
+@pytest.mark.thorough
 def test_equal_utilities_are_drawn_alike() -> None:
     drawn = draws(lambda: explored(GREEDY, [2.0] * 4), equal(4), 2, 2000, round=2)
     assert p_value(indicators(drawn, 4), np.full(4, 0.5)) > 1e-3

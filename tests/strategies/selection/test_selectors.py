@@ -95,11 +95,13 @@ def tables(draw: st.DrawFn) -> Roster:
     return table
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", VARIANTS)
 def test_laws(name: str) -> None:
     check_selector(VARIANTS[name])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", VARIANTS)
 @settings(max_examples=examples(40), deadline=None)
 @given(table=tables(), k=st.integers(1, 12), seed=st.integers(0, 2**31))
@@ -123,6 +125,7 @@ def test_laws_in_any_population(name: str, table: Roster, k: int, seed: int) -> 
 COUNTS = [1, 2, 3, 4, 40, 0, 3]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("name", EXACT)
 def test_reported_probabilities_are_those_of_the_draws(name: str, k: int) -> None:
@@ -141,6 +144,7 @@ def test_reported_probabilities_are_those_of_the_draws(name: str, k: int) -> Non
 UNBIASED = [name for name in EXACT if name not in ("top-activity", "threshold of 3", "afl, greedy")]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("name", UNBIASED)
 def test_inverse_weights_make_the_sum_over_the_chosen_unbiased(name: str, k: int) -> None:
@@ -154,6 +158,7 @@ def test_inverse_weights_make_the_sum_over_the_chosen_unbiased(name: str, k: int
     assert error < 1.0  # precise enough to tell
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SELECTORS)
 def test_a_million_clients_of_whom_some_are_away(name: str) -> None:
     n = 1_000_000

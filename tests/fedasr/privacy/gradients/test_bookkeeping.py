@@ -27,6 +27,7 @@ needs_compiler = pytest.mark.skipif(compiled.find_compiler() is None, reason="no
 BOTH = ["torch", pytest.param("compiled", marks=needs_compiler)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("norm", ["layer", "group", "none"])
 @pytest.mark.parametrize("how", BOTH)
