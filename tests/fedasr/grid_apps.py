@@ -22,7 +22,7 @@ class AddUp:
 
     size = 6
 
-    def absorb(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> Message:
+    def accumulate(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> Message:
         """Add the difference between what was sent and what came back."""
         came, went = numpy_arrays(reply.content.pop("arrays")), numpy_arrays(sent["arrays"])
         total += (came["w"] - went["w"]).astype(np.float64).reshape(-1)
