@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ def headline(run: Run) -> Html:
     done = completed(rounds)
     took_part, known = run.participation.took_part, run.participation.clients
     simulated = total(run, "simulated_seconds")
+    audio = heard(float(rounds["audio_seconds"].sum()), float(rounds["examples"].sum()))
     tiles = [
         tile("Word error rate", metric_text("wer", run.last("wer")), evaluated_at(run)),
         tile("Character error rate", metric_text("cer", run.last("cer"))),
@@ -81,7 +83,7 @@ def headline(run: Run) -> Html:
             f"{data_size(float(rounds['bytes_up'].sum()))} to the server, "
             f"{data_size(float(rounds['bytes_down'].sum()))} to the clients",
         ),
-        tile("Audio trained on", duration(float(rounds["audio_seconds"].sum())), "with repetitions"),
+        tile("Audio trained on", duration(audio), "with repetitions" if audio == audio else "devices do not tell"),
     ]
     if simulated == simulated:
         tiles.append(tile("Simulated time", duration(simulated), "what real devices would have taken"))
@@ -99,6 +101,11 @@ def headline(run: Run) -> Html:
         element("dl", *tiles, class_="tiles"),
         element("p", "Model ", element("code", f"sha256 {digest}"), class_="muted") if digest else "",
     )
+
+
+def heard(seconds: float, examples: float) -> float:
+    """Return seconds of audio; NaN where there were utterances but devices do not tell how long they are."""
+    return math.nan if examples and not seconds else seconds
 
 
 def badge(run: Run) -> Html:
@@ -250,8 +257,8 @@ def last_rounds(run: Run) -> Html:
             [
                 number(row["round"]), percent(row["wer"]), percent(row["cer"]), number(row["loss"]),
                 number(row["train_loss"]), f"{number(row['clients_replied'])} of {number(row['clients_selected'])}",
-                number(row["examples"]), duration(row["audio_seconds"]), data_size(row["bytes_up"]),
-                data_size(row["bytes_down"]), duration(row["wall_seconds"]),
+                number(row["examples"]), duration(heard(row["audio_seconds"], row["examples"])),
+                data_size(row["bytes_up"]), data_size(row["bytes_down"]), duration(row["wall_seconds"]),
             ]
         )  # fmt: skip
     head = ("Round", "WER", "CER", "Loss", "Train loss", "Replied", "Utterances", "Audio", "Up", "Down", "Wall time")

@@ -9,7 +9,7 @@ from fedasr.errors import InputError
 from fedasr.results.comparison import write_comparison
 from fedasr.results.groups import group_runs
 from fedasr.results.html import element
-from fedasr.results.report import write_report
+from fedasr.results.report import heard, write_report
 from tests.fedasr.results.run_folders import add_activity, add_periods, make_run, simulate_clock, two_strategies
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -198,3 +198,9 @@ def test_elements_escape_text_and_keep_markup():
     inner = element("b", "a < b", class_="x", data_y='"')
     assert inner == '<b class="x" data-y="&quot;">a &lt; b</b>'
     assert element("p", inner, " & ", 1) == f"<p>{inner} &amp; 1</p>"
+
+
+def test_audio_that_devices_do_not_tell_is_no_zero() -> None:
+    assert math.isnan(heard(0.0, 12.0))
+    assert heard(0.0, 0.0) == 0.0
+    assert heard(3.5, 12.0) == 3.5
