@@ -6,13 +6,13 @@ from functools import lru_cache
 
 import numpy as np
 from flwr.app import Context, Message, MessageType
-from flwr.clientapp.typing import ClientAppCallable
 
 from fedasr import seeds
 from fedasr.attacks import Collusion, Updates, byzantine_clients, make_attack
 from fedasr.errors import InputError
 from fedasr.experiment import experiment
 from fedasr.flower.records import array_record, arrays_of
+from fedasr.flower.typing import ClientAppCallable
 from fedasr.models.weights import Layout, Vector
 from fedasr.protocol import Record
 

@@ -43,8 +43,9 @@ class Town:
         world.edge("init-server", "--home", world.home, "--host", "127.0.0.1", "--port", world.port)
         arguments = ("fedasr.cli.main", "edge", "run-server", "--home", world.home, "--bind", "0.0.0.0")
         self.server = world.start("server.log", *arguments)
-        said = world.edge("status", "--home", world.home, code=2)
-        assert "the SuperLink is starting; try again in a few seconds" in said
+        starting = "the SuperLink is starting; try again in a few seconds"
+        status = ("status", "--home", world.home)
+        until(lambda: starting in world.edge(*status, code=2), 120, "the server to say that it is starting")
         until(lambda: "ready: boxes reach this server at" in world.log("server.log"), 120, "the server to be ready")
         self.box = world.enrol("anna")
         (self.superlink,) = [pid for pid in family(self.server) if "fedasr.edge.superlink" in command_line(pid)][:1]
