@@ -41,11 +41,11 @@ def make_run(grid: Grid, experiment: Experiment, folder: RunFolder) -> ServerRun
     known = {"grid": grid, "experiment": experiment, "folder": folder}
     found = make_part(strategy.name, "strategy.name", known, strategy.options, "strategy.options")
     if not isinstance(found, ServerRun):
-        raise InputError(f"'strategy.name' is '{strategy.name}', {EXPECTED}")
+        raise InputError(f"'strategy.name' is '{strategy.name}', which makes no run; {EXPECTED}")
     return found
 
 
-EXPECTED = "which makes no run; expected a class that inherits from fedasr.strategies.server_run.ServerRun"
+EXPECTED = "expected a class that inherits from fedasr.strategies.server_run.ServerRun"
 
 
 def check_strategy(config: Config) -> None:
@@ -58,7 +58,9 @@ def check_strategy(config: Config) -> None:
     if not is_reference(strategy.name):
         return
     make = load_reference(strategy.name, "strategy.name")
-    if not callable(make) or (isinstance(make, type) and not issubclass(make, ServerRun)):
-        raise InputError(f"'strategy.name' is '{strategy.name}', {EXPECTED}")
+    if not callable(make):
+        raise InputError(f"'strategy.name' is '{strategy.name}', which cannot be called; {EXPECTED}")
+    if isinstance(make, type) and not issubclass(make, ServerRun):
+        raise InputError(f"'strategy.name' is '{strategy.name}', which makes no run; {EXPECTED}")
     known = dict.fromkeys(("grid", "experiment", "folder"))
     arguments(make, strategy.name, "strategy.name", known, strategy.options, "strategy.options", ())

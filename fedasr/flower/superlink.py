@@ -72,8 +72,9 @@ def run_superlink(serve: Callable[..., None], database_patience_ms: int, start_p
     pragmas: dict[Any, Any] = {**dict(SQLITE_PRAGMAS), "busy_timeout": str(database_patience_ms)}
     setattr(sql_mixin, "SQLITE_PRAGMAS", tuple(pragmas.items()))  # noqa: B010 (it is a constant)
     # A task that has begun is given PATIENCE intervals between two signs of life, which stays as it is.
-    alive_s = sql_corestate.HEARTBEAT_PATIENCE * sql_corestate.HEARTBEAT_DEFAULT_INTERVAL
-    setattr(sql_corestate, "HEARTBEAT_DEFAULT_INTERVAL", start_patience_s)  # noqa: B010 (it is a constant)
-    setattr(sql_corestate, "HEARTBEAT_PATIENCE", alive_s / start_patience_s)  # noqa: B010 (it is a constant)
+    corestate: Any = sql_corestate
+    alive_s = corestate.HEARTBEAT_PATIENCE * corestate.HEARTBEAT_DEFAULT_INTERVAL
+    corestate.HEARTBEAT_DEFAULT_INTERVAL = start_patience_s
+    corestate.HEARTBEAT_PATIENCE = alive_s / start_patience_s
     setattr(uvicorn, "run", serve)  # noqa: B010 (it is a function of the module)
     flower_superlink()

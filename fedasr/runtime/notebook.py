@@ -55,13 +55,14 @@ class NotebookWatcher(ProgressWatcher):
 
     def show(self) -> None:
         """Draw what there is to say, in the place of what was there before."""
-        from IPython.display import HTML, display
+        import IPython.display
 
+        notebook: Any = IPython.display
         notes = "".join(f"<br><small>{html.escape(line)}</small>" for line in self.lines)
         bar = f'<progress value="{self.number}" max="{max(1, self.rounds)}"></progress>'
         words = html.escape(f"round {self.number} of {self.rounds} · {self.words}")
-        picture = HTML(f"{html.escape(self.label)} {bar} {words}{notes}")
+        picture = notebook.HTML(f"{html.escape(self.label)} {bar} {words}{notes}")
         if self.handle is None:
-            self.handle = display(picture, display_id=True)
+            self.handle = notebook.display(picture, display_id=True)
         else:
             self.handle.update(picture)

@@ -176,6 +176,8 @@ def test_references(key: str, reference: str, place: Place, refuse: Refuse, monk
     arguments = ["run", place.config, f"{key}={reference}", "--out", place.out]
     if key.startswith("pate."):
         arguments.append("strategy.name=pate")
+    if key.startswith("attack."):
+        arguments.append("attack.share=0.2")
     says = REFERENCES[reference]
     if reference == "os.path:join":
         by_position = key in ("selection.name", "data.corpus", "pate.public.corpus")
