@@ -124,6 +124,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return made
 
 
+@pytest.mark.quick
 def test_a_fifth_of_flipped_updates_turns_the_mean_around(runs: Any) -> None:
     sound, broken = runs("mean", False).rounds["loss"], runs("mean", True).rounds["loss"]
     assert sound.iloc[-1] < 0.8 * sound.iloc[0]

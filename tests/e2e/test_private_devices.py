@@ -58,6 +58,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> fedasr.Run:
     return fedasr.run(example(), out=tmp_path_factory.mktemp("runs") / "example")
 
 
+@pytest.mark.quick
 def test_every_device_pays_for_what_it_ran(reference: fedasr.Run) -> None:
     clients = reference.clients
     assert (clients["status"] == "ok").all()

@@ -83,6 +83,7 @@ def test_a_release_holds_what_is_covered_and_nothing_else(secret: fedasr.Run, tm
     assert config.privacy.noise_multiplier == 2.0
 
 
+@pytest.mark.quick
 def test_the_card_says_what_an_epsilon_depends_on(secret: fedasr.Run, tmp_path: Path) -> None:
     card = released(secret, tmp_path / "release")
     assert card["guarantee_holds"] is True
@@ -152,6 +153,7 @@ def test_pate_releases_the_student_and_the_labels(runs: Path, tmp_path: Path) ->
     assert not {"weights", "candidates", "public", "store", "votes_from"} & names
 
 
+@pytest.mark.quick
 def test_what_may_not_be_released_is_one_line(
     secret: fedasr.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -183,6 +183,7 @@ def test_a_run_that_cannot_begin_is_named_and_the_others_run(tmp_path):
     assert sorted(folder.name for folder in (tmp_path / "out").glob("*-seed*")) == ["epochs=1-seed0", "epochs=1-seed2"]
 
 
+@pytest.mark.quick
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be made"):

@@ -58,6 +58,7 @@ def test_reports_and_comparisons_read_it(reference: fedasr.Run) -> None:
     assert len(fedasr.compare([reference]))
 
 
+@pytest.mark.quick
 def test_workers_change_nothing(reference: fedasr.Run, tmp_path: Path) -> None:
     same(
         fedasr.run(pate(), out=tmp_path / "run", overrides={"runtime.executor": "pool", "runtime.workers": 3}),
