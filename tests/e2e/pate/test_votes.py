@@ -183,7 +183,7 @@ def test_votes_of_an_earlier_run_in_the_place_of_teachers(reference: fedasr.Run,
         ({"votes_from": str(tmp_path)}, "has no votes.npy"),
         ({"unit": "token"}, "recorded votes need utterance"),
         ({"votes_from": None, "simulated_teachers": 3}, "'pate.votes_from' is not"),
-        ({"votes_from": None, "internal_lm": 0.5, "unit": "token"}, "which has no candidates"),
+        ({"votes_from": None, "internal_lm": 0.5, "unit": "token"}, "is set but .pate.unit. is .token."),
     ):
         with pytest.raises(InputError, match=words):
             fedasr.run(pate(pate={**settings, **changes}), out=tmp_path / "no")
