@@ -90,6 +90,7 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
         config = settle(config)
         wait_for_nodes(grid, len(experiment(as_json(config)).partition))
     with ExitStack() as lock:
+        lock.enter_context(ended_recorded(path))  # before the folder says that the run goes on
         run = open_run(config, path, resume, fleet, lock)
         console.print(f"run folder: {path}", markup=False)
         if run is None:
@@ -98,7 +99,6 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
         if fleet is not None:
             write_json(path / BOXES, list(fleet.names))
         lock.enter_context(failures_recorded(path, config))
-        lock.enter_context(ended_recorded(path))
         lock.enter_context(session(ProgressWatcher(console), False, callbacks))
         status = run_strategy(grid, run, RunFolder(path), resume)
     if status == "done":
