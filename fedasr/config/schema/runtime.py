@@ -22,14 +22,9 @@ class RuntimeConfig:
         "pool",
         "serial: this process; pool: persistent workers; debug: serial, and a failing client raises with its inputs",
         choices=("serial", "pool", "debug"),
-        when=when(".name", "local"),
     )
     workers: int = key(0, "processes of `pool`, actors of `ray` (Flower: clients at a time); 0: one per core", low=0)
-    longest_first: bool = key(
-        True,
-        "start the clients with the most audio first, so that no worker waits at the end",
-        when=when(".name", "local", "ray"),
-    )
+    longest_first: bool = key(True, "start the clients with the most audio first, so that no worker waits at the end")
     device: str = key("cpu", "where clients train", choices=("cpu", "cuda", "auto"))
     ray_address: str | None = key(
         None,
