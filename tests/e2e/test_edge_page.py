@@ -120,7 +120,7 @@ def test_a_run_whose_process_is_told_to_end_says_so_and_goes_on(house: House, tm
     until(lambda: house.world.log("server.log").count(again), 60, "the run to start")
     until(lambda: house.summary(out)["status"] == "running", PATIENCE_S, "the run to go on")
     house.world.flwr("stop", again, "edge")
-    house.ended(again)
+    until(lambda: not house.world.runs(again), PATIENCE_S, "the run to be stopped", every=1.0)
     assert (house.summary(out).get("rounds") or 0) >= done
 
 
@@ -134,7 +134,7 @@ def test_a_full_disk_at_the_server_is_one_line_and_no_torn_file(house: House, tm
     try:
         out = disk / "run"
         run = house.submit(out, rounds=500)
-        until(lambda: (out / "checkpoint").exists(), PATIENCE_S, "a checkpoint")
+        until(lambda: house.summary(out).get("status") == "running", PATIENCE_S, "the run to begin")
         end = disk / "filler"
 
         def over() -> bool:
