@@ -234,7 +234,7 @@ def test_a_federated_strategy_of_ones_own(tmp_path: Path) -> None:
         ({"strategy": {"name": "fedavg", "options": {"by": 1}}}, "'strategy.options' is set but 'strategy.name' is"),
         (
             {"strategy": {"name": f"{OWN}:Grows"}, "privacy": {"unit": "user"}},
-            "nobody accounts for what a strategy of your own releases",
+            "what a strategy of your own releases, no accountant knows",
         ),
     ],
 )

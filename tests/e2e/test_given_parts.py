@@ -25,7 +25,6 @@ import sys
 import torch
 from torch import nn
 import fedasr
-from tests.e2e.tiny import tiny
 
 class Recogniser(nn.Module):
     def __init__(self, mel_bins, vocabulary_size, width=8):
@@ -46,9 +45,8 @@ class Mean:
     def result(self):
         return self.total / self.weight
 """
-RUN = (
-    'fedasr.run(tiny(rounds=1, runtime={"executor": "pool", "workers": 2}), "run", model=Recogniser, aggregator=Mean)\n'
-)
+CONFIG = tiny(rounds=1, runtime={"executor": "pool", "workers": 2})
+RUN = f"fedasr.run({CONFIG!r}, 'run', model=Recogniser, aggregator=Mean)\n"
 NAMES = ("model.name", "strategy.aggregation")
 
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.e2e.tiny import ROOT
 from tests.tiers import examples
 
 pytest.importorskip("espeakng_loader", reason='needs the espeak-ng wheel: pip install "fedasr[synth]"')
@@ -50,13 +51,19 @@ def test_samples_do_not_depend_on_what_was_said_before() -> None:
         np.testing.assert_array_equal(samples("stop", voice), once)
 
 
-def test_samples_are_the_same_in_another_process() -> None:
+def python(code: str, folder: Path) -> str:
+    """Run this code, which may import this module, in a process whose temporary files are in ``folder``."""
+    paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": paths}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_samples_are_the_same_in_another_process(tmp_path: Path) -> None:
     code = "from test_espeak import digests; print(digests(-1))"
     expected = digests()
     time.sleep(1.1)  # without a seed of ours, espeak-ng takes the clock's second
-    command, folder = [sys.executable, "-c", code], Path(__file__).parent
-    other = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
-    assert other.strip() == str(expected)
+    assert python(code, tmp_path).strip() == str(expected)
 
 
 def test_samples_are_the_same_after_a_fork_and_in_threads() -> None:
@@ -98,9 +105,7 @@ def test_the_links_are_gone_at_exit(tmp_path: Path) -> None:
         " child = multiprocessing.get_context('fork').Process(target=samples, args=('yes', VOICES[0]));"
         " child.start(); child.join(); assert child.exitcode == 0; assert espeak._links.is_dir(); print(espeak._links)"
     )
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    command, folder = [sys.executable, "-c", code], Path(__file__).parent
-    links = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+    links = python(code, tmp_path)
     assert links.startswith(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
