@@ -100,6 +100,7 @@ def test_the_card_says_what_an_epsilon_depends_on(secret: fedasr.Run, tmp_path: 
         assert said in text
 
 
+@pytest.mark.slow
 def test_the_release_of_a_simulation_says_first_that_nothing_holds(
     simulated: fedasr.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

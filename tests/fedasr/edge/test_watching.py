@@ -108,7 +108,7 @@ def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
     assert list(backwards(tmp_path / "none.jsonl")) == []
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_run_is_read_while_it_goes_on(watched: Watched) -> None:
     first, second = watched.onlooker.seen
     assert (first["state"], first["round"], first["rounds"]) == ("running", 1, 2)
