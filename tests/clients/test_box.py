@@ -140,6 +140,7 @@ def test_a_box_that_is_away_is_not_selected_and_comes_back(town: Town, tmp_path:
     assert by_round == [{"ben", "cleo"}, {"anna", "ben", "cleo"}, {"anna", "ben"}]
 
 
+@pytest.mark.thorough
 def test_a_run_ends_where_no_box_comes(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = SuperLink(town.folders)
     grid.away.update(NAMES)

@@ -326,6 +326,7 @@ class Linear(nn.Module):
 OWN = {"model__name": "speechlab.models:Linear", "model__options": {"width": 8}}
 
 
+@pytest.mark.thorough
 def test_a_part_of_an_installed_module_that_its_owner_lists_is_run(box: Box, installed: Path) -> None:
     allow(box, modules=["speechlab.models"])
     assert values_of(ask(box, "query.describe", tree(**OWN)), "node")["utterances"] == 3
