@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 import io
 import shutil
 import zipfile
 from pathlib import Path
 
+import pytest
 from flwr.cli.build import build_fab_from_disk
 
 ROOT = Path(__file__).resolve().parents[3]
