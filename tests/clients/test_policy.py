@@ -158,7 +158,7 @@ def test_transcripts_are_no_oracle(kind: str, edge_device: EdgeDevice) -> None:
     assert "asked in a run of privacy.unit=example" in refusal(ask(edge_device, kind, tree(), batch=True))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_counts_by_alphabets_of_the_servers_choice_come_to_an_end(edge_device: EdgeDevice) -> None:
     """How many transcripts fit an alphabet tells of their letters: a server may try a few, then no more."""
     allow(edge_device, filters=2)
@@ -328,6 +328,7 @@ class Linear(nn.Module):
 OWN = {"model__name": "speechlab.models:Linear", "model__options": {"width": 8}}
 
 
+@pytest.mark.thorough
 def test_a_part_of_an_installed_module_that_its_owner_lists_is_run(edge_device: EdgeDevice, installed: Path) -> None:
     allow(edge_device, modules=["speechlab.models"])
     assert values_of(ask(edge_device, "query.describe", tree(**OWN)), "node")["utterances"] == 3
@@ -387,7 +388,7 @@ def test_parts_that_are_none_of_a_edge_devices_are_dropped_or_refused(
     assert "speechlab" not in sys.modules
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_another_model_of_ones_own_is_another_choice_of_usable_speech(edge_device: EdgeDevice, installed: Path) -> None:
     """How many frames a model makes of speech decides which recordings are long enough."""
     allow(edge_device, modules=["speechlab.models"], filters=2)
