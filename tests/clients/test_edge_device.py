@@ -181,7 +181,7 @@ def test_rows_of_another_split_stay_out(town: Town, tmp_path: Path) -> None:
     assert found[found["client"] == "anna"]["examples"].tolist() == [2, 2]
 
 
-def test_no_path_and_no_code_of_the_server_reaches_a_edge_device(town: Town) -> None:
+def test_no_path_and_no_code_of_the_server_reaches_an_edge_device(town: Town) -> None:
     config = town.config(
         Path("/secret/manifest.csv"),
         init_from="/secret/run",

@@ -373,7 +373,7 @@ def test_a_listed_module_that_is_not_installed_is_refused(
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("key", ["client_app", "strategy__name", "strategy__aggregation"])
-def test_parts_that_are_none_of_a_edge_devices_are_dropped_or_refused(
+def test_parts_that_are_not_of_an_edge_device_are_dropped_or_refused(
     key: str, edge_device: EdgeDevice, installed: Path
 ) -> None:
     allow(edge_device, modules=["speechlab.models"])

@@ -110,7 +110,7 @@ def test_the_doctor_of_a_server_that_is_not_running(server: ServerFolder) -> Non
     assert any("server.key: is private but others may read it" in line for line in found)
 
 
-def test_the_doctor_of_a_edge_device(device: DeviceFolder) -> None:
+def test_the_doctor_of_an_edge_device(device: DeviceFolder) -> None:
     found = texts(device_findings(device, device.manifest), "error")
     assert any(line.startswith("server: nobody answers at 127.0.0.1:") for line in found)
     assert any(line.startswith("speech: ") and "there is no such manifest" in line for line in found)
@@ -181,7 +181,7 @@ def test_the_node_configuration_says_where_things_are_whatever_their_names(devic
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../a", "a/b", ".a", "-a", "ä", "a" * 61])
-def test_what_is_no_name_for_a_edge_device(name: str) -> None:
+def test_what_is_no_name_for_an_edge_device(name: str) -> None:
     with pytest.raises(InputError, match="is no name for an edge device"):
         check_name(name)
 
