@@ -48,18 +48,18 @@ class Evaluations:
         labels: dict[str, Any] = {}
         if ends:
             labels["test period"] = run.stream.test_periods(run.test_rows)
-        found = self.measure(run.test_rows, labels)
+        evaluation = self.measure(run.test_rows, labels)
         for column in self.config.by:
             rows = [
                 {"round": round, "column": column, "value": value, "wer": counts.wer, "utterances": counts.utterances}
-                for value, counts in found.groups[column].items()
+                for value, counts in evaluation.groups[column].items()
             ]
             self.folder.append("groups", rows)
         if ends:
-            self.folder.append("periods", self.period_rows(round, found.groups["test period"]))
+            self.folder.append("periods", self.period_rows(round, evaluation.groups["test period"]))
         if self.config.deciles and (ends or round == self.rounds):
             self.folder.append("activity", self.decile_rows(round))
-        return found
+        return evaluation
 
     def measure(self, rows: Any, labels: dict[str, Any]) -> Evaluation:
         """Evaluate on rows of the corpus."""
@@ -89,7 +89,7 @@ class Evaluations:
         """Return the WER on the clients' own held-out speech by decile of their activity; 1 is the lightest."""
         run = self.experiment
         rows, deciles, clients = run.decile_rows
-        found = self.measure(rows, {"decile": deciles}).groups["decile"]
+        by_decile = self.measure(rows, {"decile": deciles}).groups["decile"]
         return [
             {
                 "round": round,
@@ -101,5 +101,5 @@ class Evaluations:
                 "clients": len(np.unique(clients[deciles == int(value)])),
                 "utterances": counts.utterances,
             }
-            for value, counts in sorted(found.items(), key=lambda item: int(item[0]))
+            for value, counts in sorted(by_decile.items(), key=lambda item: int(item[0]))
         ]

@@ -39,10 +39,10 @@ def make_run(grid: Grid, experiment: Experiment, folder: RunFolder) -> ServerRun
     if not is_reference(strategy.name):
         return STRATEGIES[strategy.name](grid, experiment, folder)
     known = {"grid": grid, "experiment": experiment, "folder": folder}
-    found = make_part(strategy.name, "strategy.name", known, strategy.options, "strategy.options")
-    if not isinstance(found, ServerRun):
+    server_run = make_part(strategy.name, "strategy.name", known, strategy.options, "strategy.options")
+    if not isinstance(server_run, ServerRun):
         raise InputError(f"'strategy.name' is '{strategy.name}', which makes no run; {EXPECTED}")
-    return found
+    return server_run
 
 
 EXPECTED = "expected a class that inherits from fedasr.strategies.server_run.ServerRun"

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
         config: Annotated[str, typer.Argument(help="A YAML file, or a name from simulations/ without its suffix.")],
         overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys to change.")] = None,
         out: Annotated[Path | None, typer.Option(help="The run folder; default runs/<name>-<time>.")] = None,
-        resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")] = False,
+        resume: Annotated[bool, typer.Option("--resume", help="Continue from the folder's last checkpoint.")] = False,
         quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
         json: Annotated[bool, typer.Option("--json", help="Print summary.json on standard output at the end.")] = False,
     ) -> None:

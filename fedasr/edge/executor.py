@@ -71,7 +71,7 @@ def serve(address: str, secret: bytes, app: ClientApp, parent: int) -> int:
 def ending(status: int) -> str:
     """Return in words how a process ended that did not end well."""
     if status == -signal.SIGKILL:
-        return "was killed; does the box have enough memory?"
+        return "was killed; does the edge device have enough memory?"
     return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 

@@ -98,7 +98,7 @@ def ready(server: ServerFolder, bind: str, superlink: Process, wish: threading.E
         outside = outside_address(bind)
         if outside is not None and takes_orders(outside, port, server.authority):
             raise RunFailed(f"the SuperLink takes orders from {outside}; it was stopped")
-        print(f"ready: boxes reach this server at {server.address}", file=sys.stderr, flush=True)
+        print(f"ready: edge devices reach this server at {server.address}", file=sys.stderr, flush=True)
         return
 
 

@@ -70,9 +70,9 @@ LOOK_SECONDS = 0.5
 
 def end_with_starter() -> None:
     """End this process when the one that starts runs has died, so that who watches over it starts both again."""
-    while not (found := [pid for pid in descendants(os.getpid()) if process_name(pid) == STARTER[:LONGEST_NAME]]):
+    while not (apps := [pid for pid in descendants(os.getpid()) if process_name(pid) == STARTER[:LONGEST_NAME]]):
         time.sleep(LOOK_SECONDS)
-    died = os.waitid(os.P_PID, found[0], os.WEXITED | os.WNOWAIT)
+    died = os.waitid(os.P_PID, apps[0], os.WEXITED | os.WNOWAIT)
     if died is not None and died.si_status != signal.SIGTERM:  # as the SuperLink itself stops it
         print(f"{STARTER} was killed or failed ({died.si_status}), no run could start", file=sys.stderr, flush=True)
         os._exit(1)  # the database is sound after a SIGKILL too

@@ -59,7 +59,7 @@ def evaluate(
     order = np.argsort(speech.durations[rows], kind="stable")
     decoder = make_decoder(config, tokenizer)
     loss = 0.0
-    found: dict[int, str] = {}
+    decoded: dict[int, str] = {}
     with torch.inference_mode():
         for start in range(0, len(rows), config.batch_size):
             part = order[start : start + config.batch_size]
@@ -68,11 +68,11 @@ def evaluate(
                 continue
             loss += float(normalised_loss(model, batch).sum())
             texts = model.hypotheses(batch, tokenizer, decoder, beam=config.beam, vocabulary=vocabulary)
-            found.update(zip(batch.indices, texts, strict=True))
+            decoded.update(zip(batch.indices, texts, strict=True))
     # Utterances whose audio turned out to be bad were skipped.
-    kept = np.array([place for place, row in enumerate(rows.tolist()) if row in found], np.int64)
+    kept = np.array([place for place, row in enumerate(rows.tolist()) if row in decoded], np.int64)
     rows = rows[kept]
-    hypotheses = [found[row] for row in rows.tolist()]
+    hypotheses = [decoded[row] for row in rows.tolist()]
     transcripts = speech.corpus.columns["text"]
     references = [tokenizer.normalise(str(transcripts[row])) for row in rows]
     values = {column: speech.corpus.columns[column][rows] for column in by}

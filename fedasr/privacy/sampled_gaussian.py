@@ -35,8 +35,8 @@ def poisson_gaussian_rdp(noise: float, q: float, orders: tuple[float, ...]) -> F
     log_a = np.empty(len(alpha))
     log_a[whole] = [whole_order(noise, q, int(order)) for order in alpha[whole]]
     log_a[~whole] = fractional_orders(noise, q, alpha[~whole])
-    found: Floats = (np.maximum(log_a, 0.0) + ROUNDING) / (alpha - 1)
-    return found
+    rdp: Floats = (np.maximum(log_a, 0.0) + ROUNDING) / (alpha - 1)
+    return rdp
 
 
 def whole_order(noise: float, q: float, order: int) -> float:
@@ -75,5 +75,5 @@ def fractional_orders(noise: float, q: float, alpha: Floats) -> Floats:
 def log_binomial(n: npt.ArrayLike, k: npt.ArrayLike) -> Floats:
     """Return ln |C(n, k)|, for any n above 0 and whole k."""
     a, b = np.asarray(n, float), np.asarray(k, float)
-    found: Floats = gammaln(a + 1) - gammaln(b + 1) - gammaln(a - b + 1)
-    return found
+    logs: Floats = gammaln(a + 1) - gammaln(b + 1) - gammaln(a - b + 1)
+    return logs

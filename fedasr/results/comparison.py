@@ -96,8 +96,8 @@ def comparison_page(groups: Sequence[Group], metric: str, x: str, target: float 
     members = [
         (group.label, run.seed, run.status, str(run.path), note)
         for group in groups
-        for found, note in ((group.runs, ""), (group.repeats, "repeats a seed: not counted"))
-        for run in found
+        for runs, note in ((group.runs, ""), (group.repeats, "repeats a seed: not counted"))
+        for run in runs
     ]
     return page(
         heading,
@@ -113,25 +113,27 @@ def comparison_page(groups: Sequence[Group], metric: str, x: str, target: float 
 def page_figures(groups: Sequence[Group], metric: str, x: str) -> list[Html]:
     """Return the figures that the runs have something for."""
     curve = group_figures.learning_curves(groups, metric, x)
-    found = [figure(curve, f"{metric_label(metric)} over {x}", "On held-out speech.")]
+    figures = [figure(curve, f"{metric_label(metric)} over {x}", "On held-out speech.")]
     if all(recorded(run, "simulated_seconds") for group in groups for run in group.runs) and x != "simulated_seconds":
         clock = group_figures.learning_curves(groups, metric, "simulated_seconds")
-        found.append(figure(clock, f"{metric_label(metric)} over simulated time", "By the clock of simulated devices."))
+        figures.append(
+            figure(clock, f"{metric_label(metric)} over simulated time", "By the clock of simulated devices.")
+        )
     shared = group_figures.participation(groups)
-    found.append(figure(shared, "Who took part how often", "Gini: 0 when all clients take part alike."))
+    figures.append(figure(shared, "Who took part how often", "Gini: 0 when all clients take part alike."))
     if len(decile_table(groups)):
         light_to_heavy = group_figures.deciles(groups)
-        found.append(
+        figures.append(
             figure(light_to_heavy, "Word error rate by decile of activity", "On held-out speech of the clients.")
         )
     if len(forgetting_table(groups)):
-        found.append(
+        figures.append(
             figure(
                 group_figures.forgetting(groups), "Forgetting of each past period",
                 "Word error rate at the end less right after the period; above zero, worse.",
             )
         )  # fmt: skip
-    return found
+    return figures
 
 
 def page_tables(groups: Sequence[Group], metric: str, target: float | None) -> list[Html]:

@@ -169,13 +169,13 @@ def draw_metrics(ax: Axes, run: Run, names: dict[str, str], title: str) -> None:
 
 def draw_participation(ax: Axes, run: Run) -> None:
     """Draw the number of clients over the number of rounds in which their update arrived."""
-    times = run.participation.counts
+    counts = run.participation.counts
     known = run.participation.clients is not None
     style.name_axes(ax, "Rounds taken part in", "Clients" if known else "Clients that were ever selected")
-    if not len(times):
+    if not len(counts):
         return style.nothing(ax, "no client has been selected yet")
-    bins = np.arange(times.max() + 2) - 0.5 if times.max() <= 40 else np.linspace(-0.5, times.max() + 0.5, 41)
-    heights, edges = np.histogram(times, bins)
+    bins = np.arange(counts.max() + 2) - 0.5 if counts.max() <= 40 else np.linspace(-0.5, counts.max() + 0.5, 41)
+    heights, edges = np.histogram(counts, bins)
     ax.bar((edges[:-1] + edges[1:]) / 2, heights, width=0.86 * np.diff(edges), color=style.SERIES[0])
     style.whole_numbers(ax, y=True)
 
@@ -202,11 +202,11 @@ def draw_periods(ax: Axes, run: Run) -> None:
 
 
 def draw_epsilon(ax: Axes, run: Run) -> None:
-    """Draw what a private run has spent; where devices keep accounts of their own, the largest and the median."""
+    """Draw what a private run has spent; where devices keep ledgers of their own, the largest and the median."""
     spent = run.rounds[["round", "epsilon"]].dropna()
     facts = run.privacy or {}
-    said = ", ".join(str(facts[name]) for name in ("unit", "randomness") if facts.get(name))
-    style.name_axes(ax, "Round", f"ε spent, at δ = {run.summary.get('delta') or 0:g}{f' ({said})' if said else ''}")
+    labels = ", ".join(str(facts[name]) for name in ("unit", "randomness") if facts.get(name))
+    style.name_axes(ax, "Round", f"ε spent, at δ = {run.summary.get('delta') or 0:g}{f' ({labels})' if labels else ''}")
     if not len(spent):
         return style.nothing(ax, "nothing was spent yet")
     of_devices = run.clients[["round", "client", "epsilon"]].dropna()

@@ -91,8 +91,8 @@ def headline(run: Run) -> Html:
         tiles.append(tile("Parameters", number(float(summary["parameters"]))))
     if summary.get("epsilon") is not None and summary.get("delta") is not None:
         drawn = "secret randomness" if summary.get("randomness") == SECRET else "a simulation's, from a public seed"
-        said = f"at δ = {summary['delta']:g}, {drawn}; assumptions under Privacy"
-        tiles.append(tile("ε", number(summary["epsilon"]), said))
+        caption = f"at δ = {summary['delta']:g}, {drawn}; assumptions under Privacy"
+        tiles.append(tile("ε", number(summary["epsilon"]), caption))
     digest = summary.get("model_sha256")
     return element(
         "header",
@@ -170,10 +170,10 @@ def figures(run: Run) -> Html:
 
 def left_out(run: Run) -> Html:
     """Return how much of the speech the run did not use, and why."""
-    found = run.summary.get("utterances_left_out")
-    if not isinstance(found, dict) or not found:
+    counts = run.summary.get("utterances_left_out")
+    if not isinstance(counts, dict) or not counts:
         return Html()
-    rows = [(str(reason), number(float(count))) for reason, count in found.items()]
+    rows = [(str(reason), number(float(count))) for reason, count in counts.items()]
     return section(
         "Utterances left out",
         element("p", "Of the training and the test split; nobody trained or was evaluated on them."),
@@ -320,8 +320,8 @@ def privacy(run: Run) -> Html:
     """Return the privacy ledger as it is, with every assumption it was computed under."""
     if run.privacy is None:
         return Html()
-    said = {key: value for key, value in run.privacy.items() if is_plain(value) and key != "note"}
-    facts = [(key.replace("_", " "), "–" if value is None else value) for key, value in said.items()]
+    plain = {key: value for key, value in run.privacy.items() if is_plain(value) and key != "note"}
+    facts = [(key.replace("_", " "), "–" if value is None else value) for key, value in plain.items()]
     note = str(run.privacy.get("note") or "")
     drawn = "epsilon" in run.rounds and run.rounds["epsilon"].notna().any()
     return section(
@@ -340,13 +340,13 @@ def privacy(run: Run) -> Html:
 
 
 def device_spread(privacy: dict[str, Any]) -> Html:
-    """Return how ε is spread over devices that keep accounts of their own."""
+    """Return how ε is spread over devices that keep ledgers of their own."""
     if "clients" not in privacy:
         return Html()
-    found = privacy["clients"]
-    counts = [number(found["clients"]), number(privacy.get("clients_spent", 0))]
-    values = [f"{value:.3g}" for value in found["epsilon"].values()]
-    heads = ["Devices", "With nothing left", *(f"ε, {name}" for name in found["epsilon"])]
+    spread = privacy["clients"]
+    counts = [number(spread["clients"]), number(privacy.get("clients_spent", 0))]
+    values = [f"{value:.3g}" for value in spread["epsilon"].values()]
+    heads = ["Devices", "With nothing left", *(f"ε, {name}" for name in spread["epsilon"])]
     return table(heads, [[*counts, *values]], text_columns=0)
 
 

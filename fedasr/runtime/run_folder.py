@@ -171,12 +171,12 @@ class RunFolder:
     def row(self, line: bytes, where: str) -> dict[str, Any]:
         """Return the row in a line of a journal."""
         try:
-            found = json.loads(line)
+            entry = json.loads(line)
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            entry = None
+        if not isinstance(entry, dict):
             raise InputError("is damaged; restore the file, or start the run anew in another folder", where=where)
-        return found
+        return entry
 
     def positions(self) -> dict[str, int]:
         """Return how long each journal is, in bytes."""

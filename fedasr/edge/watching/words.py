@@ -37,7 +37,7 @@ def ago(moment: str | None) -> str:
     return span(max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()))
 
 
-def account(privacy: Mapping[str, Any] | None) -> list[str]:
+def spending(privacy: Mapping[str, Any] | None) -> list[str]:
     """Return what was spent in sentences that hold all that the number depends on; none where nothing is private."""
     if privacy is None:
         return []
@@ -52,7 +52,7 @@ def account(privacy: Mapping[str, Any] | None) -> list[str]:
 
 def outcome(run: Mapping[str, Any]) -> str:
     """Return how a run ended."""
-    said = str(run["state"] or run["status"]) if run["good"] or run["state"] != "running" else str(run["status"])
+    ending = str(run["state"] or run["status"]) if run["good"] or run["state"] != "running" else str(run["status"])
     reason = f": {run['error']}" if run["error"] else ""
     reached = "" if run["round"] is None else f" after round {run['round']} of {run['rounds']}, WER {rate(run['wer'])}"
-    return f"the run is over: {said}{reached}{reason}"
+    return f"the run is over: {ending}{reached}{reason}"

@@ -45,5 +45,5 @@ def make_decoder(config: EvaluateConfig, tokenizer: Tokenizer) -> str | Decoder:
     made = make_part(config.decoder, KEY, known, config.decoder_options, OPTIONS)
     if not callable(getattr(made, "decode", None)):
         raise InputError(f"'{KEY}' is '{config.decoder}', which makes no decoder: it has no 'decode'")
-    found: Decoder = made
-    return found
+    decoder: Decoder = made
+    return decoder
