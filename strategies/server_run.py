@@ -299,7 +299,7 @@ class ServerRun(ABC):
         if self.start_caveat is not None:
             current().watcher.note(f"privacy: {self.start_caveat}")
         found = self.evaluations.evaluate(0, self.weights)
-        self.last.update(initial_wer=found.errors.wer, initial_loss=found.loss)
+        self.last.update(initial_wer=found.errors.wer, initial_cer=found.errors.cer, initial_loss=found.loss)
         if self.config.rounds == 0:
             self.last.update(wer=found.errors.wer, cer=found.errors.cer, loss=found.loss)
 

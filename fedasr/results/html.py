@@ -131,6 +131,9 @@ th { color: var(--muted); font-weight: 600; white-space: normal; vertical-align:
   border-bottom: 1px solid var(--grid); }
 tr + tr td { border-top: 1px solid var(--grid); }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
+.transcript { overflow-wrap: anywhere; }
+del { color: var(--warn); text-decoration: line-through; }
+ins { color: var(--good); text-decoration: underline; }
 code, pre { font: .88rem/1.45 ui-monospace, "Cascadia Mono", "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 pre { margin: 0; padding: .85rem; overflow-x: auto; white-space: pre-wrap; }
 details summary { cursor: pointer; padding: .6rem .85rem; font-weight: 600; }

@@ -65,6 +65,11 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
 
 
+def percent_range(low: float, high: float) -> str:
+    """Return an interval of fractions as percent: ``7.9 to 9.2 %``."""
+    return f"{100 * low:.1f} to {100 * high:.1f} %" if math.isfinite(low) and math.isfinite(high) else "–"
+
+
 def percentage_points(value: float) -> str:
     """Return a difference of fractions in percentage points, signed: -0.021 is ``−2.1 points``."""
     if not math.isfinite(value):
