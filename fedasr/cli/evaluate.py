@@ -9,6 +9,7 @@ import typer
 
 from fedasr.cli.common import console, print_json
 from fedasr.errors import one_line
+from fedasr.units import percent
 
 Decoder = Annotated[
     str | None, typer.Option(help="greedy, beam, vocabulary or package.module:attribute; default: the run's own.")
@@ -36,12 +37,13 @@ def register(app: typer.Typer) -> None:
             print_json(found)
             return
         console.print(
-            f"WER {found['wer']:.4f}  CER {found['cer']:.4f}  {found['utterances']} utterances, {found['words']} words",
+            f"WER {percent(found['wer'])}  CER {percent(found['cer'])}  {found['utterances']} utterances,"
+            f" {found['words']} words",
             markup=False,
         )
         for value, row in found["by"].items():
             console.print(
-                f"  {by} {value or '(none)'}: WER {row['wer']:.4f}, {row['utterances']} utterances", markup=False
+                f"  {by} {value or '(none)'}: WER {percent(row['wer'])}, {row['utterances']} utterances", markup=False
             )
 
     @app.command("transcribe", epilog="Example: fedasr transcribe runs/first hello.wav")

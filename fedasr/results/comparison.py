@@ -18,7 +18,7 @@ from fedasr.results.forgetting import average_table, forgetting_table
 from fedasr.results.groups import Group, title
 from fedasr.results.html import Html, element, figure, page, write
 from fedasr.results.html import table as html_table
-from fedasr.results.units import (
+from fedasr.units import (
     BYTES,
     PERCENT,
     SECONDS,

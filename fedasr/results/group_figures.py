@@ -16,7 +16,7 @@ from fedasr.results.deciles import DECILES, decile_table
 from fedasr.results.forgetting import forgetting_table
 from fedasr.results.groups import Group, title
 from fedasr.results.participation import profile
-from fedasr.results.units import axis_label, metric_factor, metric_label
+from fedasr.units import axis_label, metric_factor, metric_label
 
 Values = NDArray[np.float64]
 

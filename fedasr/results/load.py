@@ -17,6 +17,7 @@ from fedasr.errors import InputError
 from fedasr.paths import exists, is_folder
 from fedasr.results.participation import Participation, participation
 from fedasr.runtime.run_folder import TABLES
+from fedasr.units import percent
 
 UNFINISHED = ("running", "interrupted", "failed", "unfinished")
 
@@ -165,7 +166,7 @@ class Run:
         for metric in ("wer", "cer"):
             value = self.last(metric)
             if value == value:
-                rows.append((metric, f"{value:.4f}"))
+                rows.append((metric.upper(), percent(value)))
         return rows
 
 

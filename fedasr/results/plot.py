@@ -18,7 +18,7 @@ from fedasr.results.compare import points
 from fedasr.results.forgetting import at_period_ends
 from fedasr.results.groups import Runs, group_runs
 from fedasr.results.load import Run, as_run
-from fedasr.results.units import BYTES, metric_factor, suit
+from fedasr.units import BYTES, metric_factor, suit
 
 Drawing = Callable[[Axes, Run], None]
 

@@ -17,7 +17,7 @@ from fedasr.results.compare import total
 from fedasr.results.html import Html, element, figure, join, page, table, write
 from fedasr.results.load import Run, as_run, completed
 from fedasr.results.transcripts import Piece, align
-from fedasr.results.units import data_size, duration, metric_text, number, percent, percent_range, percentage_points
+from fedasr.units import data_size, duration, metric_text, number, percent, percent_range, percentage_points
 
 LAST_ROUNDS = 12
 LISTED_FAILURES = 30

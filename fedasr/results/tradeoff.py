@@ -22,7 +22,7 @@ from fedasr.results.html import element, figure, page, write
 from fedasr.results.html import table as html_table
 from fedasr.results.load import Run
 from fedasr.results.statistics import mean_interval
-from fedasr.results.units import metric_factor, metric_label, metric_text
+from fedasr.units import metric_factor, metric_label, metric_text
 
 PUBLIC = "no privacy"
 NOTHING = "nothing released"

@@ -97,14 +97,14 @@ def data_size(value: float) -> str:
     return scaled(value, BYTES)
 
 
-def duration(value: float) -> str:
+def duration(value: float, digits: int = 3) -> str:
     """Return seconds as ``41 s``, ``3.5 min`` or ``2.1 h``."""
-    return scaled(value, SECONDS)
+    return scaled(value, SECONDS, digits)
 
 
-def scaled(value: float, scales: tuple[Scale, ...]) -> str:
+def scaled(value: float, scales: tuple[Scale, ...], digits: int = 3) -> str:
     """Return a value in the unit that suits it."""
     if not math.isfinite(value):
         return "–"
     scale = suit(abs(value), scales)
-    return f"{number(value / scale.divisor)} {scale.unit}"
+    return f"{number(value / scale.divisor, digits)} {scale.unit}"
