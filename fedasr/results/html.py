@@ -7,13 +7,14 @@ import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from fedasr.errors import InputError
 from fedasr.files import FULL, READABLE, write_bytes
-from fedasr.results import style
+from fedasr.results import colours
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Html(str):
@@ -58,6 +59,8 @@ def figure(fig: Figure, title: str, *notes: object) -> Html:
 
 def svg(fig: Figure, title: str) -> Html:
     """Return the figure as an ``<svg>`` element in theme colours; equal figures give equal bytes."""
+    import matplotlib as mpl
+
     target = io.StringIO()
     # Without a salt the ids are random; with one per figure they do not clash on the page.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
@@ -83,10 +86,10 @@ def svg(fig: Figure, title: str) -> Html:
 NARROW = 4
 PIXELS_PER_INCH = 120
 THEME = {
-    style.INK: "ink",
-    style.MUTED: "muted",
-    style.GRID: "grid",
-    **{colour: f"series-{index}" for index, colour in enumerate(style.SERIES)},
+    colours.INK: "ink",
+    colours.MUTED: "muted",
+    colours.GRID: "grid",
+    **{colour: f"series-{index}" for index, colour in enumerate(colours.SERIES)},
 }
 
 # The dark series are the light ones, lightened until they stand out from the dark page; the hues stay apart.

@@ -12,7 +12,7 @@ from typing import Any
 from fedasr.errors import InputError
 from fedasr.privacy.ledger import SECRET
 from fedasr.protocol import Status
-from fedasr.results import forgetting, plot
+from fedasr.results import forgetting
 from fedasr.results.compare import total
 from fedasr.results.html import Html, element, figure, join, page, table, write
 from fedasr.results.load import Run, as_run, completed
@@ -152,6 +152,8 @@ def figures(run: Run) -> Html:
     """Return the figures, each with what it means."""
     if not len(run.rounds):
         return section("Rounds", element("p", "No round has finished yet."))
+    from fedasr.results import plot
+
     shared = run.participation
     fairness = ""
     if len(shared.counts):
@@ -188,6 +190,8 @@ def by_activity(run: Run) -> Html:
     table_ = run.activity
     if not len(table_):
         return Html()
+    from fedasr.results import plot
+
     last = table_[table_["round"] == table_["round"].max()]
     totals = last.groupby("decile")[["clients", "utterances", "words", "errors"]].sum()
     rates = totals["errors"] / totals["words"]
@@ -217,6 +221,8 @@ def over_periods(run: Run) -> Html:
     """Return the WER on each period's speech, and what was forgotten of the past ones."""
     if not len(run.periods):
         return Html()
+    from fedasr.results import plot
+
     past = forgetting.of_run(run)
     rows = [
         (
@@ -378,6 +384,8 @@ def privacy(run: Run) -> Html:
     """Return the privacy ledger as it is, with every assumption it was computed under."""
     if run.privacy is None:
         return Html()
+    from fedasr.results import plot
+
     said = {key: value for key, value in run.privacy.items() if is_plain(value) and key != "note"}
     facts = [(key.replace("_", " "), "–" if value is None else value) for key, value in said.items()]
     note = str(run.privacy.get("note") or "")

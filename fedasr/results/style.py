@@ -13,13 +13,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-INK = "#1f2329"
-MUTED = "#5c6570"
-GRID = "#dfe3e8"
-# Okabe and Ito (2008), darkest first; yellow is left out, since a thin line of it vanishes on white.
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+from fedasr.results.colours import GRID as GRID
+from fedasr.results.colours import INK as INK
+from fedasr.results.colours import MUTED as MUTED
+from fedasr.results.colours import SERIES as SERIES
+
 DASHES = ("-", "--", ":", "-.")
-FAILED = "#d55e00"
 
 DPI = 160
 SHOWN_DPI = 100

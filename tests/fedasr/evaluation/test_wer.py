@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedasr.evaluation.wer import ErrorCounts, by_group, error_counts, utterance_errors
@@ -73,6 +73,7 @@ def test_groups_are_sorted_and_add_up() -> None:
     assert list(by_group(["a"], ["a"], [7])) == ["7"]
 
 
+@settings(deadline=None)  # the first example may import jiwer
 @given(sentences)
 def test_errors_of_utterances_add_up(pairs: list[tuple[str, str]]) -> None:
     references, hypotheses = [r for r, _ in pairs], [h for _, h in pairs]
