@@ -129,7 +129,7 @@ figcaption { font-size: .88rem; margin-top: .5rem; }
 .narrow { max-width: 44rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { padding: .4rem .75rem; text-align: left; white-space: nowrap; }
-td.text { overflow-wrap: anywhere; white-space: normal; min-width: 7rem; }
+td.text { overflow-wrap: anywhere; white-space: normal; min-width: 9rem; }
 th { color: var(--muted); font-weight: 600; white-space: normal; vertical-align: bottom;
   border-bottom: 1px solid var(--grid); }
 tr + tr td { border-top: 1px solid var(--grid); }
@@ -141,6 +141,8 @@ code, pre { font: .88rem/1.45 ui-monospace, "Cascadia Mono", "DejaVu Sans Mono",
 pre { margin: 0; padding: .85rem; overflow-x: auto; white-space: pre-wrap; }
 details summary { cursor: pointer; padding: .6rem .85rem; font-weight: 600; }
 details pre { border-top: 1px solid var(--grid); }
+@media (max-width: 30rem) { body { padding: 1.25rem .6rem 3rem; } figure { padding: .5rem .4rem; }
+  .tiles { grid-template-columns: 1fr 1fr; } }
 @media print { body { padding: 0; } figure, .tiles div, .scroll { break-inside: avoid; } }
 """
 

@@ -23,6 +23,7 @@ LAST_ROUNDS = 12
 LISTED_FAILURES = 30
 LISTED_ROUNDS = 10
 LONGEST_TABLE = 40
+ARROW = "\N{NARROW NO-BREAK SPACE}→\N{NARROW NO-BREAK SPACE}"
 
 
 def write_report(run: Run | str | Path, out: str | Path | None = None) -> Path:
@@ -334,7 +335,7 @@ def transcripts(run: Run) -> Html:
             element("ins", "inserted"),
             ", and ",
             element("del", "said"),
-            "→",
+            ARROW,
             element("ins", "recognised"),
             " for a substitution.",
         ),
@@ -350,7 +351,7 @@ def marked(pieces: Sequence[Piece]) -> Html:
         if piece.correct:
             parts.append(said)
         elif said and heard:
-            parts.append(join([element("del", said), "→", element("ins", heard)]))
+            parts.append(join([element("del", said), ARROW, element("ins", heard)]))
         else:
             parts.append(element("del", said) if said else element("ins", heard))
     return element("span", *[part for each in parts for part in (each, " ")][:-1], dir="auto", class_="transcript")

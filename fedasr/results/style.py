@@ -39,7 +39,7 @@ class NotebookFigure(Figure):
         return image.getvalue(), {"width": int(width * SHOWN_DPI), "height": int(height * SHOWN_DPI)}
 
 
-def figure(width: float = 4.8, height: float = 3.1, pad: float = 0.05) -> Figure:
+def figure(width: float = 4.2, height: float = 2.9, pad: float = 0.05) -> Figure:
     """Return an empty figure, in inches; it belongs to no window and no global state."""
     layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad)
     return NotebookFigure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
@@ -94,6 +94,15 @@ def nothing(ax: Axes, why: str) -> None:
     ax.set_xticks([])
     ax.set_yticks([])
     ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes, color=MUTED, fontsize=9)
+
+
+def literal(label: str) -> str:
+    """Return a label that matplotlib shows as it is.
+
+    It reads text between dollars as a formula, and leaves a label that begins with ``_`` out of the legend.
+    """
+    label = label.replace("$", r"\$")
+    return f"\N{THIN SPACE}{label}" if label.startswith("_") else label
 
 
 def look(index: int) -> dict[str, Any]:

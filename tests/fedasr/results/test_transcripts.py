@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
+from math import nan
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from fedasr.evaluation.wer import error_counts
+from fedasr.results.comparison import difference_text, interval
 from fedasr.results.load import load_run
 from fedasr.results.report import marked, write_report
 from fedasr.results.transcripts import align
 from tests.fedasr.results.run_folders import extend, make_run
 
 PAIRS = {
-    "substitution": ("turn the light on", "turn a light on", "turn <del>the</del>→<ins>a</ins> light on"),
+    "substitution": ("turn the light on", "turn a light on", "turn <del>the</del>\u202f→\u202f<ins>a</ins> light on"),
     "deletion": ("turn the light on", "turn light on", "turn <del>the</del> light on"),
     "insertion": ("turn on", "turn it on", "turn <ins>it</ins> on"),
     "all deleted": ("turn on", "", "<del>turn on</del>"),
     "nothing said": ("", "oh yes", "<ins>oh yes</ins>"),
     "correct": ("turn on", "turn on", "turn on"),
-    "markup": ("a <b", "a &", "a <del>&lt;b</del>→<ins>&amp;</ins>"),
+    "markup": ("a <b", "a &", "a <del>&lt;b</del>\u202f→\u202f<ins>&amp;</ins>"),
 }
 
 
@@ -31,6 +33,15 @@ def test_errors_are_marked(kind: str) -> None:
     pieces = align(said, heard)
     assert marked(pieces) == f'<span dir="auto" class="transcript">{expected}</span>'
     assert sum(piece.errors for piece in pieces) == error_counts([said], [heard]).word_errors
+
+
+def test_equal_seeds_have_no_interval_without_width() -> None:
+    row = {"mean": 0.0, "low": 0.0, "high": 0.0}
+    assert difference_text("wer", row) == ("0.0 points", "all seeds equal")
+    assert difference_text("wer", row | {"low": -0.1, "high": 0.1})[1] == "−10.0 to +10.0 points"
+    assert interval("wer", 0.25, 0.25 + 1e-17) == "all seeds equal"
+    assert interval("wer", 0.25, 0.3) == "25.0 – 30.0 %"
+    assert interval("wer", nan, nan) == "–"
 
 
 def test_nothing_of_nothing() -> None:
@@ -44,7 +55,7 @@ def test_a_report_shows_the_newest_transcripts(tmp_path: Path) -> None:
         row = {"round": at, "utterance": 7, "speaker": "s1", "reference": "turn it on", "hypothesis": heard}
         extend(folder / "transcripts.parquet", [row])
     text = write_report(folder).read_text(encoding="utf-8")
-    assert "turn <del>it</del>→<ins>&lt;u&gt;</ins> on" in text
+    assert "turn <del>it</del>\u202f→\u202f<ins>&lt;u&gt;</ins> on" in text
     assert "after round 20" in text
     assert "<ins>stop</ins>" not in text
     assert "1 of 3" in text
