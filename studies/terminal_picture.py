@@ -1,6 +1,6 @@
 """A picture of a terminal: what a command prints, as SVG.
 
-python -m studies.terminal_picture docs/images/terminal.svg fedasr run quickstart rounds=20 evaluate.every=4 --out runs/first
+python -m studies.terminal_picture out.svg fedasr run quickstart rounds=20 evaluate.every=4 --out runs/first
 
 The command runs as it stands; the picture shows its lines, 80 columns wide, in the fonts of whoever looks at it.
 """
