@@ -11,13 +11,13 @@ format:
 	ruff format .
 
 test:
-	pytest -n 2
+	pytest
 
 test-thorough:
-	pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	pytest -m "not slow"
 
 test-slow:
-	pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
+	pytest -m slow
 
 docs:
 	mkdocs build --strict --site-dir build/site

@@ -20,6 +20,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[TIER] = tier_of(config.option.markexpr)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return a worker for each core where a whole tier runs; tests that are named need none."""
+    return len(os.sched_getaffinity(0)) if config.args_source == pytest.Config.ArgsSource.TESTPATHS else 0
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Put whole runs into the thorough tier, but for those that are marked quick."""
     whole = (ROOT / "tests" / "e2e") in item.path.parents

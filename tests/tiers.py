@@ -4,7 +4,7 @@
 |---|---|---|
 | ``pytest`` | quick | unmarked: every module, and one small run of each main job |
 | ``pytest -m "not slow"`` | thorough | and what is marked ``thorough``; ``tests/e2e`` is, unless marked ``quick`` |
-| ``pytest -m slow`` | slow | clusters, devices, installations, notebooks |
+| ``pytest -m slow`` | slow | clusters, devices, installations, notebooks, runs of more than five seconds |
 """
 
 from __future__ import annotations

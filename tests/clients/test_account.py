@@ -80,7 +80,7 @@ def turn(town: Town, round: int = 1, **changes: Any) -> Message:
     return Message(content, 5, "train")
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [USERS, EXAMPLES], ids=["noise on updates", "dp-sgd"])
 def test_a_round_that_is_asked_for_again_is_a_turn(kind: dict[str, Any], town: Town, tmp_path: Path) -> None:
     """``participations: 1`` answered any number of times for one round; another name or seed made no difference."""

@@ -65,7 +65,7 @@ def test_boxes_give_the_bits_of_the_simulation_of_the_same_clients(town: Town, t
     assert mine == theirs
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_loss_queries_and_evaluation_on_boxes_are_those_of_the_simulation(town: Town, tmp_path: Path) -> None:
     changes = {"selection__name": "power-of-choice", "selection__clients_per_round": 1, "evaluate__client_side": 1}
     boxes = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
@@ -83,7 +83,7 @@ USERS = {
 }
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_noise_on_boxes_costs_what_it_costs_in_the_simulation(town: Town, tmp_path: Path) -> None:
     boxes = fedasr.load_run(town.run(tmp_path / "boxes", **USERS))
     local = simulated(town, tmp_path / "local", **USERS)
@@ -118,7 +118,7 @@ def test_a_box_resolves_nothing_for_the_server(told: str, town: Town) -> None:
         box.config(json.dumps(town.config(town.server, model__alphabet=told)))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_new_recordings_are_in_the_next_round(town: Town, tmp_path: Path) -> None:
     ben = town.folders["ben"]
 
@@ -130,7 +130,7 @@ def test_new_recordings_are_in_the_next_round(town: Town, tmp_path: Path) -> Non
     assert found[found["client"] == "anna"]["examples"].tolist() == [3, 3]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_box_that_is_away_is_not_selected_and_comes_back(town: Town, tmp_path: Path) -> None:
     grid = SuperLink(town.folders)
     grid.away.add("anna")
@@ -140,6 +140,7 @@ def test_a_box_that_is_away_is_not_selected_and_comes_back(town: Town, tmp_path:
     assert by_round == [{"ben", "cleo"}, {"anna", "ben", "cleo"}, {"anna", "ben"}]
 
 
+@pytest.mark.thorough
 def test_a_run_ends_where_no_box_comes(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = SuperLink(town.folders)
     grid.away.update(NAMES)
@@ -149,7 +150,7 @@ def test_a_run_ends_where_no_box_comes(town: Town, tmp_path: Path, monkeypatch: 
         town.run(tmp_path / "out", grid=grid)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_one_broken_box_costs_one_box(town: Town, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (town.folders["ben"] / "manifest.csv").write_text("path,speaker\n")
     watcher = Notes()
@@ -160,14 +161,14 @@ def test_one_broken_box_costs_one_box(town: Town, tmp_path: Path, capfd: pytest.
     assert "misses the column 'text'" in capfd.readouterr().err  # in the box's own log
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_damaged_recording_is_left_out(town: Town, tmp_path: Path) -> None:
     (town.folders["cleo"] / "0.wav").write_bytes(b"no audio")
     found = fedasr.load_run(town.run(tmp_path / "out")).clients
     assert found[found["client"] == "cleo"]["examples"].tolist() == [4, 4]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_rows_of_another_split_stay_out(town: Town, tmp_path: Path) -> None:
     anna = town.folders["anna"]
     rows = [{**row, "split": "train" if number else "mine"} for number, row in enumerate(record(anna, range(3), 0))]
@@ -271,7 +272,7 @@ class Boasting(SuperLink):
             yield reply
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_box_that_boasts_does_not_own_the_model(town: Town, tmp_path: Path) -> None:
     watcher = Notes()
     found = fedasr.load_run(town.run(tmp_path / "out", watcher, grid=Boasting(town.folders), rounds=1))
@@ -286,7 +287,7 @@ def test_a_box_that_boasts_does_not_own_the_model(town: Town, tmp_path: Path) ->
     assert all("\x1b" not in note and "\n" not in note for note in watcher.notes)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_box_that_claims_what_cannot_be_is_left_out(town: Town, tmp_path: Path) -> None:
     grid = Boasting(town.folders)
     grid.claims = 10**8
@@ -305,7 +306,7 @@ class Hostile(SuperLink):
             yield Message(Error(Code.BAD_INPUT, "stop"), reply_to=message) if hostile else reply
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_box_cannot_stop_a_run(town: Town, tmp_path: Path) -> None:
     found = fedasr.load_run(town.run(tmp_path / "out", grid=Hostile(town.folders)))
     assert found.summary["status"] == "done"
@@ -321,7 +322,7 @@ PRIVATE = {
 }
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_account_of_a_box_outlives_its_process(town: Town, tmp_path: Path) -> None:
     boxes = fedasr.load_run(town.run(tmp_path / "boxes", **PRIVATE))
     local = simulated(town, tmp_path / "local", **PRIVATE)
@@ -332,7 +333,7 @@ def test_the_account_of_a_box_outlives_its_process(town: Town, tmp_path: Path) -
     assert turns["rounds"] == 2
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_another_run_adds_to_the_account(town: Town, tmp_path: Path) -> None:
     once = fedasr.load_run(town.run(tmp_path / "first", **PRIVATE))
     twice = fedasr.load_run(town.run(tmp_path / "second", seed=1, **PRIVATE))
@@ -340,7 +341,7 @@ def test_another_run_adds_to_the_account(town: Town, tmp_path: Path) -> None:
     assert len(json.loads((town.folders["anna"] / "account.json").read_text())["runs"]) == 2
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_nothing_private_is_done_with_a_damaged_account(
     town: Town, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -350,7 +351,7 @@ def test_nothing_private_is_done_with_a_damaged_account(
     assert "restore it from a copy" in capfd.readouterr().err
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_teachers_on_boxes_vote_as_in_the_simulation(town: Town, tmp_path: Path) -> None:
     changes = {
         "strategy__name": "pate",

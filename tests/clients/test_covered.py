@@ -47,7 +47,7 @@ def ask(kind: str, changes: dict[str, Any], folder: Path) -> Message:
     return app(Message(content, 0, kind), context)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "answered"),
     [

@@ -75,7 +75,7 @@ def run(town: Town, out: Path, grid: SuperLink, resume: bool) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_turn_that_was_lost_with_the_server_is_a_turn(tmp_path: Path) -> None:
     town = Town(tmp_path / "town")
     whole = run(town, tmp_path / "whole", SuperLink(town.folders), resume=False)
@@ -87,7 +87,7 @@ def test_a_turn_that_was_lost_with_the_server_is_a_turn(tmp_path: Path) -> None:
     assert resumed["most_turns"] == 4
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, NOISE_OF_DEVICES])
 def test_a_round_in_which_no_box_answers_is_lost_where_the_config_says_so(
     changes: dict[str, Any], tmp_path: Path
@@ -102,7 +102,7 @@ def test_a_round_in_which_no_box_answers_is_lost_where_the_config_says_so(
     assert found.clients[found.clients["round"] == 2]["reason"].notna().all()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_an_answer_after_the_last_round_is_charged_by_both(tmp_path: Path) -> None:
     """The box has paid, and the server never hears of it: its ledger supposes so."""
     town = Town(tmp_path / "town")

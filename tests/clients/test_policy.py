@@ -156,7 +156,7 @@ def test_transcripts_are_no_oracle(kind: str, box: Box) -> None:
     assert "asked in a run of privacy.unit=example" in refusal(ask(box, kind, tree(), batch=True))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_counts_by_alphabets_of_the_servers_choice_come_to_an_end(box: Box) -> None:
     """How many transcripts fit an alphabet tells of their letters: a server may try a few, then no more."""
     allow(box, filters=2)
@@ -326,6 +326,7 @@ class Linear(nn.Module):
 OWN = {"model__name": "speechlab.models:Linear", "model__options": {"width": 8}}
 
 
+@pytest.mark.thorough
 def test_a_part_of_an_installed_module_that_its_owner_lists_is_run(box: Box, installed: Path) -> None:
     allow(box, modules=["speechlab.models"])
     assert values_of(ask(box, "query.describe", tree(**OWN)), "node")["utterances"] == 3
@@ -375,7 +376,7 @@ def test_parts_that_are_none_of_a_boxs_are_dropped_or_refused(key: str, box: Box
     assert "speechlab" not in sys.modules
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_another_model_of_ones_own_is_another_choice_of_usable_speech(box: Box, installed: Path) -> None:
     """How many frames a model makes of speech decides which recordings are long enough."""
     allow(box, modules=["speechlab.models"], filters=2)

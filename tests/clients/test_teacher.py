@@ -80,6 +80,7 @@ def device(run: Experiment, folder: Path, client: int = 0) -> Device:
     return find_device(lesson(run), context(folder, client))
 
 
+@pytest.mark.thorough
 def test_a_teacher_learns_once_and_tells_nothing_of_what_it_learnt(run: Experiment, tmp_path: Path) -> None:
     first = app(lesson(run), context(tmp_path))
     assert set(first.content) == {"metrics"}

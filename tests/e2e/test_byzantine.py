@@ -133,6 +133,7 @@ def test_a_fifth_of_flipped_updates_turns_the_mean_around(runs: Any) -> None:
     assert (runs("mean", True).clients["status"] == "ok").all(), "a flipped update looks like any other"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aggregation", ROBUST)
 def test_robust_aggregates_learn_all_the_same(runs: Any, aggregation: str) -> None:
     sound, attacked = runs(aggregation, False).rounds["loss"], runs(aggregation, True).rounds["loss"]
@@ -160,6 +161,7 @@ class Killed(SomeMalformed):
         return super().__call__(message, context)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aggregation", ["median", "trimmed-mean"])
 def test_the_same_bits_after_a_kill(runs: Any, aggregation: str, tmp_path: Path) -> None:
     config = everybody(flipped(), **AGGREGATIONS[aggregation])
@@ -266,6 +268,7 @@ class Opposed:
         return -self.factor * mean * np.linalg.norm(update) / np.linalg.norm(mean)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alie", "gaussian", f"{__name__}:Opposed"])
 def test_colluders_know_the_same_in_every_worker(name: str, tmp_path: Path) -> None:
     options = {"shared": True, "scale": 0.1} if name == "gaussian" else {}
@@ -289,6 +292,7 @@ def test_a_mimicked_update_is_the_honest_one(tmp_path: Path) -> None:
     assert "attack" not in sound.summary
 
 
+@pytest.mark.slow
 def test_attacks_with_noise_on_the_sum_or_on_devices(tmp_path: Path) -> None:
     """Who attacks a private run is clipped like everybody on the server, and adds no noise on the device."""
     config = everybody({"name": "scaled", "share": 0.2, "options": {"factor": 10}})

@@ -55,6 +55,7 @@ def whole(folder: Path, recorder: Recorder) -> fedasr.Run:
     return fedasr.run(config(folder), out=folder / "run", callbacks=[recorder])
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_a_run_that_is_done(whole: fedasr.Run) -> None:
     assert whole.status == "done"
     assert whole.rounds["round"].tolist() == [1, 2, 3]
@@ -163,6 +164,7 @@ PRIVATE: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_one_that_fails_in_a_private_run(tmp_path: Path) -> None:
     """The first failure is told although the ledger cannot be written, and the run goes on without the callback."""
     private = load(tiny(**PRIVATE, rounds=2))
@@ -193,6 +195,7 @@ def test_a_pate_run_ends_after_a_round_of_its_student(tmp_path: Path) -> None:
     assert recorder.started[0].clients == 12
 
 
+@pytest.mark.slow
 def test_a_sweep_calls_the_callbacks_of_each_run(tmp_path: Path) -> None:
     from omegaconf import OmegaConf
 
@@ -206,6 +209,7 @@ def test_a_sweep_calls_the_callbacks_of_each_run(tmp_path: Path) -> None:
 OWN = "tests.e2e.own_callbacks"
 
 
+@pytest.mark.slow
 def test_a_strategy_of_ones_own_is_run_and_resumed(tmp_path: Path) -> None:
     grows = {"name": f"{OWN}:Grows", "options": {"by": 0.25}}
     changes = tiny(strategy=grows, evaluate__every=0)
@@ -219,6 +223,7 @@ def test_a_strategy_of_ones_own_is_run_and_resumed(tmp_path: Path) -> None:
     assert all(abs(after[name] - before[name] - 0.75).max() < 1e-6 for name in before)
 
 
+@pytest.mark.slow
 def test_a_federated_strategy_of_ones_own(tmp_path: Path) -> None:
     own = fedasr.run(tiny(rounds=1, strategy={"name": f"{OWN}:Halves"}), out=tmp_path / "own")
     plain = fedasr.run(tiny(rounds=1, strategy={"name": "fedavg"}), out=tmp_path / "plain")

@@ -55,6 +55,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> fedasr.Run:
     return fedasr.run(tiny(**CHANGES), out=tmp_path_factory.mktemp("runs") / "serial")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_workers(reference: fedasr.Run, workers: int, tmp_path: Path) -> None:
     overrides = {"runtime.executor": "pool", "runtime.workers": workers}
@@ -119,6 +120,7 @@ def test_clients_train_on_what_they_store_then_and_never_on_what_is_held_out(ref
         assert not held & set(stored.tolist())
 
 
+@pytest.mark.slow
 def test_all_there_from_the_start_is_the_static_setting(tmp_path: Path) -> None:
     one = {"stream__arrival": "poisson", "stream__periods": 1}
     static = fedasr.run(tiny(), out=tmp_path / "static")

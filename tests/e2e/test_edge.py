@@ -106,6 +106,7 @@ def server_says(town: Town, text: str) -> str:
 # While the run goes on
 
 
+@pytest.mark.slow
 def test_an_unknown_key_is_refused(town: Town) -> None:
     line = town.refused(town.stranger("unknown"))
     assert line.startswith("error: ")
@@ -113,6 +114,7 @@ def test_an_unknown_key_is_refused(town: Town) -> None:
     assert "its key is unknown" in server_says(town, "refused: activate-node from 127.0.0.1, key SHA256:")
 
 
+@pytest.mark.slow
 def test_a_revoked_key_is_refused(town: Town) -> None:
     assert "does not accept the key of 'dora': it was revoked" in town.refused(town.boxes["dora"])
     registry = json.loads((town.world.home / "boxes.json").read_text())
@@ -146,6 +148,7 @@ def test_a_box_refuses_a_server_without_tls(town: Town) -> None:
         plain.server_close()
 
 
+@pytest.mark.slow
 def test_an_expired_certificate_is_refused(town: Town) -> None:
     world, home = town.world, town.world.root / "expired"
     authority = load_authority(world.home / "ca.key", world.home / "ca.crt")
@@ -229,6 +232,7 @@ def test_the_table_says_what_each_box_sent(done: fedasr.Run, town: Town) -> None
         assert counts["last_round"]["utterances"] == 24
 
 
+@pytest.mark.slow
 def test_the_run_can_be_watched(done: fedasr.Run, town: Town) -> None:
     """The SuperLink and the run folder together: who is there, who answered, the error rate."""
     home = town.world.home
@@ -296,6 +300,7 @@ def test_boxes_as_teachers_cast_the_votes_of_the_simulation(done: fedasr.Run, to
     assert weights == expected, "the student and its checkpoint, and no teacher"
 
 
+@pytest.mark.slow
 def test_a_box_that_is_revoked_ends(done: fedasr.Run, town: Town) -> None:
     world = town.world
     box = next(process for process in world.started if str(town.boxes["cleo"]) in process.args)  # type: ignore[operator]

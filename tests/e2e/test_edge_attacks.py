@@ -98,6 +98,7 @@ def signed(private: bytes) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_nobody_gives_orders_by_saying_where_he_calls_from(town: Town) -> None:
     if OUTSIDE is None:
         pytest.skip("this machine has no address but its own")
@@ -203,6 +204,7 @@ def test_status_right_after_the_start_says_what_there_is(town: Town) -> None:
     assert "anna" in said
 
 
+@pytest.mark.slow
 def test_a_failed_enrolment_leaves_no_key(town: Town) -> None:
     """The server's database knows the key already."""
     public = town.box / "identity" / "box.pub"

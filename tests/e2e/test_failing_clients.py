@@ -24,6 +24,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return speech(tmp_path_factory.mktemp("speech"))
 
 
+@pytest.mark.slow
 def test_below_the_share_it_is_counted_with_its_reason(manifest: Path, tmp_path: Path) -> None:
     runs = {}
     for executor in ("serial", "pool"):
@@ -54,6 +55,7 @@ def test_the_others_train_as_they_would_without_it(manifest: Path, tmp_path: Pat
     assert failing.summary["model_sha256"] != sound.summary["model_sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["serial", "pool"])
 def test_above_the_share_the_run_ends_in_one_line(
     executor: str, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -101,6 +103,7 @@ def test_debug_raises_where_it_failed_with_the_inputs(manifest: Path, tmp_path: 
     assert summary["error"].startswith("ClientError: client 1 failed on 'train'")
 
 
+@pytest.mark.slow
 def test_a_failed_run_goes_on_once_the_cause_is_mended(tmp_path: Path) -> None:
     manifest = speech(tmp_path / "speech")
     config = small(manifest, rounds=2, data__corpus=CORPUS, strategy__max_failed_share=0.1)

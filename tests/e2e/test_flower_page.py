@@ -36,5 +36,6 @@ def test_flowers_fedavg_on_our_grid(tmp_path: Path) -> None:
     assert run_example(0, tmp_path) == pytest.approx(4.5, abs=0.8)
 
 
+@pytest.mark.slow
 def test_our_selector_and_clients_with_flowers_fedavg(tmp_path: Path) -> None:
     assert 0 < run_example(1, tmp_path) < 4, "untrained, the loss is above 4"

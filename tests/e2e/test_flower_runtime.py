@@ -39,6 +39,7 @@ def run_command(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_same_bits_and_nothing_but_our_lines(tmp_path: Path) -> None:
     local = fedasr.run(tiny(), out=tmp_path / "local")
     done = run_command(command(tmp_path, tiny(), "--json"))

@@ -78,6 +78,7 @@ def test_classes_of_modules_are_recorded_by_their_place(tmp_path: Path) -> None:
     assert run.config.model.options == {"width": 12}
 
 
+@pytest.mark.slow
 def test_classes_of_a_script_are_found_by_other_processes(tmp_path: Path) -> None:
     done = script(tmp_path, SCRIPT + 'if __name__ == "__main__":\n    ' + RUN)
     assert done.returncode == 0, done.stderr
@@ -88,6 +89,7 @@ def test_classes_of_a_script_are_found_by_other_processes(tmp_path: Path) -> Non
     assert "nothing.wav: the audio" in done.stderr, "the model was loaded"
 
 
+@pytest.mark.slow
 def test_a_script_that_runs_at_import_is_a_line(tmp_path: Path) -> None:
     done = script(tmp_path, SCRIPT + RUN)
     assert done.returncode == 0, done.stderr
@@ -110,6 +112,7 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> tuple[fedasr.Run, feda
     return serial, fedasr.run(config, folder / "pool", {"runtime": pool}, resume=True, model=model), model
 
 
+@pytest.mark.slow
 def test_a_class_of_a_notebook_runs_resumes_and_is_loaded_in_its_process(
     notebook: tuple[fedasr.Run, fedasr.Run, type],
 ) -> None:
@@ -120,6 +123,7 @@ def test_a_class_of_a_notebook_runs_resumes_and_is_loaded_in_its_process(
     assert type(Recognizer(pool.path).model.module) is model  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_another_process_refuses_it(notebook: tuple[fedasr.Run, fedasr.Run, type], tmp_path: Path) -> None:
     serial, *_ = notebook
     done = command("transcribe", str(serial.path), "nothing.wav", cwd=tmp_path)
@@ -134,6 +138,7 @@ def test_another_process_refuses_it(notebook: tuple[fedasr.Run, fedasr.Run, type
     assert "which was defined in a notebook" in done.stderr
 
 
+@pytest.mark.slow
 def test_spawned_workers_are_sent_it(tmp_path: Path) -> None:
     """As on a GPU, and where there is no fork."""
     config, model = cell(tmp_path, runtime={"executor": "pool", "workers": 1, "device": "auto"})
@@ -142,6 +147,7 @@ def test_spawned_workers_are_sent_it(tmp_path: Path) -> None:
     assert run.rounds["clients_failed"].tolist() == [0]
 
 
+@pytest.mark.slow
 def test_a_class_that_was_defined_anew_is_the_one_that_runs(tmp_path: Path) -> None:
     used = []
     for number in range(2):
@@ -176,6 +182,7 @@ def test_an_instance_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_client_app_of_a_script_is_named_by_the_script(tmp_path: Path) -> None:
     """``multiprocessing`` has a name of its own for the script, by which nobody else finds it."""
     text = (

@@ -85,6 +85,7 @@ def going(config: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str],
     process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_scheduler_that_ends_a_job_finds_a_checkpoint(
     going: tuple[subprocess.Popen[str], Path], number: signal.Signals
@@ -102,6 +103,7 @@ def test_a_scheduler_that_ends_a_job_finds_a_checkpoint(
     assert stopped.summary["rounds"] == len(journal(out).splitlines()) < 500
 
 
+@pytest.mark.slow
 def test_the_second_ctrl_c_is_an_interruption_too(going: tuple[subprocess.Popen[str], Path]) -> None:
     process, out = going
     while process.poll() is None:
@@ -112,6 +114,7 @@ def test_the_second_ctrl_c_is_an_interruption_too(going: tuple[subprocess.Popen[
     assert status(out) == "interrupted"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
 def test_workers_die_with_their_parent(going: tuple[subprocess.Popen[str], Path]) -> None:
     process, _ = going
@@ -131,6 +134,7 @@ def names(out: Path) -> list[str]:
     return sorted(path.name for path in out.rglob("*") if ".part" in path.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["serial", "pool"])
 def test_no_room_for_a_checkpoint(config: Path, tmp_path: Path, executor: str) -> None:
     out = tmp_path / "out"
@@ -151,6 +155,7 @@ def test_no_room_for_a_checkpoint(config: Path, tmp_path: Path, executor: str) -
     assert names(out) == []
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_keeps_the_last_checkpoint(config: Path, tmp_path: Path) -> None:
     """There is room for one checkpoint and not for two; once there is, the run goes on to the same bits."""
     small = tmp_path / "small"
@@ -210,6 +215,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_a_user_without_a_home(config: Path, tmp_path: Path) -> None:
     """As in a container that runs under a number which its system does not know."""
     temporary = tmp_path / "tmp"
@@ -226,6 +232,7 @@ def test_a_user_without_a_home(config: Path, tmp_path: Path) -> None:
     assert (temporary / f"fedasr-{os.getuid()}").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 def test_an_ascii_terminal_that_is_none(config: Path, tmp_path: Path) -> None:
     """The C locale, no standard input, paths in other letters, a strict umask."""
     out = tmp_path / "wyniki ąę ليلى"

@@ -86,6 +86,7 @@ def test_the_examples_train_and_resume(resumed: Path) -> None:
     assert json.loads((resumed / "tokenizer.json").read_text())["content"] == {"words": DIGITS.split()}
 
 
+@pytest.mark.slow
 def test_other_processes_evaluate_and_transcribe(resumed: Path, tmp_path: Path) -> None:
     audio = write(tmp_path / "noise.wav", 1.0)
     (tmp_path / "manifest.csv").write_text(f"path,speaker,text\n{audio},s,one two\n", encoding="utf-8")

@@ -52,6 +52,7 @@ def make_app(loss: float) -> ClientApp:
     return made
 
 
+@pytest.mark.slow
 def test_a_strategy_runs_the_rounds(tmp_path: Path) -> None:
     plain = fedasr.run(tiny(rounds=1, strategy={"name": "fedavg"}), tmp_path / "plain")
     options = {"strategy.options": {"note": "mine"}}

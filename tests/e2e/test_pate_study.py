@@ -40,6 +40,7 @@ def typed(overrides: dict[str, Any]) -> list[str]:
     return [f"{name}={value}" for name, value in overrides.items()]
 
 
+@pytest.mark.slow
 def test_the_study_in_miniature(tmp_path: Path) -> None:
     common = small(tmp_path)
     pate = {**common, "pate.queries": 6, "pate.public.synthetic.speakers": 4, "client.epochs": 1}
@@ -165,6 +166,7 @@ def test_recorded_tables_can_be_read(name: str) -> None:
         assert (found.delta is None) == (found.epsilon in (0.0, float("inf")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("pate_*.yaml")))
 def test_the_sweeps_ask_for_what_there_is(name: str) -> None:
     assert read_plan(SWEEPS / f"{name}.yaml", []).runs

@@ -22,6 +22,7 @@ KEPT = {
 """Beginnings of the labels of which every seed in the table is of votes that are kept; of the others some were lost."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(SWEEPS))
 def test_labels_come_out_as_recorded(family: str) -> None:
     if not votes_of(family):

@@ -132,6 +132,7 @@ def test_a_run_resumed_ten_times_has_the_ledger_of_an_uninterrupted_one(tmp_path
     assert parts.clients["epsilon"].tolist() == whole.clients["epsilon"].tolist()
 
 
+@pytest.mark.slow
 def test_a_device_that_has_spent_its_budget_is_not_selected_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +155,7 @@ def test_a_device_that_has_spent_its_budget_is_not_selected_again(
     assert turns.groupby(alike).nunique().eq(1).all()
 
 
+@pytest.mark.slow
 def test_a_device_that_cannot_afford_one_round_says_so(tmp_path: Path) -> None:
     """Devices with little speech draw each utterance often: the noise is too little for them, not for the others."""
     many = {"data__synthetic__utterances_per_speaker": 8, "data__synthetic__activity": "lognormal"}
@@ -170,6 +172,7 @@ def test_a_device_that_cannot_afford_one_round_says_so(tmp_path: Path) -> None:
     assert run.summary["epsilon"] <= between
 
 
+@pytest.mark.slow
 def test_each_device_finds_its_noise_for_a_budget(tmp_path: Path) -> None:
     changes = {"privacy__noise_multiplier": None, "privacy__epsilon": 4.0, "privacy__participations": 2}
     run = fedasr.run(example(**changes), out=tmp_path / "run")
@@ -205,6 +208,7 @@ def test_efficient_dp_sgd_is_charged_for_its_true_sensitivity(tmp_path: Path) ->
     assert kinds == {"micro-batch-gaussian"}
 
 
+@pytest.mark.slow
 def test_noise_on_the_device_is_what_the_server_sees(tmp_path: Path) -> None:
     """One device, one round: the clipped update and Gaussian noise of z·C, undivided."""
     one = {"rounds": 1, "selection__clients_per_round": 1, "privacy__clip_norm": 0.3}
@@ -216,6 +220,7 @@ def test_noise_on_the_device_is_what_the_server_sees(tmp_path: Path) -> None:
     assert noisy.clients["train_loss"].isna().all()
 
 
+@pytest.mark.slow
 def test_a_user_pays_for_each_turn_and_for_no_other(tmp_path: Path) -> None:
     run = fedasr.run(device(rounds=6), out=tmp_path / "run")
     most = int(run.clients.groupby("client").size().max())
@@ -227,6 +232,7 @@ def test_a_user_pays_for_each_turn_and_for_no_other(tmp_path: Path) -> None:
     assert (found["seen_by"], found["sampling"], found["most_turns"]) == ("server", "none", most)
 
 
+@pytest.mark.slow
 def test_users_without_turns_are_not_selected_again(tmp_path: Path) -> None:
     changes = {"privacy__noise_multiplier": None, "privacy__epsilon": 6.0, "privacy__participations": 2}
     config = load(device(rounds=12, **changes))
@@ -279,6 +285,7 @@ def test_what_noise_on_whole_updates_does_not_read_is_refused(changes: dict[str,
         load(device(**changes))
 
 
+@pytest.mark.slow
 def test_accounts_that_would_be_forgotten_stop_a_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Flower's engine starts every client afresh: going on there would spend a second budget."""
     launch(load(example()), tmp_path / "run", watcher=StopAfter(2))
@@ -301,6 +308,7 @@ def test_a_run_in_which_nobody_has_spent_yet_goes_on_anywhere(name: str, tmp_pat
         check_accounts(config, Checkpoint(1, {}, facts={"privacy": something}), folder)
 
 
+@pytest.mark.slow
 def test_flowers_engine_keeps_the_same_accounts(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Flower's simulation engine needs Ray: pip install 'fedasr[ray]'")
     config = example(rounds=2, privacy__epsilon=14.0)

@@ -87,6 +87,7 @@ def test_a_run_resumed_after_every_round_has_the_ledger_of_an_uninterrupted_one(
     assert parts.privacy == whole.privacy
 
 
+@pytest.mark.slow
 def test_one_round_adds_exactly_the_noise_that_was_asked_for(tmp_path: Path) -> None:
     """What the server saw: the difference of a run with noise and one with next to none, standardised."""
     quiet = fedasr.run(private(rounds=1, privacy__noise_multiplier=1e-3), out=tmp_path / "quiet")
@@ -122,6 +123,7 @@ def test_a_run_that_reaches_its_budget_ends_well(tmp_path: Path, capsys: pytest.
     assert fedasr.load_run(out).summary == run.summary
 
 
+@pytest.mark.slow
 def test_noise_is_found_for_a_budget(tmp_path: Path) -> None:
     run = fedasr.run(private(privacy__noise_multiplier=None, privacy__epsilon=8.0), out=tmp_path / "run")
     assert run.summary["rounds"] == 4
@@ -129,6 +131,7 @@ def test_noise_is_found_for_a_budget(tmp_path: Path) -> None:
     assert run.config.privacy.noise_multiplier > 0.3
 
 
+@pytest.mark.slow
 def test_epsilon_at_a_stated_population_stands_apart(tmp_path: Path) -> None:
     changes = {"rounds": 1, "privacy__population": 1_000_000, "privacy__cohort": 400}
     run = fedasr.run(private(**changes), out=tmp_path / "run")
@@ -156,6 +159,7 @@ def test_what_no_accountant_covers_is_refused(changes: dict[str, Any], message: 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "sampling", "adjacency"),
     [
@@ -181,6 +185,7 @@ def in_turns(noise: str, **changes: Any) -> dict[str, Any]:
     return private(**{**turns, "privacy__noise": noise, **changes})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["banded", "tree"])
 def test_correlated_noise_survives_every_resume(noise: str, tmp_path: Path) -> None:
     config = load(in_turns(noise))
@@ -192,6 +197,7 @@ def test_correlated_noise_survives_every_resume(noise: str, tmp_path: Path) -> N
     assert parts.privacy == whole.privacy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["banded", "tree"])
 def test_correlated_noise_is_charged_for_its_sensitivity(noise: str, tmp_path: Path) -> None:
     run = fedasr.run(in_turns(noise), out=tmp_path / "run")
@@ -218,6 +224,7 @@ def test_the_noise_of_the_rounds_is_that_of_the_mechanism(tmp_path: Path) -> Non
     np.testing.assert_allclose(found, sum(draws) * 1.5 * 0.5 / 4, rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_the_noise_of_a_budget_is_found_for_turns_too(tmp_path: Path) -> None:
     run = fedasr.run(in_turns("banded", privacy__noise_multiplier=None, privacy__epsilon=8.0), out=tmp_path / "run")
     assert 7.9 < run.summary["epsilon"] <= 8.0
@@ -248,6 +255,7 @@ def test_a_turn_too_soon_stops_the_run(tmp_path: Path) -> None:
         mechanism.check_turns([{"id": 4, "client": "s00004"}], 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clipping", ["flat", "per-layer"])
 def test_another_user_moves_the_model_by_no_more_than_the_sensitivity(clipping: str, tmp_path: Path) -> None:
     """Five devices train; one of them then has other speech: with next to no noise, the sum moves by 2C at most."""
@@ -280,6 +288,7 @@ def lines_of(manifest: Path) -> list[str]:
     return manifest.read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.slow
 def test_a_start_that_heard_the_same_people_is_no_public_one(tmp_path: Path) -> None:
     """The account does not cover it, and the guarantee says so."""
     for seed, covered in ((0, False), (1, True)):

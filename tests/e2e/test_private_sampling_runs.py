@@ -49,6 +49,7 @@ def private(**changes: Any) -> dict[str, Any]:
 # -- the rates ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["over_commit", "availability"])
 def test_whoever_is_fast_or_there_is_not_sampled(key: str, tmp_path: Path) -> None:
     """Over-commitment sends the model to many and keeps the fastest, which k/N does not cover."""
@@ -64,6 +65,7 @@ def test_whoever_is_fast_or_there_is_not_sampled(key: str, tmp_path: Path) -> No
     assert (run.privacy["sampling"], run.privacy["adjacency"]) == ("none", "zero-out")
 
 
+@pytest.mark.slow
 def test_a_threshold_is_charged_for_those_that_qualify(tmp_path: Path) -> None:
     changes = {"selection__name": "threshold", "privacy__public_activity": True}
     counts = np.sort(Experiment(load(private(**changes, selection__min_activity=1))).roster().utterances)[::-1]
@@ -82,6 +84,7 @@ def test_a_threshold_is_charged_for_those_that_qualify(tmp_path: Path) -> None:
     assert 7.8 < epsilon_of([event], 1e-5, "rdp").epsilon <= 8.0
 
 
+@pytest.mark.slow
 def test_a_stream_changes_nobodys_rate(tmp_path: Path) -> None:
     """Who holds speech in a period is private: the rate is a share of the registered devices."""
     stream = {"stream__arrival": "poisson", "stream__periods": 2, "stream__keep": "period"}
@@ -134,6 +137,7 @@ HERE = "tests.e2e.test_private_sampling_runs:"
 EXAMPLE = {"privacy__unit": "example", "client__optimizer": "sgd"}
 
 
+@pytest.mark.slow
 def test_a_selector_of_ones_own_is_charged_as_it_declares(tmp_path: Path) -> None:
     run = fedasr.run(private(selection__name=f"{HERE}Honest"), out=tmp_path / "run")
     event = PoissonGaussian(unit="user", noise_multiplier=1.5, sampling_probability=4 / 12, steps=2)
@@ -172,6 +176,7 @@ def cohorts(run: fedasr.Run) -> list[set[str]]:
     return [set(run.clients[run.clients["round"] == round]["client"]) for round in range(1, run.summary["rounds"] + 1)]
 
 
+@pytest.mark.slow
 def test_secret_noise_has_secret_cohorts_that_a_resumed_run_draws_again(tmp_path: Path) -> None:
     config = load(private(rounds=6, privacy__secret_noise=True, selection__name="uniform"))
     launch(config, tmp_path / "run", watcher=StopAfter(2))
@@ -209,6 +214,7 @@ class OnlyTheBroken(Undeclared):
         return Selection(np.array([int(BROKEN_SPEAKER[1:])]), np.array([1.0]))
 
 
+@pytest.mark.slow
 def test_a_cohort_of_one_that_fails_releases_noise(tmp_path: Path) -> None:
     """Failures are part of the mechanism: a run that ended by one would tell of it."""
     changes = {name: value for name, value in QUICK.items() if name != "client__epochs"}
@@ -237,6 +243,7 @@ def damaged_inside(config: DataConfig, seed: int) -> DamagedInside:
     return DamagedInside(config.manifest, seed=seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["user", "example"])
 def test_no_file_of_a_user_ends_a_private_run(unit: str, tmp_path: Path) -> None:
     manifest = speech(tmp_path / "speech")

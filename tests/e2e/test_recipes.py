@@ -21,6 +21,7 @@ def test_every_shipped_config_loads(name: str) -> None:
     assert load(name).name == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_recipe_in_miniature(name: str, speech: Path, tmp_path: Path) -> None:
     table = measure(name, speech, tmp_path / "runs", [0], mini=True)

@@ -100,6 +100,7 @@ def test_the_card_says_what_an_epsilon_depends_on(secret: fedasr.Run, tmp_path: 
         assert said in text
 
 
+@pytest.mark.slow
 def test_the_release_of_a_simulation_says_first_that_nothing_holds(
     simulated: fedasr.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,7 +154,6 @@ def test_pate_releases_the_student_and_the_labels(runs: Path, tmp_path: Path) ->
     assert not {"weights", "candidates", "public", "store", "votes_from"} & names
 
 
-@pytest.mark.quick
 def test_what_may_not_be_released_is_one_line(
     secret: fedasr.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

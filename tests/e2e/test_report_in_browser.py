@@ -42,6 +42,7 @@ DECILES = [0.3, 0.28, 0.25, 0.25, 0.2, 0.2, 0.18, 0.17, 0.15, 0.1]
 PERIODS = [[0.5], [0.35, 0.3], [0.3, 0.27, 0.22]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "figures"), [("trained", 4), ("full", 6), ("comparison", 5)])
 @pytest.mark.parametrize("width", [400, 1200])
 def test_a_page_fetches_nothing_says_nothing_and_shows_all(pages, tmp_path, name, figures, width):

@@ -130,6 +130,7 @@ def test_the_written_config_repeats_the_run(finished: tuple[Path, str, str], tmp
     assert again.summary["model_sha256"] == fedasr.load_run(folder).summary["model_sha256"]
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_another(finished: tuple[Path, str, str], tmp_path: Path) -> None:
     """No round changes nothing; the seed's WER is that of the run it comes from."""
     seed = fedasr.load_run(finished[0])
@@ -141,6 +142,7 @@ def test_a_run_starts_from_another(finished: tuple[Path, str, str], tmp_path: Pa
     assert more.summary["initial_loss"] == pytest.approx(seed.summary["loss"])
 
 
+@pytest.mark.slow
 def test_evaluate_and_transcribe(finished: tuple[Path, str, str], tmp_path: Path) -> None:
     folder = finished[0]
     made = command(
@@ -195,6 +197,7 @@ def test_every_model_trains(model: dict[str, object], tmp_path: Path) -> None:
     assert run.rounds["train_loss"].iloc[-1] < run.rounds["train_loss"].iloc[0]
 
 
+@pytest.mark.slow
 def test_longest_clients_first_and_grouped_batches_change_the_cost_not_the_promise(tmp_path: Path) -> None:
     """The start order of clients is free: sums are exact, so it changes no bit."""
     first = fedasr.run(tiny(), out=tmp_path / "a", overrides={"runtime.longest_first": True})

@@ -36,6 +36,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> fedasr.Run:
     return fedasr.run(tiny(), out=tmp_path_factory.mktemp("runs") / "serial", overrides=SETTINGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_any_number_of_workers(reference: fedasr.Run, tmp_path: Path, workers: int) -> None:
     overrides = {**SETTINGS, "runtime.executor": "pool", "runtime.workers": workers}
@@ -103,6 +104,7 @@ def test_killed_and_resumed(reference: fedasr.Run, tmp_path: Path, kill_after: i
     assert run.clients["round"].tolist() == reference.clients["round"].tolist()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_after_a_checkpoint_and_the_run_goes_on(reference: fedasr.Run, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     OmegaConf.save(reference.config, config)

@@ -30,6 +30,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_a_run_with(case: str, tmp_path: Path) -> None:
     changes = {"selection__name": case.split(" ")[0], "selection__clients_per_round": 4, **CASES[case]}
@@ -46,6 +47,7 @@ def test_a_run_with(case: str, tmp_path: Path) -> None:
     assert serial.rounds["clients_replied"].sum() == len(serial.clients)
 
 
+@pytest.mark.slow
 def test_asking_for_losses_costs_bytes(tmp_path: Path) -> None:
     base = {"selection__name": "power-of-choice", "selection__clients_per_round": 4, "selection__candidates": 10}
     asked = fedasr.run(tiny(**base), out=tmp_path / "asked")
@@ -66,6 +68,7 @@ def test_a_round_in_which_poisson_selects_nobody_changes_nothing(tmp_path: Path)
     assert run.rounds["clients_selected"].nunique() > 1
 
 
+@pytest.mark.slow
 def test_inverse_probability_weights_give_the_population_mean_when_everybody_is_selected(tmp_path: Path) -> None:
     everybody = {"selection__clients_per_round": 12, "rounds": 2}
     examples = fedasr.run(tiny(**everybody), out=tmp_path / "examples")

@@ -33,6 +33,7 @@ def changed_at(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.glob("*/model.safetensors")}
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_once_compares_and_skips_what_is_finished(tmp_path):
     path = write(tmp_path, seeds=[0, 1])
     out = tmp_path / "out"
@@ -70,6 +71,7 @@ def test_a_run_of_a_sweep_is_the_run_alone(tmp_path):
     assert len(library.compare(runs)) == 1
 
 
+@pytest.mark.slow
 def test_another_config_in_a_folder_is_refused_before_anything_starts(tmp_path):
     path = write(tmp_path)
     out = tmp_path / "out"
@@ -81,6 +83,7 @@ def test_another_config_in_a_folder_is_refused_before_anything_starts(tmp_path):
     assert [folder.name for folder in out.iterdir()] == ["activity-seed0"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -113,6 +116,7 @@ class Broken(Uniform):
 """
 
 
+@pytest.mark.slow
 def test_a_failed_run_does_not_cost_the_others(tmp_path):
     (tmp_path / "mine.py").write_text(BROKEN, encoding="utf-8")
     path = write(tmp_path, grid={"selection.name": ["mine:Broken", "activity"]})
@@ -136,6 +140,7 @@ def test_a_failed_run_does_not_cost_the_others(tmp_path):
     assert [row["status"] for row in json.loads(mended.stdout)["runs"]] == ["done", "done"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_after_a_checkpoint_and_the_same_command_goes_on(tmp_path):
     path = write(tmp_path, tiny(rounds=30), seeds=[0])
     out = tmp_path / "out"
@@ -170,6 +175,7 @@ def test_a_file_in_the_way_is_refused(tmp_path):
     assert [file.name for file in out.iterdir()] == ["activity-seed0"]
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_begin_is_named_and_the_others_run(tmp_path):
     # With seed 1 no synthetic speaker says enough.
     config = tiny(rounds=1, data__synthetic__speakers=2, data__partition__min_utterances=4)

@@ -52,6 +52,7 @@ def test_lamb_scales_each_tensor_to_its_own_length() -> None:
     assert (new - WEIGHTS)[2] == pytest.approx(0.01, rel=1e-4)
 
 
+@pytest.mark.thorough
 def test_without_decay_terms_fedadam_matches_torch_adam_without_bias_correction() -> None:
     """β₁ = β₂ = 0 makes bias correction vanish: the direction is the sign, as in torch's Adam."""
     parameter = torch.nn.Parameter(torch.from_numpy(WEIGHTS.copy()))

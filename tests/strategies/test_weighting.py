@@ -71,6 +71,7 @@ def test_unknown_probabilities_are_refused() -> None:
         weighting_of("inverse-probability", selected([0], [np.nan]), roster([1]))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "selector",
     [Uniform(), Activity(), Activity(exponent=0.5), Activity(replacement=True)],

@@ -166,6 +166,7 @@ REFERENCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reference", REFERENCES)
 @pytest.mark.parametrize("key", [name for name, item in walk() if item.metadata["reference"]])
 def test_references(key: str, reference: str, place: Place, refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,6 +232,7 @@ COMBINATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", COMBINATIONS)
 def test_combinations_and_keys_that_do_not_suit_the_speech(changes: str, place: Place, refuse: Refuse) -> None:
     arguments = [change.strip("'") if change.startswith("'") else change for change in changes.split(" ")]
@@ -247,6 +249,7 @@ def test_a_gpu_that_is_not_there(place: Place, refuse: Refuse) -> None:
     )
 
 
+@pytest.mark.slow
 def test_roots_of_public_corpora(place: Place, refuse: Refuse) -> None:
     for corpus, said in (("librispeech", "LibriSpeech"), ("speechcommands", "Speech Commands"), ("commonvoice", "")):
         start = ["run", place.config, "--out", place.out, f"data.corpus={corpus}"]

@@ -140,6 +140,7 @@ def test_commands_and_options(place: Place, refuse: Refuse) -> None:
     refuse(["evaluate", place.run, "--manifest", place.manifest, "more"], "Got unexpected extra argument (more)")
 
 
+@pytest.mark.slow
 def test_what_is_sound_here_is_accepted(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """The inputs that the other tests break one at a time; otherwise they would prove nothing."""
     from fedasr.cli.main import status

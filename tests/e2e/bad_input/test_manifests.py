@@ -105,6 +105,7 @@ MANIFESTS: dict[str, tuple[str, str | bytes | Callable[[str], str], tuple[str, .
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_manifests(name: str, place: Place, refuse: Refuse) -> None:
     file, content, says = MANIFESTS[name]

@@ -47,6 +47,7 @@ def by_word(
     return Partition.from_ids(ids, rows, list(WORDS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("partition", ["iid", "quantity-power", f"{__name__}:by_word"])
 def test_users_that_are_not_people(place: Path, tmp_path: Path, partition: str) -> None:
     config = small(
@@ -77,6 +78,7 @@ def test_the_default_cohort_is_no_wish(place: Path, tmp_path: Path, capsys: pyte
     assert "all 5 clients may take part in a round" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value"),
     [("hop_ms", 20.0), ("window_ms", 32.0), ("normalize", "none")],
@@ -142,6 +144,7 @@ def test_durations_in_milliseconds_are_no_long_speech(place: Path, tmp_path: Pat
         fedasr.run(small(manifest), out=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_the_api_and_the_command_line_take_the_same_config(place: Path, tmp_path: Path) -> None:
     base = small(place / "manifest.csv")
     base["data"]["manifest"] = "???"

@@ -85,6 +85,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_resumed_with_other_speech(place: Path, name: str) -> None:
     change, says = CHANGES[name]

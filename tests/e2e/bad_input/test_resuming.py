@@ -42,6 +42,7 @@ def test_resume_of_a_damaged_checkpoint(stopped: Place, refuse: Refuse) -> None:
         refuse(resume(stopped), f"{file}: is a damaged checkpoint (", "start the run anew in another folder")
 
 
+@pytest.mark.slow
 def test_resume_of_a_checkpoint_that_lacks_something(stopped: Place, refuse: Refuse) -> None:
     file = stopped.run / "checkpoint" / "state.safetensors"
     with safe_open(file, framework="numpy") as opened:
@@ -65,6 +66,7 @@ def test_resume_of_a_checkpoint_that_lacks_something(stopped: Place, refuse: Ref
     refuse(resume(stopped), f"{file}: does not fit the model: ", "head.bias")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["rounds", "clients"])
 def test_resume_of_a_damaged_journal(table: str, stopped: Place, refuse: Refuse) -> None:
     journal = stopped.run / "checkpoint" / f"{table}.jsonl"

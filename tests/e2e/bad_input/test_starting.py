@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 from .world import TOO_LONG, Place, Refuse
 
 
+@pytest.mark.slow
 def test_init_from(place: Place, refuse: Refuse) -> None:
     def start(source: object, *more: str) -> list[object]:
         return ["run", place.config, f"init_from={source}", *more, "--out", place.out]
@@ -53,6 +54,7 @@ def test_weights_without_a_tokenizer(place: Place, refuse: Refuse) -> None:
     refuse(["run", place.config, f"init_from={weights}", "model.alphabet=auto", "--out", place.out], *says)
 
 
+@pytest.mark.slow
 def test_out(place: Place, refuse: Refuse) -> None:
     start = ["run", place.config, "--out"]
     refuse([*start, place.run], f"{place.run}: holds a run already; give another --out, or --resume")

@@ -28,6 +28,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> fedasr.Run:
     return fedasr.run(pate(pate=SETTINGS, rounds=6), out=tmp_path_factory.mktemp("runs") / "run")
 
 
+@pytest.mark.slow
 def test_later_stages_learn_more_and_cost_nothing(reference: fedasr.Run, tmp_path: Path) -> None:
     alone = fedasr.run(pate(pate={**SETTINGS, "student": {"batch_size": 4}}, rounds=2), out=tmp_path / "alone")
     pd.testing.assert_frame_equal(queries(alone), queries(reference))
@@ -44,6 +45,7 @@ def test_later_stages_learn_more_and_cost_nothing(reference: fedasr.Run, tmp_pat
     assert reference.rounds["train_loss"].tolist()[:2] == alone.rounds["train_loss"].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", ["round 2", "round 3"])
 def test_stopped_in_a_stage_or_between_two(reference: fedasr.Run, sign: str, tmp_path: Path) -> None:
     config = load(pate(pate=SETTINGS, rounds=6))
@@ -55,6 +57,7 @@ def test_stopped_in_a_stage_or_between_two(reference: fedasr.Run, sign: str, tmp
         assert fedasr.load_run(tmp_path / "run").summary[name] == reference.summary[name]
 
 
+@pytest.mark.slow
 def test_the_transcripts_of_the_public_speech_teach_nothing(tmp_path: Path) -> None:
     """With the candidates given, wrong transcripts change what the experimenter is told of the labels, and no more."""
     folder = tmp_path / "speech"
@@ -77,6 +80,7 @@ def test_the_transcripts_of_the_public_speech_teach_nothing(tmp_path: Path) -> N
     assert [right[name] for name in told] != [wrong[name] for name in told]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["utterance", "frame"])
 def test_public_speech_needs_no_transcripts(unit: str, tmp_path: Path) -> None:
     folder = tmp_path / "speech"
@@ -123,6 +127,7 @@ def test_without_a_released_label_the_start_teaches_itself(tmp_path: Path) -> No
     assert run.privacy is None
 
 
+@pytest.mark.slow
 def test_of_a_few_released_labels_no_stage_is_made(reference: fedasr.Run, tmp_path: Path) -> None:
     """With eight labels where nine are asked for the start labels first, and they are learnt beside its labels."""
     student = {**SETTINGS["student"], "least_labels": 9}
@@ -138,6 +143,7 @@ def test_of_a_few_released_labels_no_stage_is_made(reference: fedasr.Run, tmp_pa
     same(fedasr.load_run(tmp_path / "halves"), whole)
 
 
+@pytest.mark.slow
 def test_nothing_to_label_means_one_stage(tmp_path: Path) -> None:
     """Where every public utterance has a label, all rounds go to the released ones."""
     student = {"batch_size": 4, "self_training": 1}

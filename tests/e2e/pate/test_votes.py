@@ -52,6 +52,7 @@ def test_labelling_ends_at_the_budget(budget: str, tmp_path: Path) -> None:
     assert studied == (budget == "data-dependent")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["utterance", "token", "frame"])
 def test_teachers_that_add_the_noise_are_asked_no_more_than_is_paid_for(unit: str, tmp_path: Path) -> None:
     """Their noisy answers are released to the server by being there."""
@@ -78,6 +79,7 @@ def test_teachers_that_add_the_noise_are_asked_no_more_than_is_paid_for(unit: st
     assert summary["epsilon"] <= 3.0
 
 
+@pytest.mark.slow
 def test_a_teacher_may_be_a_group_and_noise_may_be_secret(reference: fedasr.Run, tmp_path: Path) -> None:
     """Four groups of three people; ε is for a group, and secret noise differs from run to run."""
     grouped = {"data__partition": {"name": "grouped"}, "data__clients": 4, "rounds": 0}
@@ -138,6 +140,7 @@ def test_frames_of_ctc(tmp_path: Path) -> None:
     assert run.summary["queries"] == len(table)
 
 
+@pytest.mark.slow
 def test_soft_labels_are_released_whole_and_drawn_for_every_pass(reference: fedasr.Run, tmp_path: Path) -> None:
     changes = {"mechanism": "soft-gaussian", "scale": 0.3, "student": {"batch_size": 4, "answers": 3}}
     run = fedasr.run(pate(pate={**CHANGES["pate"], **changes}), out=tmp_path / "run")
@@ -153,6 +156,7 @@ def test_soft_labels_are_released_whole_and_drawn_for_every_pass(reference: feda
     assert queries(one).equals(queries(run))
 
 
+@pytest.mark.slow
 def test_votes_of_an_earlier_run_in_the_place_of_teachers(reference: fedasr.Run, tmp_path: Path) -> None:
     """The same votes give the same labels, ledger but for its words, and student; more teachers vote alike."""
     settings = {**CHANGES["pate"], "votes_from": str(reference.path)}
@@ -208,6 +212,7 @@ def test_of_another_corpus_all_is_public() -> None:
     assert len(PublicSpeech(run)) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["utterance", "token"])
 def test_only_utterances_that_the_start_is_unsure_of_are_asked_about(unit: str, tmp_path: Path) -> None:
     from fedasr.models.weights import load_arrays
@@ -246,6 +251,7 @@ def test_only_utterances_that_the_start_is_unsure_of_are_asked_about(unit: str, 
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_what_a_teacher_expects_is_taken_off_its_scores(tmp_path: Path) -> None:
     from fedasr.models.weights import load_arrays, read_weights
     from fedasr.strategies.pate.public import PublicSpeech

@@ -50,6 +50,7 @@ def test_colluders_hide_in_their_spread() -> None:
     assert close(sent("mimic"), [1, 0])
 
 
+@pytest.mark.thorough
 def test_the_largest_z_is_the_papers() -> None:
     # 50 workers of which 12 are Byzantine: s = 14, and 24 of 38 honest workers are nearer to the mean.
     assert largest_z(50, 12) == pytest.approx(0.3360, abs=1e-4)

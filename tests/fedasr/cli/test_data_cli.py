@@ -123,6 +123,7 @@ def test_describe_every_partitioner(config, name):
     assert report["left_out_utterances"] == (8 if name == "natural" else 0)
 
 
+@pytest.mark.thorough
 def test_people_read_on_standard_error(config, tmp_path):
     out = tmp_path / "deep" / "clients.png"
     outcome = call("describe", config, "data.clients=3", "--label", "speaker", "--out", out)
@@ -181,6 +182,7 @@ def test_every_command_has_an_example():
         assert f"Example: fedasr data {command} " in " ".join(call(command, "--help").stdout.split())
 
 
+@pytest.mark.thorough
 def test_real_speech_is_described(speech, tmp_path):
     manifest = speech / "speech_commands_v2_testset_mini" / "manifest.csv"
     if not manifest.is_file():

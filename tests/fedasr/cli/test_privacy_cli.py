@@ -217,7 +217,7 @@ def test_that_all_were_answered_may_be_said_of_every_mechanism(call, votes_file)
     assert call("pate", **options, answered=votes_file([[1], [1]], "answered.csv")) == call("pate", **options)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_calibrated_noise_keeps_to_epsilon(call):
     rest = {"sampling_probability": 0.02, "steps": 50, "delta": 1e-6}
     for more in ({}, {"accountant": "rdp"}, {"sampling": "fixed-size"}, {"micro_batches": True}):
@@ -269,7 +269,7 @@ def test_people_read_a_table_on_standard_error(capsys, votes_file):
     assert "do not publish" in capsys.readouterr().err
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "change", "says"),
     [

@@ -79,6 +79,7 @@ def test_people_read_on_standard_error(tmp_path):
         assert wanted in outcome.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suffix", ["png", "html", "csv"])
 def test_compare_writes_a_file(tmp_path, suffix):
     out = tmp_path / f"deep/c.{suffix}"
@@ -86,6 +87,7 @@ def test_compare_writes_a_file(tmp_path, suffix):
     assert out.stat().st_size > 100
 
 
+@pytest.mark.thorough
 def test_report_writes_a_page(tmp_path):
     folder = make_run(tmp_path / "a")
     assert "report.html" in call("report", folder).stderr

@@ -63,7 +63,7 @@ def nested(key: str, value: Any) -> dict[str, Any]:
     return value  # type: ignore[no-any-return]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @QUICK
 @given(st.dictionaries(names, values, max_size=4))
 @example({"rounds": float("inf")})
@@ -148,7 +148,7 @@ def test_bytes_that_break_a_sound_file(tmp_path: Path) -> None:
     assert 0 < accepted < 2.5 * len(sound)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 def test_no_key_takes_a_mapping_a_nested_list_or_a_date(key: str) -> None:
     wrong: list[Any] = [[[1]], datetime.date(2020, 1, 1)]

@@ -12,6 +12,7 @@ from fedasr.errors import InputError
 from fedasr.models.tokenizer import build_tokenizer
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("word", ["no", "No", "NO", "yes", "on", "off", "y", "n", "012", "0755", "12:30", "1:02:03"])
 def test_words_of_yaml_1_1_stay_words(tmp_path: Path, word: str) -> None:
     (tmp_path / "c.yaml").write_text(f"rounds: 1\ndata: {{where: {{lang: {word}, others: [{word}, de]}}}}\n")
@@ -33,6 +34,7 @@ def test_yes_is_still_true_where_true_or_false_belongs(tmp_path: Path) -> None:
     assert (config.model.lowercase, config.data.download, config.rounds) == (False, True, 10)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("line", ["model: {alphabet: 'chars:ab '}", "model:\n  alphabet: chars:ab  \n"])
 def test_a_trailing_space_of_an_alphabet_stays(tmp_path: Path, line: str) -> None:
     (tmp_path / "c.yaml").write_text(line)

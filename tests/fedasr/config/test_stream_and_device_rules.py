@@ -12,6 +12,7 @@ from fedasr.errors import InputError
 POISSON = {"arrival": "poisson"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("tree", "said"),
     [

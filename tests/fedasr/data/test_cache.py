@@ -180,6 +180,7 @@ def work(folder: str, first: int, count: int) -> None:
         assert found.tobytes() == value(seed).tobytes()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_many_processes_create_and_fill_one_cache_at_once(tmp_path: Path, method: str) -> None:
     context = multiprocessing.get_context(method)

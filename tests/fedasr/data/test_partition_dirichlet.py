@@ -51,6 +51,7 @@ def test_rounding_is_exact_near_and_without_bias():
     assert counts.mean(axis=0) == pytest.approx(7 * shares[0], abs=0.02)
 
 
+@pytest.mark.thorough
 def test_symmetric_equals_flwr_datasets_in_law():
     """Moments of a client's share of a label, where labels are frequent enough for the library's rounding."""
     partitioner = pytest.importorskip("flwr_datasets.partitioner", reason="flwr-datasets is not installed")
@@ -105,6 +106,7 @@ def test_prior_makes_clients_of_equal_size():
         assert set(partition.counts.tolist()) == {8, 9}
 
 
+@pytest.mark.thorough
 def test_prior_follows_the_prior():
     codes = np.repeat([0, 1, 2], [8000, 1500, 500])
     large = by_label(make("dirichlet-prior", codes, 50, alpha=1e9), codes, 50, 3)

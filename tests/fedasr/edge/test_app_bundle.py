@@ -7,12 +7,14 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import pytest
 from flwr.cli.build import build_fab_from_disk
 
 ROOT = Path(__file__).resolve().parents[3]
 ROOMS = ("fedasr", "strategies", "clients", "simulations")
 
 
+@pytest.mark.thorough
 def test_a_server_in_the_checkout_is_not_packed_again_and_again(tmp_path: Path) -> None:
     """What the server unpacks of a run lies below it; the third run was too deep for Flower, and each was larger."""
     checkout = tmp_path / "checkout"

@@ -108,7 +108,7 @@ def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
     assert list(backwards(tmp_path / "none.jsonl")) == []
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_run_is_read_while_it_goes_on(watched: Watched) -> None:
     first, second = watched.onlooker.seen
     assert (first["state"], first["round"], first["rounds"]) == ("running", 1, 2)
@@ -124,6 +124,7 @@ def test_a_run_is_read_while_it_goes_on(watched: Watched) -> None:
     assert (done["state"], done["now"], done["round"]) == ("done", None, 2)
 
 
+@pytest.mark.thorough
 def test_who_does_not_answer_is_waited_for(watched: Watched, tmp_path: Path) -> None:
     """The file of a round in which one has answered, one has failed, and one is still at it."""
     said = json.loads((watched.folder / EXCHANGE).read_text())

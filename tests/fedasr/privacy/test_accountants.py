@@ -225,7 +225,7 @@ def test_more_steps_more_sampling_and_less_noise_cost_more(z, q, steps, delta, f
         assert epsilon_of([event], delta, "rdp").epsilon >= base * (1 - 1e-9)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @settings(max_examples=examples(6), deadline=None)
 @given(st.floats(0.7, 3.0), st.floats(1e-3, 0.1), st.integers(1, 300), DELTA, st.floats(1.2, 3.0))
 def test_the_loss_distribution_is_monotone_and_below_rdp(z, q, steps, delta, factor):
@@ -272,7 +272,7 @@ def test_calibrated_noise_never_exceeds_what_was_asked(epsilon, q, steps, delta)
     check_calibrated(epsilon, q, steps, delta, "rdp")
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(("epsilon", "q", "steps"), [(0.3, 0.01, 200), (1.0, 0.05, 50), (3.0, 1.0, 10)])
 def test_nor_does_it_by_the_loss_distribution(epsilon, q, steps):
     check_calibrated(epsilon, q, steps, 1e-6, "pld")
@@ -300,7 +300,7 @@ def test_as_many_steps_fit_as_are_said_to(epsilon, z, q):
         assert epsilon_of([one.times(fits + 1)], 1e-5, "rdp").epsilon > epsilon
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_steps_after_what_was_spent():
     spent = [poisson(2.0, 0.05, 40)]
     one = poisson(2.0, 0.05, 1)

@@ -70,7 +70,7 @@ def bounded(question: Callable[[], float]) -> float | None:
     return found
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(sorted(KINDS)), noises, probabilities, many, deltas, st.sampled_from(["pld", "rdp", "prv"]))
 @example("poisson", 1.0, 0.5, 1, 0.5, "pld")
@@ -114,7 +114,7 @@ def test_an_epsilon_beyond_doubles_comes_from_rdp() -> None:
     assert LARGEST_EPSILON < found.epsilon < math.inf
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(("epsilon", "delta"), [(1e-9, 1e-300), (1e9, 0.5), (1.0, 0.99)])
 @pytest.mark.parametrize("accountant", ["rdp", "pld"])
 def test_noise_is_found_or_refused_in_bounded_time(epsilon: float, delta: float, accountant: str) -> None:

@@ -22,6 +22,7 @@ def ledger_of(*events):
     return ledger
 
 
+@pytest.mark.thorough
 def test_an_epsilon_stands_with_all_it_depends_on():
     document = privacy_document(ledger_of(ROUNDS), DELTA, budget=Budget(20.0, DELTA, "user"))
     for key, value in {
@@ -36,6 +37,7 @@ def test_an_epsilon_stands_with_all_it_depends_on():
     assert again.spent(DELTA) == ledger_of(ROUNDS).spent(DELTA)
 
 
+@pytest.mark.thorough
 def test_several_units_have_no_epsilon_in_common():
     example = PoissonGaussian(unit="example", noise_multiplier=1.0, sampling_probability=0.1)
     document = privacy_document(ledger_of(ROUNDS, example), DELTA)
@@ -90,6 +92,7 @@ def test_clients_that_keep_their_own_account():
     assert document["spent"] == []
 
 
+@pytest.mark.thorough
 def test_the_report_shows_it(tmp_path):
     folder = make_run(tmp_path / "run")
     write_privacy(folder, privacy_document(ledger_of(ROUNDS), DELTA, target=Target(10**6)))

@@ -63,6 +63,7 @@ def test_a_damaged_event_is_refused(change, says):
         event_from_json({"kind": "poisson-gaussian", "unit": "user"})
 
 
+@pytest.mark.thorough
 def test_repeated_releases_are_one_entry():
     ledger = Ledger()
     for round in range(1, 2001):
@@ -120,6 +121,7 @@ def test_one_unit_has_one_adjacency():
     assert len(ledger.entries) == 1
 
 
+@pytest.mark.thorough
 def test_what_differs_stays_apart_and_composes():
     ledger = Ledger()
     ledger.charge(ROUND.times(50), released="global model", population=1000, round=1)
@@ -140,6 +142,7 @@ def run(ledger, budget, rounds, start=1):
     return rounds
 
 
+@pytest.mark.thorough
 def test_the_budget_stops_in_time_and_not_before():
     for accountant, epsilon in (("pld", 1.5), ("rdp", 8.0)):
         ledger = Ledger(accountant)
@@ -152,6 +155,7 @@ def test_the_budget_stops_in_time_and_not_before():
         assert ledger.room(budget, ROUND) == 0
 
 
+@pytest.mark.thorough
 def test_a_budget_of_another_unit_is_not_touched():
     ledger = Ledger()
     assert not ledger.would_exceed(Budget(1e-6, 1e-9, unit="teacher"), ROUND)

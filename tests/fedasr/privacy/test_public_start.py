@@ -38,6 +38,7 @@ OTHER_ROWS = "speech of the same corpus, which may be of people of this run"
 THEIRS = "people of this run"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("start", "run", "shared"),
     [

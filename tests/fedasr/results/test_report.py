@@ -82,6 +82,7 @@ def test_a_report_is_one_page_that_needs_nothing_else(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     folder = make_run(tmp_path / "a")
     first, second = (write_report(folder, tmp_path / f"{name}.html").read_bytes() for name in "ab")
@@ -125,6 +126,7 @@ def test_groups_failures_and_privacy_are_shown(tmp_path):
     assert "of 200" in text
 
 
+@pytest.mark.thorough
 def test_activity_and_periods_are_shown(tmp_path):
     folder = simulate_clock(make_run(tmp_path / "a"), 30.0)
     assert "by activity" not in write_report(folder).read_text(encoding="utf-8")
@@ -165,6 +167,7 @@ def test_a_report_where_it_cannot_be(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "file", "folder.html"]  # nothing half-written stays
 
 
+@pytest.mark.thorough
 def test_a_comparison_as_page_table_and_image(tmp_path):
     groups = group_runs(two_strategies(tmp_path / "runs", seeds=2))
     page = write_comparison(groups, tmp_path / "c.html").read_text(encoding="utf-8")
@@ -179,6 +182,7 @@ def test_a_comparison_as_page_table_and_image(tmp_path):
         write_comparison(groups, tmp_path / "c.pgn")
 
 
+@pytest.mark.thorough
 def test_a_comparison_page_has_a_section_for_what_there_is(tmp_path):
     runs = two_strategies(tmp_path / "runs", seeds=2)
     page = write_comparison(group_runs(runs), tmp_path / "c.html", target=0.2).read_text(encoding="utf-8")

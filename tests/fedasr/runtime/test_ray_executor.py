@@ -110,6 +110,7 @@ def test_the_clusters_places_are_the_workers(config: Config, connection: None) -
     assert room(config) == 2
 
 
+@pytest.mark.thorough
 def test_replies_come_in_order_with_exact_values_and_states(grid: LocalGrid) -> None:
     numbers = [7, 3, 999_999, *range(10, 90)]
     for calls in (1, 2):

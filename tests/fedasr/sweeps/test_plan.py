@@ -161,7 +161,7 @@ def test_no_such_file(tmp_path):
 names = st.sampled_from(["client.epochs", "client.batch_size", "selection.clients_per_round", "evaluate.beam"])
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @settings(deadline=None, max_examples=examples(15))
 @given(
     grid=st.dictionaries(names, st.lists(st.integers(1, 9), min_size=1, max_size=2, unique=True), min_size=1),

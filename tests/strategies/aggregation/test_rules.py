@@ -42,6 +42,7 @@ def test_refused(changes: dict[str, object], why: str) -> None:
         override(Config(), changes)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 @pytest.mark.parametrize(
     "changes",

@@ -77,6 +77,7 @@ def test_no_consensus_has_no_label_and_costs_the_check_alone() -> None:
     assert 0 < epsilon <= independent
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "law"), [("gnmax", norm), ("lnmax", laplace)], ids=["gnmax", "lnmax"])
 def test_how_often_the_runner_up_wins(name: str, law: object) -> None:
     """Two classes: the winner is decided by the difference of two noises, whose law is known by simulation."""
@@ -95,6 +96,7 @@ def test_the_check_says_yes_as_often_as_it_should() -> None:
     assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / runs)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mechanism", ["gnmax", "lnmax"])
 def test_the_noise_is_what_the_account_assumes(mechanism: str) -> None:
     """Of the law and the scale that were asked for; independent from count to count and from query to query."""
@@ -130,6 +132,7 @@ def chances(kind: VoteMechanism, counts: tuple[int, ...]) -> np.ndarray:
     return np.array([*(consensus * np.array(found)), 1 - consensus])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mechanism", LAWS)
 def test_labels_are_released_as_often_as_the_claim_is_checked_for(mechanism: str) -> None:
     """Ties the next test, which integrates, to what is drawn."""
@@ -232,6 +235,7 @@ def test_a_check_is_paid_for_by_itself_and_a_label_only_where_there_is_consensus
         assert again.record.labels == [0]
 
 
+@pytest.mark.thorough
 def test_a_data_dependent_budget_labels_more() -> None:
     counts = {}
     for budget in ("data-independent", "data-dependent"):

@@ -53,6 +53,7 @@ def config(family: str, **pate: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("family", "unit"), [("ctc", "utterance"), ("rnnt", "utterance"), ("ctc", "frame")])
 def test_the_surest_are_kept_and_fit(family: str, unit: str) -> None:
     run = experiment(as_json(load(config(family, unit=unit))))

@@ -120,6 +120,7 @@ def test_probabilities_are_the_share_while_nobody_comes_or_goes() -> None:
     assert np.isnan(resumed.select(5, table, 2, rng(5)).probabilities).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("separation", [0, 1, 2])
 @pytest.mark.parametrize("round", [2, 3, 4])
 def test_the_share_is_how_often_a_device_is_chosen_in_any_round(separation: int, round: int) -> None:

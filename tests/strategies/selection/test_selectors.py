@@ -125,7 +125,7 @@ def test_laws_in_any_population(name: str, table: Roster, k: int, seed: int) -> 
 COUNTS = [1, 2, 3, 4, 40, 0, 3]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("name", EXACT)
 def test_reported_probabilities_are_those_of_the_draws(name: str, k: int) -> None:

@@ -83,6 +83,7 @@ def test_devices_without_recent_speech_help_out_where_too_few_have_some() -> Non
     np.testing.assert_allclose(np.sort(chosen.probabilities), [1 / 3, 1])
 
 
+@pytest.mark.thorough
 def test_with_replacement_by_hand() -> None:
     table = roster([1, 3, 0])
     drawn = draws(lambda: Activity(replacement=True), table, 2, 4000)

@@ -59,6 +59,7 @@ def python(code: str, folder: Path) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.thorough
 def test_samples_are_the_same_in_another_process(tmp_path: Path) -> None:
     code = "from test_espeak import digests; print(digests(-1))"
     expected = digests()
@@ -99,6 +100,7 @@ def test_the_links_to_the_data_change_nothing(monkeypatch: pytest.MonkeyPatch) -
     assert digests() == linked
 
 
+@pytest.mark.thorough
 def test_the_links_are_gone_at_exit(tmp_path: Path) -> None:
     code = (
         "import multiprocessing; from test_espeak import VOICES, espeak, samples; samples('yes', VOICES[0]);"

@@ -39,6 +39,7 @@ def test_the_table() -> None:
         corpus.waveform(len(corpus))
 
 
+@pytest.mark.thorough
 def test_an_utterance_is_a_function_of_seed_speaker_and_number() -> None:
     config = SyntheticConfig(**SMALL)
     corpus = SyntheticCorpus(config, 3)

@@ -71,6 +71,7 @@ def test_padding_has_no_say(stack: str) -> None:
     assert relative(keeper.gradients(partial(normalised_loss, model, batch)).samples(), first) < 1e-5
 
 
+@pytest.mark.thorough
 def test_torch_func_agrees() -> None:
     """The third way, where it works: no recurrence and no length that the data decide."""
     torch.manual_seed(0)
@@ -89,6 +90,7 @@ def test_torch_func_agrees() -> None:
     assert relative(found.samples(), wanted) < 1e-10
 
 
+@pytest.mark.thorough
 def test_a_resident_stays_as_it_was() -> None:
     """Books kept in between change nothing about plain training: its gradients still arrive in the flat vector."""
     model, batch = speech_model("blstm"), speech_batch()

@@ -127,6 +127,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     compiled.kernels.cache_clear()
 
 
+@pytest.mark.thorough
 @needs_compiler
 def test_compiled_once_and_kept(own_cache: Path) -> None:
     assert compiled.kernels() is not None
@@ -166,6 +167,7 @@ def test_a_library_that_does_not_load_is_none(own_cache: Path, tmp_path: Path, m
     assert choose("auto") is None
 
 
+@pytest.mark.thorough
 @needs_compiler
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc")
 def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,7 @@ def test_waiting_for_a_trace():
     assert trace.next(412.0, mask(0)) == 430.0
 
 
+@pytest.mark.thorough
 @settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50), st.integers(1, 20)), min_size=1, max_size=8),
