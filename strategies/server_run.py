@@ -299,7 +299,9 @@ class ServerRun(ABC):
         if self.initial_model_caveat is not None:
             current().watcher.note(f"privacy: {self.initial_model_caveat}")
         evaluation = self.evaluations.evaluate(0, self.weights)
-        self.last.update(initial_wer=evaluation.errors.wer, initial_loss=evaluation.loss)
+        self.last.update(
+            initial_wer=evaluation.errors.wer, initial_cer=evaluation.errors.cer, initial_loss=evaluation.loss
+        )
         if self.config.rounds == 0:
             self.last.update(wer=evaluation.errors.wer, cer=evaluation.errors.cer, loss=evaluation.loss)
 

@@ -170,7 +170,7 @@ def synthesize(
 ) -> None:
     """Render speech with espeak-ng: audio files and a manifest."""
     from fedasr.data.synthetic import synthesize as render
-    from fedasr.results.units import duration
+    from fedasr.units import duration
 
     if grammar not in GRAMMARS:
         known = ", ".join(GRAMMARS)
@@ -192,7 +192,7 @@ def show(report: dict[str, Any], partition: Partition) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fedasr.results.units import duration, number
+    from fedasr.units import duration, number
 
     by = report["column"]
     console.print(

@@ -9,6 +9,7 @@ import typer
 
 from fedasr.cli.common import console, print_json
 from fedasr.errors import one_line
+from fedasr.units import percent
 
 Decoder = Annotated[
     str | None, typer.Option(help="greedy, beam, vocabulary or package.module:attribute; default: the run's own.")
@@ -36,13 +37,13 @@ def register(app: typer.Typer) -> None:
             print_json(results)
             return
         console.print(
-            f"WER {results['wer']:.4f}  CER {results['cer']:.4f}  {results['utterances']} utterances,"
+            f"WER {percent(results['wer'])}  CER {percent(results['cer'])}  {results['utterances']} utterances,"
             f" {results['words']} words",
             markup=False,
         )
         for value, row in results["by"].items():
             console.print(
-                f"  {by} {value or '(none)'}: WER {row['wer']:.4f}, {row['utterances']} utterances", markup=False
+                f"  {by} {value or '(none)'}: WER {percent(row['wer'])}, {row['utterances']} utterances", markup=False
             )
 
     @app.command("transcribe", epilog="Example: fedasr transcribe runs/first hello.wav")

@@ -140,7 +140,7 @@ def show(groups: list[Group], metric: str = "wer", target: float | None = None) 
     from fedasr.results.deciles import decile_table
     from fedasr.results.differences import difference_table
     from fedasr.results.forgetting import average_table
-    from fedasr.results.units import data_size, duration, metric_text, number
+    from fedasr.units import data_size, duration, metric_text, number
 
     name = short_name(metric)
     rows = table(groups, metric)

@@ -9,6 +9,7 @@ import typer
 
 from fedasr.cli.common import about, console, print_json
 from fedasr.errors import InputError
+from fedasr.units import duration, percent
 
 INTERRUPTED = 130
 
@@ -65,8 +66,8 @@ def finish(folder: Path) -> None:
 def say(folder: Path, summary: dict[str, object]) -> None:
     """Say how a run ended, for people."""
     wer, seconds = summary.get("wer"), summary.get("wall_seconds")
-    shown = f"WER {wer:.3f}" if isinstance(wer, float) else "no WER"
-    time = f" in {seconds:.0f} s" if isinstance(seconds, float) else ""
+    shown = f"WER {percent(wer)}" if isinstance(wer, float) else "no WER"
+    time = f" in {duration(seconds)}" if isinstance(seconds, float) else ""
     console.print(f"{summary.get('status')}: {shown} after {summary.get('rounds')} rounds{time}", markup=False)
     console.print(f"run folder: {folder}", markup=False)
     if (folder / "report.html").exists():

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from fedasr.cli.common import console, print_json
 from fedasr.cli.run import INTERRUPTED
+from fedasr.units import duration, percent
 
 if TYPE_CHECKING:
     from fedasr.results.groups import Group
@@ -96,10 +97,10 @@ class SweepProgress:
         if status == "failed":
             ending = "failed"
         else:
-            shown = f"WER {wer:.3f}" if isinstance(wer, float) and math.isfinite(wer) else "no WER"
+            shown = f"WER {percent(wer)}" if isinstance(wer, float) and math.isfinite(wer) else "no WER"
             ending = f"{status}, {shown} after {summary.get('rounds')} rounds"
         left = (time.monotonic() - self.started) / number * (of - number)
-        ahead = f", about {left:.0f} s left" if number < of else ""
+        ahead = f", about {duration(left, 2)} left" if number < of else ""
         self.console.print(f"{number}/{of} {run.folder}: {ending} in {seconds:.0f} s{ahead}", markup=False)
 
     def crashed(self, run: Planned, trace: str) -> None:

@@ -21,12 +21,17 @@ from fedasr.training.local import normalised_loss
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Loss in nats per token (mean over utterances), errors, and errors by group: column → value → counts."""
+    """Loss in nats per token (mean over utterances), errors, and errors by group: column → value → counts.
+
+    ``rows``, ``references`` and ``hypotheses`` are of the utterances that were evaluated, in the order asked for.
+    """
 
     loss: float
     errors: ErrorCounts
     groups: dict[str, dict[str, ErrorCounts]] = field(default_factory=dict)
     hypotheses: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    rows: npt.NDArray[np.integer] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def evaluate(
@@ -81,4 +86,5 @@ def evaluate(
         name: by_group(references, hypotheses, [str(value) for value in column]) for name, column in values.items()
     }
     mean = loss / len(rows) if len(rows) else float("nan")
-    return Evaluation(mean, error_counts(references, hypotheses), groups, tuple(hypotheses))
+    errors = error_counts(references, hypotheses)
+    return Evaluation(mean, errors, groups, tuple(hypotheses), tuple(references), rows)

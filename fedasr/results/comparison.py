@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from fedasr.results.forgetting import average_table, forgetting_table
 from fedasr.results.groups import Group, title
 from fedasr.results.html import Html, element, figure, page, write
 from fedasr.results.html import table as html_table
-from fedasr.results.units import (
+from fedasr.units import (
     BYTES,
     PERCENT,
     SECONDS,
@@ -192,9 +193,8 @@ def difference_rows(rows: pd.DataFrame, metric: str) -> tuple[list[str], list[li
 def difference_text(metric: str, row: Mapping[Any, Any]) -> tuple[str, str]:
     """Return a difference and its interval as text, in percentage points where the metric is a rate."""
     say = percentage_points if metric in PERCENT else number
-    if row["low"] != row["low"]:
-        return say(row["mean"]), "–"
-    return say(row["mean"]), f"{say(row['low']).removesuffix(' points')} to {say(row['high'])}"
+    low, high = row["low"], row["high"]
+    return say(row["mean"]), without_spread(low, high) or f"{say(low).removesuffix(' points')} to {say(high)}"
 
 
 def price_rows(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
@@ -233,9 +233,15 @@ def short_name(metric: str) -> str:
 
 def interval(metric: str, low: float, high: float) -> str:
     """Return an interval as text."""
+    said = f"{metric_text(metric, low).removesuffix(' %')} – {metric_text(metric, high)}"
+    return without_spread(low, high) or said
+
+
+def without_spread(low: float, high: float) -> str:
+    """Return what to say where seeds have no interval, or one without width, which promises too much; else nothing."""
     if low != low:
         return "–"
-    return f"{metric_text(metric, low).removesuffix(' %')} – {metric_text(metric, high)}"
+    return "all seeds equal" if math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-12) else ""
 
 
 def target_text(row: Mapping[Any, Any], x: str) -> str:

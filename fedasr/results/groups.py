@@ -21,6 +21,7 @@ IGNORED = (
     "runtime.longest_first",
     "runtime.ray_address",
     "runtime.gpus_per_client",
+    "evaluate.transcripts",
 )
 IGNORED_SECTIONS = ("data.cache.",)
 ABSENT = "absent"

@@ -18,7 +18,7 @@ from fedasr.results.compare import points
 from fedasr.results.forgetting import at_period_ends
 from fedasr.results.groups import Runs, group_runs
 from fedasr.results.load import Run, as_run
-from fedasr.results.units import BYTES, metric_factor, suit
+from fedasr.units import BYTES, metric_factor, suit
 
 Drawing = Callable[[Axes, Run], None]
 
@@ -154,6 +154,8 @@ def draw_metrics(ax: Axes, run: Run, names: dict[str, str], title: str) -> None:
     ends = []
     for index, (metric, label) in enumerate(names.items()):
         at, values = points(run, metric)
+        if metric in run.initial and 0 not in at:
+            at, values = np.append(0.0, at), np.append(run.initial[metric], values)
         if len(at):
             values = values * metric_factor(metric)
             look = style.look(index)

@@ -22,7 +22,7 @@ from fedasr.results.html import element, figure, page, write
 from fedasr.results.html import table as html_table
 from fedasr.results.load import Run
 from fedasr.results.statistics import mean_interval
-from fedasr.results.units import metric_factor, metric_label, metric_text
+from fedasr.units import metric_factor, metric_label, metric_text
 
 PUBLIC = "no privacy"
 NOTHING = "nothing released"
@@ -229,7 +229,7 @@ def draw(table: pd.DataFrame, metric: str = "wer") -> Figure:
     for index, name in enumerate(names):
         rows = private[private["mechanism"] == name]
         looks = style.look(index)
-        ax.plot(rows["epsilon"], factor * rows[metric], **looks, marker="o", markersize=3.6, label=name)
+        ax.plot(rows["epsilon"], factor * rows[metric], **looks, marker="o", markersize=3.6, label=style.literal(name))
         ax.fill_between(
             rows["epsilon"], factor * rows[f"{metric}_low"], factor * rows[f"{metric}_high"], alpha=0.15,
             color=looks["color"], linewidth=0,

@@ -52,7 +52,23 @@ CLIENT_COLUMNS = {
     "reason": "string",
     "epsilon": "float64",
 }
-GROUP_COLUMNS = {"round": "int64", "column": "string", "value": "string", "wer": "float64", "utterances": "int64"}
+GROUP_COLUMNS = {
+    "round": "int64",
+    "column": "string",
+    "value": "string",
+    "wer": "float64",
+    "utterances": "int64",
+    "wer_low": "float64",
+    "wer_high": "float64",
+    "speakers": "int64",
+}
+TRANSCRIPT_COLUMNS = {
+    "round": "int64",
+    "utterance": "int64",
+    "speaker": "string",
+    "reference": "string",
+    "hypothesis": "string",
+}
 PERIOD_COLUMNS = {
     "round": "int64",
     "period": "int64",
@@ -86,6 +102,7 @@ TABLES = {
     "rounds": ROUND_COLUMNS,
     "clients": CLIENT_COLUMNS,
     "groups": GROUP_COLUMNS,
+    "transcripts": TRANSCRIPT_COLUMNS,
     "periods": PERIOD_COLUMNS,
     "activity": ACTIVITY_COLUMNS,
     "queries": QUERY_COLUMNS,

@@ -282,7 +282,7 @@ class PateRun(ServerRun):
     def facts(self) -> dict[str, Any]:
         """Return what ``summary.json`` has beside what every run has."""
         skipped = sum(row["skipped"] for row in self.folder.rows("clients"))
-        named = (*LABELLING, "stopped", "initial_wer", "initial_loss")
+        named = (*LABELLING, "stopped", "initial_wer", "initial_cer", "initial_loss")
         simulated = self.config.pate.simulated_teachers is not None
         return {
             "epsilon_data_independent": self.aggregator.epsilons()[1],

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedasr.privacy.document import ONE_UNIT, epsilon_text
+from fedasr.units import percent
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def rate(value: float | None) -> str:
-    """Return an error rate, a fraction."""
-    return "—" if value is None else f"{value:.3f}"
+    """Return an error rate, a fraction, in per cent."""
+    return "—" if value is None else percent(value)
 
 
 def span(seconds: float | None) -> str:
