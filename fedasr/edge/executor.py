@@ -21,7 +21,6 @@ import httpx
 from flwr.clientapp import ClientApp
 
 from fedasr.edge.processes import die_with_parent
-from fedasr.flower import UnsupportedFlower, check
 from fedasr.flower.supernode import NotTaken, Tasks, taken
 from fedasr.references import load_reference
 from fedasr.runtime.threads import one_thread
@@ -101,10 +100,6 @@ def main() -> None:
     given = parser.parse_args()
     parent = os.getppid()
     secret = Path(os.environ[SECRET_VARIABLE]).read_bytes()
-    try:
-        check("messages", "supernode")
-    except UnsupportedFlower as error:
-        sys.exit(str(error))
     one_thread()
     sys.exit(serve(given.address, secret, load_reference(CLIENT_APP), parent))
 

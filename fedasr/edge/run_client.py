@@ -21,6 +21,7 @@ from fedasr.edge.run_server import last_words
 from fedasr.edge.secrets import write_private
 from fedasr.edge.supernode import GIVEN_UP
 from fedasr.errors import InputError, RunFailed
+from fedasr.flower import check
 
 REJECTED = ("[code: 2004]", "401 Unauthorized")
 """By which Flower says that it does not take a key, or a signature whose time is not now."""
@@ -59,14 +60,14 @@ def run_client(device: DeviceFolder, manifest: Path) -> None:
         manifest: of its speech; need not be there yet.
 
     Raises:
-        InputError: the device was not enrolled, runs already, its key or its policy is wrong, or it and the server do
-        not
-            know each other.
+        InputError: the device was not enrolled, runs already, its key or its policy is wrong, Flower is not supported,
+            or it and the server do not know each other.
         RunFailed: a process ended by itself, or the device's folder cannot be written to.
     """
     # What the device writes, features of speech above all, is for nobody else on the machine.
     os.umask(0o077)
     identity = device.require()
+    check("messages", "supernode")
     if not device.policy.exists():
         write_private(device.policy, policy_text(Policy()).encode())  # for its owner to see what holds
     for text in read_policy(device.policy).texts[:2]:

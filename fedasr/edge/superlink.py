@@ -18,8 +18,7 @@ from pathlib import Path
 from fedasr.edge.door import Guard
 from fedasr.edge.gate import LARGEST_UPDATE_MB, say
 from fedasr.edge.processes import descendants, die_with_parent, process_name
-from fedasr.edge.run_server import REGISTRY_VARIABLE, UNSUPPORTED, UPDATE_VARIABLE
-from fedasr.flower import UnsupportedFlower, check
+from fedasr.edge.run_server import REGISTRY_VARIABLE, UPDATE_VARIABLE
 from fedasr.flower.superlink import run_superlink
 
 
@@ -79,13 +78,8 @@ def end_with_starter() -> None:
 
 
 def main() -> None:
-    """Run the SuperLink, or end at once with status ``UNSUPPORTED`` where Flower is not the one that we know."""
+    """Run the SuperLink."""
     die_with_parent()
-    try:
-        check("messages", "arrivals", "superlink")
-    except UnsupportedFlower as error:
-        print(error, file=sys.stderr, flush=True)
-        sys.exit(UNSUPPORTED)
     if sys.platform == "linux":
         threading.Thread(target=end_with_starter, daemon=True).start()
     registry, size = os.environ.get(REGISTRY_VARIABLE), os.environ.get(UPDATE_VARIABLE)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -16,7 +17,6 @@ from fedasr.models.decoding.best_candidates import best_candidates
 from fedasr.models.decoding.choices import check_decoder, encoded
 from fedasr.models.decoding.closed_vocabulary import likeliest
 from fedasr.models.decoding.lexicon import lexicon_of
-from fedasr.models.decoding.own import Decoder
 from fedasr.models.decoding.prefixes import (
     Prefixes,
     beam_search,
@@ -255,3 +255,17 @@ class SpeechModel(nn.Module, ABC):
                 yield
         finally:
             self.train(training)
+
+
+class Decoder(Protocol):
+    """Finds the tokens of utterances: a user's own way of decoding."""
+
+    def decode(self, model: SpeechModel, speech: Encoded) -> list[list[int]]:
+        """Return the tokens of each utterance.
+
+        Args:
+            model: with ``greedy``, ``beam``, ``prefixes`` and ``phrase_scores``.
+            speech: the utterances as its encoder leaves them; of a CTC model ``speech.frames`` are the log-posteriors
+                of the tokens, ``(batch, time', tokens)`` in nats.
+        """
+        ...
