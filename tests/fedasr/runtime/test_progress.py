@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fedasr.runtime import progress
 from fedasr.runtime.progress import ProgressWatcher
 
 ROW: dict[str, Any] = {
@@ -21,7 +20,7 @@ ROW: dict[str, Any] = {
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the lines of two of four rounds of an hour each."""
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("fedasr.runtime.progress.time.monotonic", lambda: now[0])
     screen = io.StringIO()
     watcher = ProgressWatcher(Console(file=screen, width=300, highlight=False))
     watcher.begin("run", 4, 0, 12)
