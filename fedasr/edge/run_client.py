@@ -66,8 +66,8 @@ def run_client(device: DeviceFolder, manifest: Path) -> None:
     """
     # What the device writes, features of speech above all, is for nobody else on the machine.
     os.umask(0o077)
-    identity = device.require()
     check("messages", "supernode")
+    identity = device.require()
     if not device.policy.exists():
         write_private(device.policy, policy_text(Policy()).encode())  # for its owner to see what holds
     for text in read_policy(device.policy).texts[:2]:

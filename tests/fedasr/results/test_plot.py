@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 import fedasr
 from fedasr.results import plot
-from fedasr.results.style import spread
+from fedasr.results.style import name_axes, remark, spread
 from tests.fedasr.results.run_folders import add_activity, add_periods, make_run, two_strategies
 
 
@@ -133,7 +134,10 @@ def test_forgetting_is_drawn_around_zero(tmp_path):
 def test_a_long_title_gives_way_to_the_remark(tmp_path):
     figure = plot.forgetting([add_periods(run, [[0.5], [0.4, 0.3]]) for run in two_strategies(tmp_path)])
     assert figure.axes[0].get_title(loc="left") == "Forgetting (percentage points)\n"  # a line above the remark
-    assert plot.compare(two_strategies(tmp_path / "b")).axes[0].get_title(loc="left") == "Word error rate (%)"
+    ax = Figure().subplots()
+    name_axes(ax, "round", "WER (%)")
+    remark(ax, "3 seeds")
+    assert ax.get_title(loc="left") == "WER (%)"
 
 
 @pytest.mark.parametrize("draw", [plot.deciles, plot.forgetting, plot.periods, plot.participation])
