@@ -1,0 +1,89 @@
+"""What every attack on a mechanism starts from: the config as a run would settle it, its clients and the model's shape."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from fedasr.config import Config
+from fedasr.experiment import Experiment
+from fedasr.models.weights import Layout, model_arrays
+from fedasr.privacy.events import Event, Laplace, PateVotes, ZeroConcentrated
+from fedasr.typing import Floats
+
+LARGE = 1e4
+"""Clip norms that a canary sends: far beyond what is to be clipped."""
+LARGEST_ENTRY = 500.0
+"""Of a canary's numbers: what is larger is refused as no update, clipped or not."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A settled config without its speech.
+
+    Args:
+        config: with everything explicit that depends on the data.
+        experiment: knows the clients.
+        seed: of the audit.
+        trials: how often each attack is repeated.
+    """
+
+    config: Config
+    experiment: Experiment
+    seed: int = 0
+    trials: int = 1
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The model's."""
+        return Layout.of(model_arrays(self.experiment.model()))
+
+    @property
+    def population(self) -> int:
+        """How many clients there are."""
+        return len(self.experiment.partition)
+
+    def of_trial(self, trial: int) -> World:
+        """Return the world of a trial: the same clients, other draws."""
+        words = np.random.SeedSequence([self.config.seed, self.seed, trial]).generate_state(1)
+        config = replace(self.config, seed=int(words[0]) >> 1)
+        experiment = copy.copy(self.experiment)
+        experiment.config = config
+        return replace(self, config=config, experiment=experiment)
+
+    def rng(self, purpose: int) -> np.random.Generator:
+        """Return a generator of the attacker's own coins."""
+        return np.random.default_rng([self.config.seed, self.seed, purpose])
+
+
+def clip_weights(layout: Layout, bound: float, style: str) -> Floats:
+    """Return what clipping is to make of a canary: the size of each number, shape ``(parameters,)``.
+
+    Written down here once more, and not asked of the clipping that is audited.
+    """
+    sizes = np.array([part.stop - part.start for part in layout.slices], np.float64)
+    if style == "per-layer":
+        shares = np.full(len(sizes), 1 / len(sizes))
+    elif style == "per-layer-dim":
+        shares = sizes / sizes.sum()
+    else:
+        return np.full(layout.size, bound / np.sqrt(layout.size))
+    return np.repeat(bound * np.sqrt(shares / sizes), sizes.astype(np.int64))
+
+
+def scaled(events: list[Event], factor: float) -> list[Event]:
+    """Return events with all noise multiplied by a factor."""
+    found: list[Event] = []
+    for event in events:
+        if isinstance(event, Laplace):
+            found.append(replace(event, scale=event.scale * factor))
+        elif isinstance(event, ZeroConcentrated):
+            found.append(replace(event, rho=event.rho / factor**2))
+        elif isinstance(event, PateVotes):
+            raise TypeError("votes are scaled by their own analysis")
+        else:
+            found.append(replace(event, noise_multiplier=event.noise_multiplier * factor))  # type: ignore[call-arg]
+    return found
