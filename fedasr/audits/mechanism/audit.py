@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fedasr.audits.finding import Finding, Scores, found
-from fedasr.audits.mechanism import users
+from fedasr.audits.mechanism import devices, examples, users, votes
 from fedasr.audits.mechanism.world import World
 from fedasr.config import Config
 from fedasr.errors import InputError
-from fedasr.experiment import Experiment, as_json, experiment
+from fedasr.experiment import as_json, experiment
 from fedasr.runtime.launch import settle
 
 ALPHA = 0.001
@@ -83,4 +83,21 @@ def audit_mechanism(config: Config, trials: int = 1, seed: int = 0, alpha: float
 
 def attacks_on(config: Config) -> tuple[list[Attack], list[str]]:
     """Return the attacks on a settled config, and what none of them looks at."""
-    return [users.run_attack, users.release_attack], []
+    privacy, pate = config.privacy, config.pate
+    if config.strategy.name == "pate":
+        attacks: list[Attack] = [votes.tie_attack]
+        missed = ["the data-dependent ε: the claim is the one that holds whatever the votes", "the student's training"]
+        if pate.noise_at == "teachers":
+            missed.append("a server that looks at single answers, each with a share of the noise alone")
+        elif pate.mechanism == "confident-gnmax":
+            attacks.append(votes.consensus_attack)
+        return attacks, missed
+    if privacy.unit == "example":
+        missed = ["the per-sample gradients of the model's layers: a stand-in has gradients that are known"]
+        if privacy.micro_batches is not None:
+            return [examples.step_attack], [*missed, "the whole run: with micro-batches single steps alone"]
+        return [examples.run_attack, examples.step_attack], missed
+    if privacy.noise_at == "device":
+        return [devices.turns_attack], ["the device's own account, which refuses turns beyond the budget"]
+    missed = ["the noisy count of unclipped updates"] if privacy.clipping == "adaptive" else []
+    return [users.run_attack, users.release_attack], missed

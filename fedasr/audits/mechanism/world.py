@@ -1,8 +1,9 @@
-"""What every attack on a mechanism starts from: the config as a run would settle it, its clients and the model's shape."""
+"""What every attack on a mechanism starts from: a settled config, its clients, the model's shape."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -74,7 +75,7 @@ def clip_weights(layout: Layout, bound: float, style: str) -> Floats:
     return np.repeat(bound * np.sqrt(shares / sizes), sizes.astype(np.int64))
 
 
-def scaled(events: list[Event], factor: float) -> list[Event]:
+def scaled(events: Sequence[Event], factor: float) -> list[Event]:
     """Return events with all noise multiplied by a factor."""
     found: list[Event] = []
     for event in events:

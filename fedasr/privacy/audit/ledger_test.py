@@ -20,7 +20,9 @@ Claim = Callable[[float], Sequence[Event]]
 """The events of the ledger with all noise multiplied by a factor; 1 is the ledger itself."""
 MOST_NOISE, LEAST_NOISE = 256.0, 1 / 16
 """Factors between which the noise is looked for that the scores refute."""
-HALVINGS = 9
+HALVINGS = 7
+COARSE = 8
+"""Rényi orders passed over in the search: it asks many curves."""
 
 
 def contradicts(
@@ -63,7 +65,7 @@ def ledger_bound(inside: Floats, outside: Floats, claim: Claim, delta: float, al
     inside, outside = checked(inside, outside, alpha)
 
     def refutes(factor: float) -> bool:
-        return contradicts(inside, outside, curve_of(claim(factor), "rdp"), alpha)
+        return contradicts(inside, outside, curve_of(claim(factor), "rdp", COARSE), alpha)
 
     low, high = math.log(LEAST_NOISE), math.log(MOST_NOISE)
     epsilon = 0.0
