@@ -78,9 +78,9 @@ python -m studies.audit_mechanisms --seed {seed} --out docs/results/audit_mechan
 {chr(10).join(lines)}
 
 Each number is a lower bound on ε, with confidence 99.9 % for all attacks of a config together, at the δ of its config
-(1e-5), within the family of the claimed mechanism. "No contradiction" does not say that the ledger is true: it says that
-this attack, with so many scores, did not show that it is false. Where an attack looks at one step or one release, the
-claim is what the ledger says of that step without amplification. CPU seconds are of all attacks of the config, the
+(1e-5), within the family of the claimed mechanism. "No contradiction" does not say that the ledger is true: it says
+that this attack, with so many scores, did not show that it is false. Where an attack looks at one step or one release,
+the claim is what the ledger says of that step without amplification. CPU seconds are of all attacks of the config, the
 search for its noise included.
 """
 

@@ -121,9 +121,10 @@ def sentence(finding: Finding) -> str:
     whose = "the ledger's" if finding.of_ledger else "what the ledger says of this part:"
     verdict = "CONTRADICTS" if finding.contradiction else "does not contradict"
     sampled = {"none": "no sampling counted on"}.get(finding.sampling, f"sampling {finding.sampling}")
+    change = CHANGE[finding.adjacency]
     return (
-        f"{finding.attack}: {finding.kind} ε ≥ {number(finding.value)} {verdict} {whose}"
-        f" ε = {number(finding.claim, up=True)} at δ = {finding.delta:g} for one {finding.unit} ({CHANGE[finding.adjacency]}; {sampled});"
+        f"{finding.attack}: {finding.kind} ε ≥ {number(finding.value)} {verdict} {whose} ε ="
+        f" {number(finding.claim, up=True)} at δ = {finding.delta:g} for one {finding.unit} ({change}; {sampled});"
         f" observer: {finding.observer}, who looks at {finding.access} and knows {finding.knowledge};"
         f" {finding.inside:,} scores inside and {finding.outside:,} outside, {finding.method},"
         f" confidence {100 * finding.confidence:g} %"

@@ -60,7 +60,7 @@ def batch_of(gradients: Sequence[Floats]) -> Batch:
 
 
 class Device:
-    """A device that trains with DP-SGD, plain steps at a learning rate of one: what they change is what they release."""
+    """A device that trains with DP-SGD at a learning rate of one: what a step changes is what it releases."""
 
     def __init__(self, world: World, layout: Layout, plan: example_level.Plan) -> None:
         self.config, self.plan = world.config, plan

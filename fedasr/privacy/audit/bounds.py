@@ -103,7 +103,7 @@ def gaussian_t(inside: Floats, outside: Floats, delta: float, alpha: float = 0.0
             low, high = 0.0, max(statistic, 1.0)
             while high - low > 1e-6 * high:
                 middle = (low + high) / 2
-                rare = float(stats.nct.sf(statistic, n1 + n0 - 2, middle)) <= alpha
+                rare = 1 - float(special.nctdtr(n1 + n0 - 2, middle, statistic)) <= alpha
                 low, high = (middle, high) if rare else (low, middle)
             found = low * kappa
     assumes = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from fedasr.errors import InputError
 from fedasr.privacy.audit.result import COINS, FIXED_BEFOREHAND, Bound
@@ -61,11 +61,14 @@ def one_run(canaries: int, guessed: int, right: int, delta: float, alpha: float 
     back = np.arange(1, right + 1)
 
     def p(epsilon: float) -> float:
-        law = stats.binom(guessed, special.expit(epsilon))
-        most = 0.0
-        if right:
-            most = float(((law.cdf(right - 1) - law.cdf(right - 1 - back)) / back).max())
-        return float(law.sf(right - 1)) + 2 * canaries * delta * most
+        chance = float(special.expit(epsilon))
+        if not right:
+            return 1.0
+        below = special.bdtr(right - 1, guessed, chance)
+        farther = np.where(back < right, special.bdtr(np.maximum(right - 1 - back, 0), guessed, chance), 0.0)
+        return float(
+            special.bdtrc(right - 1, guessed, chance) + 2 * canaries * delta * ((below - farther) / back).max()
+        )
 
     low, high = 0.0, LARGEST
     if p(0.0) > alpha:
