@@ -60,8 +60,8 @@ def main() -> None:
         report = audit_mechanism(load(SIMULATIONS / f"{name}.yaml"), seed=given.seed)
         lines += rows(name, report, time.process_time() - started)
         print(lines[-1], flush=True)
-    if given.out:
-        given.out.write_text(page(lines, given.seed))
+        if given.out:
+            given.out.write_text(page(lines, given.seed))
 
 
 def page(lines: list[str], seed: int) -> str:

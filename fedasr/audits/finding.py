@@ -37,6 +37,8 @@ class Scores:
     """what else the attacker knows"""
     of_ledger: bool = True
     """whether the claim is that of the whole ledger, and not of a part of it"""
+    named: Callable[[float], Sequence[Event]] | None = None
+    """the noise that the ledger's entry names, where it is known more exactly than the ledger's ε; it must hold too"""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,13 @@ class Finding:
 CHANGE = {"add-remove": "one more or less", "replace-one": "one exchanged for another", "zero-out": "one silenced"}
 
 
+def alarmed(scores: Scores, alpha: float) -> bool:
+    """Say whether scores contradict the ledger, or the noise that it names, with confidence 1 − α of both together."""
+    claims = [scores.claim] if scores.named is None else [scores.claim, scores.named]
+    curves = [curve_of(list(claim(1.0)), scores.accountant) for claim in claims]
+    return any(contradicts(scores.inside, scores.outside, curve, alpha) for curve in curves)
+
+
 def found(scores: Scores, delta: float, alpha: float) -> Finding:
     """Hold scores against their claim.
 
@@ -88,8 +97,8 @@ def found(scores: Scores, delta: float, alpha: float) -> Finding:
         alpha: probability of a false alarm, at most.
     """
     events = list(scores.claim(1.0))
-    alarm = contradicts(scores.inside, scores.outside, curve_of(events, scores.accountant), alpha)
-    bound = ledger_bound(scores.inside, scores.outside, scores.claim, delta, alpha)
+    alarm = alarmed(scores, alpha)
+    bound = ledger_bound(scores.inside, scores.outside, scores.named or scores.claim, delta, alpha)
     finding = Finding(
         attack=scores.attack,
         observer=scores.observer,

@@ -12,14 +12,14 @@ import numpy as np
 from fedasr.audits.finding import EVERYBODY, SERVER, Scores
 from fedasr.audits.mechanism.parts import AGGREGATOR, RECORD, part
 from fedasr.audits.mechanism.world import World
-from fedasr.privacy.events import Event
+from fedasr.privacy.events import GNMAX_SENSITIVITY, Event, Gaussian
 from fedasr.privacy.pate import noise
 from fedasr.privacy.pate.analysis import ORDERS, analyse
 from fedasr.typing import Floats
 
 CLASSES = 4
 """Answers that are voted on: two of them tied, the others without a vote. The accounts do not know their number."""
-VOTERS, MOST_QUERIES, LEAST_QUERIES = 400, 200, 8
+VOTERS, MOST_QUERIES, LEAST_QUERIES = 600, 200, 8
 """Repetitions of a teacher's votes in each of the two worlds, and queries of each."""
 LAPLACE_VOTERS, LAPLACE_QUERIES = 150, 40
 """The same of Laplace noise, whose exact sampler takes most of a millisecond."""
@@ -182,6 +182,14 @@ def scored(world: World, worlds: Worlds, pair: Pair, attack: str, observer: str)
         analysis = analyse(found.record.votes, mechanism, world.config.privacy.delta, answered=known)
         return [analysis.event().data_independent()]
 
+    def gaussian(factor: float) -> list[Event]:
+        old = found.mechanism
+        shared = {"unit": "teacher", "adjacency": "replace-one", "steps": paid}
+        events: list[Event] = [Gaussian(noise_multiplier=old.scale * factor, sensitivity=GNMAX_SENSITIVITY, **shared)]
+        if old.has_threshold:
+            events.append(Gaussian(noise_multiplier=old.threshold_scale * factor, sensitivity=1.0, **shared))
+        return events
+
     return Scores(
         f"{attack}, {queries} queries",
         pair[0],
@@ -191,4 +199,5 @@ def scored(world: World, worlds: Worlds, pair: Pair, attack: str, observer: str)
         observer,
         "the noisy sums of the votes" if observer == SERVER or found.mechanism.soft else "the released labels",
         "all other teachers' votes",
+        named=None if found.mechanism.name in noise.LAPLACE else gaussian,
     )

@@ -58,7 +58,7 @@ class Canaries:
         signs, columns, rows = self.draws
         line = np.zeros(self.count)
         line[columns] = signs * self.weights * np.asarray(values, np.float64)
-        return hadamard(line)[rows] / self.length
+        return np.asarray(hadamard(line)[rows] / self.length, np.float64)
 
 
 def parity(numbers: Integers) -> Floats:
