@@ -40,6 +40,8 @@ def mechanism(
 
     if trials < 1:
         raise InputError(f"'--trials' is {trials}; expected a whole number of at least 1")
+    if seed < 0:
+        raise InputError(f"'--seed' is {seed}; expected a whole number of at least 0")
     strict_fraction("--alpha", alpha)
     look_beside(config)
     loaded = load(config, overrides or [])

@@ -11,7 +11,7 @@ from flwr.app import Message, MetricRecord, RecordDict
 from fedasr.audits.finding import SERVER, Scores
 from fedasr.audits.mechanism.parts import MECHANISM, POPULATION, PROTECT, part
 from fedasr.audits.mechanism.users import no_losses
-from fedasr.audits.mechanism.world import LARGE, LARGEST_ENTRY, World, clip_weights, scaled
+from fedasr.audits.mechanism.world import LARGE, LARGEST_ENTRY, World, clip_weights, nothing_released, scaled
 from fedasr.flower.messages import assume_identity
 from fedasr.flower.records import array_record, arrays_of
 from fedasr.models.weights import Layout, Vector
@@ -63,7 +63,7 @@ def most_turns(world: World) -> tuple[Any, list[int]]:
     population = part(POPULATION)(world.experiment, 0, no_losses)
     mechanism = part(MECHANISM)(world.config, world.layout, len(population), population.selector)
     taken: dict[int, list[int]] = {}
-    for round in range(1, world.config.rounds + 1):
+    for round in range(1, world.rounds + 1):
         waited = population.begin(round)
         if mechanism.stop(round, population.roster) is not None:
             break
@@ -74,6 +74,8 @@ def most_turns(world: World) -> tuple[Any, list[int]]:
         population.roster.exclude(mechanism.excluded)
         for client in clients:
             taken.setdefault(client, []).append(round)
+    if not taken:
+        raise nothing_released(world.config)
     return mechanism, max(taken.values(), key=len)
 
 

@@ -26,12 +26,15 @@ from fedasr.privacy.audit import scores
 from fedasr.privacy.audit.canaries import Canaries
 from fedasr.privacy.events import Event, Gaussian, PoissonGaussian
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
+from fedasr.privacy.ledger import Ledger
 from fedasr.privacy.randomness import Randomness
 from fedasr.training.local import Resident
 from fedasr.typing import Floats
 
 INSERTED, HELD_OUT, MOST_STEPS = 400, 200, 1500
 """Canary utterances, canaries in no device that each device is compared with, and steps of an attack."""
+MOST_OF_A_DEVICE = 200
+"""Utterances of a device that are canaries; the others have no gradient."""
 
 
 class GradientModel(nn.Module):
@@ -52,7 +55,7 @@ class GradientModel(nn.Module):
         return torch.cat(found, dim=1).sum(1)
 
 
-def batch_of(gradients: Sequence[Floats]) -> Batch:
+def batch_of(gradients: Sequence[Floats] | Floats) -> Batch:
     """Return utterances whose gradients are these."""
     ones = torch.ones(len(gradients), dtype=torch.int64)
     rows = torch.from_numpy(np.array(gradients, np.float32))[:, None] if len(gradients) else torch.zeros(0, 1, 1)
@@ -104,19 +107,15 @@ def participations(world: World) -> int:
     return given or max(1, ceil(world.config.rounds * share))
 
 
-def charged(world: World, plan: example_level.Plan, rounds: int) -> list[Event]:
-    """Return what a device's account is charged for so many rounds."""
-    found: list[Event] = []
-    for number in range(rounds):
-        noise = example_level.noise_multipliers(world.config, plan, number * plan.steps)
-        micro = world.config.privacy.micro_batches is not None
+def charged(world: World, plan: example_level.Plan, steps: int) -> list[Event]:
+    """Return what a device's account is charged for so many steps, round by round."""
+    ledger = Ledger(world.config.privacy.accountant or "rdp")
+    micro = world.config.privacy.micro_batches is not None
+    for done in range(0, steps, plan.steps):
+        noise = example_level.noise_multipliers(world.config, plan, done)[: steps - done]
         for event in example_level.events(noise, plan.sampling_probability, micro):
-            merged = found[-1].merged(event) if found else None
-            if merged is None:
-                found.append(event)
-            else:
-                found[-1] = merged
-    return found
+            ledger.charge(event, released="update", population=plan.utterances, seen_by="server")
+    return ledger.events(("example", "server"))
 
 
 def run_attack(world: World) -> Scores:
@@ -124,33 +123,35 @@ def run_attack(world: World) -> Scores:
     privacy, layout, plan = world.config.privacy, world.layout, plan_of(world)
     device = Device(world, layout, plan)
     rounds = participations(world)
+    most = min(rounds * plan.steps, MOST_STEPS)
     canaries = Canaries(layout.size, world.of_trial(0).config.seed, clip_weights(layout, 1.0, privacy.clipping))
-    most = max(1, MOST_STEPS // (rounds * plan.steps))
-    devices = max(1, min(ceil(INSERTED / plan.utterances), most)) * world.trials
+    count = min(plan.utterances, MOST_OF_A_DEVICE)
+    devices = max(1, min(ceil(INSERTED / count), MOST_STEPS // most)) * world.trials
     inside: list[Floats] = []
     outside: list[Floats] = []
     for client in range(devices):
-        first = (client * plan.utterances) % (canaries.count - HELD_OUT - plan.utterances + 1)
-        own = np.array([canaries.vector(first + row) for row in range(plan.utterances)])
+        first = (client * count) % (canaries.count - HELD_OUT - count + 1)
+        own = np.array([canaries.vector(first + row) for row in range(count)])
         products: list[Floats] = []
         noise: list[float] = []
         for round in range(1, rounds + 1):
             state = device.begin(round, client, (round - 1) * plan.steps)
-            for step in range(plan.steps):
+            for step in range(min(plan.steps, most - len(noise))):
                 [drawn] = dpsgd.draw(state.settings, state.where, step)
+                drawn = drawn[drawn < count]
                 seen = device.released(state, [batch_of(LARGE * privacy.clip_norm * own[drawn])])
                 found = canaries.products(seen - own[drawn].sum(0))
                 found[first + drawn] += 1.0
-                products.append(np.concatenate([found[first : first + plan.utterances], found[-HELD_OUT:]]))
+                products.append(np.concatenate([found[first : first + count], found[-HELD_OUT:]]))
                 noise.append(state.settings.noise_multipliers[step])
         ratios = scores.poisson(np.array(products), np.array(noise)[:, None], plan.sampling_probability)
-        inside.append(ratios[: plan.utterances])
-        outside.append(ratios[plan.utterances :])
+        inside.append(ratios[:count])
+        outside.append(ratios[count:])
     return Scores(
-        f"canary utterances of a device with {plan.utterances} over {rounds} rounds",
+        f"canary utterances of a device with {plan.utterances} over {most} steps",
         np.concatenate(inside),
         np.concatenate(outside),
-        partial(scaled, charged(world, plan, rounds)),
+        partial(scaled, charged(world, plan, most)),
         privacy.accountant or "rdp",
         SERVER,
         "the noisy gradient of every step",

@@ -10,7 +10,7 @@ import numpy as np
 
 from fedasr.audits.finding import EVERYBODY, Scores
 from fedasr.audits.mechanism.parts import AGGREGATE, MECHANISM, POPULATION, RESULT, WEIGHTING, part
-from fedasr.audits.mechanism.world import LARGE, LARGEST_ENTRY, World, clip_weights, scaled
+from fedasr.audits.mechanism.world import LARGE, LARGEST_ENTRY, World, clip_weights, nothing_released, scaled
 from fedasr.models.weights import Layout
 from fedasr.privacy.audit import scores
 from fedasr.privacy.audit.canaries import Canaries
@@ -74,7 +74,7 @@ def run_attack(world: World) -> Scores:
         "none": "the canary, its turns and all others' updates",
     }[kind]
     return Scores(
-        "canary users over the whole run",
+        f"canary users over {len(watched.products)} rounds",
         np.concatenate(inside),
         np.concatenate(outside),
         partial(scaled, watched.events),
@@ -87,7 +87,7 @@ def run_attack(world: World) -> Scores:
 
 def inserted(world: World, rng: np.random.Generator) -> tuple[Integers, Floats]:
     """Return which users are canaries, and the sign of what each sends, shape ``(canaries,)`` both."""
-    count = min(world.population, MOST_INSERTED)
+    count = min(world.population, MOST_INSERTED, Canaries(world.layout.size, 0, np.zeros(0)).count // 2)
     chosen = np.sort(rng.choice(world.population, count, replace=False))
     coins = np.ones(count)
     if assumed(world) == "fixed-size":
@@ -129,7 +129,7 @@ def watch(world: World, chosen: Integers, coins: Floats) -> Watched:
     rows, turns, probability = [], [], 1.0
     canaries = Canaries(layout.size, world.config.seed, clip_weights(layout, 1.0, style))
     kept = min(canaries.count, len(chosen) + HELD_OUT)
-    for round in range(1, config.rounds + 1):
+    for round in range(1, world.rounds + 1):
         waited = population.begin(round)
         if mechanism.stop(round, population.roster) is not None:
             break
@@ -158,6 +158,8 @@ def watch(world: World, chosen: Integers, coins: Floats) -> Watched:
         products[: len(chosen)] += there * coins
         rows.append(products)
         turns.append(there)
+    if not rows:
+        raise nothing_released(config)
     return Watched(
         np.array(rows), np.array(turns), mechanism, mechanism.ledger.events(("user", "everyone")), probability
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from fedasr.audits.finding import EVERYBODY, SERVER, Scores
 from fedasr.audits.mechanism.parts import AGGREGATOR, RECORD, part
-from fedasr.audits.mechanism.world import World
+from fedasr.audits.mechanism.world import World, nothing_released
 from fedasr.privacy.events import GNMAX_SENSITIVITY, Event, Gaussian
 from fedasr.privacy.pate import noise
 from fedasr.privacy.pate.analysis import ORDERS, analyse
@@ -46,7 +46,24 @@ def teachers(world: World) -> int:
 
 
 def queries_of(world: World) -> int:
-    """Return over how many queries one teacher is looked for: as many as make μ about 1.4, or as the run has."""
+    """Return over how many queries one teacher is looked for: as many as make μ about 1.4, or as the budget pays for.
+
+    Raises:
+        InputError: it pays for none.
+    """
+    found, counts, queries = aggregator(world), tie(world).inside, wanted(world)
+    for number in range(queries):
+        if not found.affords(counts, answered=True):
+            queries = number
+            break
+        found.record.rdp += found.cost(counts, True)
+    if not queries:
+        raise nothing_released(world.config)
+    return queries
+
+
+def wanted(world: World) -> int:
+    """Return how many queries are looked at where there is no budget."""
     pate = world.config.pate
     most = LAPLACE_QUERIES if pate.mechanism in noise.LAPLACE else MOST_QUERIES
     most = most if pate.queries is None else min(most, pate.queries)
@@ -165,11 +182,9 @@ def shares(world: World, worlds: Worlds) -> Pair:
 def scored(world: World, worlds: Worlds, pair: Pair, attack: str, observer: str) -> Scores:
     """Return the scores with what the ledger says of so many queries."""
     found, queries = aggregator(world), queries_of(world)
-    paid = 0
-    while paid < queries and found.affords(worlds.inside, answered=True):
+    for number in range(queries):
         found.record.rdp += found.cost(worlds.inside, True)
-        found.record.add(paid, 0, worlds.inside)
-        paid += 1
+        found.record.add(number, 0, worlds.inside)
 
     def claim(factor: float) -> list[Event]:
         if factor == 1.0:
@@ -184,7 +199,7 @@ def scored(world: World, worlds: Worlds, pair: Pair, attack: str, observer: str)
 
     def gaussian(factor: float) -> list[Event]:
         old = found.mechanism
-        shared = {"unit": "teacher", "adjacency": "replace-one", "steps": paid}
+        shared = {"unit": "teacher", "adjacency": "replace-one", "steps": queries}
         events: list[Event] = [Gaussian(noise_multiplier=old.scale * factor, sensitivity=GNMAX_SENSITIVITY, **shared)]
         if old.has_threshold:
             events.append(Gaussian(noise_multiplier=old.threshold_scale * factor, sensitivity=1.0, **shared))

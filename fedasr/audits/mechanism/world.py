@@ -10,13 +10,17 @@ from functools import cached_property
 import numpy as np
 
 from fedasr.config import Config
+from fedasr.errors import InputError
 from fedasr.experiment import Experiment
 from fedasr.models.weights import Layout, model_arrays
-from fedasr.privacy.events import Event, Laplace, PateVotes, ZeroConcentrated
+from fedasr.privacy.events import Event, FixedSizeGaussian, Gaussian, Laplace, PoissonGaussian, ZeroConcentrated
 from fedasr.typing import Floats
 
 LARGE = 1e4
 """Clip norms that a canary sends: far beyond what is to be clipped."""
+MASK = 2**64 - 1
+MOST_ROUNDS = 200
+"""That an attack looks at; the claim is then that of the ledger after so many."""
 LARGEST_ENTRY = 500.0
 """Of a canary's numbers: what is larger is refused as no update, clipped or not."""
 
@@ -43,13 +47,18 @@ class World:
         return Layout.of(model_arrays(self.experiment.model()))
 
     @property
+    def rounds(self) -> int:
+        """How many rounds an attack looks at."""
+        return min(self.config.rounds, MOST_ROUNDS)
+
+    @property
     def population(self) -> int:
         """How many clients there are."""
         return len(self.experiment.partition)
 
     def of_trial(self, trial: int) -> World:
         """Return the world of a trial: the same clients, other draws."""
-        words = np.random.SeedSequence([self.config.seed, self.seed, trial]).generate_state(1)
+        words = np.random.SeedSequence([self.config.seed & MASK, self.seed, trial]).generate_state(1)
         config = replace(self.config, seed=int(words[0]) >> 1)
         experiment = copy.copy(self.experiment)
         experiment.config = config
@@ -57,7 +66,7 @@ class World:
 
     def rng(self, purpose: int) -> np.random.Generator:
         """Return a generator of the attacker's own coins."""
-        return np.random.default_rng([self.config.seed, self.seed, purpose])
+        return np.random.default_rng([self.config.seed & MASK, self.seed, purpose])
 
 
 def clip_weights(layout: Layout, bound: float, style: str) -> Floats:
@@ -75,6 +84,15 @@ def clip_weights(layout: Layout, bound: float, style: str) -> Floats:
     return np.repeat(bound * np.sqrt(shares / sizes), sizes.astype(np.int64))
 
 
+def nothing_released(config: Config) -> InputError:
+    """Return why there is nothing to audit."""
+    if not config.rounds and config.strategy.name != "pate":
+        return InputError("'rounds' is 0, so nothing is released; an audit needs at least 1")
+    return InputError(
+        f"'privacy.epsilon' is {config.privacy.epsilon:g}, which allows no release at all with this noise; raise either"
+    )
+
+
 def scaled(events: Sequence[Event], factor: float) -> list[Event]:
     """Return events with all noise multiplied by a factor."""
     found: list[Event] = []
@@ -83,8 +101,8 @@ def scaled(events: Sequence[Event], factor: float) -> list[Event]:
             found.append(replace(event, scale=event.scale * factor))
         elif isinstance(event, ZeroConcentrated):
             found.append(replace(event, rho=event.rho / factor**2))
-        elif isinstance(event, PateVotes):
-            raise TypeError("votes are scaled by their own analysis")
+        elif isinstance(event, (PoissonGaussian, FixedSizeGaussian, Gaussian)):
+            found.append(replace(event, noise_multiplier=event.noise_multiplier * factor))
         else:
-            found.append(replace(event, noise_multiplier=event.noise_multiplier * factor))  # type: ignore[call-arg]
+            raise TypeError(f"{event.describe()} is scaled by its own analysis")
     return found

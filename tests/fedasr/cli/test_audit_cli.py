@@ -36,12 +36,23 @@ def test_a_config_without_privacy_is_refused(capsys: pytest.CaptureFixture[str])
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("options", [["--trials", "0"], ["--alpha", "1.5"], ["rounds=no"]])
+@pytest.mark.parametrize("options", [["--trials", "0"], ["--seed", "-1"], ["--alpha", "1.5"], ["rounds=no"]])
 def test_wrong_arguments_are_refused_in_one_line(
     options: list[str], config: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert status(["audit", "mechanism", config, *options]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("overrides", [["rounds=0"], ["privacy.epsilon=0.0001"]])
+def test_where_nothing_is_released_nothing_is_audited(
+    overrides: list[str], config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(["audit", "mechanism", config, *overrides]) == 2
+    said = capsys.readouterr().err
+    assert overrides[0].split("=")[0] in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.thorough
