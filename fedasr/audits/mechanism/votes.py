@@ -197,12 +197,11 @@ def scored(world: World, worlds: Worlds, pair: Pair, attack: str, observer: str)
         analysis = analyse(found.record.votes, mechanism, world.config.privacy.delta, answered=known)
         return [analysis.event().data_independent()]
 
-    def gaussian(factor: float) -> list[Event]:
+    def gaussian(factor: float) -> list[Gaussian]:
         old = found.mechanism
-        shared = {"unit": "teacher", "adjacency": "replace-one", "steps": queries}
-        events: list[Event] = [Gaussian(noise_multiplier=old.scale * factor, sensitivity=GNMAX_SENSITIVITY, **shared)]
+        events = [noise_of(old.scale * factor, GNMAX_SENSITIVITY, queries)]
         if old.has_threshold:
-            events.append(Gaussian(noise_multiplier=old.threshold_scale * factor, sensitivity=1.0, **shared))
+            events.append(noise_of(old.threshold_scale * factor, 1.0, queries))
         return events
 
     return Scores(
@@ -215,4 +214,11 @@ def scored(world: World, worlds: Worlds, pair: Pair, attack: str, observer: str)
         "the noisy sums of the votes" if observer == SERVER or found.mechanism.soft else "the released labels",
         "all other teachers' votes",
         named=None if found.mechanism.name in noise.LAPLACE else gaussian,
+    )
+
+
+def noise_of(scale: float, sensitivity: float, queries: int) -> Gaussian:
+    """Return what so many queries with Gaussian noise are."""
+    return Gaussian(
+        unit="teacher", adjacency="replace-one", noise_multiplier=scale, sensitivity=sensitivity, steps=queries
     )

@@ -51,7 +51,7 @@ class Canaries:
     def vector(self, number: int) -> Floats:
         """Return canary ``number``, weighted, shape ``(size,)``."""
         signs, columns, rows = self.draws
-        return parity(columns & rows[number]) * (signs * self.weights)
+        return np.asarray(parity(columns & rows[number]) * (signs * self.weights), np.float64)
 
     def products(self, values: npt.ArrayLike) -> Floats:
         """Return the product of ``values``, shape ``(size,)``, with the unit vector of every canary, ``(count,)``."""

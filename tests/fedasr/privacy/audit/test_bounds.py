@@ -87,7 +87,8 @@ def test_threshold_is_the_next_largest_score_outside() -> None:
 @pytest.mark.parametrize("name", BOUNDS)
 def test_without_a_leak_the_bound_is_zero(name: str) -> None:
     silent = [BOUNDS[name](*draws(0.0, seed)) for seed in range(1000)]
-    assert np.mean(np.array(silent) == 0.0) >= 0.95
+    # The t test has exactly 5 % false alarms, and a thousand seeds some more or fewer.
+    assert np.mean(np.array(silent) == 0.0) >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / 1000)
 
 
 MEDIANS = {"pointwise": (1.0, 2.1), "one-run": (1.5, 3.0), "GDP": (2.8, 6.5), "t": (3.4, 7.3)}
