@@ -66,7 +66,7 @@ def parity(numbers: Integers) -> Floats:
     folded = numbers.copy()
     for shift in (32, 16, 8, 4, 2, 1):
         folded ^= folded >> shift
-    return 1.0 - 2.0 * (folded & 1)
+    return np.asarray(1 - 2 * (folded & 1), np.float64)
 
 
 def hadamard(values: Floats) -> Floats:
