@@ -102,7 +102,7 @@ def test_true_claims_are_above_the_bound(name: str) -> None:
         found = np.array([BOUNDS[name](*draws(MU[epsilon], seed)) for seed in range(300)])
         assert np.mean(found <= epsilon) >= 0.95
         if number < 2 and name in MEDIANS:
-            assert np.median(found) == pytest.approx(MEDIANS[name][number], rel=0.25)
+            assert np.median(found) == pytest.approx(MEDIANS[name][number], rel=0.2)
 
 
 def test_one_shot_is_an_estimate_and_no_bound() -> None:
@@ -144,6 +144,7 @@ def test_bound_lies_below_the_truth_within_the_family() -> None:
         assert bound.assumes
 
 
+@pytest.mark.thorough
 def test_a_curve_is_never_below_the_accountants_answer() -> None:
     """Poisson by pld, fixed size by rdp; fewer orders are farther above."""
     from fedasr.privacy.accountants import delta_of
