@@ -121,11 +121,12 @@ Pair = tuple[Floats, Floats]
 
 
 def one_by_one(world: World, worlds: Worlds, value: Callable[[Floats, int], float]) -> Pair:
-    """Return the sums of a value of each query over the queries."""
-    queries, voters = queries_of(world), voters_of(world)
+    """Return the sums of a value of each query over the queries; the attacker's coins tell equal sums apart."""
+    queries, voters, rng = queries_of(world), voters_of(world), world.rng(5)
     numbers = iter(range(first_number(world), 2**62))
     inside, outside = (
         np.array([sum(value(counts, next(numbers)) for _ in range(queries)) for _ in range(voters)])
+        + rng.random(voters)
         for counts in (worlds.inside, worlds.outside)
     )
     return inside, outside
