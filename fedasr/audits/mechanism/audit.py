@@ -46,6 +46,7 @@ class Report:
                 "unit": main.unit,
                 "adjacency": main.adjacency,
                 "sampling": main.sampling,
+                "of_ledger": main.of_ledger,
             },
             "lower_bound": main.value,
             "method": main.method,
