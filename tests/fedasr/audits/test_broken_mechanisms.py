@@ -135,12 +135,12 @@ def test_training_that_does_not_clip(monkeypatch: Patch) -> None:
     assert caught(examples.step_attack, base, 2) == 1.0
 
 
+@pytest.mark.thorough
 def test_micro_batches_charged_at_one_clip_norm(monkeypatch: Patch) -> None:
     monkeypatch.setattr(MicroBatchGaussian, "sensitivity", 1.0)
     assert caught(examples.step_attack, world(privacy={**EXAMPLE, "micro_batches": 2}), SEEDS) >= 0.9
 
 
-@pytest.mark.thorough
 def test_teachers_whose_shares_are_a_part_of_the_deviation(monkeypatch: Patch) -> None:
     """σ/T each instead of σ/√T: together σ/√T."""
     monkeypatch.setattr(vote_noise, "part", lambda scale, parts, held: scale * held / parts)

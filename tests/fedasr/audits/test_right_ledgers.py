@@ -47,7 +47,7 @@ CASES: dict[str, tuple[Callable[[World], Scores], dict[str, Any]]] = {
     "examples, one step": (examples.step_attack, {"privacy": EXAMPLE}),
     "examples, micro-batches": (examples.step_attack, {"privacy": {**EXAMPLE, "micro_batches": 2}}),
 }
-SHORT = ("users, flat", "users, banded", "examples, micro-batches")
+SHORT = ("users, flat", "users, banded")
 
 
 @pytest.mark.parametrize(
