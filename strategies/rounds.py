@@ -30,7 +30,7 @@ from .aggregation.replies import ReplyRefused, Store, error_counts, loss_of, sto
 from .aggregation.update_file import UpdateFile
 from .aggregation.weighting import Weighting, weighting_of
 from .population import Cohort
-from .selection.base import Ids
+from .selection.base import Ids, Selection
 
 EDGE_CAP = 2.0
 """``strategy.weight_cap`` of edge devices: one that overstates what it holds counts for two others at most."""
@@ -133,12 +133,7 @@ class Rounds:
             TooManyFailures: more clients failed than allowed.
         """
         selection, closing = cohort.selection, cohort.closing
-        if clip is None:
-            weighting = weighting_of(self.config.strategy.weighting, selection, roster, self.weight_cap)
-        else:
-            # Of all that are registered: who is there and holds speech must not show in what the sum is divided by.
-            expected = float(min(self.config.selection.clients_per_round, len(roster)))
-            weighting = Weighting("uniform", {}, expected, expected)
+        weighting = self.weighting(selection, roster, clip)
         strategy = self.config.strategy
         result = RoundResult(make_aggregate(strategy, self.layout, weights, weighting, clip, self.updates))
         clients = self.start_order(selection.clients if closing is None else closing.accepted, roster)
@@ -178,6 +173,12 @@ class Rounds:
         ]
         self.check_failures(round, result.failures, len(clients))
         return result
+
+    def weighting(self, selection: Selection, roster: Roster, clip: Clip | None) -> Weighting:
+        """Return the weights of a round; clipped updates count alike, over the expected cohort."""
+        if clip is None:
+            return weighting_of(self.config.strategy.weighting, selection, roster, self.weight_cap)
+        return clipped_weighting(self.config, len(roster))
 
     @property
     def fails_in_silence(self) -> bool:
@@ -341,6 +342,15 @@ class Rounds:
             elif reply.error.code == Code.BAD_INPUT:
                 raise InputError(str(reply.error.reason), where="")
         return losses, content_bytes(content) * len(ids)
+
+
+def clipped_weighting(config: Config, registered: int) -> Weighting:
+    """Return the weights of clipped updates.
+
+    The denominator is of all that are registered: who is there and holds speech must not show in it.
+    """
+    expected = float(min(config.selection.clients_per_round, registered))
+    return Weighting("uniform", {}, expected, expected)
 
 
 def first_line(reason: str) -> str:

@@ -1,0 +1,98 @@
+"""A right ledger never alarms, whatever the mechanism."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedasr.audits.finding import Scores
+from fedasr.audits.mechanism import devices, examples, users, votes
+from fedasr.audits.mechanism.world import World
+from fedasr.privacy.pate.analysis import VoteMechanism, analyse
+from fedasr.privacy.pate.noise import noise
+from tests.fedasr.audits.worlds import ROBIN, USERS, caught, world
+from tests.tiers import examples as fewer
+
+EXAMPLE = {"unit": "example", "noise_multiplier": 1.0, "clip_norm": 0.5}
+CORRELATED: dict[str, Any] = {"selection": ROBIN}
+CASES: dict[str, tuple[Callable[[World], Scores], dict[str, Any]]] = {
+    "users, flat": (users.run_attack, {"privacy": USERS}),
+    "users, per-layer": (users.run_attack, {"privacy": {**USERS, "clipping": "per-layer"}}),
+    "users, adaptive": (users.run_attack, {"privacy": {**USERS, "clipping": "adaptive"}}),
+    "users, fixed size": (
+        users.run_attack,
+        {"privacy": USERS, "selection": {"name": "uniform", "clients_per_round": 40}},
+    ),
+    "users, round robin": (users.run_attack, {"privacy": USERS, **CORRELATED}),
+    "users, banded": (users.run_attack, {"privacy": {**USERS, "noise": "banded", "bands": 4}, **CORRELATED}),
+    "users, tree": (users.run_attack, {"privacy": {**USERS, "noise": "tree"}, **CORRELATED}),
+    "users, one release": (users.release_attack, {"privacy": USERS}),
+    "users, one release of fixed size": (
+        users.release_attack,
+        {"privacy": USERS, "selection": {"name": "uniform", "clients_per_round": 40}},
+    ),
+    "devices": (devices.turns_attack, {"privacy": {**USERS, "noise_at": "device"}}),
+    "examples, flat": (examples.run_attack, {"privacy": EXAMPLE, "client": {"batch_size": 2}}),
+    "examples, automatic": (
+        examples.run_attack,
+        {"privacy": {**EXAMPLE, "clipping": "automatic"}, "client": {"batch_size": 2}},
+    ),
+    "examples, decaying noise by layer": (
+        examples.run_attack,
+        {"privacy": {**EXAMPLE, "clipping": "per-layer", "noise_decay": 0.8}, "client": {"batch_size": 2}},
+    ),
+    "examples, one step": (examples.step_attack, {"privacy": EXAMPLE}),
+    "examples, micro-batches": (examples.step_attack, {"privacy": {**EXAMPLE, "micro_batches": 2}}),
+}
+SHORT = ("users, flat", "users, banded")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in SHORT else pytest.param(name, marks=pytest.mark.thorough) for name in CASES]
+)
+def test_no_contradiction(name: str) -> None:
+    attack, sections = CASES[name]
+    seeds = fewer(10) if attack in (users.run_attack, users.release_attack) else 2  # the others take seconds each
+    assert caught(attack, world(**sections), seeds) == 0.0
+
+
+PATE: dict[str, dict[str, Any]] = {
+    "gnmax": {"mechanism": "gnmax", "scale": 6.0},
+    "lnmax": {"mechanism": "lnmax", "scale": 6.0},
+    "confident": {"mechanism": "confident-gnmax", "scale": 6.0, "threshold": 100.0, "threshold_scale": 6.0},
+    "soft-gaussian": {"mechanism": "soft-gaussian", "scale": 6.0},
+    "soft-laplace": {"mechanism": "soft-laplace", "scale": 6.0},
+    "teachers": {"mechanism": "gnmax", "scale": 6.0, "noise_at": "teachers"},
+    "teachers, laplace": {"mechanism": "lnmax", "scale": 6.0, "noise_at": "teachers"},
+}
+
+
+def voting(**pate: Any) -> World:
+    """Return a world of teachers."""
+    return world(strategy={"name": "pate"}, privacy={"unit": "teacher"}, pate={"queries": 30, **pate})
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", PATE)
+def test_no_contradiction_of_votes(name: str) -> None:
+    attacks = [votes.tie_attack] + [votes.consensus_attack] * (name == "confident")
+    for attack in attacks:
+        assert caught(attack, voting(**PATE[name]), 1) == 0.0
+
+
+def test_a_broken_tie_leaks_four_fifths_of_what_is_accounted() -> None:
+    """σ = 10, 100 queries: μ = 1.13 of the 1.414 that are charged, by the noise of the aggregator."""
+    rng = np.random.default_rng(0)
+    sums = []
+    for side in range(2):
+        counts = np.full(4, 0.0) + np.array([24.0, 24.0, 0.0, 0.0]) + np.eye(4)[side]
+        labels = (counts + noise("gnmax", 10.0, (8000, 100, 4), rng)).argmax(-1)
+        sums.append(((labels == 0) * 1.0 - (labels == 1)).sum(1))
+    mu = (sums[0].mean() - sums[1].mean()) / np.sqrt((sums[0].var() + sums[1].var()) / 2)
+    assert mu == pytest.approx(1.13, abs=0.05)
+    event = analyse(np.tile([25.0, 24.0, 0.0, 0.0], (100, 1)), VoteMechanism("gnmax", 10.0), 1e-5).event()
+    charged = np.array(event.rdp_data_independent) / np.array(event.orders)
+    assert np.sqrt(2 * charged) == pytest.approx(np.sqrt(2.0))
