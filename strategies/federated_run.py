@@ -41,7 +41,7 @@ class FederatedRun(ServerRun):
 
     def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder) -> None:
         super().__init__(grid, experiment, folder)
-        self.optimizer = make_optimizer(self.config.strategy, self.layout)
+        self.optimizer = make_optimizer(self.config.strategy, self.layout, self.config.selection.clients_per_round)
         self.rounds = Rounds(
             grid, self.config, as_json(self.config), experiment.partition, self.layout, folder.checkpoint
         )
