@@ -18,8 +18,6 @@ from .base import CodecTraits, Damaged, Vector, checked_whole
 from .hadamard import hadamard
 
 SEED = struct.Struct("<Q")
-SIGNS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float32) * 2 - 1
-"""The bits of each byte as −1 and 1."""
 
 
 class Eden:
@@ -51,12 +49,11 @@ class Eden:
         scales, bits = [], []
         for rows, signs in zip(self.split(padded), self.split(self.rotation(seed)), strict=True):
             # A block is brought to unit size first: sums of the largest numbers would overflow.
-            size = np.abs(rows).max(1, keepdims=True, initial=0)
-            unit = np.divide(rows, size, out=np.zeros_like(rows), where=size > 0)
+            size = np.maximum(rows.max(1, keepdims=True), -rows.min(1, keepdims=True))
+            unit = rows / np.where(size > 0, size, np.float32(1))
             rotated = hadamard(unit * signs)
-            total = np.abs(rotated).sum(1, dtype=np.float64)
-            square = np.square(unit, dtype=np.float64).sum(1)
-            scales.append(size[:, 0] * np.divide(square, total, out=np.zeros_like(total), where=total > 0))
+            total, square = np.abs(rotated).sum(1), np.square(unit).sum(1)
+            scales.append(size[:, 0] * (square / np.where(total > 0, total, np.float32(1))))
             bits.append((rotated >= 0).reshape(-1))
         scale = np.concatenate([*scales, np.zeros(0)]).astype("<f4")
         return SEED.pack(seed) + scale.tobytes() + np.packbits(np.concatenate([*bits, np.zeros(0, bool)])).tobytes()
@@ -96,4 +93,7 @@ class Eden:
 
 def signs_of(packed: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.float32]:
     """Return the first ``count`` bits as −1 and 1."""
-    return SIGNS[packed].reshape(-1)[:count]
+    found = np.unpackbits(packed, count=count).astype(np.float32)
+    found *= 2
+    found -= 1
+    return found
