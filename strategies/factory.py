@@ -13,15 +13,18 @@ from fedasr.references import load_reference
 from fedasr.registry import arguments, is_reference, make_part
 from fedasr.runtime.run_folder import RunFolder
 
-from .aggregation.server_optimizers import OPTIMIZERS
-from .federated_run import FederatedRun
-from .pate.run import PateRun
 from .server_run import ServerRun
 
-STRATEGIES: dict[str, Callable[[Grid, Experiment, RunFolder], ServerRun]] = {
-    **dict.fromkeys(OPTIMIZERS, FederatedRun),
-    "pate": PateRun,
-}
+
+def shipped(name: str) -> Callable[[Grid, Experiment, RunFolder], ServerRun]:
+    """Return the run of a shipped strategy; what the others import is left alone."""
+    if name == "pate":
+        from .pate.run import PateRun
+
+        return PateRun
+    from .federated_run import FederatedRun
+
+    return FederatedRun
 
 
 def make_run(grid: Grid, experiment: Experiment, folder: RunFolder) -> ServerRun:
@@ -37,12 +40,12 @@ def make_run(grid: Grid, experiment: Experiment, folder: RunFolder) -> ServerRun
     """
     strategy = experiment.config.strategy
     if not is_reference(strategy.name):
-        return STRATEGIES[strategy.name](grid, experiment, folder)
+        return shipped(strategy.name)(grid, experiment, folder)
     known = {"grid": grid, "experiment": experiment, "folder": folder}
-    found = make_part(strategy.name, "strategy.name", known, strategy.options, "strategy.options")
-    if not isinstance(found, ServerRun):
+    server_run = make_part(strategy.name, "strategy.name", known, strategy.options, "strategy.options")
+    if not isinstance(server_run, ServerRun):
         raise InputError(f"'strategy.name' is '{strategy.name}', which makes no run; {EXPECTED}")
-    return found
+    return server_run
 
 
 EXPECTED = "expected a class that inherits from fedasr.strategies.server_run.ServerRun"

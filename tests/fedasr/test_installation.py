@@ -82,18 +82,18 @@ def test_an_installation_without_constraints(tmp_path: Path, resolution: str) ->
     """A fresh environment from pyproject.toml alone, at either end of its ranges."""
     uv = [sys.executable, "-m", "uv"]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "UV_CONSTRAINT")}
-    environment["VIRTUAL_ENV"] = str(tmp_path / "venv")
     subprocess.run([*uv, "venv", "-q", "--python", sys.executable, str(tmp_path / "venv")], env=environment, check=True)
     source = tmp_path / "source"
     source.mkdir()
     copy_checkout(source)
     target = f"{source}[synth]"
-    install = [*uv, "pip", "install", "-q", "--resolution", resolution, target]
+    python = str(tmp_path / "venv" / "bin" / "python")
+    # uv, started as a module, installs beside itself unless it is told where.
+    install = [*uv, "pip", "install", "-q", "--python", python, "--resolution", resolution, target]
     done = subprocess.run(install, env=environment, capture_output=True, text=True, check=False)
     if done.returncode and any(words in done.stderr for words in ("Could not connect", "dns error", "Failed to fetch")):
         pytest.skip("no package index can be reached")
     assert done.returncode == 0, done.stderr
-    python = str(tmp_path / "venv" / "bin" / "python")
     for script in (WHOLE, RUN):
         done = subprocess.run([python, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -31,6 +31,8 @@ from fedasr.runtime.executors.ray_actors import RayExecutor
 from fedasr.runtime.executors.ray_cluster import check_cluster, connect, disconnect, gpu_share, marked, room
 from fedasr.runtime.executors.ray_worker import Place, RayWorker, version
 
+pytestmark = pytest.mark.thorough  # a cluster takes up to a minute to start
+
 REFERENCE = "tests.fedasr.grid_apps:app"
 
 
@@ -110,7 +112,6 @@ def test_the_clusters_places_are_the_workers(config: Config, connection: None) -
     assert room(config) == 2
 
 
-@pytest.mark.thorough
 def test_replies_come_in_order_with_exact_values_and_states(grid: LocalGrid) -> None:
     numbers = [7, 3, 999_999, *range(10, 90)]
     for calls in (1, 2):
