@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Codec, Vector
+from fedasr.models.weights import Vector
+
+from .base import Codec
 
 
 def send(

@@ -6,7 +6,9 @@ import struct
 
 import numpy as np
 
-from .base import CodecTraits, Damaged, Vector
+from fedasr.models.weights import Vector
+
+from .base import CodecTraits, Damaged
 
 EXPONENT = struct.Struct("<h")
 TOP = 15

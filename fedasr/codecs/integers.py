@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .base import CodecTraits, Damaged, Vector, checked_choice, checked_whole
+from fedasr.models.weights import Vector
+
+from .base import CodecTraits, Damaged, checked_choice, checked_whole
 from .blocks import Blocks
 from .coding import CODINGS, pack, unpack
 

@@ -8,7 +8,9 @@ import struct
 import numpy as np
 import numpy.typing as npt
 
-from .base import CodecTraits, Damaged, Vector, checked_share
+from fedasr.models.weights import Vector
+
+from .base import CodecTraits, Damaged, checked_share
 
 SEED = struct.Struct("<Q")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import CodecTraits, Damaged, Vector, checked_whole
+from fedasr.models.weights import Vector
+
+from .base import CodecTraits, Damaged, checked_whole
 from .blocks import Blocks
 
 

@@ -7,7 +7,9 @@ import struct
 
 import numpy as np
 
-from .base import CodecTraits, Damaged, Vector, checked_choice, checked_length
+from fedasr.models.weights import Vector
+
+from .base import CodecTraits, Damaged, checked_choice, checked_length
 from .sparse import CODINGS, pack_indices, unpack_indices
 
 TAU = struct.Struct("<f")

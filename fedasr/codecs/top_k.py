@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
-from .base import CodecTraits, Vector, checked_choice, checked_share
+from fedasr.models.weights import Vector
+
+from .base import CodecTraits, checked_choice, checked_share
 from .half import from_half, to_half
 from .sparse import CODINGS, pack_indices, unpack_indices
 
