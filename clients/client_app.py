@@ -31,6 +31,7 @@ from fedasr.protocol import (
 from .edge.app import EdgeApp
 from .edge.edge_device import find_edge_device
 from .mods.byzantine import byzantine
+from .mods.compressed import compressed
 from .mods.covered import covered
 from .mods.device_noise import device_noise
 from .private_training import train_privately
@@ -41,7 +42,7 @@ from .trainer import evaluate_globally, global_loss, train
 from .vote_ledger import pay_for_votes
 
 AnyRecord = ArrayRecord | MetricRecord | ConfigRecord
-app = ClientApp(mods=[covered, byzantine, device_noise])
+app = ClientApp(mods=[covered, compressed, byzantine, device_noise])
 flower_app = EdgeApp(app)
 """The same for Flower's own runtimes and for edge devices: a failure is answered, not raised."""
 

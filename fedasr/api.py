@@ -37,6 +37,7 @@ PARTS = {
     "partitioner": "data.partition.name",
     "corpus": "data.corpus",
     "strategy": "strategy.name",
+    "codec": "compression.up",
     "client_app": "client_app",
 }
 """Parameter of ``run`` → the config key that names the part."""
@@ -60,6 +61,7 @@ def run(
     partitioner: Part | None = None,
     corpus: Part | None = None,
     strategy: Part | None = None,
+    codec: Part | None = None,
     client_app: Part | ClientApp | None = None,
 ) -> Run:
     """Run a config and return the run, with its report written once it is done.
@@ -86,6 +88,7 @@ def run(
         partitioner: key ``data.partition.name``.
         corpus: key ``data.corpus``.
         strategy: key ``strategy.name``.
+        codec: key ``compression.up``.
         client_app: key ``client_app``; here a Flower ``ClientApp`` will do too.
         callbacks: objects that see the run go by and may end it, after those of ``log``; see ``docs/callbacks.md``.
 
@@ -109,6 +112,7 @@ def run(
         "partitioner": partitioner,
         "corpus": corpus,
         "strategy": strategy,
+        "codec": codec,
         "client_app": client_app,
     }
     references = {

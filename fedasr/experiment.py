@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fedasr import seeds
 from fedasr.config import Config, load, to_dict
 from fedasr.config.loading import get
-from fedasr.config.schema import AttackConfig, walk
+from fedasr.config.schema import AttackConfig, CompressionConfig, walk
 from fedasr.data.corpus import Corpus
 from fedasr.data.fleet import Fleet
 from fedasr.data.held_out import decile_sample, split_held_out
@@ -318,6 +318,8 @@ def as_json(config: Config) -> str:
         del tree["strategy"]["options"]
     if config.attack == AttackConfig():
         del tree["attack"]
+    if config.compression == CompressionConfig():
+        del tree["compression"]
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -69,12 +69,19 @@ class Record:
     QUESTIONS: Final = "questions"
     """PATE: token sequences that are asked about"""
     VOTES: Final = "votes"
+    RESIDUAL: Final = "residual"
+    """what a client has not sent, as it keeps it in its state"""
+    RESIDUAL_ROUND: Final = "residual-round"
+    """of which round that is"""
     ACCUMULATED: Final = "folded"
     """what has become of an update, where replies are added up before the server reads them"""
 
 
 class Name:
-    """Names of the arrays of ``speech``, ``questions`` and ``votes``; those of ``arrays`` are the model's."""
+    """Names of the arrays of ``speech``, ``questions``, ``votes`` and ``residual``.
+
+    Those of ``arrays`` are the model's, except in a reply whose update is encoded.
+    """
 
     FRAMES: Final = "frames"
     """features of all utterances one after the other, shape ``(total, mel)``"""
@@ -83,6 +90,9 @@ class Name:
     TOKENS: Final = "tokens"
     """sequences one after the other"""
     VOTES: Final = "votes"
+    ENCODED: Final = "encoded"
+    """an update as bytes"""
+    RESIDUAL: Final = "residual"
 
 
 class Key:

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
+from fedasr import seeds
 from fedasr.attacks import described
+from fedasr.codecs import make_codec
 from fedasr.experiment import Experiment, as_json
 from fedasr.flower.records import content_bytes
 from fedasr.protocol import Status
@@ -41,12 +43,13 @@ class FederatedRun(ServerRun):
 
     def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder) -> None:
         super().__init__(grid, experiment, folder)
-        self.optimizer = make_optimizer(self.config.strategy, self.layout)
+        self.optimizer = make_optimizer(self.config.strategy, self.layout, self.config.selection.clients_per_round)
         self.rounds = Rounds(
             grid, self.config, as_json(self.config), experiment.partition, self.layout, folder.checkpoint
         )
         message_bytes = content_bytes(self.rounds.content(0, self.weights))
-        self.population = Population(experiment, message_bytes, self.ask)
+        reply_bytes = message_bytes if self.config.compression.up == "none" else self.encoded_bytes()
+        self.population = Population(experiment, message_bytes, reply_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, len(self.population))
         self.edge_devices = EdgeDevices(grid, as_json(self.config)) if isinstance(grid, EdgeGrid) else None
         self.in_flight = InFlight(folder.checkpoint)
@@ -54,6 +57,12 @@ class FederatedRun(ServerRun):
         self.privacy = make_mechanism(self.config, self.layout, len(self.population), self.population.selector)
         self.skipped: dict[int, int] = {}
         """client → its utterances that could not be decoded when it last trained"""
+
+    def encoded_bytes(self) -> int:
+        """Return about how many bytes an update has, for the virtual clock: those of normal values of length 1."""
+        rng = seeds.generator(self.config.seed, "compression-size")
+        codec = make_codec(self.config.compression, self.layout)
+        return len(codec.encode(rng.standard_normal(self.layout.size, np.float32), rng))
 
     def round(self, number: int) -> Round | None:
         """Run a round, from the selection to the new weights; None where its privacy cannot be afforded."""

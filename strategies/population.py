@@ -52,15 +52,17 @@ class Population:
 
     Args:
         experiment: what is trained on what.
-        message_bytes: what a device is sent, and about what it sends back.
+        message_bytes: what a device is sent.
+        reply_bytes: about what it sends back.
         probe: asks devices for the loss of the current global model.
     """
 
-    def __init__(self, experiment: Experiment, message_bytes: int, probe: LossProbe) -> None:
+    def __init__(self, experiment: Experiment, message_bytes: int, reply_bytes: int, probe: LossProbe) -> None:
         config = experiment.config
         self.experiment = experiment
         self.config = config
         self.message_bytes = message_bytes
+        self.reply_bytes = reply_bytes
         self.roster = experiment.roster()
         self.stream = experiment.stream
         self.period = 0
@@ -119,7 +121,7 @@ class Population:
         self.clock.advance(self.asked_s)
         clients = selection.clients
         audio = audio_to_train(self.config.client, self.roster.utterances[clients], self.roster.seconds[clients])
-        closing = self.clock.plan(round, clients, k, audio, self.message_bytes, self.message_bytes)
+        closing = self.clock.plan(round, clients, k, audio, self.message_bytes, self.reply_bytes)
         self.clock.advance(closing.seconds)
         return Cohort(selection, closing, waited + self.asked_s)
 

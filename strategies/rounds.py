@@ -213,7 +213,7 @@ class Rounds:
         accounts = privacy.unit == "example"
         losses = noise_place(self.config) != "device"
         accountant = (privacy.accountant or "rdp") if accounts else None
-        return Expectations(self.stores(roster, clients), losses, accountant)
+        return Expectations(self.stores(roster, clients), losses, accountant, self.config.compression)
 
     @property
     def weight_cap(self) -> float | None:

@@ -32,7 +32,14 @@ FOREIGN = ("init_from", "stream", "devices", "runtime", "attack")
 """What is none of an edge device's business, or names files and code."""
 SERVER_PARTS = {"name": "options", "aggregation": "aggregation_options"}
 """Keys of section ``strategy`` whose own parts run on the server alone, and those of their options."""
-DEVICE_PARTS = ("model.name", "model.encoder", "model.tokenizer", "client.optimizer", "evaluate.decoder")
+DEVICE_PARTS = (
+    "model.name",
+    "model.encoder",
+    "model.tokenizer",
+    "client.optimizer",
+    "evaluate.decoder",
+    "compression.up",
+)
 """Parts that run on an edge device."""
 CACHE_MB = 2048.0
 SECRET = "true: who knows the seed of the run could take its noise off (secret_noise)"

@@ -328,7 +328,7 @@ def merge(
         if value is None and not optional(name):
             raise InputError(f"'{name}' is empty; expected {wanted}", where=place)
         # OmegaConf takes true for 1 and 2 for true.
-        if isinstance(value, bool) != (wanted == BOOLEAN) and isinstance(value, int):
+        if isinstance(value, bool) != wanted.startswith(BOOLEAN) and isinstance(value, int):
             raise InputError(f"'{name}' is {value}; expected {wanted}", where=place)
         try:
             OmegaConf.update(merged, name, value, merge=wanted == MAPPING)
@@ -389,6 +389,7 @@ def expected(name: str) -> str:
         "list[float]": "a list of numbers",
         "list[typing.Any]": "a list of names, or of mappings with a name and options",
         "dict[str, typing.Any]": MAPPING,
+        "bool | None": f"{BOOLEAN}, or null",
         "int | None": "an integer, or null",
         "float | None": "a number, or null",
         "str | None": "text, or null",

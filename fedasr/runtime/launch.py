@@ -15,6 +15,7 @@ import numpy as np
 from flwr.app import Context, RecordDict
 
 from fedasr.attacks import described, make_attack
+from fedasr.codecs.checks import check_compression
 from fedasr.config import Config, to_dict, to_yaml
 from fedasr.config.loading import get, load
 from fedasr.config.parts import look_for_parts, note_places, own_parts
@@ -284,6 +285,7 @@ def prepare(run: Experiment) -> None:
     if run.config.attack.name != "none":
         make_attack(run.config.attack, layout)
         described(run.config, run.partition.names)
+    check_compression(run.config, layout)
     make_local_optimizer(run.config.client)
     make_client_app(run.config)
     make_decoder(run.config.evaluate, run.tokenizer)

@@ -6,8 +6,9 @@ law and the example that breaks it.
 
 from fedasr.testing.aggregators import check_aggregator
 from fedasr.testing.attacks import check_attack
+from fedasr.testing.codecs import check_codec
 from fedasr.testing.models import check_model
 from fedasr.testing.partitioners import check_partitioner
 from fedasr.testing.selectors import check_selector
 
-__all__ = ["check_aggregator", "check_attack", "check_model", "check_partitioner", "check_selector"]
+__all__ = ["check_aggregator", "check_attack", "check_codec", "check_model", "check_partitioner", "check_selector"]

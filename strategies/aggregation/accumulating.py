@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
+from fedasr.codecs import Codec, make_codec
+from fedasr.config.schema import CompressionConfig
 from fedasr.flower.records import content_bytes, entries, numpy_arrays
 from fedasr.models.weights import Vector
 from fedasr.protocol import Accumulated, Key, Record
@@ -20,6 +22,7 @@ from .replies import (
     ReplyRefused,
     Store,
     check_arrays,
+    check_encoded,
     check_size,
     check_training,
     checked_statement,
@@ -41,6 +44,8 @@ class Expectations:
     """whether devices tell their training losses"""
     accountant: str | None = None
     """of the ledger that each device keeps of its privacy; None: they keep none"""
+    compression: CompressionConfig = field(default_factory=CompressionConfig)
+    """how updates are encoded"""
 
 
 class Broadcast(NamedTuple):
@@ -72,10 +77,11 @@ class UpdateAccumulator:
         self.expected = expected
         self.size = rule.layout.size
         self.sent: Broadcast | None = None
+        self.codec: Codec | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the copy of the global weights behind."""
-        return {**self.__dict__, "sent": None}
+        """Leave the copy of the global weights behind, and the codec, which a worker makes for itself."""
+        return {**self.__dict__, "sent": None, "codec": None}
 
     def accumulate(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> Message:
         """Take in the reply's arrays, or refuse them, and replace them by the record ``folded``.
@@ -121,10 +127,35 @@ class UpdateAccumulator:
         client = node if self.clients is None else self.clients[node]
         metrics = metrics_of(reply)
         check_training(metrics, self.expected.stores[client], self.expected.losses)
-        arrays = check_arrays(reply.content.get(Record.ARRAYS), self.rule.layout)
         weight = self.weighting.weight(client, metrics)
-        added = self.rule.add(total, self.known(sent).weights, arrays, weight)
+        arrays = reply.content.get(Record.ARRAYS)
+        if self.expected.compression.up == "none":
+            start, trained = self.known(sent).weights, check_arrays(arrays, self.rule.layout)
+        else:
+            # It is the update itself that was sent: added to the weights and taken off again it would be rounded.
+            update = self.decoded(check_encoded(arrays))
+            start, trained = np.zeros_like(update), self.rule.layout.views(update)
+        added = self.rule.add(total, start, trained, weight)
         return Accumulated(size, norm=added.norm, largest=added.largest, weight=weight)
+
+    def decoded(self, content: bytes) -> Vector:
+        """Return the update that bytes stand for, shape ``(parameters,)``; whoever clips it does so after this.
+
+        Raises:
+            ReplyRefused: they stand for none.
+        """
+        if self.codec is None:
+            self.codec = make_codec(self.expected.compression, self.rule.layout)
+        try:
+            found = np.asarray(self.codec.decode(content))
+        except ValueError as error:
+            raise ReplyRefused(f"the encoded update is damaged: {error}") from None
+        if found.shape != (self.rule.layout.size,) or found.dtype != np.float32:
+            raise ReplyRefused(
+                f"the codec decodes to {found.dtype} of shape {found.shape}; expected float32 of shape"
+                f" ({self.rule.layout.size},)"
+            )
+        return found
 
     def known(self, sent: RecordDict) -> Broadcast:
         """Return what the clients were sent, found once."""

@@ -26,7 +26,7 @@ from fedasr.errors import InputError
 from fedasr.flower.records import LazyArray, content_bytes, entries
 from fedasr.models.weights import Layout
 from fedasr.privacy.ledger import Ledger
-from fedasr.protocol import Key, Longest, Metric, Record, Statement, shown
+from fedasr.protocol import Key, Longest, Metric, Name, Record, Statement, shown
 
 ROOM = 2**20
 """Bytes that a reply may have beside the arrays that were asked for."""
@@ -187,6 +187,23 @@ def check_arrays(record: object, layout: Layout) -> dict[str, npt.NDArray[np.flo
     for (name, array), shape in zip(arrays.items(), layout.shapes, strict=True):
         check_array(name, array, "float32", shape)
     return {name: array.numpy() for name, array in arrays.items()}
+
+
+def check_encoded(record: object) -> bytes:
+    """Return the bytes of an encoded update, not yet decoded; as ``check_arrays``, no header is believed.
+
+    Raises:
+        ReplyRefused: the reply holds something else.
+    """
+    found = entries(record) if isinstance(record, ArrayRecord) else {}
+    if list(found) != [Name.ENCODED]:
+        raise ReplyRefused("the reply has no encoded update ('compression.up' is set in the run's config)")
+    array = found[Name.ENCODED]
+    shape = tuple(array.shape)
+    if len(shape) != 1:
+        raise ReplyRefused(f"array '{Name.ENCODED}' has shape {shape}; expected one dimension")
+    check_array(Name.ENCODED, array, "uint8", shape)
+    return bytes(array.numpy().tobytes())
 
 
 def check_array(name: str, array: Array, dtype: str, shape: tuple[int, ...]) -> None:

@@ -19,11 +19,18 @@ State = dict[str, npt.NDArray[np.float32]]
 
 
 class ServerOptimizer(ABC):
-    """Turns the mean update of a round into new global weights; ``state`` goes into the checkpoint."""
+    """Turns the mean update of a round into new global weights; ``state`` goes into the checkpoint.
 
-    def __init__(self, config: StrategyConfig, layout: Layout) -> None:
+    Args:
+        config: section ``strategy``.
+        layout: of the model.
+        cohort: clients a round.
+    """
+
+    def __init__(self, config: StrategyConfig, layout: Layout, cohort: int) -> None:
         self.config = config
         self.layout = layout
+        self.cohort = cohort
         self.state: State = {}
 
     @abstractmethod
@@ -60,6 +67,30 @@ class FedAvgM(ServerOptimizer):
         velocity = np.float32(self.config.momentum) * self.state.get("velocity", np.zeros_like(update)) + update
         self.state["velocity"] = velocity
         return weights + np.float32(rate) * velocity
+
+
+class Bmuf(ServerOptimizer):
+    """Blockwise model-update filtering: Δ ← η·Δ + ζ·G, θ ← θ + Δ, with G the mean update and ζ the learning rate.
+
+    With the Nesterov form every client starts from where the momentum will lead, θ ← θ + Δ + η·(Δ − Δ before): the
+    outer optimiser of DiLoCo, and SGD with Nesterov momentum on −G. The classical form is FedAvgM at a constant rate.
+    """
+
+    @property
+    def momentum(self) -> float:
+        """η: as given, or 1 − 1/N with N clients a round, so that a block counts as much as N workers' data."""
+        given = self.config.block_momentum
+        return 1 - 1 / max(1, self.cohort) if given is None else given
+
+    def step(self, weights: Vector, update: Vector, round: int, rate: float) -> Vector:
+        """Return the weights that the next round starts from."""
+        momentum = np.float32(self.momentum)
+        before = self.state.get("velocity", np.zeros_like(update))
+        velocity = momentum * before + np.float32(rate) * update
+        self.state["velocity"] = velocity
+        if self.config.block_form == "classical":
+            return weights + velocity
+        return weights + velocity + momentum * (velocity - before)
 
 
 class FedAdam(ServerOptimizer):
@@ -114,12 +145,19 @@ OPTIMIZERS: dict[str, type[ServerOptimizer]] = {
     "fedavg": FedAvg,
     "fedprox": FedAvg,  # the proximal term is the clients': client.proximal
     "fedavgm": FedAvgM,
+    "bmuf": Bmuf,
     "fedadam": FedAdam,
     "fedyogi": FedYogi,
     "fedlamb": FedLamb,
 }
 
 
-def make_optimizer(config: StrategyConfig, layout: Layout) -> ServerOptimizer:
-    """Return the server optimiser of ``strategy.name``; a strategy of a user's own steps as fedavg does."""
-    return OPTIMIZERS.get(config.name, FedAvg)(config, layout)
+def make_optimizer(config: StrategyConfig, layout: Layout, cohort: int) -> ServerOptimizer:
+    """Return the server optimiser of ``strategy.name``; a strategy of a user's own steps as fedavg does.
+
+    Args:
+        config: section ``strategy``.
+        layout: of the model.
+        cohort: clients a round.
+    """
+    return OPTIMIZERS.get(config.name, FedAvg)(config, layout, cohort)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedasr.config.rules.attack import check_attack
+from fedasr.config.rules.compression import check_compression
 from fedasr.config.rules.data import check_data, check_features
 from fedasr.config.rules.deployment import check_deployment
 from fedasr.config.rules.devices import check_devices
@@ -48,6 +49,7 @@ def check_combinations(config: Config, where: str) -> None:
     check_selection(config, where)
     check_aggregation(config, where)
     check_attack(config, where)
+    check_compression(config, where)
     check_pate(config, where)
     check_privacy(config, where)
     check_deployment(config, where)

@@ -5,6 +5,7 @@
 
 from fedasr.config.schema.attack import AttackConfig
 from fedasr.config.schema.client import ClientConfig
+from fedasr.config.schema.compression import CompressionConfig
 from fedasr.config.schema.data import DataConfig
 from fedasr.config.schema.devices import DevicesConfig
 from fedasr.config.schema.evaluate import EvaluateConfig
@@ -27,6 +28,7 @@ __all__ = [
     "AugmentConfig",
     "CacheConfig",
     "ClientConfig",
+    "CompressionConfig",
     "Config",
     "ConformerConfig",
     "DataConfig",

@@ -7,6 +7,7 @@ from typing import Any
 
 from fedasr.config.schema.attack import AttackConfig
 from fedasr.config.schema.client import ClientConfig
+from fedasr.config.schema.compression import CompressionConfig
 from fedasr.config.schema.conditions import unless, when
 from fedasr.config.schema.data import DataConfig
 from fedasr.config.schema.devices import DevicesConfig
@@ -65,6 +66,9 @@ class Config:
     )
     attack: AttackConfig = part(
         AttackConfig, "Byzantine clients, simulated", when=unless("attack.name", "none", refused=True)
+    )
+    compression: CompressionConfig = part(
+        CompressionConfig, "fewer bytes", when=unless("compression.up", "none", refused=True)
     )
     evaluate: EvaluateConfig = part(EvaluateConfig, "evaluation")
     runtime: RuntimeConfig = part(RuntimeConfig, "where the clients run")

@@ -20,7 +20,7 @@ class StrategyConfig:
         "fedavg",
         "the server optimiser; or pate: no updates, the server aggregates the votes of teachers; a strategy of your own"
         " is a `ServerRun`",
-        choices=("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedlamb", "pate"),
+        choices=("fedavg", "fedprox", "fedavgm", "bmuf", "fedadam", "fedyogi", "fedlamb", "pate"),
         reference=True,
     )
     options: dict[str, Any] = key(dict, "what a strategy of your own is called with, by parameter name")
@@ -40,6 +40,20 @@ class StrategyConfig:
     )
     warmup_rounds: int = key(0, "rounds over which the server learning rate rises linearly", low=0, when=UPDATES)
     momentum: float = key(0.9, "momentum of fedavgm", low=0, high=0.9999, when=when(".name", "fedavgm"))
+    block_momentum: float | None = key(
+        None,
+        "η of bmuf, the momentum of whole rounds; absent: 1 − 1/`selection.clients_per_round`; its block learning rate"
+        " is `learning_rate`",
+        low=0,
+        high=0.9999,
+        when=when(".name", "bmuf"),
+    )
+    block_form: str = key(
+        "classical",
+        "form of the momentum of bmuf: classical, or nesterov: clients start from where it will lead",
+        choices=("classical", "nesterov"),
+        when=when(".name", "bmuf"),
+    )
     beta1: float = key(0.9, "first-moment decay of fedadam, fedyogi, fedlamb", low=0, high=0.9999, when=ADAPTIVE)
     beta2: float = key(0.99, "second-moment decay of fedadam, fedyogi, fedlamb", low=0, high=0.99999, when=ADAPTIVE)
     tau: float = key(

@@ -1,0 +1,101 @@
+"""What a codec is: a vector becomes few bytes, and the bytes a vector again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from fedasr.errors import InputError
+from fedasr.models.weights import Vector
+
+
+class Damaged(ValueError):
+    """Bytes that no encoder of this codec makes; the message says why."""
+
+
+@dataclass(frozen=True)
+class CodecTraits:
+    """What a codec promises, which rules read instead of its name."""
+
+    unbiased: bool
+    """over its draws the decoded vector is the vector, on average"""
+    feedback: Literal["needed", "possible", "never"]
+    """whether to keep what was not sent and to add it to the next vector; never: the error may be longer than the
+    vector, so that what is kept would grow"""
+    additive: bool = False
+    """decoding is linear: the sum of messages of the same draws decodes to the sum of the vectors"""
+    broadcast: bool = True
+    """a receiver who has missed earlier messages can use it"""
+    sparse: bool = False
+    """most entries of what is decoded are 0"""
+
+
+class Codec(Protocol):
+    """Encodes vectors of one length. It draws from what it is given alone, and remembers nothing between calls."""
+
+    traits: CodecTraits
+
+    def encode(self, vector: Vector, rng: np.random.Generator) -> bytes:
+        """Return a vector as bytes, all that ``decode`` needs.
+
+        Args:
+            vector: float32 of shape ``(parameters,)``, finite; only read.
+            rng: of this client and round.
+        """
+        ...
+
+    def decode(self, content: bytes) -> Vector:
+        """Return the vector that bytes stand for, float32 of shape ``(parameters,)``.
+
+        Raises:
+            ValueError: no encoder has made them. They may come from anybody, and must not ask for any memory.
+        """
+        ...
+
+
+def checked_share(value: Any, option: str) -> float:
+    """Return the value of an option that is a share.
+
+    Raises:
+        InputError: it is no number above 0 and up to 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+        raise InputError(f"'compression.up_options.{option}' is {value!r}; expected a number above 0, at most 1")
+    return float(value)
+
+
+def checked_whole(value: Any, option: str, power: bool = False) -> int:
+    """Return the value of an option that is a number of entries.
+
+    Raises:
+        InputError: it is no whole number above 0, or no power of two where it must be one.
+    """
+    good = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
+    if not good or (power and value.bit_count() != 1):
+        kind = "a power of two" if power else "a whole number above 0"
+        raise InputError(f"'compression.up_options.{option}' is {value!r}; expected {kind}")
+    return int(value)
+
+
+def checked_choice(value: Any, option: str, choices: tuple[str, ...]) -> str:
+    """Return the value of an option that is one of several texts.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    if value not in choices:
+        raise InputError(f"'compression.up_options.{option}' is {value!r}; expected one of {', '.join(choices)}")
+    return str(value)
+
+
+def checked_length(value: Any, option: str) -> float:
+    """Return the value of an option that is a length in units of the weights.
+
+    Raises:
+        InputError: it is no number from 1e-36 to 1e36, where single precision has room on both sides.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1e-36 <= value <= 1e36:
+        raise InputError(f"'compression.up_options.{option}' is {value!r}; expected a number from 1e-36 to 1e36")
+    return float(value)
