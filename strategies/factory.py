@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from flwr.serverapp import Grid
 
 from fedasr.config import Config
@@ -14,13 +12,17 @@ from fedasr.registry import arguments, is_reference, make_part
 from fedasr.runtime.run_folder import RunFolder
 
 from .aggregation.server_optimizers import OPTIMIZERS
+from .budget import check_budget
+from .central_run import CentralRun
 from .federated_run import FederatedRun
 from .pate.run import PateRun
 from .server_run import ServerRun
+from .traits import StrategyTraits
 
-STRATEGIES: dict[str, Callable[[Grid, Experiment, RunFolder], ServerRun]] = {
+STRATEGIES: dict[str, type[ServerRun]] = {
     **dict.fromkeys(OPTIMIZERS, FederatedRun),
     "pate": PateRun,
+    "central": CentralRun,
 }
 
 
@@ -45,16 +47,30 @@ def make_run(grid: Grid, experiment: Experiment, folder: RunFolder) -> ServerRun
     return found
 
 
+def strategy_traits(config: Config) -> StrategyTraits:
+    """Return what the strategy of ``strategy.name`` declares of itself.
+
+    Raises:
+        InputError: the reference of a strategy of the user's own names nothing.
+    """
+    name = config.strategy.name
+    made: object = load_reference(name, "strategy.name") if is_reference(name) else STRATEGIES[name]
+    found = getattr(made, "traits", None)
+    return found if isinstance(found, StrategyTraits) else StrategyTraits()
+
+
 EXPECTED = "expected a class that inherits from fedasr.strategies.server_run.ServerRun"
 
 
 def check_strategy(config: Config) -> None:
-    """Raise where a strategy of the user's own cannot be found or does not take its options.
+    """Raise where a strategy of the user's own cannot be found or does not take its options, or one cannot be run.
 
     Raises:
         InputError: naming the key.
     """
     strategy = config.strategy
+    if strategy.name == "central":
+        check_budget(config)
     if not is_reference(strategy.name):
         return
     make = load_reference(strategy.name, "strategy.name")
