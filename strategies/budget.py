@@ -116,7 +116,9 @@ def no_losses(round: int, clients: Ids) -> Floats:
     Raises:
         RunFailed: always.
     """
-    raise RunFailed(f"round {round}: the selector asks {len(clients)} clients for losses, and central training has none")
+    raise RunFailed(
+        f"round {round}: the selector asks {len(clients)} clients for losses, and central training has none"
+    )
 
 
 def check_budget(config: Config) -> None:

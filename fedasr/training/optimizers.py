@@ -103,7 +103,7 @@ def make_local_optimizer(config: ClientConfig) -> LocalOptimizer:
 
 
 def state_of(optimizer: LocalOptimizer) -> dict[str, npt.NDArray[Any]]:
-    """Return what a checkpoint must hold of an optimiser that goes on: its tensors and numbers, as arrays with a shape."""
+    """Return what a checkpoint must hold of an optimiser that goes on: tensors and numbers, none without a shape."""
     found: dict[str, npt.NDArray[Any]] = {}
     for name, value in vars(optimizer).items():
         if isinstance(value, torch.Tensor):

@@ -20,7 +20,6 @@ from fedasr.config.schema.selection import SelectionConfig
 from fedasr.config.schema.strategy import StrategyConfig
 from fedasr.config.schema.stream import StreamConfig
 
-
 POOLED = unless("strategy.name", "central", refused=True)
 """Refused where there are no clients: the run would not be what it says."""
 

@@ -18,9 +18,9 @@ class StrategyConfig:
 
     name: str = key(
         "fedavg",
-        "the server optimiser; or pate: no updates, the server aggregates the votes of teachers; or central: no clients,"
-        " all their speech is pooled and trained on with the optimiser of `client`, see `docs/central.md`; a strategy of"
-        " your own is a `ServerRun`",
+        "the server optimiser; or pate: no updates, the server aggregates the votes of teachers; or central:"
+        " nothing is sent, the speech of all clients is pooled and trained on with the optimiser of `client`, see"
+        " `docs/central.md`; a strategy of your own is a `ServerRun`",
         choices=("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedlamb", "pate", "central"),
         reference=True,
     )
