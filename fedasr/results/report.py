@@ -174,7 +174,8 @@ def figures(run: Run) -> Html:
     if len(shared.counts):
         among = "all clients" if shared.clients is not None else "the clients that were selected at least once"
         fairness = f"Over {among}: Gini {shared.gini:.2f} (0 is even), Jain {shared.jain:.2f} (1 is even)."
-    trained, of_clients = "Mean over the utterances trained on", []
+    trained = "Mean over the utterances trained on"
+    of_clients: list[Html] = []
     if not in_one_place(run):
         trained = "Mean of the selected clients"
         of_clients = [

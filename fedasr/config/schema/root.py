@@ -30,7 +30,7 @@ class Config:
 
     name: str = key("run", "name of the run")
     seed: int = key(0, "every random draw is a pure function of it", low=0)
-    rounds: int = key(10, "rounds of training", low=0)
+    rounds: int = key(10, "rounds of federated training", low=0)
     init_from: str | None = key(None, "a run folder or a weights file to start from")
     log: list[Any] = key(
         list,
