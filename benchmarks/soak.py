@@ -28,8 +28,8 @@ from benchmarks.measure import resident_mb
 from fedasr.results import style
 from tests.e2e.edge_world import NAMES, World, executors, family, speech, tell, until, write_manifest
 
-SPARED = "box-0"
-KINDS = ("box", "executor", "message")
+SPARED = "device-0"
+KINDS = ("device", "executor", "message")
 SAMPLE_SECONDS = 2.0
 LOOK_SECONDS = 0.2
 RESTART_SECONDS = 2.0
@@ -48,7 +48,7 @@ class Soak:
     """What was seen."""
 
     rounds: int
-    boxes: int
+    devices: int
     deadline_s: float = DEADLINE_S
     """of a round"""
     seconds: float = 0.0
@@ -66,50 +66,50 @@ class Soak:
     """(seconds, megabytes of the server's processes, of the spared device's)"""
 
 
-def config(manifest: Path, rounds: int, boxes: int, deadline_s: float) -> dict[str, Any]:
+def config(manifest: Path, rounds: int, devices: int, deadline_s: float) -> dict[str, Any]:
     """Return the config of the run: a tiny model, every device in every round."""
     return {
         "name": "soak",
         "seed": 1,
         "rounds": rounds,
-        "data": {"corpus": "manifest", "manifest": str(manifest), "clients": boxes},
+        "data": {"corpus": "manifest", "manifest": str(manifest), "clients": devices},
         "model": {"encoder": "lstm", "channels": [8, 8], "hidden": 8},
         "client": {"optimizer": "sgd", "learning_rate": 0.1, "batch_size": 4, "steps": 10},
-        "selection": {"clients_per_round": boxes},
+        "selection": {"clients_per_round": devices},
         "strategy": {"max_failed_share": 1.0},
         "evaluate": {"every": 0},
         "runtime": {"name": "deployment", "reply_timeout_s": deadline_s},
     }
 
 
-def soak(root: Path, rounds: int, boxes: int, every_s: float, seed: int) -> tuple[Soak, fedasr.Run]:
+def soak(root: Path, rounds: int, devices: int, every_s: float, seed: int) -> tuple[Soak, fedasr.Run]:
     """Let edge devices be killed while a run goes on, and return what was seen and the run.
 
     Args:
         root: a folder, empty or made.
         rounds: of the run.
-        boxes: how many, one of which is spared.
+        devices: how many, one of which is spared.
         every_s: mean seconds between two kills.
         seed: of the kills.
     """
     root.mkdir(exist_ok=True)
-    world, rng, seen = World(root), Random(seed), Soak(rounds, boxes)
+    world, rng, seen = World(root), Random(seed), Soak(rounds, devices)
     rows = speech(root / "speech")
     folders: dict[str, Path] = {}
     try:
         began = time.monotonic()
         server = world.start_server()
         seen.deadline_s = max(DEADLINE_S, round(PATIENCE * (time.monotonic() - began)))
-        for number in range(boxes):
-            name = f"box-{number}"
+        for number in range(devices):
+            name = f"device-{number}"
             folders[name] = world.enrol(name)
             write_manifest(
                 folders[name] / "manifest.csv", rows[NAMES[number % len(NAMES)]], ("path", "speaker", "text")
             )
-            world.start_box(folders[name])
+            world.start_device(folders[name])
         out = root / "run"
         test = write_manifest(root / "test.csv", rows["test"])
-        run = world.submit(config(test, rounds, boxes, seen.deadline_s), out)
+        run = world.submit(config(test, rounds, devices, seen.deadline_s), out)
         until(lambda: world.at_work(SPARED), 300, "the first round")
         started = time.monotonic()
         due, sample = started + rng.expovariate(1 / every_s), started
@@ -117,14 +117,14 @@ def soak(root: Path, rounds: int, boxes: int, every_s: float, seed: int) -> tupl
         while not world.ended(run):
             now = time.monotonic()
             if now >= sample:
-                memory = resident_mb(server.pid), resident_mb(world.boxes[SPARED].pid)
+                memory = resident_mb(server.pid), resident_mb(world.devices[SPARED].pid)
                 seen.memory.append((now - started, *memory))
                 sample = now + SAMPLE_SECONDS
             if now >= due and kill(world, rng.choice([name for name in folders if name != SPARED]), rng, seen):
                 due = now + rng.expovariate(1 / every_s)
-            for name, box in list(world.boxes.items()):
-                if box.poll() is not None and now >= away.setdefault(name, now + RESTART_SECONDS):
-                    world.start_box(folders[name])
+            for name, device in list(world.devices.items()):
+                if device.poll() is not None and now >= away.setdefault(name, now + RESTART_SECONDS):
+                    world.start_device(folders[name])
                     seen.starts += 1
                     del away[name]
             time.sleep(LOOK_SECONDS)
@@ -144,9 +144,9 @@ def soak(root: Path, rounds: int, boxes: int, every_s: float, seed: int) -> tupl
 def kill(world: World, name: str, rng: Random, seen: Soak) -> bool:
     """Kill a device, its executor, or the process that answers a message; return False where there is none just now."""
     kind = rng.choice(KINDS)
-    box = world.boxes[name]
-    alive = family(box) if box.poll() is None else []
-    victims = {"box": alive, "executor": executors(box)[:1], "message": executors(box)[1:]}[kind]
+    device = world.devices[name]
+    alive = family(device) if device.poll() is None else []
+    victims = {"device": alive, "executor": executors(device)[:1], "message": executors(device)[1:]}[kind]
     tell(victims, signal.SIGKILL)
     seen.kills[kind] += bool(victims)
     return bool(victims)
@@ -186,7 +186,7 @@ def tables(seen: Soak) -> str:
         "| | |",
         "|---|---|",
         f"| rounds | {seen.rounds}, in {seen.seconds / 60:.1f} minutes, each at most {seen.deadline_s:.0f} s |",
-        f"| boxes | {seen.boxes}, one of which is spared |",
+        f"| edge devices | {seen.devices}, one of which is spared |",
         f"| killed | {total} ({killed}), one every {seen.seconds / max(1, total):.1f} s |",
         f"| started again | {seen.starts} |",
         f"| replies | {seen.replies} |",
@@ -196,7 +196,7 @@ def tables(seen: Soak) -> str:
         "| memory, MB | settled | at the end | a minute |",
         "|---|---|---|---|",
     ]
-    for column, who in ((1, "server"), (2, "the spared box")):
+    for column, who in ((1, "server"), (2, "the spared edge device")):
         settled, end, slope = growth(seen.memory, column)
         lines.append(f"| {who} | {settled:.0f} | {end:.0f} | {slope:+.2f} |")
     return "\n".join(lines)
@@ -207,11 +207,11 @@ def draw(seen: Soak, target: Path) -> None:
     table = np.array(seen.memory)
     figure = style.figure(6.4, 3.0)
     axes = style.axes(figure)
-    for index, who in enumerate(("server", "spared box")):
+    for index, who in enumerate(("server", "spared edge device")):
         axes.plot(table[:, 0] / 60, table[:, index + 1], label=who, **style.look(index))
     axes.set_ylim(0, 1.06 * float(table[:, 1:].max()))
     style.name_axes(axes, "minutes", "resident memory, MB")
-    ends = [(*table[-1, [0, index + 1]], who) for index, who in enumerate(("server", "spared box"))]
+    ends = [(*table[-1, [0, index + 1]], who) for index, who in enumerate(("server", "spared edge device"))]
     style.name_lines(axes, [(x / 60, y, who, style.SERIES[index]) for index, (x, y, who) in enumerate(ends)])
     figure.savefig(target)
 
@@ -220,14 +220,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Soak, check, and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--boxes", type=int, default=5)
+    parser.add_argument("--devices", type=int, default=5)
     parser.add_argument("--every", type=float, default=6.0, help="mean seconds between two kills")
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
-    parser.add_argument("--folder", type=Path, help="where the boxes live, for a look at it afterwards")
+    parser.add_argument("--folder", type=Path, help="where the edge devices live, for a look at it afterwards")
     parser.add_argument("--figure", type=Path, help="where the memory over time is drawn")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="soak") as folder:
-        seen, run = soak(given.folder or Path(folder), given.rounds, given.boxes, given.every, given.seed)
+        seen, run = soak(given.folder or Path(folder), given.rounds, given.devices, given.every, given.seed)
         print(tables(seen), flush=True)
         if given.figure is not None:
             draw(seen, given.figure)

@@ -12,8 +12,8 @@ from fedasr import __version__
 from fedasr.flower.records import array_record, arrays_of
 from fedasr.privacy.onlookers import noise_place
 from fedasr.protocol import (
-    BoxNode,
     ConfigValues,
+    EdgeNode,
     Evaluated,
     Key,
     Kind,
@@ -28,8 +28,8 @@ from fedasr.protocol import (
     action,
 )
 
-from .edge.app import BoxApp
-from .edge.box import find_box
+from .edge.app import EdgeApp
+from .edge.edge_device import find_edge_device
 from .mods.byzantine import byzantine
 from .mods.covered import covered
 from .mods.device_noise import device_noise
@@ -38,11 +38,11 @@ from .speech import Device, find_device
 from .store import find_store
 from .teacher import teach, vote
 from .trainer import evaluate_globally, global_loss, train
-from .vote_account import pay_for_votes
+from .vote_ledger import pay_for_votes
 
 AnyRecord = ArrayRecord | MetricRecord | ConfigRecord
 app = ClientApp(mods=[covered, byzantine, device_noise])
-flower_app = BoxApp(app)
+flower_app = EdgeApp(app)
 """The same for Flower's own runtimes and for edge devices: a failure is answered, not raised."""
 
 
@@ -81,7 +81,7 @@ def private_reply(device: Device, message: Message, context: Context) -> Message
 
 @app.train(action(Kind.TEACH))
 def teacher_action(message: Message, context: Context) -> Message:
-    """Train the device's teacher from the public start and keep it; reply only that it has learnt.
+    """Train the device's teacher from the public initial model and keep it; reply only that it has learnt.
 
     Noise on votes covers nothing else: not how much speech there is, or how much of it could not be decoded.
     """
@@ -102,14 +102,14 @@ def votes_action(message: Message, context: Context) -> Message:
 def evaluate_action(message: Message, context: Context) -> Message:
     """Evaluate the global model on the device's speech; reply with counts, which add up, not with rates."""
     device = find_device(message, context)
-    found = evaluate_globally(device, arrays_of(message))
+    evaluation = evaluate_globally(device, arrays_of(message))
     counts = Evaluated(
-        examples=found.errors.utterances,
-        loss=float(found.loss),
-        words=found.errors.words,
-        word_errors=found.errors.word_errors,
-        characters=found.errors.characters,
-        character_errors=found.errors.character_errors,
+        examples=evaluation.errors.utterances,
+        loss=float(evaluation.loss),
+        words=evaluation.errors.words,
+        word_errors=evaluation.errors.word_errors,
+        characters=evaluation.errors.characters,
+        character_errors=evaluation.errors.character_errors,
     )
     return answer(message, {Record.METRICS: counts.to_record()})
 
@@ -125,7 +125,7 @@ def loss_action(message: Message, context: Context) -> Message:
 @app.query(action(Kind.DESCRIBE))
 def describe_action(message: Message, context: Context) -> Message:
     """Say which partition this node is, since Flower's node ids do not tell; a device says how much speech it holds."""
-    if find_box(context) is None:
+    if find_edge_device(context) is None:
         node: ConfigValues = SimulatedNode(int(context.node_config[Key.PARTITION]))
     else:
         device = find_device(message, context)
@@ -136,7 +136,7 @@ def describe_action(message: Message, context: Context) -> Message:
         longest = device.experiment.config.data.max_seconds
         told = place in ("none", "server")
         seconds = float(device.seconds.sum(dtype="float64")) if told else float(longest * utterances)
-        node = BoxNode(utterances, seconds, __version__)
+        node = EdgeNode(utterances, seconds, __version__)
     return answer(message, {Record.NODE: node.to_record()})
 
 

@@ -25,7 +25,7 @@ from fedasr.privacy.randomness import Randomness
 from fedasr.protocol import Statement
 from fedasr.training.schedules import learning_rate
 
-from .account import opened
+from .privacy_ledger import opened
 from .speech import Device
 from .trainer import resident
 
@@ -44,11 +44,11 @@ class PrivateRound:
     """the trained weights; None where the budget did not allow a round"""
     steps: int
     statement: Statement
-    """of the account"""
+    """of the ledger"""
 
 
 def train_privately(device: Device, arrays: Arrays, context: Context) -> PrivateRound:
-    """Train on the device's speech within its budget; the account in the context is charged before this returns.
+    """Train on the device's speech within its budget; the ledger in the context is charged before this returns.
 
     Raises:
         InputError: an utterance cannot be decoded, and ``data.on_bad_audio`` is ``stop``; or no noise is right.
@@ -56,13 +56,13 @@ def train_privately(device: Device, arrays: Arrays, context: Context) -> Private
     config = device.experiment.config
     plan = Plan.of(config, len(device.rows))
     micro_batches = config.privacy.micro_batches is not None
-    with opened(context, config) as account:
-        noise = noise_multipliers(config, plan, account.steps)
+    with opened(context, config) as ledger:
+        noise = noise_multipliers(config, plan, ledger.steps)
         due = events(noise, plan.sampling_probability, micro_batches)
-        if not account.affords(due):
-            return PrivateRound(None, 0, account.statement(spent=True))
+        if not ledger.affords(due):
+            return PrivateRound(None, 0, ledger.statement(spent=True))
         # Paid before the work begins: whoever asks meanwhile finds it spent.
-        account.charge(due, plan.utterances, device.round)
+        ledger.charge(due, plan.utterances, device.round)
     model = resident(device.config_json)
     settings = training_of(config, model.layout, plan, noise)
     # A secret source is drawn for each message: two answers never have the same noise.
@@ -74,9 +74,9 @@ def train_privately(device: Device, arrays: Arrays, context: Context) -> Private
         dpsgd.step(state, drawn(device, dpsgd.draw(settings, where, step), augmenting(device, where, step)))
     trained, result, releases = dpsgd.final(state)
     assert sum(event.steps for event in events_of(releases)) <= sum(event.steps for event in due), "unpaid steps"
-    following = noise_multipliers(config, plan, account.steps)
-    spent = not account.affords(events(following, plan.sampling_probability, micro_batches))
-    return PrivateRound(trained, result.steps, account.statement(spent))
+    following = noise_multipliers(config, plan, ledger.steps)
+    spent = not ledger.affords(events(following, plan.sampling_probability, micro_batches))
+    return PrivateRound(trained, result.steps, ledger.statement(spent))
 
 
 Draws = Callable[[int], np.random.Generator]

@@ -16,7 +16,7 @@ from fedasr.errors import InputError
 from fedasr.experiment import Experiment, experiment
 from fedasr.privacy.onlookers import noise_place
 
-from .edge.box import find_box
+from .edge.edge_device import find_edge_device
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Order:
     config_json: str
     place: int
     """which part of the corpus that the config leads to is its own"""
-    box: str | None = None
+    edge_name: str | None = None
     """the name of an edge device; None in a simulation"""
 
     @property
-    def is_box(self) -> bool:
+    def is_edge_device(self) -> bool:
         """Whether it is an edge device."""
-        return self.box is not None
+        return self.edge_name is not None
 
     def experiment(self) -> Experiment:
         """Return the experiment: this process's in a simulation, on a device a fresh one, which sees new recordings."""
-        return Experiment(load(json.loads(self.config_json))) if self.is_box else experiment(self.config_json)
+        return Experiment(load(json.loads(self.config_json))) if self.is_edge_device else experiment(self.config_json)
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class Device:
     config_json: str
     experiment: Experiment
     rows: npt.NDArray[np.integer]
-    box: str | None = None
+    edge_name: str | None = None
     """the name of an edge device; None in a simulation"""
 
     @property
     def name(self) -> str:
         """What the client is called: as it was enrolled, or by the partition."""
-        return str(self.experiment.partition.names[self.client]) if self.box is None else self.box
+        return str(self.experiment.partition.names[self.client]) if self.edge_name is None else self.edge_name
 
     @property
     def speech(self) -> Speech:
@@ -68,8 +68,8 @@ class Device:
     @property
     def seconds(self) -> npt.NDArray[np.float32]:
         """Audio of each stored utterance in seconds, shape ``(utterances,)``."""
-        found: npt.NDArray[np.float32] = self.experiment.speech.durations[self.rows]
-        return found
+        durations: npt.NDArray[np.float32] = self.experiment.speech.durations[self.rows]
+        return durations
 
 
 def read_order(message: Message, context: Context) -> Order:
@@ -80,20 +80,21 @@ def read_order(message: Message, context: Context) -> Order:
 
     Raises:
         InputError: the message does not say; on a device also: what the server sent is no config, or is meant for
-        another
-            edge device.
+            another edge device.
     """
     asked = protocol.Order.of(message)
-    box = find_box(context)
-    if box is None:
+    edge_device = find_edge_device(context)
+    if edge_device is None:
         client = int(context.node_config[protocol.Key.PARTITION])
         return Order(client, asked.round, asked.experiment, client)
-    if protocol.Record.BOX not in message.content:
-        raise InputError("the server's run is none for boxes: its config needs runtime.name=deployment")
+    if protocol.Record.ADDRESS not in message.content:
+        raise InputError("the server's run is not one for edge devices; set runtime.name=deployment in its config")
     address = protocol.Address.of(message)
-    if box.name and address.name != box.name:
-        raise InputError(f"the server calls this box '{address.name}', but it was enrolled as '{box.name}'")
-    return Order(address.client, asked.round, box.config(asked.experiment), 0, box.name or address.name)
+    if edge_device.name and address.name != edge_device.name:
+        raise InputError(
+            f"the server calls this edge device '{address.name}', but it was enrolled as '{edge_device.name}'"
+        )
+    return Order(address.client, asked.round, edge_device.config(asked.experiment), 0, edge_device.name or address.name)
 
 
 def find_device(message: Message, context: Context) -> Device:
@@ -105,4 +106,4 @@ def find_device(message: Message, context: Context) -> Device:
     order = read_order(message, context)
     run = order.experiment()
     rows = run.stored(order.place, order.round)
-    return Device(order.client, order.round, order.config_json, run, rows, order.box)
+    return Device(order.client, order.round, order.config_json, run, rows, order.edge_name)

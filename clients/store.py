@@ -78,23 +78,23 @@ class ClientStore:
                 # Two runs may share a store. Whoever is first decides: with a secret of its own each, the same question
                 # would be answered twice with other noise, for the price of one.
                 create(target, secrets.token_bytes(SECRET_BYTES))
-            found = target.read_bytes()
+            content = target.read_bytes()
         except OSError as error:
             raise InputError(f"cannot be kept: {error}", where=str(target)) from None
-        if len(found) != SECRET_BYTES:
+        if len(content) != SECRET_BYTES:
             raise InputError(
-                f"is damaged: {len(found)} bytes, expected {SECRET_BYTES}; remove it, and start runs that it took part"
-                " in anew",
+                f"is damaged: {len(content)} bytes, expected {SECRET_BYTES}; remove it, and start the runs that it"
+                " took part in anew",
                 where=str(target),
             )
-        return found
+        return content
 
 
 def find_store(context: Context) -> ClientStore:
     """Return the store of the device that a context belongs to."""
-    box = context.node_config.get("data")
-    if box is not None:
-        return ClientStore(Path(str(box)) / FOLDER)
+    data = context.node_config.get("data")
+    if data is not None:
+        return ClientStore(Path(str(data)) / FOLDER)
     given = context.run_config.get("client-store") or os.environ.get(STORE_VARIABLE)
     if given is not None:
         return ClientStore(Path(str(given)))

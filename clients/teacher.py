@@ -1,7 +1,7 @@
 """A teacher of PATE: a model of the device's own speech, which never leaves it, and its votes on public speech.
 
-Everything that a teacher does is a function of the seed, the config, the public start and its own speech. Nothing is
-shared between teachers but what is public: the start, the tokenizer, the questions.
+Everything that a teacher does is a function of the seed, the config, the public initial model and its own speech.
+Teachers share only what is public: the initial model, the tokenizer, the questions.
 """
 
 from __future__ import annotations
@@ -47,18 +47,8 @@ ABSTAINS = -1
 """The vote of a teacher to whom nothing is possible: no candidate fits into the speech, or its model is broken."""
 
 
-@dataclass(frozen=True)
-class Taught:
-    """What a device knows of the training of its teacher, and tells nobody."""
-
-    steps: int
-    skipped: int
-    found: bool
-    """whether it was trained before"""
-
-
-def teach(device: Device, start: Arrays, store: ClientStore) -> Taught:
-    """Train the device's teacher on its speech from the public start and keep it, unless it is kept already.
+def teach(device: Device, start: Arrays, store: ClientStore) -> None:
+    """Train the device's teacher on its speech from the public initial model and keep it, unless it is kept already.
 
     The schedule of ``client`` runs over the epochs.
 
@@ -67,30 +57,24 @@ def teach(device: Device, start: Arrays, store: ClientStore) -> Taught:
     """
     name = name_of(device, sha256(start))
     if name in store:
-        return Taught(0, 0, found=True)
+        return
     run = device.experiment
     settings, speech = run.config.client, device.speech
     where = (run.config.seed, "teacher-training", 0, device.client)
     rng = seeds.generator(*where)
     state = local.init(resident(device.config_json), start, settings, settings.learning_rate)
     target = state.resident.parameters.device
-    skipped: set[int] = set()
     with seeds.torch_scope(*where):
         for epoch in range(1, settings.epochs + 1):
             state.learning_rate = learning_rate(settings, epoch, settings.epochs)
             for rows in plan_batches(device.rows, device.seconds, settings, rng):
                 batch = speech.batch(rows, rng)
-                if len(batch) < len(rows):
-                    skipped.update(set(map(int, rows)).difference(batch.indices))
                 local.step(state, batch.to(target))
-    trained, result = local.final(state)
+    trained, _ = local.final(state)
     if not all(np.isfinite(array).all() for array in trained.values()):
         rate = settings.learning_rate
-        raise FloatingPointError(
-            f"the teacher's weights are no finite numbers; lower 'client.learning_rate' ({rate:g})"
-        )
+        raise FloatingPointError(f"the teacher's weights are not finite; lower 'client.learning_rate' ({rate:g})")
     store.save(name, trained)
-    return Taught(result.steps, len(skipped), found=False)
 
 
 def name_of(device: Device, start: str) -> str:
@@ -100,7 +84,7 @@ def name_of(device: Device, start: str) -> str:
     """
     digest = hashlib.blake2b(recipe(device.config_json), digest_size=16)
     digest.update(start.encode())
-    if device.box is not None:
+    if device.edge_name is not None:
         return f"{device.client}-{digest.hexdigest()}"
     corpus = device.experiment.corpus
     for row in device.rows.tolist():
@@ -124,15 +108,15 @@ def recipe(config_json: str) -> bytes:
 
 def chosen(section: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of a section whose values are not the usual ones."""
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for name, value in section.items():
         if isinstance(value, Mapping) and isinstance(usual.get(name), Mapping):
             below = chosen(value, usual[name])
             if below:
-                found[name] = below
+                options[name] = below
         elif name not in usual or value != usual[name]:
-            found[name] = value
-    return found
+            options[name] = value
+    return options
 
 
 def vote(device: Device, message: Message, store: ClientStore) -> Votes:
@@ -154,14 +138,14 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
     soft = config.pate.mechanism.startswith("soft-")
     # One entry an utterance: rows of frames come in the order of the utterances, however they were batched.
     frames, lengths = speech[Name.FRAMES], speech[Name.LENGTHS]
-    found: list[npt.NDArray[Any]] = [np.zeros(0)] * len(lengths)
+    answers: list[npt.NDArray[Any]] = [np.zeros(0)] * len(lengths)
     with model.model.as_it_decodes():
         for places, batch in batches(frames, lengths, config.evaluate.batch_size):
             ask = posteriors_of if soft else votes_of
             rows = ask(questions, model.model, batch.to(target), places)
             for place, row in zip(places.tolist(), rows, strict=True):
-                found[place] = row
-    votes = np.concatenate(found)
+                answers[place] = row
+    votes = np.concatenate(answers)
     at_teachers = config.pate.noise_at == "teachers"  # the config that an edge device has checked
     if not soft and not at_teachers:
         return votes
@@ -193,8 +177,8 @@ class TeacherQuestions:
 def votes_of(questions: TeacherQuestions, model: SpeechModel, batch: Batch, places: Places) -> list[Votes]:
     """Return the votes on the questions about each utterance, ``(questions,)`` each; arguments as ``scores_of``."""
     if questions.unit == "utterance":  # what decoder ``vocabulary`` chooses, without scoring what cannot win
-        found = model.likeliest_phrases(model.encode(batch), questions.texts, questions.bonus)
-        return [np.array([best]) for best in found]
+        phrases = model.likeliest_phrases(model.encode(batch), questions.texts, questions.bonus)
+        return [np.array([best]) for best in phrases]
     return [most_likely(scores.cpu()) for scores in scores_of(questions, model, batch, places)]
 
 
@@ -227,8 +211,8 @@ def posteriors(scores: torch.Tensor) -> Floats:
     """Return the softmax of each row, float64; rows of zeros, which vote for nothing, where no score is finite."""
     usable = torch.isfinite(scores)
     safe = torch.where(usable, scores.double(), -torch.inf)
-    found = torch.where(usable.any(dim=1, keepdim=True), safe.softmax(dim=1), 0.0)
-    return np.asarray(found.numpy(), np.float64)
+    probabilities = torch.where(usable.any(dim=1, keepdim=True), safe.softmax(dim=1), 0.0)
+    return np.asarray(probabilities.numpy(), np.float64)
 
 
 def weight_of(device: Device) -> float:
@@ -240,8 +224,8 @@ def most_likely(scores: torch.Tensor) -> Votes:
     """Return the best column of each row, the first of equals; −1 where no score is finite."""
     usable = torch.isfinite(scores)
     best = torch.where(usable, scores, -torch.inf).numpy().argmax(axis=1)
-    found: Votes = np.where(usable.any(dim=1).numpy(), best, ABSTAINS)
-    return found
+    votes: Votes = np.where(usable.any(dim=1).numpy(), best, ABSTAINS)
+    return votes
 
 
 def one_hot(votes: Votes, classes: int) -> Floats:
@@ -284,13 +268,13 @@ def batches(
     """
     starts = np.concatenate([[0], np.cumsum(lengths)])
     order = np.argsort(lengths, kind="stable")
-    found = []
+    chunks = []
     for first in range(0, len(order), size):
         places = order[first : first + size].astype(np.int64)
         features = [np.asarray(frames[starts[place] : starts[place + 1]]) for place in places]
         none = [np.zeros(0, np.int64)] * len(places)
-        found.append((places, collate(features, none, 0.0, tuple(places.tolist()))))
-    return found
+        chunks.append((places, collate(features, none, 0.0, tuple(places.tolist()))))
+    return chunks
 
 
 def sequences(tokens: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[list[int]]:

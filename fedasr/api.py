@@ -130,12 +130,12 @@ def run(
         watcher = None if quiet else NotebookWatcher()
     elif quiet is False:
         watcher = ProgressWatcher(Console(stderr=True, highlight=False, soft_wrap=True))
-    found = load_run(launch(checked, Path(out) if out is not None else None, resume, watcher, callbacks))
-    if found.finished and not (found.path / "report.html").exists():
+    finished = load_run(launch(checked, Path(out) if out is not None else None, resume, watcher, callbacks))
+    if finished.finished and not (finished.path / "report.html").exists():
         from fedasr.results.report import write_report
 
-        write_report(found)
-    return found
+        write_report(finished)
+    return finished
 
 
 def with_parts(

@@ -25,7 +25,7 @@ from fedasr.data.held_out import decile_sample, split_held_out
 from fedasr.data.partition import Partition, make_partition, utterance_embeddings
 from fedasr.data.quality import usable_rows
 from fedasr.data.roster import Roster
-from fedasr.data.sources import narrowed
+from fedasr.data.sources import usable_corpus
 from fedasr.data.speech import Speech
 from fedasr.data.stream import Stream, make_stream
 from fedasr.errors import InputError, nearest
@@ -56,11 +56,11 @@ class Experiment:
     @cached_property
     def corpus(self) -> Corpus:
         """The corpus."""
-        return self._narrowed[0]
+        return self._usable_corpus[0]
 
     @cached_property
-    def _narrowed(self) -> tuple[Corpus, dict[str, int]]:
-        return narrowed(self.config.data, self.config.seed)
+    def _usable_corpus(self) -> tuple[Corpus, dict[str, int]]:
+        return usable_corpus(self.config.data, self.config.seed)
 
     @cached_property
     def splits(self) -> npt.NDArray[Any]:
@@ -107,7 +107,7 @@ class Experiment:
     @cached_property
     def left_out(self) -> dict[str, int]:
         """How many utterances of the training and test split the run leaves out, by reason; on devices nobody knows."""
-        return {} if self.fleet is not None else {**self._narrowed[1], **self._usable[1]}
+        return {} if self.fleet is not None else {**self._usable_corpus[1], **self._usable[1]}
 
     @cached_property
     def _usable(self) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
@@ -128,21 +128,21 @@ class Experiment:
                 f"'{key}' is '{split}'{nearest(split, known)}, which no utterance has; the corpus has:"
                 f" {', '.join(known)}"
             )
-        found = np.flatnonzero(there & self._usable[0])
-        if not len(found):
+        present = np.flatnonzero(there & self._usable[0])
+        if not len(present):
             raise InputError(
                 f"none of the {int(there.sum())} utterances of '{key}', '{split}', can be used: all were skipped as"
                 " bad ('data.on_bad_audio' is 'skip'); 'fedasr data check' on the manifest says why"
             )
-        return found
+        return present
 
     @cached_property
     def _split(self) -> tuple[Partition, Partition | None]:
         if self.config.runtime.name == "deployment":
             if self.fleet is None:
                 raise InputError(
-                    "'runtime.name' is 'deployment', where the boxes hold the speech and only they know what they hold;"
-                    " submit the run to their SuperLink with 'flwr run' (docs/edge.md), or set runtime.name=local"
+                    "'runtime.name' is 'deployment', where each device holds its speech and only it knows how much;"
+                    " submit the run to the SuperLink with 'flwr run' (docs/edge.md), or set runtime.name=local"
                 )
             return self.fleet.partition(), None
         data, share = self.config.data, self.config.evaluate.held_out
@@ -225,8 +225,8 @@ class Experiment:
             try:
                 return build_model(self.config.model, self.config.data.features.mel_bins, self.tokenizer.size)
             except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
-                said = (str(error).splitlines() or [type(error).__name__])[0]
-                raise InputError(f"the model of section 'model' cannot be made: {said}") from None
+                message = (str(error).splitlines() or [type(error).__name__])[0]
+                raise InputError(f"the model of section 'model' cannot be made: {message}") from None
 
     def first_weights(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return the weights that training starts from.

@@ -236,8 +236,8 @@ def write_arrays(
 
 def number_in(text: str) -> int:
     """Return the system's number in what safetensors says of a failed write: ``… (os error 28)``, ``… code: 28, …``."""
-    found = re.search(r"(?:os error |code: )(\d+)", text)
-    return int(found[1]) if found else EIO
+    match = re.search(r"(?:os error |code: )(\d+)", text)
+    return int(match[1]) if match else EIO
 
 
 def as_text(value: Any) -> str:

@@ -80,22 +80,22 @@ def place_of(part: Any) -> str:
 
 def place_of_instance(part: Any, name: str) -> str:
     """Return the reference of an instance that is the value of a variable of a module, one of its own before others."""
-    found = [
+    places = [
         (module, attribute)
         for module, loaded in list(sys.modules.items())
         for attribute, value in list(getattr(loaded, "__dict__", {}).items())
         if value is part and attribute.isidentifier() and module != MAIN_ALIAS
     ]
-    module, attribute = min(found, key=lambda place: place[0] == HERE, default=(HERE, name))
+    module, attribute = min(places, key=lambda place: place[0] == HERE, default=(HERE, name))
     return f"{script_name() or HERE if module == HERE else module}:{attribute}"
 
 
 def attribute_of(module: ModuleType, attribute: str) -> Any:
     """Return what a dotted name means in a module, None where there is no such thing."""
-    found: Any = module
+    part: Any = module
     for name in attribute.split("."):
-        found = getattr(found, name, None)
-    return found
+        part = getattr(part, name, None)
+    return part
 
 
 def script_name() -> str | None:
@@ -108,10 +108,14 @@ def script_name() -> str | None:
         return None
     name = Path(file).stem
     try:
-        found = importlib.util.find_spec(name)
+        module_spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return None
-    same = found is not None and found.origin is not None and Path(found.origin).resolve() == Path(file).resolve()
+    same = (
+        module_spec is not None
+        and module_spec.origin is not None
+        and Path(module_spec.origin).resolve() == Path(file).resolve()
+    )
     return name if same else None
 
 
@@ -150,8 +154,10 @@ def packed(parts: Iterable[tuple[str, str]]) -> bytes | None:
     try:
         content: bytes = pickler.dumps(objects)
     except Exception as error:
-        said = (str(error).splitlines() or [""])[0]
-        raise InputError(f"{names} cannot be sent to the workers ({type(error).__name__}: {said}); {advice}") from None
+        message = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"{names} cannot be sent to the workers ({type(error).__name__}: {message}); {advice}"
+        ) from None
     return content
 
 

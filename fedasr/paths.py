@@ -60,9 +60,9 @@ def own_temporary() -> Path:
     folder = Path(tempfile.gettempdir()) / f"fedasr-{user}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        others_may_write = stat.S_IMODE(found.st_mode) & 0o022
-        if stat.S_ISDIR(found.st_mode) and user in ("user", found.st_uid) and not others_may_write:
+        status = folder.lstat()
+        others_may_write = stat.S_IMODE(status.st_mode) & 0o022
+        if stat.S_ISDIR(status.st_mode) and user in ("user", status.st_uid) and not others_may_write:
             folder.chmod(0o700)
             return folder
     except OSError:

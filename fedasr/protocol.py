@@ -60,10 +60,10 @@ class Record:
     """numbers of a reply"""
     NODE: Final = "node"
     """what a device says of itself"""
-    BOX: Final = "box"
+    ADDRESS: Final = "box"
     """by which an edge device learns which client it is: draws depend on the number, not on Flower's node id"""
     PRIVACY: Final = "privacy"
-    """what a device says of its own privacy account, and how it keeps it in Flower's state"""
+    """what a device says of its own privacy ledger, and how it keeps it in Flower's state"""
     SPEECH: Final = "speech"
     """PATE: features of public speech"""
     QUESTIONS: Final = "questions"
@@ -208,12 +208,12 @@ def layout_of(kind: type[Values]) -> Layout:
     """Return the fields of a class: name, key, type, and whether it may be left out; found out once."""
     if kind not in LAYOUTS:
         hints = get_type_hints(kind)
-        found = []
+        layout = []
         for part in fields(kind):
             hint = hints[part.name]
             wanted = next(t for t in get_args(hint) if t is not type(None)) if isinstance(hint, UnionType) else hint
-            found.append((part.name, part.metadata["key"], wanted, part.default is not MISSING))
-        LAYOUTS[kind] = tuple(found)
+            layout.append((part.name, part.metadata["key"], wanted, part.default is not MISSING))
+        LAYOUTS[kind] = tuple(layout)
     return LAYOUTS[kind]
 
 
@@ -255,7 +255,7 @@ class Values:
         """
         if not isinstance(record, Mapping):
             raise InputError(f"record '{cls.RECORD}' is missing", where=sender)
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for part, name, wanted, optional in layout_of(cls):
             if name not in record:
                 if optional:
@@ -266,8 +266,8 @@ class Values:
                 raise InputError(
                     f"'{name}' of record '{cls.RECORD}' is {shown(value)}; expected {WANTED[wanted]}", where=sender
                 )
-            found[part] = value
-        return cls(**found)
+            values[part] = value
+        return cls(**values)
 
     @classmethod
     def of(cls, message: Message, sender: str = SERVER) -> Self:
@@ -342,7 +342,7 @@ class VoteOrder(Order):
 class Address(ConfigValues):
     """Which client an edge device is."""
 
-    RECORD: ClassVar[str] = Record.BOX
+    RECORD: ClassVar[str] = Record.ADDRESS
     client: int = key(Key.CLIENT)
     name: str = key(Key.NAME)
     """as it was enrolled"""
@@ -401,7 +401,7 @@ class SimulatedNode(ConfigValues):
 
 
 @dataclass(frozen=True)
-class BoxNode(ConfigValues):
+class EdgeNode(ConfigValues):
     """What an edge device says of itself."""
 
     RECORD: ClassVar[str] = Record.NODE
@@ -414,7 +414,7 @@ class BoxNode(ConfigValues):
 
 @dataclass(frozen=True)
 class Statement(ConfigValues):
-    """What a device says of its privacy account."""
+    """What a device says of its privacy ledger."""
 
     RECORD: ClassVar[str] = Record.PRIVACY
     epsilon: float = key(Key.EPSILON)
@@ -427,7 +427,7 @@ class Statement(ConfigValues):
 
 
 @dataclass(frozen=True)
-class NoTurnLeft(ConfigValues):
+class NoParticipationLeft(ConfigValues):
     """What a device says that adds noise to its updates and may send no more of them."""
 
     RECORD: ClassVar[str] = Record.PRIVACY
@@ -435,8 +435,8 @@ class NoTurnLeft(ConfigValues):
 
 
 @dataclass(frozen=True)
-class KeptAccount(ConfigValues):
-    """How a simulated device keeps its privacy account in Flower's state for it."""
+class KeptLedger(ConfigValues):
+    """How a simulated device keeps its privacy ledger in Flower's state for it."""
 
     RECORD: ClassVar[str] = Record.PRIVACY
     ledger: str = key(Key.LEDGER)

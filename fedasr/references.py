@@ -52,7 +52,7 @@ def look_in(folders: Iterable[Path]) -> None:
     _added.update(new)
 
 
-def check_found(said: str, name: str, found: ModuleType, attribute: str) -> None:
+def check_found(problem: str, name: str, module: ModuleType, attribute: str) -> None:
     """Raise where another module than the one beside the config was found, and hides it.
 
     Raises:
@@ -60,22 +60,24 @@ def check_found(said: str, name: str, found: ModuleType, attribute: str) -> None
     """
     if name.startswith("fedasr."):
         return
-    place = getattr(found, "__file__", None) or "Python itself"
+    place = getattr(module, "__file__", None) or "Python itself"
     folder = str(Path(place).resolve().parents[name.count(".") + (Path(place).stem == "__init__")])
     now = [str(entry) for entry in _beside]
     if folder in _added and folder not in now:
-        raise InputError(f"{said}, and module '{name}' is loaded from {place}, of another config; use another process")
+        raise InputError(
+            f"{problem}, and module '{name}' is loaded from {place}, of another config; use another process"
+        )
     own = [file for entry in _beside if (file := module_file(entry, name)) is not None]
     other = own[0] if own and own[0] != Path(place).resolve() else None
-    if other is not None and (folder in _added or not hasattr(found, attribute)):
-        raise InputError(f"{said}, and its module in {other} is hidden by {place}; rename it")
+    if other is not None and (folder in _added or not hasattr(module, attribute)):
+        raise InputError(f"{problem}, and its module in {other} is hidden by {place}; rename it")
 
 
 def module_file(folder: Path, name: str) -> Path | None:
     """Return the file of a module in a folder, None where there is none."""
     stem = folder.joinpath(*name.split("."))
-    found = [file for file in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")) if is_file(file)]
-    return found[0] if found else None
+    files = [file for file in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")) if is_file(file)]
+    return files[0] if files else None
 
 
 def load_reference(reference: str, key: str = "reference") -> Any:
@@ -89,33 +91,33 @@ def load_reference(reference: str, key: str = "reference") -> Any:
         InputError: the module or the attribute does not exist, or the module cannot be imported.
     """
     module_name, _, attribute = reference.partition(":")
-    said = f"'{key}' is '{reference}'"
+    subject = f"'{key}' is '{reference}'"
     given = held(key, reference)
     if given is not None:
         return given
     if lives_here_alone(reference):
         raise ended(reference, key)
     if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
-        raise InputError(f"{said}; expected 'package.module:attribute'")
+        raise InputError(f"{subject}; expected 'package.module:attribute'")
     importing = importing_now()
     importing.append(module_name)
     try:
-        found = importlib.import_module(module_name)
+        value = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError(
-            f"{said}, but there is no module '{error.name}' on the Python path, beside the config or in the working"
+            f"{subject}, but there is no module '{error.name}' on the Python path, beside the config or in the working"
             " folder"
         ) from None
     except Exception as error:
-        raise InputError(f"{said}, but module '{module_name}' cannot be imported: {failure(error)}") from error
+        raise InputError(f"{subject}, but module '{module_name}' cannot be imported: {failure(error)}") from error
     finally:
         importing.pop()
-    check_found(said, module_name, found, attribute.partition(".")[0])
+    check_found(subject, module_name, value, attribute.partition(".")[0])
     for name in attribute.split("."):
-        if not hasattr(found, name):
-            raise InputError(f"{said}, but module '{module_name}' has no '{attribute}'")
-        found = getattr(found, name)
-    return found
+        if not hasattr(value, name):
+            raise InputError(f"{subject}, but module '{module_name}' has no '{attribute}'")
+        value = getattr(value, name)
+    return value
 
 
 def importing_now() -> list[str]:

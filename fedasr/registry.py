@@ -7,7 +7,7 @@ A part of one's own is a class or function, named ``"package.module:attribute"``
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fedasr.errors import InputError, nearest
@@ -52,18 +52,6 @@ def make_part(
         raise InputError(f"'{key}' is '{reference}', which failed: {failure(error)}") from error
 
 
-def check_part(
-    reference: str, key: str, known: Iterable[str], options: Mapping[str, Any], options_key: str, leading: int = 0
-) -> None:
-    """Raise where a part could not be made, without making it; as ``make_part``, of what FedASR tells only the names.
-
-    Raises:
-        InputError: there is no such object, or it cannot be called with these options.
-    """
-    names = dict.fromkeys(known)
-    arguments(load_callable(reference, key), reference, key, names, options, options_key, [None] * leading)
-
-
 def load_callable(reference: str, key: str) -> Callable[..., Any]:
     """Return the class or function that a reference names.
 
@@ -73,8 +61,8 @@ def load_callable(reference: str, key: str) -> Callable[..., Any]:
     make = load_reference(reference, key)
     if not callable(make):
         raise InputError(f"'{key}' is '{reference}', which cannot be called; expected a class or a function")
-    found: Callable[..., Any] = make
-    return found
+    part: Callable[..., Any] = make
+    return part
 
 
 def arguments(

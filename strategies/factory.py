@@ -11,19 +11,23 @@ from fedasr.references import load_reference
 from fedasr.registry import arguments, is_reference, make_part
 from fedasr.runtime.run_folder import RunFolder
 
-from .aggregation.server_optimizers import OPTIMIZERS
-from .budget import check_budget
-from .central_run import CentralRun
-from .federated_run import FederatedRun
-from .pate.run import PateRun
 from .server_run import ServerRun
 from .traits import StrategyTraits
 
-STRATEGIES: dict[str, type[ServerRun]] = {
-    **dict.fromkeys(OPTIMIZERS, FederatedRun),
-    "pate": PateRun,
-    "central": CentralRun,
-}
+
+def shipped(name: str) -> type[ServerRun]:
+    """Return the run of a shipped strategy; what the others import is left alone."""
+    if name == "pate":
+        from .pate.run import PateRun
+
+        return PateRun
+    if name == "central":
+        from .central_run import CentralRun
+
+        return CentralRun
+    from .federated_run import FederatedRun
+
+    return FederatedRun
 
 
 def make_run(grid: Grid, experiment: Experiment, folder: RunFolder) -> ServerRun:
@@ -39,12 +43,12 @@ def make_run(grid: Grid, experiment: Experiment, folder: RunFolder) -> ServerRun
     """
     strategy = experiment.config.strategy
     if not is_reference(strategy.name):
-        return STRATEGIES[strategy.name](grid, experiment, folder)
+        return shipped(strategy.name)(grid, experiment, folder)
     known = {"grid": grid, "experiment": experiment, "folder": folder}
-    found = make_part(strategy.name, "strategy.name", known, strategy.options, "strategy.options")
-    if not isinstance(found, ServerRun):
+    server_run = make_part(strategy.name, "strategy.name", known, strategy.options, "strategy.options")
+    if not isinstance(server_run, ServerRun):
         raise InputError(f"'strategy.name' is '{strategy.name}', which makes no run; {EXPECTED}")
-    return found
+    return server_run
 
 
 def strategy_traits(config: Config) -> StrategyTraits:
@@ -54,7 +58,7 @@ def strategy_traits(config: Config) -> StrategyTraits:
         InputError: the reference of a strategy of the user's own names nothing.
     """
     name = config.strategy.name
-    made: object = load_reference(name, "strategy.name") if is_reference(name) else STRATEGIES[name]
+    made: object = load_reference(name, "strategy.name") if is_reference(name) else shipped(name)
     found = getattr(made, "traits", None)
     return found if isinstance(found, StrategyTraits) else StrategyTraits()
 
@@ -70,6 +74,8 @@ def check_strategy(config: Config) -> None:
     """
     strategy = config.strategy
     if strategy.name == "central":
+        from .budget import check_budget
+
         check_budget(config)
     if not is_reference(strategy.name):
         return

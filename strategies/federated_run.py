@@ -13,13 +13,13 @@ from fedasr.experiment import Experiment, as_json
 from fedasr.flower.records import content_bytes
 from fedasr.protocol import Status
 from fedasr.runtime import checkpoint
-from fedasr.runtime.box_grid import BoxGrid
+from fedasr.runtime.edge_grid import EdgeGrid
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.training.schedules import learning_rate
 from fedasr.typing import Floats
 
 from .aggregation.server_optimizers import make_optimizer
-from .boxes import Boxes, InFlight
+from .edge_devices import EdgeDevices, InFlight
 from .nodes import node_ids
 from .population import Population
 from .privacy.factory import make_mechanism
@@ -48,7 +48,7 @@ class FederatedRun(ServerRun):
         message_bytes = content_bytes(self.rounds.content(0, self.weights))
         self.population = Population(experiment, message_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, len(self.population))
-        self.boxes = Boxes(grid, as_json(self.config)) if isinstance(grid, BoxGrid) else None
+        self.edge_devices = EdgeDevices(grid, as_json(self.config)) if isinstance(grid, EdgeGrid) else None
         self.in_flight = InFlight(folder.checkpoint)
         self.asked_bytes = 0
         self.privacy = make_mechanism(self.config, self.layout, len(self.population), self.population.selector)
@@ -59,8 +59,8 @@ class FederatedRun(ServerRun):
         """Run a round, from the selection to the new weights; None where its privacy cannot be afforded."""
         config = self.config
         self.asked_bytes = 0
-        if self.boxes is not None:
-            self.boxes.look(number, self.population.roster)
+        if self.edge_devices is not None:
+            self.edge_devices.look(number, self.population.roster)
         waited = self.population.begin(number)
         roster, privacy = self.population.roster, self.privacy
         stopped = privacy.stop(number, roster)
@@ -69,7 +69,7 @@ class FederatedRun(ServerRun):
             return None
         cohort = self.population.choose(number, waited)
         privacy.admit(cohort.selection, number)
-        if self.boxes is not None:
+        if self.edge_devices is not None:
             self.in_flight.note(number, cohort.selection.clients)
         result = self.rounds.train(number, self.weights, cohort, roster, privacy.clip())
         update = privacy.release(result, number, len(roster))
@@ -99,8 +99,8 @@ class FederatedRun(ServerRun):
 
     def observe(self, round: int, result: RoundResult) -> None:
         """Note who took part, for the selector."""
-        if self.boxes is not None:
-            self.boxes.heard(result.rows)
+        if self.edge_devices is not None:
+            self.edge_devices.heard(result.rows)
         good = [row for row in result.rows if row["status"] == Status.OK]
         ids = np.array([row["id"] for row in good], np.int64)
 
@@ -147,13 +147,13 @@ class FederatedRun(ServerRun):
         facts = {"population": self.population.state_dict(), "privacy": self.privacy.state_dict()}
         self.write_checkpoint(self.optimizer.state, facts, self.privacy.arrays())
 
-    def restore(self, found: checkpoint.Checkpoint) -> None:
+    def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint."""
-        super().restore(found)
-        self.optimizer.state = dict(found.optimizer)
-        self.population.load_state_dict(found.facts["population"], found.round)
-        self.privacy.load_state_dict(found.facts["privacy"])
-        self.privacy.load_arrays(found.columns)
+        super().restore(saved)
+        self.optimizer.state = dict(saved.optimizer)
+        self.population.load_state_dict(saved.facts["population"], saved.round)
+        self.privacy.load_state_dict(saved.facts["privacy"])
+        self.privacy.load_arrays(saved.columns)
         self.population.roster.exclude(self.privacy.excluded)
         # The roster's memory of who took part is what the journal says; of losses it has none in a private run.
         public = self.config.privacy.unit == "none"
@@ -164,9 +164,9 @@ class FederatedRun(ServerRun):
                 self.population.roster.note(row["round"], np.array([row["id"]]), [loss], [duration])
                 if row["skipped"]:
                     self.skipped[row["id"]] = row["skipped"]
-        lost = self.in_flight.lost(found.round)
+        lost = self.in_flight.lost(saved.round)
         if lost:
-            self.privacy.lost(lost, found.round + 1)
+            self.privacy.lost(lost, saved.round + 1)
             self.population.roster.exclude(self.privacy.excluded)
             self.save()
         self.in_flight.forget()

@@ -30,7 +30,7 @@ def node_ids(grid: Grid, clients: int) -> Mapping[int, int] | None:
         return None
     nodes = wait_for_nodes(grid, clients)
     questions = [Message(RecordDict(), node, Kind.DESCRIBE, group_id="0") for node in nodes]
-    found: dict[int, int] = {}
+    by_partition: dict[int, int] = {}
     refused = ""
     for reply in grid.send_and_receive(questions):
         if not reply.has_error():
@@ -40,13 +40,13 @@ def node_ids(grid: Grid, clients: int) -> Mapping[int, int] | None:
             except ReplyRefused as error:
                 refused = refused or f"; node {node}: {error}"
                 continue
-            if found.setdefault(client, node) != node:
-                raise InputError(f"nodes {found[client]} and {node} both say that they are client {client}")
-    missing = [client for client in range(clients) if client not in found]
+            if by_partition.setdefault(client, node) != node:
+                raise InputError(f"nodes {by_partition[client]} and {node} both say that they are client {client}")
+    missing = [client for client in range(clients) if client not in by_partition]
     if missing:
         first = f"the first is {missing[0]}{refused}"
         raise InputError(f"{len(missing)} of {clients} clients did not say who they are, {first}")
-    return found
+    return by_partition
 
 
 def wait_for_nodes(grid: Grid, clients: int) -> list[int]:
@@ -58,12 +58,12 @@ def wait_for_nodes(grid: Grid, clients: int) -> list[int]:
     nodes: list[int] = []
     came = time.monotonic()
     while True:
-        found = list(grid.get_node_ids())
-        if len(found) >= clients:
-            return found
-        if len(found) > len(nodes):
+        connected = list(grid.get_node_ids())
+        if len(connected) >= clients:
+            return connected
+        if len(connected) > len(nodes):
             came = time.monotonic()
-        nodes = found
+        nodes = connected
         if time.monotonic() - came > PATIENCE_SECONDS:
             raise InputError(
                 f"the partition has {clients} clients but the Flower federation {len(nodes)} nodes;"

@@ -193,6 +193,6 @@ def check_distinct(selection: Selection, clients: int, round: int) -> None:
     chosen = selection.clients
     if len(np.unique(chosen)) < len(chosen) or np.any((chosen < 0) | (chosen >= clients)):
         raise RunFailed(
-            f"round {round}: the selector chose a client twice, or one that there is not; it must choose each of the"
+            f"round {round}: the selector chose a client twice, or one that does not exist; it must choose each of the"
             f" {clients} at most once"
         )

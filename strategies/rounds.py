@@ -32,7 +32,7 @@ from .aggregation.weighting import Weighting, weighting_of
 from .population import Cohort
 from .selection.base import Ids
 
-BOX_CAP = 2.0
+EDGE_CAP = 2.0
 """``strategy.weight_cap`` of edge devices: one that overstates what it holds counts for two others at most."""
 
 
@@ -55,7 +55,7 @@ class RoundResult:
     norm: float = 0.0
     """largest L2 norm of an update"""
     statements: dict[int, Statement] = field(default_factory=dict)
-    """client → what it says of its own privacy account, where it keeps one"""
+    """client → what it says of its own privacy ledger, where it keeps one"""
 
     @property
     def train_loss(self) -> float:
@@ -218,7 +218,7 @@ class Rounds:
     def weight_cap(self) -> float | None:
         """How many times the median client one counts for at most; None: no limit."""
         given, deployed = self.config.strategy.weight_cap, self.config.runtime.name == "deployment"
-        return BOX_CAP if given is None and deployed else given
+        return EDGE_CAP if given is None and deployed else given
 
     def stores(self, roster: Roster, clients: list[int]) -> dict[int, Store]:
         """Return what each client stores at most, as far as the server knows."""
@@ -301,12 +301,12 @@ class Rounds:
             if not reply.has_error():
                 client = by_node[reply.metadata.src_node_id]
                 try:
-                    found = error_counts(reply, known[client])
+                    counts = error_counts(reply, known[client])
                 except ReplyRefused as error:
                     self.refuse(Kind.EVALUATE, client, error)
                 else:
-                    words += found[0]
-                    errors += found[1]
+                    words += counts[0]
+                    errors += counts[1]
         return (errors / words if words else float("nan")), content_bytes(content) * len(clients)
 
     def refuse(self, kind: str, client: int, why: ReplyRefused) -> None:

@@ -28,13 +28,13 @@ from fedasr.runtime.progress import ProgressWatcher
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import session
 from fedasr.runtime.threads import one_thread
-from fedasr.runtime.watched_boxes import WatchedBoxGrid
+from fedasr.runtime.watched_edge_grid import WatchedEdgeGrid
 
-from .boxes import RETURN_SECONDS, wait_for_boxes, wait_for_return
+from .edge_devices import RETURN_SECONDS, wait_for_edge_devices, wait_for_return
 from .factory import make_run
 from .nodes import wait_for_nodes
 
-BOXES = "boxes.json"
+EDGE_DEVICES = "boxes.json"
 """File of the run folder of a deployed run: the names of its clients, in their order."""
 APP_ROOT = Path(__file__).resolve().parents[1]
 """The checkout, or where Flower has unpacked it."""
@@ -85,7 +85,7 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
     resume = bool(settings.get("resume", False))
     fleet: Fleet | None = None
     if config.runtime.name == "deployment":
-        grid, fleet = boxes_of(grid, config, path, resume)
+        grid, fleet = edge_devices_of(grid, config, path, resume)
     else:
         config = settle(config)
         wait_for_nodes(grid, len(experiment(as_json(config)).partition))
@@ -97,7 +97,7 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
             console.print("the run is done already", markup=False)
             return
         if fleet is not None:
-            write_json(path / BOXES, list(fleet.names))
+            write_json(path / EDGE_DEVICES, list(fleet.names))
         lock.enter_context(failures_recorded(path, config))
         lock.enter_context(session(ProgressWatcher(console), False, callbacks))
         status = run_strategy(grid, run, RunFolder(path), resume)
@@ -134,20 +134,20 @@ def ended_recorded(path: Path) -> Iterator[None]:
                 signal.signal(signum, before)
 
 
-def boxes_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[WatchedBoxGrid, Fleet]:
+def edge_devices_of(grid: Grid, config: Config, path: Path, resume: bool) -> tuple[WatchedEdgeGrid, Fleet]:
     """Return the grid of the devices that take part, and who they are: those of the run that is resumed, or all there.
 
     Raises:
         InputError: too few edge devices are connected.
     """
-    kept = path / BOXES
+    kept = path / EDGE_DEVICES
     if resume and kept.is_file():
         names = [str(name) for name in json.loads(kept.read_text(encoding="utf-8"))]
         wait_for_return(grid, names, min(RETURN_SECONDS, config.runtime.reply_timeout_s))
     else:
-        names = wait_for_boxes(grid, config.data.clients, config.runtime.reply_timeout_s)
+        names = wait_for_edge_devices(grid, config.data.clients, config.runtime.reply_timeout_s)
     fleet = Fleet.unasked(names)
-    return WatchedBoxGrid(grid, fleet.names, config.runtime.reply_timeout_s, path), fleet
+    return WatchedEdgeGrid(grid, fleet.names, config.runtime.reply_timeout_s, path), fleet
 
 
 def submitted_config(name: str, overrides: str) -> Config:

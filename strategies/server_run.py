@@ -25,7 +25,7 @@ from fedasr.experiment import Experiment
 from fedasr.files import write_json
 from fedasr.models.weights import Layout, save_weights, sha256
 from fedasr.privacy.document import with_caveat
-from fedasr.privacy.public_start import caveat
+from fedasr.privacy.initial_model import caveat
 from fedasr.runtime import checkpoint, client_states, fingerprint
 from fedasr.runtime.callbacks import Callbacks, EvaluationFacts, RunFacts, named
 from fedasr.runtime.launch import read_summary, summary_of
@@ -77,7 +77,7 @@ class ServerRun(ABC):
         self.weights = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
         """of the global model, shape ``(parameters,)``"""
         self.evaluations = Evaluations(experiment, self.layout, folder)
-        self.start_caveat = caveat(self.config) if self.config.privacy.unit != "none" else None
+        self.initial_model_caveat = caveat(self.config) if self.config.privacy.unit != "none" else None
         """what the ε of a private run does not cover of what it starts from"""
         self.rounds_done = 0
         self.totals: dict[str, float] = {"updates": 0, "bytes_up": 0, "bytes_down": 0, "wall_seconds": 0.0}
@@ -121,14 +121,14 @@ class ServerRun(ABC):
         """Write the checkpoint of the current round."""
         self.write_checkpoint({}, {}, {})
 
-    def restore(self, found: checkpoint.Checkpoint) -> None:
+    def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint, the tables cut back to it."""
-        self.rounds_done = found.round
-        self.weights = self.layout.flatten(found.weights, np.empty(self.layout.size, np.float32))
-        self.totals = dict(found.facts["totals"])
-        self.last = dict(found.facts["last"])
-        client_states.load(self.grid, found.states)
-        self.folder.rewind(found.facts["journals"])
+        self.rounds_done = saved.round
+        self.weights = self.layout.flatten(saved.weights, np.empty(self.layout.size, np.float32))
+        self.totals = dict(saved.facts["totals"])
+        self.last = dict(saved.facts["last"])
+        client_states.load(self.grid, saved.states)
+        self.folder.rewind(saved.facts["journals"])
 
     def facts(self) -> dict[str, Any]:
         """Return what ``summary.json`` has beside what every run has."""
@@ -165,18 +165,18 @@ class ServerRun(ABC):
     def whole_run(self, resume: bool) -> str:
         """Do all of ``run`` but tell the callbacks that it is over."""
         watcher = current().watcher
-        found = checkpoint.load(self.folder.checkpoint) if resume else None
-        self.callbacks.load({} if found is None else found.facts.get("callbacks", {}))
-        if found is None:
+        saved = checkpoint.load(self.folder.checkpoint) if resume else None
+        self.callbacks.load({} if saved is None else saved.facts.get("callbacks", {}))
+        if saved is None:
             self.folder.rewind({})
             self.evaluate_start()
             self.save()
         else:
-            self.restore(found)
+            self.restore(saved)
         watcher.begin(self.config.name, self.config.rounds, self.rounds_done, self.participants())
         with self.tables_kept(), self.ledger_kept():
             try:
-                self.tell_start(found is not None)
+                self.tell_start(saved is not None)
                 finished = self.all_rounds()
             finally:
                 watcher.end()
@@ -299,12 +299,14 @@ class ServerRun(ABC):
         """Evaluate what the run starts from, where that is no chance, or all there is."""
         if self.config.init_from is None and self.config.rounds > 0:
             return
-        if self.start_caveat is not None:
-            current().watcher.note(f"privacy: {self.start_caveat}")
-        found = self.evaluations.evaluate(0, self.weights)
-        self.last.update(initial_wer=found.errors.wer, initial_loss=found.loss)
+        if self.initial_model_caveat is not None:
+            current().watcher.note(f"privacy: {self.initial_model_caveat}")
+        evaluation = self.evaluations.evaluate(0, self.weights)
+        self.last.update(
+            initial_wer=evaluation.errors.wer, initial_cer=evaluation.errors.cer, initial_loss=evaluation.loss
+        )
         if self.config.rounds == 0:
-            self.last.update(wer=found.errors.wer, cer=found.errors.cer, loss=found.loss)
+            self.last.update(wer=evaluation.errors.wer, cer=evaluation.errors.cer, loss=evaluation.loss)
 
     def evaluate_into(self, row: dict[str, Any]) -> Evaluation | None:
         """Evaluate the weights after the round of a row where that is due, put the result into it, and return it."""
@@ -312,9 +314,9 @@ class ServerRun(ABC):
             return None
         evaluation = self.evaluations.evaluate(row["round"], self.weights)
         check_evaluation(evaluation, row["round"], self.config)
-        found = {"loss": evaluation.loss, "wer": evaluation.errors.wer, "cer": evaluation.errors.cer}
-        row.update(found, epsilon=self.epsilon())
-        self.last.update(found)
+        values = {"loss": evaluation.loss, "wer": evaluation.errors.wer, "cer": evaluation.errors.cer}
+        row.update(values, epsilon=self.epsilon())
+        self.last.update(values)
         return evaluation
 
     def write_tables_in_time(self) -> None:
@@ -382,7 +384,7 @@ class ServerRun(ABC):
         document = self.document()
         if document is None:
             return None
-        document = with_caveat(document, self.start_caveat)
+        document = with_caveat(document, self.initial_model_caveat)
         write_json(self.folder.path / "privacy.json", document)
         return document
 
@@ -399,11 +401,13 @@ class ServerRun(ABC):
         facts: dict[str, Any] = {}
         document = self.write_ledger()
         if document is not None:
-            said = [str(text) for name, text in document.items() if name.startswith("guarantee")]
-            for text in said:
+            guarantees = [str(text) for name, text in document.items() if name.startswith("guarantee")]
+            for text in guarantees:
                 current().watcher.note(f"privacy: {text}")
             # Nobody is to read the ε of the summary without what it depends on.
-            facts = {"guarantee": " | ".join(said), "randomness": document.get("randomness")} if said else {}
+            facts = (
+                {"guarantee": " | ".join(guarantees), "randomness": document.get("randomness")} if guarantees else {}
+            )
         wall, updates = self.seconds(), int(self.totals["updates"])
         summary = {
             "name": self.config.name,

@@ -24,14 +24,14 @@ def check_finite(weights: Vector, round: int, config: Config) -> None:
         raise RunFailed(f"round {round}: the weights are no longer finite numbers; {lower(config)}")
 
 
-def check_evaluation(found: Evaluation, round: int, config: Config) -> None:
+def check_evaluation(evaluation: Evaluation, round: int, config: Config) -> None:
     """Raise where finite weights are so large that the model's loss is no finite number.
 
     Raises:
         RunFailed: naming the learning rates.
     """
-    if found.errors.utterances and not np.isfinite(found.loss):
-        raise RunFailed(f"round {round}: the loss on held-out speech is {found.loss}; {lower(config)}")
+    if evaluation.errors.utterances and not np.isfinite(evaluation.loss):
+        raise RunFailed(f"round {round}: the loss on held-out speech is {evaluation.loss}; {lower(config)}")
 
 
 def lower(config: Config) -> str:
@@ -42,8 +42,8 @@ def lower(config: Config) -> str:
     elif config.strategy.name != "central":
         rates = {"strategy.learning_rate": config.strategy.learning_rate}
     rates["client.learning_rate"] = config.client.learning_rate
-    said = " or ".join(f"'{name}' ({rate:g})" for name, rate in rates.items())
-    return f"lower {said}, and resume from the last checkpoint or start anew"
+    rates_of = " or ".join(f"'{name}' ({rate:g})" for name, rate in rates.items())
+    return f"lower {rates_of}, and resume from the last checkpoint or start anew"
 
 
 def check_used(updates: float, folder: RunFolder, config: Config) -> None:

@@ -11,30 +11,30 @@ from fedasr.files import read_object, write_durably
 from fedasr.flower.records import content_bytes
 from fedasr.protocol import Kind, Order, Record, Stored
 
-from .box import Box
+from .edge_device import EdgeDevice
 
 
-def note_activity(box: Box, message: Message, reply: Message) -> None:
+def note_activity(edge_device: EdgeDevice, message: Message, reply: Message) -> None:
     """Count a message that the device has answered; for training also what it was trained on.
 
     Raises:
         InputError: the file of the counts is damaged.
     """
-    found = read_object(box.activity)
+    activity = read_object(edge_device.activity)
     kind = message.metadata.message_type
-    counts: dict[str, Any] = found.setdefault("messages", {})
+    counts: dict[str, Any] = activity.setdefault("messages", {})
     counts[kind] = int(counts.get(kind, 0)) + 1
-    found["bytes_sent"] = int(found.get("bytes_sent", 0)) + content_bytes(reply.content)
-    found["last_message"] = stamp()
-    if kind == Kind.TRAIN and Record.METRICS in reply.content:  # else its privacy account allowed no round
-        found["rounds"] = int(found.get("rounds", 0)) + 1
-        found["last_round"] = {
+    activity["bytes_sent"] = int(activity.get("bytes_sent", 0)) + content_bytes(reply.content)
+    activity["last_message"] = stamp()
+    if kind == Kind.TRAIN and Record.METRICS in reply.content:  # else its privacy ledger allowed no round
+        activity["rounds"] = int(activity.get("rounds", 0)) + 1
+        activity["last_round"] = {
             "at": stamp(),
             "run": str(message.metadata.run_id),
             "round": Order.of(message).round,
-            "utterances": Stored.of(reply, "the box").examples,
+            "utterances": Stored.of(reply, "the edge device").examples,
         }
-    write_durably(box.activity, found)
+    write_durably(edge_device.activity, activity)
 
 
 def stamp() -> str:

@@ -7,14 +7,14 @@ from fedasr.data.manifest import ManifestCorpus
 from fedasr.errors import InputError
 
 
-def box_corpus(config: DataConfig, seed: int) -> ManifestCorpus:
+def device_corpus(config: DataConfig, seed: int) -> ManifestCorpus:
     """Return the corpus of an edge device's manifest; where it has no splits, all of it is there to train on.
 
     Raises:
         InputError: the manifest is missing or broken; the line is named.
     """
     if config.manifest is None:
-        raise InputError("the box's node configuration names no manifest")
+        raise InputError("the edge device's node configuration names no manifest")
     # Speakers held out get the same split as the others: nothing is held out on an edge device.
     split = config.train_split
     return ManifestCorpus(config.manifest, seed=seed, train_split=split, test_split=split)

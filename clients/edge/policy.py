@@ -27,7 +27,7 @@ from fedasr.models.own_tokenizer import make_tokenizer
 from fedasr.privacy.ledger import Entry, Ledger
 from fedasr.protocol import Key, Kind, Name, Order, Record
 
-from .box import SECRET, Box
+from .edge_device import SECRET, EdgeDevice
 
 TEACHERS = (Kind.TEACH, Kind.VOTE)
 MOST = {
@@ -52,7 +52,7 @@ MOST_COUNTS = 50_000_000
 """Entries of an answer to a question to a teacher: utterances or frames times answers."""
 
 
-def check_order(box: Box, policy: Policy, message: Message) -> None:
+def check_order(edge_device: EdgeDevice, policy: Policy, message: Message) -> None:
     """Raise where a message asks what the owner of the device does not allow; count what may be asked so often only.
 
     Raises:
@@ -65,12 +65,12 @@ def check_order(box: Box, policy: Policy, message: Message) -> None:
     size = content_bytes(message.content) / 1e6
     if size > policy.message_mb:
         raise PolicyRefused("the message", f"{size:.0f} MB", f"at most {policy.message_mb:g} MB (message_mb)")
-    config = sent_config(box.config(Order.of(message).experiment))
+    config = sent_config(edge_device.config(Order.of(message).experiment))
     check_protection(kind, config, policy)
     check_work(config, policy)
     if kind == Kind.VOTE:
         check_votes(message, config)
-    count(box, policy, config, questions(message) if kind == Kind.VOTE else 0)
+    count(edge_device, policy, config, questions(message) if kind == Kind.VOTE else 0)
 
 
 def sent_config(config_json: str) -> Config:
@@ -115,10 +115,14 @@ def check_protection(kind: str, config: Config, policy: Policy) -> None:
     privacy, pate = config.privacy, config.pate
     if kind in UNNOISED and privacy.unit != "none":
         raise PolicyRefused(f"a message '{kind}'", f"asked in a run of privacy.unit={privacy.unit}", "none there")
-    found = protection(kind, config)
-    if PRIVACY.index(found) > PRIVACY.index(policy.privacy):
-        asked = f"{privacy.unit} with noise at the {found}" if found == "server" else privacy.unit
-        wanted = "noise that this box adds" if policy.privacy == "device" else "noise by this box or its server"
+    place = protection(kind, config)
+    if PRIVACY.index(place) > PRIVACY.index(policy.privacy):
+        asked = f"{privacy.unit} with noise at the {place}" if place == "server" else privacy.unit
+        wanted = (
+            "noise that this edge device adds"
+            if policy.privacy == "device"
+            else "noise by this edge device or its server"
+        )
         raise PolicyRefused("privacy.unit", asked, f"a run with {wanted} (privacy: {policy.privacy})")
     if not policy.protects:
         return
@@ -174,10 +178,10 @@ def check_work(config: Config, policy: Policy) -> None:
 
 def value_of(config: Config, name: str) -> float:
     """Return the value of a dotted key."""
-    found: Any = config
+    value: Any = config
     for step in name.split("."):
-        found = getattr(found, step)
-    return float(found)
+        value = getattr(value, step)
+    return float(value)
 
 
 def parameters(config: Config) -> int:
@@ -228,14 +232,14 @@ def check_votes(message: Message, config: Config) -> None:
         raise PolicyRefused("the number of teachers", teachers, "a whole number of at least 1")
 
 
-def count(box: Box, policy: Policy, config: Config, votes: int) -> None:
+def count(edge_device: EdgeDevice, policy: Policy, config: Config, votes: int) -> None:
     """Count the votes of a message, and by which choice of usable speech the device is counted; for life, on the disk.
 
     Raises:
         PolicyRefused: the owner allows no more of it; nothing was counted.
         InputError: the counts are damaged or cannot be written.
     """
-    kept = read_object(box.asked)
+    kept = read_object(edge_device.asked)
     filters, cast = [str(name) for name in kept.get("filters", [])], int(kept.get("votes", 0))
     if cast + votes > policy.pate_queries:
         limit = f"at most {policy.pate_queries} over all runs (pate_queries)"
@@ -247,7 +251,7 @@ def count(box: Box, policy: Policy, config: Config, votes: int) -> None:
             raise PolicyRefused("the choice of usable speech (alphabet, lengths, frame rate)", "another one", limit)
         filters.append(name)
     if kept.get("filters") != filters or votes:
-        write_durably(box.asked, {"filters": filters, "votes": cast + votes})
+        write_durably(edge_device.asked, {"filters": filters, "votes": cast + votes})
 
 
 def filter_of(config: Config) -> str:
@@ -290,14 +294,14 @@ def charged_since(before: Mapping[str, Any] | None, after: Ledger) -> list[Entry
     earlier = Ledger(after.accountant)
     if before:
         earlier.load_state_dict(before)
-    found: list[Entry] = []
+    charged: list[Entry] = []
     for place, entry in enumerate(after.entries):
         known = earlier.entries[place] if place < len(earlier.entries) else None
         if known is None:
-            found.append(entry)
+            charged.append(entry)
         elif entry.event.steps > known.event.steps:
-            found.append(replace(entry, event=replace(entry.event, steps=entry.event.steps - known.event.steps)))
-    return found
+            charged.append(replace(entry, event=replace(entry.event, steps=entry.event.steps - known.event.steps)))
+    return charged
 
 
 @contextmanager

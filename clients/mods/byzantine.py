@@ -29,7 +29,7 @@ def byzantine(message: Message, context: Context, call_next: ClientAppCallable) 
     if message.metadata.message_type != MessageType.TRAIN:
         return call_next(message, context)
     order = read_order(message, context)
-    if order.is_box or order.client not in members(order.config_json):
+    if order.is_edge_device or order.client not in members(order.config_json):
         return call_next(message, context)
     reply = call_next(message, context)
     if not reply.has_error() and Record.ARRAYS in reply.content:

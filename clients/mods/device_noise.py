@@ -17,9 +17,9 @@ from fedasr.models.weights import Layout
 from fedasr.privacy.events import Gaussian
 from fedasr.privacy.randomness import Randomness, with_normal
 from fedasr.privacy.update_clipping import Clip
-from fedasr.protocol import Metric, NoTurnLeft, Record
+from fedasr.protocol import Metric, NoParticipationLeft, Record
 
-from ..account import opened
+from ..privacy_ledger import opened
 from ..speech import read_order
 
 UNPROTECTED = (Metric.TRAIN_LOSS, Metric.LOSS_SQUARE, Metric.UTTERANCES, Metric.SKIPPED)
@@ -35,7 +35,7 @@ def device_noise(message: Message, context: Context, call_next: ClientAppCallabl
     if config.privacy.unit != "user" or config.privacy.noise_at != "device":
         return call_next(message, context)
     if not pay_for_a_turn(context, config, order.round):
-        return Message(RecordDict({NoTurnLeft.RECORD: NoTurnLeft().to_record()}), reply_to=message)
+        return Message(RecordDict({NoParticipationLeft.RECORD: NoParticipationLeft().to_record()}), reply_to=message)
     reply = call_next(message, context)
     if not reply.has_error():
         protect(message, reply, config, order.round, order.client)
@@ -43,13 +43,13 @@ def device_noise(message: Message, context: Context, call_next: ClientAppCallabl
 
 
 def pay_for_a_turn(context: Context, config: Config, round: int) -> bool:
-    """Charge the device's own account for one noisy update, before it is made; False: it allows no more of them."""
+    """Charge the device's own ledger for one noisy update, before it is made; False: it allows no more of them."""
     assert config.privacy.noise_multiplier is not None
-    turn = Gaussian(unit="user", adjacency="zero-out", noise_multiplier=config.privacy.noise_multiplier)
-    with opened(context, config) as account:
-        if not account.affords([turn]):
+    participation = Gaussian(unit="user", adjacency="zero-out", noise_multiplier=config.privacy.noise_multiplier)
+    with opened(context, config) as ledger:
+        if not ledger.affords([participation]):
             return False
-        account.charge([turn], 1, round)
+        ledger.charge([participation], 1, round)
     return True
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import ndtri
 
 from fedasr.models.weights import Vector
 from fedasr.typing import Floats
@@ -44,4 +43,6 @@ def largest_z(clients: int, byzantine: int) -> float:
     supporters = max(math.floor(clients / 2 + 1) - byzantine, 1)
     if honest <= supporters:
         return 0.0
+    from scipy.special import ndtri
+
     return max(0.0, float(ndtri((honest - supporters) / honest)))

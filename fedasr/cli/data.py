@@ -46,9 +46,9 @@ def check(
     report = inspect_manifest(manifest, **settings)
     problems = report.problems
     if json:
-        found = [{"line": p.line, "path": p.path, "kind": p.kind, "message": p.message} for p in problems]
+        rows = [{"line": p.line, "path": p.path, "kind": p.kind, "message": p.message} for p in problems]
         about_it = {"characters": report.characters, "left_out": report.left_out}
-        print_json({"manifest": str(manifest), "ok": not problems, "problems": found, **about_it})
+        print_json({"manifest": str(manifest), "ok": not problems, "problems": rows, **about_it})
     else:
         for problem in problems:
             at = f"{manifest}:{problem.line}" if problem.line else f"{manifest}"
@@ -170,17 +170,19 @@ def synthesize(
 ) -> None:
     """Render speech with espeak-ng: audio files and a manifest."""
     from fedasr.data.synthetic import synthesize as render
-    from fedasr.results.units import duration
+    from fedasr.units import duration
 
     if grammar not in GRAMMARS:
         known = ", ".join(GRAMMARS)
         raise InputError(f"is '{grammar}'{nearest(grammar, GRAMMARS)}; expected one of: {known}", where="--grammar")
-    found = render(out, speakers=speakers, utterances_per_speaker=utterances_per_speaker, seed=seed, grammar=grammar)
+    written = render(out, speakers=speakers, utterances_per_speaker=utterances_per_speaker, seed=seed, grammar=grammar)
     if json:
-        print_json(found)
+        print_json(written)
         return
-    length = duration(float(found["seconds"]))
-    text = f"wrote {found['manifest']}: {found['utterances']} utterances of {found['speakers']} speakers, {length}"
+    length = duration(float(written["seconds"]))
+    text = (
+        f"wrote {written['manifest']}: {written['utterances']} utterances of {written['speakers']} speakers, {length}"
+    )
     console.print(text, markup=False)
 
 
@@ -190,7 +192,7 @@ def show(report: dict[str, Any], partition: Partition) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fedasr.results.units import duration, number
+    from fedasr.units import duration, number
 
     by = report["column"]
     console.print(

@@ -11,9 +11,7 @@ import typer
 from fedasr.cli import edge_status
 from fedasr.cli.common import console, print_json
 
-app = typer.Typer(
-    help="Edge devices: a server they trust, their keys, and the processes on both sides.", no_args_is_help=True
-)
+app = typer.Typer(help="Edge devices: set up the server, enrol devices, run both sides.", no_args_is_help=True)
 
 Home = Annotated[Path, typer.Option("--home", help="The server's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -44,7 +42,7 @@ def init_server(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the SuperLink.")] = PORT,
     home: Home = Path("edge"),
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long the server's certificate is valid.")] = 397,
-    renew: Annotated[bool, typer.Option("--renew", help="A new certificate for the server that is there.")] = False,
+    renew: Annotated[bool, typer.Option("--renew", help="Make a new certificate for the existing server.")] = False,
 ) -> None:
     """Make a certificate authority, the server's certificate and Flower's profile."""
     from fedasr.edge.server_folder import ServerFolder
@@ -65,7 +63,7 @@ def init_server(
 
 
 @app.command("enroll", epilog="Example: fedasr edge enroll kitchen-1")
-def enroll_box(
+def enroll_device(
     name: Annotated[str, typer.Argument(help="A name for the device: letters, digits, '-', '_' and '.'.")],
     public_key: Annotated[
         Path | None, typer.Option(help="The device's own public key, made there by ssh-keygen -t ecdsa -b 384.")
@@ -93,7 +91,7 @@ def enroll_box(
 
 
 @app.command("revoke", epilog="Example: fedasr edge revoke kitchen-1")
-def revoke_box(
+def revoke_device(
     name: Annotated[str, typer.Argument(help="The device's name.")],
     home: Home = Path("edge"),
 ) -> None:
@@ -110,7 +108,7 @@ def start_server(
     home: Home = Path("edge"),
     bind: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 or :: for all.")] = "0.0.0.0",
     largest_update: Annotated[
-        float, typer.Option(min=1, help="MB that a device may send in answer to a message; more than the model has.")
+        float, typer.Option(min=1, help="MB that a device may send in one reply; must exceed the model's size.")
     ] = 1024.0,
     log_format: Log = LogFormat.text,
 ) -> None:
@@ -124,43 +122,47 @@ def start_server(
 
 @app.command("run-client", epilog="Example: fedasr edge run-client --data /srv/fedasr")
 def start_client(
-    data: Annotated[Path, typer.Option(help="The device's folder, with its identity and what it must remember.")],
-    manifest: Annotated[Path | None, typer.Option(help="The table of its speech; default DATA/manifest.csv.")] = None,
+    data: Annotated[Path, typer.Option(help="The device's folder: its identity and its state.")],
+    manifest: Annotated[
+        Path | None, typer.Option(help="The manifest of its speech; default: DATA/manifest.csv.")
+    ] = None,
     log_format: Log = LogFormat.text,
 ) -> None:
     """Run Flower's SuperNode on this device, with the app that is installed here."""
     speak(log_format)
-    from fedasr.edge.box_folder import BoxFolder
+    from fedasr.edge.device_folder import DeviceFolder
     from fedasr.edge.run_client import run_client
 
-    box = BoxFolder(data)
-    run_client(box, manifest.resolve() if manifest is not None else box.manifest)
+    device = DeviceFolder(data)
+    run_client(device, manifest.resolve() if manifest is not None else device.manifest)
 
 
 @app.command("doctor", epilog="Example: fedasr edge doctor --data /srv/fedasr")
 def doctor(
     data: Annotated[Path | None, typer.Option(help="On an edge device: its folder.")] = None,
-    manifest: Annotated[Path | None, typer.Option(help="The table of its speech; default DATA/manifest.csv.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="The manifest of its speech; default: DATA/manifest.csv.")
+    ] = None,
     home: Home = Path("edge"),
     json: Json = False,
 ) -> None:
     """Say in words what is wrong with a server or an edge device; the exit status is 1 where something is."""
-    from fedasr.edge.box_folder import BoxFolder
-    from fedasr.edge.checks import box_findings, server_findings
+    from fedasr.edge.checks import device_findings, server_findings
+    from fedasr.edge.device_folder import DeviceFolder
     from fedasr.edge.server_folder import ServerFolder
 
     if data is not None:
-        box = BoxFolder(data)
-        found = box_findings(box, manifest.resolve() if manifest is not None else box.manifest)
+        device = DeviceFolder(data)
+        findings = device_findings(device, manifest.resolve() if manifest is not None else device.manifest)
     else:
-        found = server_findings(ServerFolder(home))
-    bad = any(finding.level == "error" for finding in found)
+        findings = server_findings(ServerFolder(home))
+    bad = any(finding.level == "error" for finding in findings)
     if json:
-        rows = [{"check": finding.check, "level": finding.level, "text": finding.text} for finding in found]
+        rows = [{"check": finding.check, "level": finding.level, "text": finding.text} for finding in findings]
         print_json({"ok": not bad, "findings": rows})
     else:
         styles = {"ok": "green", "warning": "yellow", "error": "red"}
-        for finding in found:
+        for finding in findings:
             console.print(
                 f"{finding.level:8}{finding.check}: {finding.text}", style=styles[finding.level], markup=False
             )

@@ -21,14 +21,16 @@ def register(app: typer.Typer) -> None:
 
     @app.command("status", epilog="Example: fedasr edge status --watch")
     def show_status(
-        run: Annotated[str | None, typer.Argument(help="The run to be told in detail; default the newest.")] = None,
+        run: Annotated[str | None, typer.Argument(help="The run to show in detail; default: the newest.")] = None,
         data: Annotated[Path | None, typer.Option(help="On an edge device: its folder.")] = None,
         home: Annotated[Path, typer.Option("--home", help="The server's folder.")] = Path("edge"),
-        watch: Annotated[bool, typer.Option("--watch", help="Go on until the run is over.")] = False,
-        every: Annotated[float, typer.Option(min=0.2, help="With --watch: seconds between two looks.")] = 2.0,
+        watch: Annotated[bool, typer.Option("--watch", help="Refresh until the run is over.")] = False,
+        every: Annotated[float, typer.Option(min=0.2, help="With --watch: seconds between refreshes.")] = 2.0,
         json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
         prometheus: Annotated[bool, typer.Option("--prometheus", help="Print metrics for Prometheus.")] = False,
-        out: Annotated[Path | None, typer.Option(help="With --prometheus: a file, replaced whole.")] = None,
+        out: Annotated[
+            Path | None, typer.Option(help="With --prometheus: write to this file, replaced atomically.")
+        ] = None,
     ) -> None:
         """Say how a server's edge devices and a run of theirs are, or on an edge device what it has done.
 
@@ -45,7 +47,7 @@ def register(app: typer.Typer) -> None:
                 raise InputError(
                     "an edge device knows of no runs; RUN, --watch and --prometheus are for the server", where="--data"
                 )
-            box_command(data, json)
+            device_command(data, json)
             return
         from fedasr.edge.server_folder import ServerFolder
         from fedasr.edge.watching.server_state import server_status
@@ -54,15 +56,15 @@ def register(app: typer.Typer) -> None:
         if watch:
             watch_command(server, run, every)
             return
-        found = server_status(server, run)
+        status = server_status(server, run)
         if json:
-            print_json(found)
+            print_json(status)
         elif prometheus:
-            metrics_command(found, out)
+            metrics_command(status, out)
         else:
             from fedasr.edge.watching.screen import screen
 
-            console.print(screen(found))
+            console.print(screen(status))
 
 
 def one_of(options: dict[str, bool]) -> None:
@@ -78,17 +80,17 @@ def one_of(options: dict[str, bool]) -> None:
         raise InputError(f"give one of {' and '.join(given)}, not both", where="fedasr edge status")
 
 
-def box_command(data: Path, json: bool) -> None:
+def device_command(data: Path, json: bool) -> None:
     """Say what an edge device has done."""
-    from fedasr.edge.box_folder import BoxFolder
-    from fedasr.edge.status import box_status
+    from fedasr.edge.device_folder import DeviceFolder
+    from fedasr.edge.status import device_status
 
-    box = BoxFolder(data)
-    found = box_status(box, box.manifest)
+    device = DeviceFolder(data)
+    status = device_status(device, device.manifest)
     if json:
-        print_json(found)
+        print_json(status)
     else:
-        show_box(found)
+        show_device(status)
 
 
 def watch_command(server: ServerFolder, run: str | None, every: float) -> None:
@@ -105,30 +107,30 @@ def watch_command(server: ServerFolder, run: str | None, every: float) -> None:
         raise typer.Exit(1)
 
 
-def metrics_command(found: dict[str, Any], out: Path | None) -> None:
+def metrics_command(status: dict[str, Any], out: Path | None) -> None:
     """Print metrics, or write them to a file."""
     from fedasr.edge.secrets import write_public
     from fedasr.edge.watching.metrics import exposition
 
-    text = exposition(found)
+    text = exposition(status)
     if out is None:
         sys.stdout.write(text)
         return
     write_public(out, text.encode())
 
 
-def show_box(found: dict[str, Any]) -> None:
+def show_device(status: dict[str, Any]) -> None:
     """Print the state of an edge device for people."""
-    last = found["last_round"]
-    said = [str(spent["guarantee"]) for spent in found["privacy"]]
+    last = status["last_round"]
+    guarantees = [str(spent["guarantee"]) for spent in status["privacy"]]
     lines = {
-        "box": f"{found['name']} of {found['superlink']}, {'running' if found['running'] else 'not running'}",
-        "server": found["server"],
-        "recordings": found["recordings"],
-        "rounds": found["rounds"],
+        "box": f"{status['name']} of {status['superlink']}, {'running' if status['running'] else 'not running'}",
+        "server": status["server"],
+        "recordings": status["recordings"],
+        "rounds": status["rounds"],
         "last": "none" if last is None else f"round {last['round']} at {last['at']}, {last['utterances']} utterances",
-        "sent": f"{found['bytes_sent'] / 1e6:.2f} MB",
-        "privacy": "; ".join(said) if said else "nothing private was done",
+        "sent": f"{status['bytes_sent'] / 1e6:.2f} MB",
+        "privacy": "; ".join(guarantees) if guarantees else "nothing private was done",
     }
     for name, value in lines.items():
         console.print(f"{name:12}{value}", markup=False)

@@ -9,6 +9,7 @@ import typer
 
 from fedasr.cli.common import console, print_json
 from fedasr.errors import one_line
+from fedasr.units import percent
 
 Decoder = Annotated[
     str | None, typer.Option(help="greedy, beam, vocabulary or package.module:attribute; default: the run's own.")
@@ -31,17 +32,18 @@ def register(app: typer.Typer) -> None:
         """Report the WER and CER of a run's model on a manifest."""
         from fedasr.evaluation.recognizer import evaluate_manifest
 
-        found = evaluate_manifest(run_dir, manifest, split, decoder, by)
+        results = evaluate_manifest(run_dir, manifest, split, decoder, by)
         if json:
-            print_json(found)
+            print_json(results)
             return
         console.print(
-            f"WER {found['wer']:.4f}  CER {found['cer']:.4f}  {found['utterances']} utterances, {found['words']} words",
+            f"WER {percent(results['wer'])}  CER {percent(results['cer'])}  {results['utterances']} utterances,"
+            f" {results['words']} words",
             markup=False,
         )
-        for value, row in found["by"].items():
+        for value, row in results["by"].items():
             console.print(
-                f"  {by} {value or '(none)'}: WER {row['wer']:.4f}, {row['utterances']} utterances", markup=False
+                f"  {by} {value or '(none)'}: WER {percent(row['wer'])}, {row['utterances']} utterances", markup=False
             )
 
     @app.command("transcribe", epilog="Example: fedasr transcribe runs/first hello.wav")
@@ -54,7 +56,7 @@ def register(app: typer.Typer) -> None:
         """Transcribe audio files with a run's model; a bad one is named, and the status is 2 at the end."""
         from fedasr.evaluation.recognizer import transcribe_files
 
-        found: list[dict[str, str | None]] = []
+        results: list[dict[str, str | None]] = []
         bad: list[dict[str, str]] = []
         for transcript in transcribe_files(run_dir, audio, decoder):
             path, problem = str(transcript.path), transcript.problem
@@ -62,10 +64,10 @@ def register(app: typer.Typer) -> None:
                 console.print(one_line(f"error: {path}: {problem}"), style="red", markup=False)
                 bad.append({"path": path, "problem": problem})
             elif json:
-                found.append({"path": path, "text": transcript.text})
+                results.append({"path": path, "text": transcript.text})
             else:
                 typer.echo(f"{path}\t{transcript.text}")
         if json:
-            print_json({"transcripts": found, "problems": bad})
+            print_json({"transcripts": results, "problems": bad})
         if bad:
             raise typer.Exit(2)

@@ -79,11 +79,11 @@ def status(arguments: list[str] | None = None) -> int:
         console.print(f"error: {command}: {text} (see '{command} --help')", style="red", markup=False)
         return 2
     except (OSError, MemoryError) as error:
-        said = system_refusal(error)
-        if said is None:
+        message = system_refusal(error)
+        if message is None:
             raise
         too_long = isinstance(error, OSError) and error.errno == ENAMETOOLONG
-        console.print(f"{'error' if too_long else 'failed'}: {one_line(said)}", style="red", markup=False)
+        console.print(f"{'error' if too_long else 'failed'}: {one_line(message)}", style="red", markup=False)
         return 2 if too_long else 1
     except KeyboardInterrupt:
         console.print("interrupted", style="yellow")

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
             bool,
             typer.Option(
                 "--simulation",
-                help="Also of a run whose noise follows from a public seed: nobody is protected, and the card says so.",
+                help="Also release a run whose noise follows from a public seed: it protects nobody, as the card says.",
             ),
         ] = False,
         json: Annotated[bool, typer.Option("--json", help="Print the card as JSON on standard output.")] = False,
@@ -35,6 +35,6 @@ def register(app: typer.Typer) -> None:
             return
         if card["first"] is not None:
             console.print(card["first"], style="yellow", markup=False)
-        for found in card["guarantees"]:
-            console.print(f"privacy: {found['sentence']}", markup=False)
+        for guarantee in card["guarantees"]:
+            console.print(f"privacy: {guarantee['sentence']}", markup=False)
         console.print(f"wrote {out}", markup=False)

@@ -35,7 +35,7 @@ def compare(
     target: Annotated[
         float | None,
         typer.Option(
-            help="Also say what it took until the metric was this low: rounds, data, time.", show_default=False
+            help="Also report the rounds, data and time that it took to bring the metric this low.", show_default=False
         ),
     ] = None,
     out: Annotated[
@@ -88,7 +88,7 @@ def as_json(groups: list[Group], curve: pd.DataFrame, metric: str, x: str, targe
     prices = price_table(groups, target, metric) if target is not None else None
     differences, averages = difference_table(groups, metric), average_table(groups)
     rates, forgotten = decile_table(groups), forgetting_table(groups)
-    found: list[dict[str, Any]] = []
+    documents: list[dict[str, Any]] = []
     for index, (group, row) in enumerate(zip(groups, rows.to_dict("records"), strict=True)):
         line = curve[curve["label"] == group.label]
         item = {
@@ -116,8 +116,8 @@ def as_json(groups: list[Group], curve: pd.DataFrame, metric: str, x: str, targe
         if reached is not None and prices is not None:
             item["target"] = {name: reached[name].iloc[index] for name in ("reached", "n", "mean", "low", "high")}
             item["targets"] = {price.pop("x"): price for price in of_label(prices, group.label)}
-        found.append(item)
-    return {"metric": metric, "x": x, "groups": found}
+        documents.append(item)
+    return {"metric": metric, "x": x, "groups": documents}
 
 
 def of_label(table: pd.DataFrame, label: str) -> list[dict[str, Any]]:
@@ -140,7 +140,7 @@ def show(groups: list[Group], metric: str = "wer", target: float | None = None) 
     from fedasr.results.deciles import decile_table
     from fedasr.results.differences import difference_table
     from fedasr.results.forgetting import average_table
-    from fedasr.results.units import data_size, duration, metric_text, number
+    from fedasr.units import data_size, duration, metric_text, number
 
     name = short_name(metric)
     rows = table(groups, metric)
@@ -156,16 +156,16 @@ def show(groups: list[Group], metric: str = "wer", target: float | None = None) 
     ]  # fmt: skip
     head = ["Group", "Seeds", name, "95 % interval", "Best", "Rounds", "Sent", "Gini", *["Simulated"] * clock, "Time"]
     print_table(groups, (head, body))
-    if len(found := difference_table(groups, metric)):
+    if len(differences := difference_table(groups, metric)):
         heading = f"{name} less that of '{groups[0].short}', seed by seed"
-        print_table(groups, difference_rows(found, metric), heading)
+        print_table(groups, difference_rows(differences, metric), heading)
     if target is not None:
         heading = f"Until {name} ≤ {metric_text(metric, target)}: mean ± 95 % interval"
         print_table(groups, price_rows(price_table(groups, target, metric)), heading)
-    if len(found := decile_table(groups)):
-        print_table(groups, decile_rows(found), "WER (%) by tenths of activity, 1 the lightest users")
-    if len(found := average_table(groups)):
-        print_table(groups, forgetting_rows(found), "Mean over the past periods")
+    if len(differences := decile_table(groups)):
+        print_table(groups, decile_rows(differences), "WER (%) by tenths of activity, 1 the lightest users")
+    if len(differences := average_table(groups)):
+        print_table(groups, forgetting_rows(differences), "Mean over the past periods")
     for group in groups:
         for run in group.repeats:
             text = f"note: {run.path} repeats seed {run.seed} of '{group.label}' and is not counted"

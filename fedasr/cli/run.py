@@ -9,6 +9,7 @@ import typer
 
 from fedasr.cli.common import about, console, print_json
 from fedasr.errors import InputError
+from fedasr.units import duration, percent
 
 INTERRUPTED = 130
 
@@ -21,7 +22,7 @@ def register(app: typer.Typer) -> None:
         config: Annotated[str, typer.Argument(help="A YAML file, or a name from simulations/ without its suffix.")],
         overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys to change.")] = None,
         out: Annotated[Path | None, typer.Option(help="The run folder; default runs/<name>-<time>.")] = None,
-        resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")] = False,
+        resume: Annotated[bool, typer.Option("--resume", help="Continue from the folder's last checkpoint.")] = False,
         quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
         json: Annotated[bool, typer.Option("--json", help="Print summary.json on standard output at the end.")] = False,
     ) -> None:
@@ -65,8 +66,8 @@ def finish(folder: Path) -> None:
 def say(folder: Path, summary: dict[str, object]) -> None:
     """Say how a run ended, for people."""
     wer, seconds = summary.get("wer"), summary.get("wall_seconds")
-    shown = f"WER {wer:.3f}" if isinstance(wer, float) else "no WER"
-    time = f" in {seconds:.0f} s" if isinstance(seconds, float) else ""
+    shown = f"WER {percent(wer)}" if isinstance(wer, float) else "no WER"
+    time = f" in {duration(seconds)}" if isinstance(seconds, float) else ""
     console.print(f"{summary.get('status')}: {shown} after {summary.get('rounds')} rounds{time}", markup=False)
     console.print(f"run folder: {folder}", markup=False)
     if (folder / "report.html").exists():

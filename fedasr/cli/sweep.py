@@ -13,6 +13,7 @@ from rich.console import Console
 
 from fedasr.cli.common import console, print_json
 from fedasr.cli.run import INTERRUPTED
+from fedasr.units import duration, percent
 
 if TYPE_CHECKING:
     from fedasr.results.groups import Group
@@ -49,19 +50,19 @@ def register(app: typer.Typer) -> None:
             preview(plan, states, out, json)
             return
         watch = SweepProgress(console)
-        found = execute(plan, out, states, watch)
-        groups = labelled(plan, found)
+        outcome = execute(plan, out, states, watch)
+        groups = labelled(plan, outcome)
         if not json:
             show(groups)
-        for name, reason in found.failed.items():
+        for name, reason in outcome.failed.items():
             console.print(f"failed: {name}: {reason}", style="red", markup=False)
         page = write_page(groups, out)
         if json:
-            print_json(as_json(plan, found, groups, page))
-        if found.interrupted:
+            print_json(as_json(plan, outcome, groups, page))
+        if outcome.interrupted:
             console.print("interrupted; the same command goes on", style="yellow", markup=False)
             raise typer.Exit(INTERRUPTED)
-        if found.failed:
+        if outcome.failed:
             console.print("the same command tries the failed runs again", markup=False)
             raise typer.Exit(FAILED)
 
@@ -94,13 +95,13 @@ class SweepProgress:
         """Say how a run ended, and how long the others will take."""
         status, wer = summary.get("status"), summary.get("wer")
         if status == "failed":
-            said = "failed"
+            ending = "failed"
         else:
-            shown = f"WER {wer:.3f}" if isinstance(wer, float) and math.isfinite(wer) else "no WER"
-            said = f"{status}, {shown} after {summary.get('rounds')} rounds"
+            shown = f"WER {percent(wer)}" if isinstance(wer, float) and math.isfinite(wer) else "no WER"
+            ending = f"{status}, {shown} after {summary.get('rounds')} rounds"
         left = (time.monotonic() - self.started) / number * (of - number)
-        ahead = f", about {left:.0f} s left" if number < of else ""
-        self.console.print(f"{number}/{of} {run.folder}: {said} in {seconds:.0f} s{ahead}", markup=False)
+        ahead = f", about {duration(left, 2)} left" if number < of else ""
+        self.console.print(f"{number}/{of} {run.folder}: {ending} in {seconds:.0f} s{ahead}", markup=False)
 
     def crashed(self, run: Planned, trace: str) -> None:
         """Show where code failed."""
@@ -125,14 +126,14 @@ def preview(plan: Plan, states: Mapping[str, str], out: Path, json: bool) -> Non
     console.print(f"{todo} of {len(plan.runs)} runs to do; every config is right", markup=False)
 
 
-def labelled(plan: Plan, found: Outcome) -> list[Group]:
+def labelled(plan: Plan, outcome: Outcome) -> list[Group]:
     """Return the runs that have a round behind them, grouped, and named as the sweep names them."""
     from fedasr.results.groups import group_runs
 
-    runs = [run for run in found.runs() if len(run.rounds)]
+    runs = [run for run in outcome.runs() if len(run.rounds)]
     if not runs:
         return []
-    names = {found.out / run.folder: run.label for run in plan.runs}
+    names = {outcome.out / run.folder: run.label for run in plan.runs}
     groups = group_runs(runs)
     for group in groups:
         group.label = group.short = names[group.runs[0].path]
@@ -158,7 +159,7 @@ def write_page(groups: list[Group], out: Path) -> Path | None:
     return page
 
 
-def as_json(plan: Plan, found: Outcome, groups: list[Group], page: Path | None) -> dict[str, Any]:
+def as_json(plan: Plan, outcome: Outcome, groups: list[Group], page: Path | None) -> dict[str, Any]:
     """Return what a sweep did as one JSON object."""
     from fedasr.cli.results import as_json as comparison
     from fedasr.results.compare import curve_table
@@ -166,12 +167,12 @@ def as_json(plan: Plan, found: Outcome, groups: list[Group], page: Path | None) 
 
     rows = []
     for run in plan.runs:
-        summary = read_summary(found.out / run.folder)
-        error = found.failed.get(run.folder, summary.get("error"))
-        status = "failed" if run.folder in found.failed else summary.get("status", "absent")
+        summary = read_summary(outcome.out / run.folder)
+        error = outcome.failed.get(run.folder, summary.get("error"))
+        status = "failed" if run.folder in outcome.failed else summary.get("status", "absent")
         rows.append(
-            {"label": run.label, "seed": run.seed, "folder": str(found.out / run.folder), "status": status,
+            {"label": run.label, "seed": run.seed, "folder": str(outcome.out / run.folder), "status": status,
              "wer": summary.get("wer"), "error": error}
         )  # fmt: skip
     compared = comparison(groups, curve_table(groups), "wer", "round", None) if page is not None else None
-    return {"out": str(found.out), "runs": rows, "comparison": compared, "page": str(page) if page else None}
+    return {"out": str(outcome.out), "runs": rows, "comparison": compared, "page": str(page) if page else None}

@@ -285,8 +285,8 @@ def parse(overrides: Sequence[str], where: str, resolve: bool) -> Mapping[str, A
     except RecursionError:
         raise InputError("is nested too deeply", where=where) from None
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
-        said = error.problem if isinstance(error, yaml.MarkedYAMLError) else error
-        raise InputError(f"the value is not valid YAML: {said}; quote it", where=where) from None
+        problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else error
+        raise InputError(f"the value is not valid YAML: {problem}; quote it", where=where) from None
 
 
 def check_tree(tree: Mapping[Any, Any], schema: type, where: str, prefix: str = "") -> None:
@@ -369,9 +369,9 @@ def owner(name: str) -> tuple[type, str]:
     schema: type = Config
     *path, last = name.split(".")
     for step in path:
-        found = section(next(item for item in fields(schema) if item.name == step))
-        assert found is not None
-        schema = found
+        nested = section(next(item for item in fields(schema) if item.name == step))
+        assert nested is not None
+        schema = nested
     return schema, last
 
 

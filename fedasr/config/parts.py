@@ -69,12 +69,12 @@ def place_of(reference: str) -> Path | None:
 def module_file(name: str) -> Path | None:
     """Return the file that a module is imported from; None: there is none. Packages above it are imported."""
     try:
-        found = importlib.util.find_spec(name)
+        spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return None
-    if found is None or found.origin is None or not is_file(Path(found.origin)):
+    if spec is None or spec.origin is None or not is_file(Path(spec.origin)):
         return None
-    return Path(found.origin).resolve()
+    return Path(spec.origin).resolve()
 
 
 def is_installed(file: Path) -> bool:

@@ -28,19 +28,20 @@ def plain_tree(text: str) -> dict[str, Any]:
     if len(text) > Longest.CONFIG:
         raise InputError(f"the server's config has more than {Longest.CONFIG:,} characters", where=WHERE)
     try:
-        found = json.loads(text)
-        texts = list(islice(texts_of(found), MOST_VALUES + 1))
+        tree = json.loads(text)
+        texts = list(islice(texts_of(tree), MOST_VALUES + 1))
     except (ValueError, RecursionError):
-        found, texts = None, []
+        tree, texts = None, []
     if len(texts) > MOST_VALUES:
         raise InputError(f"the server's config has more than {MOST_VALUES:,} values", where=WHERE)
-    if not isinstance(found, dict):
+    if not isinstance(tree, dict):
         raise InputError("the server sent no config", where=WHERE)
-    if any(INTERPOLATION in said for said in texts):
+    if any(INTERPOLATION in text for text in texts):
         raise InputError(
-            f"the server's config has an interpolation ('{INTERPOLATION}'), which a box does not resolve", where=WHERE
+            f"the server's config has an interpolation ('{INTERPOLATION}'), which an edge device does not resolve",
+            where=WHERE,
         )
-    return found
+    return tree
 
 
 def texts_of(value: Any) -> Iterator[str]:

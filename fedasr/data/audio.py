@@ -247,7 +247,7 @@ def _start(path: str | os.PathLike[str]) -> bytes:
 def _open(path: str | os.PathLike[str]) -> sf.SoundFile:
     """Open a file whose header makes sense."""
     if Path(path).name.startswith("._"):
-        raise AudioProblem("is what macOS keeps beside a file (its name starts with '._'), no audio", "not-audio")
+        raise AudioProblem("is a macOS metadata file (its name starts with '._'), not audio", "not-audio")
     try:
         file = _ReadThrough(os.fspath(path))
     except (sf.LibsndfileError, RuntimeError, TypeError, ValueError, OSError) as error:
@@ -264,7 +264,7 @@ def _open(path: str | os.PathLike[str]) -> sf.SoundFile:
                 "header",
             )
         if file.frames > LONGEST_SECONDS * file.samplerate:
-            raise AudioProblem("has a wrong header: it declares no plausible length; encode the file anew", "header")
+            raise AudioProblem("has a wrong header: it declares no plausible length; encode the file again", "header")
     except BaseException:
         file.close()
         raise
@@ -327,16 +327,16 @@ def _without_frames(size: int) -> AudioProblem:
     """Return what is wrong with a file that declares no frames; more than 4 kB are more than a header."""
     if size > 4096:
         return AudioProblem(
-            f"is truncated, or its header is wrong: it declares no frames in {size} bytes; encode it anew", "header"
+            f"is truncated, or its header is wrong: it declares no frames in {size} bytes; encode it again", "header"
         )
     return AudioProblem("holds no samples", "zero-length")
 
 
 def _short(declared: int, read: int | None = None) -> AudioProblem:
     """Return what is wrong with a file that holds fewer frames than it declares."""
-    found = "fewer can" if read is None else f"only {read} can"
+    readable = "fewer can" if read is None else f"only {read} can"
     return AudioProblem(
-        f"is truncated, or its header is wrong: it declares {declared} frames, {found} be decoded", "truncated"
+        f"is truncated, or its header is wrong: it declares {declared} frames, {readable} be decoded", "truncated"
     )
 
 

@@ -32,18 +32,18 @@ def augment_waveform(waveform: Waveform, config: AugmentConfig, rng: np.random.G
     Returns:
         float32, within ±1; the length changes with ``speed`` only.
     """
-    found = waveform
+    augmented = waveform
     if config.speed:
-        found = change_speed(found, rng.uniform(1 - config.speed, 1 + config.speed))
+        augmented = change_speed(augmented, rng.uniform(1 - config.speed, 1 + config.speed))
     if config.time_shift_ms:
         most = round(config.time_shift_ms * SAMPLE_RATE_HZ / 1000)
-        found = shift(found, int(rng.integers(-most, most, endpoint=True)))
+        augmented = shift(augmented, int(rng.integers(-most, most, endpoint=True)))
     if config.noise_snr_db is not None:
         snr_db = rng.uniform(config.noise_snr_db, max(config.noise_snr_db, HIGHEST_SNR_DB))
-        found = add_noise(found, snr_db, rng.uniform(0, 2), rng)
+        augmented = add_noise(augmented, snr_db, rng.uniform(0, 2), rng)
     if config.gain_db:
-        found = found * np.float32(10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20))
-    return np.clip(found, -1, 1).astype(np.float32, copy=False)
+        augmented = augmented * np.float32(10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20))
+    return np.clip(augmented, -1, 1).astype(np.float32, copy=False)
 
 
 def change_speed(waveform: Waveform, factor: float) -> Waveform:
@@ -56,18 +56,18 @@ def change_speed(waveform: Waveform, factor: float) -> Waveform:
     before = at.astype(np.int64)
     after = np.minimum(before + 1, len(waveform) - 1)
     share = (at - before).astype(np.float32)
-    found: Waveform = waveform[before] * (1 - share) + waveform[after] * share
-    return found
+    resampled: Waveform = waveform[before] * (1 - share) + waveform[after] * share
+    return resampled
 
 
 def shift(waveform: Waveform, samples: int) -> Waveform:
     """Return the waveform ``samples`` later (earlier where negative), zeros in the gap, same shape."""
-    found = np.zeros_like(waveform)
+    shifted = np.zeros_like(waveform)
     if samples >= 0:
-        found[samples:] = waveform[: max(0, len(waveform) - samples)]
+        shifted[samples:] = waveform[: max(0, len(waveform) - samples)]
     else:
-        found[:samples] = waveform[-samples:]
-    return found
+        shifted[:samples] = waveform[-samples:]
+    return shifted
 
 
 def add_noise(waveform: Waveform, snr_db: float, slope: float, rng: np.random.Generator) -> Waveform:
@@ -94,17 +94,17 @@ def spec_augment(features: Features, config: AugmentConfig, rng: np.random.Gener
 
     SpecAugment without time warping (Park et al. 2019): each mask has a width drawn uniformly from 0 to the widest.
     """
-    found = features.copy()
-    frames, mel = found.shape
+    masked = features.copy()
+    frames, mel = masked.shape
     for _ in range(config.frequency_masks):
         width = int(rng.integers(0, min(config.frequency_mask_bins, mel), endpoint=True))
         start = int(rng.integers(0, mel - width, endpoint=True))
-        found[:, start : start + width] = 0
+        masked[:, start : start + width] = 0
     for _ in range(config.time_masks):
         width = int(rng.integers(0, int(config.time_mask_share * frames), endpoint=True))
         start = int(rng.integers(0, frames - width, endpoint=True))
-        found[start : start + width] = 0
-    return found
+        masked[start : start + width] = 0
+    return masked
 
 
 @lru_cache(maxsize=8)

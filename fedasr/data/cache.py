@@ -65,18 +65,18 @@ class FeatureCache:
             _inherited.append(self._disk)
             self._start()
         with self._lock:
-            found = self._memory.get(key)
-            if found is not None:
+            array = self._memory.get(key)
+            if array is not None:
                 self._memory.move_to_end(key)
-                return found
-        found = self._read(key)
-        if found is None:
+                return array
+        array = self._read(key)
+        if array is None:
             # A view: whoever computed the array may go on writing to it.
-            found = np.ascontiguousarray(compute(), dtype=np.float32).view()
-            found.setflags(write=False)
-            self._write(key, found)
-        self._remember(key, found)
-        return found
+            array = np.ascontiguousarray(compute(), dtype=np.float32).view()
+            array.setflags(write=False)
+            self._write(key, array)
+        self._remember(key, array)
+        return array
 
     def _start(self) -> None:
         """Begin empty in this process; the disk is opened when it is first needed."""
@@ -175,12 +175,12 @@ def cache_folder(directory: str | None) -> Path:
         try:
             return Path(directory).expanduser()
         except RuntimeError:
-            raise InputError(f"'data.cache.directory' is '{directory}', and there is no such home") from None
+            raise InputError(f"'data.cache.directory' is '{directory}', but there is no such home folder") from None
     given = os.environ.get("XDG_CACHE_HOME")
     if given:
         return Path(given) / "fedasr"
-    found = home()
-    return own_temporary() / "cache" if found is None else found / ".cache" / "fedasr"
+    folder = home()
+    return own_temporary() / "cache" if folder is None else folder / ".cache" / "fedasr"
 
 
 def pack(value: Array) -> bytes:

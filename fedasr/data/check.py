@@ -134,11 +134,11 @@ def inspect_manifest(
 def _left_out(lasting: dict[int, float], seconds: tuple[float, float]) -> dict[str, int]:
     """Return how many utterances are shorter or longer than a run takes them."""
     shortest, longest = seconds
-    found = {
+    counts = {
         f"shorter than data.min_seconds ({shortest:g} s)": sum(s < shortest for s in lasting.values()),
         f"longer than data.max_seconds ({longest:g} s)": sum(s > longest for s in lasting.values()),
     }
-    return {reason: count for reason, count in found.items() if count}
+    return {reason: count for reason, count in counts.items() if count}
 
 
 def _inaudible(channels: npt.NDArray[np.float32]) -> tuple[str, str] | None:
@@ -191,8 +191,8 @@ def unusual(text: str) -> set[str]:
 
     Letters and marks of any script are usual, and so is what stands within words.
     """
-    found = set(normalise(text)) - WITHIN_WORDS
-    return {character for character in found if unicodedata.category(character)[0] not in "LM"}
+    characters = set(normalise(text)) - WITHIN_WORDS
+    return {character for character in characters if unicodedata.category(character)[0] not in "LM"}
 
 
 def _rows(table: Table) -> Iterator[Problem]:

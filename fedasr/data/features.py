@@ -95,8 +95,8 @@ def _reflect(waveform: Waveform, margin: int, length: int) -> Waveform:
 @lru_cache(maxsize=8)
 def _hann(window: int) -> Features:
     """Return the periodic Hann window, shape ``(window,)``."""
-    found = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(np.float32)
-    return found
+    weights = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(np.float32)
+    return weights
 
 
 @lru_cache(maxsize=8)
@@ -104,7 +104,7 @@ def _filterbank(transform: int, mel_bins: int) -> Features:
     """Return torchaudio's triangular filters, shape ``(transform / 2 + 1, mel)``."""
     from torchaudio.functional import melscale_fbanks
 
-    found: Features = melscale_fbanks(
+    filters: Features = melscale_fbanks(
         transform // 2 + 1, LOWEST_HZ, SAMPLE_RATE_HZ / 2, mel_bins, SAMPLE_RATE_HZ
     ).numpy()
-    return found
+    return filters

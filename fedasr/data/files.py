@@ -129,14 +129,14 @@ class FileCorpus:
         is decoded. A file that a row before it lists already is bad too, and so is one that is not as long as the
         table says.
         """
-        found = []
+        problems = []
         first: dict[tuple[str, Segment], int] = {}
         headers: dict[str, tuple[int, int] | BadAudio] = {}
         for row in map(int, rows):
             path, part = os.path.normpath(self.path(row)), self.segment(row)
             before = first.setdefault((path, part), row)
             if before != row:
-                found.append((row, f"{TWICE}: {self.where(before)}"))
+                problems.append((row, f"{TWICE}: {self.where(before)}"))
                 continue
             header = headers.get(path) or _header(path)
             if self.segments is not None:
@@ -147,22 +147,22 @@ class FileCorpus:
                 frames, rate = header
                 _, wanted = part.frames(rate, frames)
             except BadAudio as error:
-                found.append((row, f"the audio {error}"))
+                problems.append((row, f"the audio {error}"))
                 continue
             seconds = float(self.columns["duration_s"][row])
             if self.declared[row] and not agree(seconds, wanted / rate):
-                found.append((row, disagreement(seconds, wanted / rate)))
-        return found
+                problems.append((row, disagreement(seconds, wanted / rate)))
+        return problems
 
     def wrong_durations(self, rows: Iterable[int]) -> list[int]:
         """Return those of ``rows`` whose declared duration is not that of the audio, as its header has it."""
-        found = []
+        mismatched = []
         for row in map(int, rows):
             if self.declared[row]:
                 actual = self._measure(row)
                 if actual and not agree(float(self.columns["duration_s"][row]), actual):
-                    found.append(row)
-        return found
+                    mismatched.append(row)
+        return mismatched
 
     def _measure(self, row: int) -> float:
         try:
@@ -179,11 +179,11 @@ def audio_path(base: Path, name: str) -> Path:
 
     A name that is there in another Unicode form is that file: systems disagree on the form of file names.
     """
-    found = base / name
-    if not name.isascii() and not exists(found):
+    path = base / name
+    if not name.isascii() and not exists(path):
         forms = (base / unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
-        return next((other for other in forms if exists(other)), found)
-    return found
+        return next((other for other in forms if exists(other)), path)
+    return path
 
 
 def _header(path: str) -> tuple[int, int] | BadAudio:

@@ -43,11 +43,11 @@ def deciles(counts: Ids, seed: int) -> npt.NDArray[np.int64]:
 
     Ties fall by lot, so that the ten are equally large.
     """
-    found = np.zeros(len(counts), np.int64)
+    decile = np.zeros(len(counts), np.int64)
     holders = np.flatnonzero(counts > 0)
     order = holders[np.lexsort((uniforms(seed, "deciles", holders), counts[holders]))]
-    found[order] = 1 + 10 * np.arange(len(order)) // max(1, len(order))
-    return found
+    decile[order] = 1 + 10 * np.arange(len(order)) // max(1, len(order))
+    return decile
 
 
 def decile_sample(train: Partition, held: Partition, per_decile: int, seed: int) -> tuple[Rows, Ids, Ids]:

@@ -167,7 +167,7 @@ def jensen_shannon(counts: LabelCounts, pairs: npt.NDArray[np.int64]) -> npt.NDA
     sizes = np.diff(counts.offsets)
     totals = np.add.reduceat(counts.count, counts.offsets[:-1][sizes > 0])
     share = counts.count / np.repeat(totals, sizes[sizes > 0])
-    found = np.empty(len(pairs))
+    divergences = np.empty(len(pairs))
     for part in blocks(sizes[pairs].sum(axis=1)):
         left, right = (entries(counts.offsets, sizes, pairs[part, side]) for side in (0, 1))
         # One sorted key a (pair, label) on either side, since labels increase within a client.
@@ -178,8 +178,8 @@ def jensen_shannon(counts: LabelCounts, pairs: npt.NDArray[np.int64]) -> npt.NDA
         middle = (p + q) / 2
         missing = p + q - p * np.log2(p / middle) - q * np.log2(q / middle)
         pair_of = left[0][shared]
-        found[part] = 1 - np.bincount(pair_of, missing, part.stop - part.start) / 2
-    return np.clip(found, 0, 1)
+        divergences[part] = 1 - np.bincount(pair_of, missing, part.stop - part.start) / 2
+    return np.clip(divergences, 0, 1)
 
 
 def entries(

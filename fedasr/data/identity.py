@@ -24,7 +24,7 @@ def identity(name: str) -> str:
 def identities(names: Iterable[object]) -> Column:
     """Return the ``identity`` of each name, object array; equal names are one object."""
     known: dict[object, str] = {}
-    found = [known[name] if name in known else known.setdefault(name, identity(str(name))) for name in names]
-    column = np.empty(len(found), object)
-    column[:] = found
+    renamed = [known[name] if name in known else known.setdefault(name, identity(str(name))) for name in names]
+    column = np.empty(len(renamed), object)
+    column[:] = renamed
     return column

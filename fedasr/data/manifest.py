@@ -110,7 +110,7 @@ def read_table(path: str | Path) -> Table:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ManifestError(f"is no manifest by its name; expected one that ends in {', '.join(SUFFIXES)}", path)
+        raise ManifestError(f"is not named like a manifest; expected a name that ends in {', '.join(SUFFIXES)}", path)
     if is_folder(path):
         raise ManifestError("is a folder; expected a manifest: CSV, TSV, JSON Lines or Parquet", path)
     if suffix == ".parquet":
@@ -139,8 +139,8 @@ def in_one_form(name: str, values: list[str]) -> list[str]:
         return values
     if name == "text":
         return [unicodedata.normalize("NFC", value) for value in values]
-    found: list[str] = identities(values).tolist()
-    return found
+    texts: list[str] = identities(values).tolist()
+    return texts
 
 
 def row_duration(table: Table, row: int) -> float:
@@ -258,12 +258,12 @@ def _unquoted(text: str) -> list[tuple[int, list[str]]] | None:
     Few writers of TSV quote: a quotation mark belongs to the text (Common Voice), unless it encloses the whole field
     and those within are doubled.
     """
-    found = []
+    rows = []
     for line, content in enumerate(lines_of(text), 1):
         if content.strip():
-            found.append((line, [_unquote(field.strip()) for field in content.split("\t")]))
-    width = len(found[0][1]) if found else 0
-    return found if all(len(fields) == width for _, fields in found) or '"' not in text else None
+            rows.append((line, [_unquote(field.strip()) for field in content.split("\t")]))
+    width = len(rows[0][1]) if rows else 0
+    return rows if all(len(fields) == width for _, fields in rows) or '"' not in text else None
 
 
 def _unquote(field: str) -> str:

@@ -232,10 +232,10 @@ def _common_voice_durations(path: Path) -> dict[str, str]:
     """Return clip to seconds; the table has milliseconds."""
     if not path.is_file():
         return {}
-    found = {}
+    durations = {}
     for line, record in enumerate(_tsv(path, ("clip",)), 2):
         clip, milliseconds = [*record.values(), ""][:2]
         if not (milliseconds.isascii() and milliseconds.isdigit()):
             raise InputError(f"the duration is '{milliseconds}'; expected milliseconds", where=f"{path}:{line}")
-        found[Path(clip).name] = str(int(milliseconds) / 1000)
-    return found
+        durations[Path(clip).name] = str(int(milliseconds) / 1000)
+    return durations

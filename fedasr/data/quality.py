@@ -77,15 +77,15 @@ def bad_transcripts(corpus: Corpus, rows: npt.NDArray[np.int64], tokenizer: Enco
     """Return the rows whose transcript is empty or outside the tokenizer, each with the reason."""
     texts = corpus.columns["text"]
     reasons: dict[str, str | None] = {}
-    found: list[tuple[int, str]] = []
+    problems: list[tuple[int, str]] = []
     for row in rows.tolist():
         text = str(texts[row])
         if text not in reasons:
             reasons[text] = transcript_problem(text, tokenizer)
         reason = reasons[text]
         if reason is not None:
-            found.append((row, reason))
-    return found
+            problems.append((row, reason))
+    return problems
 
 
 def transcript_problem(text: str, tokenizer: Encoder) -> str | None:
@@ -112,16 +112,16 @@ def too_short(
         return []
     frames = output_frames(torch.from_numpy(frames_of(durations[good], config.features.hop_ms))).tolist()
     needed: dict[str, int] = {}
-    found = []
+    problems = []
     for row, available in zip(good, frames, strict=True):
         text = str(texts[row])
         if text not in needed:
             needed[text] = frames_needed(tokenizer.encode(text))
         if needed[text] > available:
-            found.append(
+            problems.append(
                 (
                     row,
                     f"{TOO_LONG} {needed[text]} frames but {durations[row]:.2f} s of audio give {available}",
                 )
             )
-    return found
+    return problems

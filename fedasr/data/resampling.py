@@ -36,8 +36,8 @@ def resample(samples: Waveform, rate_hz: int) -> Waveform:
     """Return ``samples`` of shape ``(samples,)`` at 16,000 Hz, within ±1."""
     if rate_hz == SAMPLE_RATE_HZ:
         return samples
-    found = tabulated(samples, rate_hz) if table_size(rate_hz) <= LARGEST_TABLE else evaluated(samples, rate_hz)
-    return np.clip(found, -1, 1)
+    resampled = tabulated(samples, rate_hz) if table_size(rate_hz) <= LARGEST_TABLE else evaluated(samples, rate_hz)
+    return np.clip(resampled, -1, 1)
 
 
 def samples_at_16khz(frames: int, rate_hz: int) -> int:
@@ -57,8 +57,8 @@ def tabulated(samples: Waveform, rate_hz: int) -> Waveform:
     import torch
 
     with torch.inference_mode():
-        found: Waveform = _resampler(rate_hz)(torch.from_numpy(samples)).numpy()
-    return found
+        resampled: Waveform = _resampler(rate_hz)(torch.from_numpy(samples)).numpy()
+    return resampled
 
 
 @lru_cache(maxsize=8)
@@ -66,8 +66,8 @@ def _resampler(rate_hz: int) -> torch.nn.Module:
     """Return the resampler from a rate; its kernel costs more than a second of audio does, so it is kept."""
     from torchaudio.transforms import Resample
 
-    found: torch.nn.Module = Resample(rate_hz, SAMPLE_RATE_HZ)
-    return found
+    resampler: torch.nn.Module = Resample(rate_hz, SAMPLE_RATE_HZ)
+    return resampler
 
 
 def evaluated(samples: Waveform, rate_hz: int) -> Waveform:
@@ -76,18 +76,18 @@ def evaluated(samples: Waveform, rate_hz: int) -> Waveform:
     reach = ZEROS * rate_hz / base
     taps = 2 * math.ceil(reach) + 1
     padded = np.pad(samples.astype(np.float64), taps)
-    found = np.empty(samples_at_16khz(len(samples), rate_hz), np.float32)
+    resampled = np.empty(samples_at_16khz(len(samples), rate_hz), np.float32)
     step = max(1, BLOCK // taps)
     offsets = np.arange(taps) - math.ceil(reach)
-    for start in range(0, len(found), step):
-        outputs = np.arange(start, min(start + step, len(found)), dtype=np.int64)
+    for start in range(0, len(resampled), step):
+        outputs = np.arange(start, min(start + step, len(resampled)), dtype=np.int64)
         inputs = (outputs * rate_hz // SAMPLE_RATE_HZ)[:, None] + offsets
         # Distances in exact integers: positions are large, differences small.
         distance = (inputs * SAMPLE_RATE_HZ - (outputs * rate_hz)[:, None]) / (rate_hz * SAMPLE_RATE_HZ)
-        found[start : start + len(outputs)] = (padded[inputs + taps] * kernel(distance * base)).sum(axis=1) * (
+        resampled[start : start + len(outputs)] = (padded[inputs + taps] * kernel(distance * base)).sum(axis=1) * (
             base / rate_hz
         )
-    return found
+    return resampled
 
 
 def kernel(time: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

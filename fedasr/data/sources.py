@@ -30,10 +30,10 @@ def open_corpus(config: DataConfig, seed: int) -> Corpus:
     Raises:
         InputError: the corpus cannot be opened, ``where`` names an unknown column, or nothing remains.
     """
-    return narrowed(config, seed)[0]
+    return usable_corpus(config, seed)[0]
 
 
-def narrowed(config: DataConfig, seed: int) -> tuple[Corpus, dict[str, int]]:
+def usable_corpus(config: DataConfig, seed: int) -> tuple[Corpus, dict[str, int]]:
     """Return what ``open_corpus`` does, and how many utterances of its two splits each bound leaves out, by reason.
 
     Raises:
@@ -65,8 +65,8 @@ def narrowed(config: DataConfig, seed: int) -> tuple[Corpus, dict[str, int]]:
             f"nothing remains of {len(corpus)} utterances, which last {seconds.min():.2f} to {seconds.max():.2f} s:"
             f" 'data.min_seconds' is {config.min_seconds} and 'data.max_seconds' is {config.max_seconds}"
         )
-    found = corpus if kept.all() else Subset(corpus, np.flatnonzero(kept))
-    return found, {reason: count for reason, count in left_out.items() if count}
+    usable = corpus if kept.all() else Subset(corpus, np.flatnonzero(kept))
+    return usable, {reason: count for reason, count in left_out.items() if count}
 
 
 def _open(config: DataConfig, seed: int) -> Corpus:
@@ -102,11 +102,11 @@ def _own(config: DataConfig, seed: int) -> Corpus:
         raise InputError(f"'data.corpus' is '{config.corpus}', which returns no corpus: it has no {missing[0]}")
     if not len(corpus):
         raise InputError(f"'data.corpus' is '{config.corpus}', which returns a corpus without utterances")
-    found: Corpus = corpus
-    named = {name: identities(found.columns[name]) for name in ("speaker", "split")}
-    if all((named[name] == found.columns[name]).all() for name in named):
-        return found
-    renamed = Subset(found, np.arange(len(found)))
+    given: Corpus = corpus
+    named = {name: identities(given.columns[name]) for name in ("speaker", "split")}
+    if all((named[name] == given.columns[name]).all() for name in named):
+        return given
+    renamed = Subset(given, np.arange(len(given)))
     renamed.columns = {**renamed.columns, **named}
     return renamed
 
@@ -118,7 +118,7 @@ def _matching(corpus: Corpus, name: str, wanted: Any) -> npt.NDArray[np.bool_]:
         raise InputError(f"'data.where' names column '{name}'{nearest(name, corpus.columns)}; the corpus has: {known}")
     column = corpus.columns[name]
     values = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
-    found = np.zeros(len(column), bool)
+    mask = np.zeros(len(column), bool)
     for value in values:
         matches = _equal(column, value, name)
         if not matches.any():
@@ -128,8 +128,8 @@ def _matching(corpus: Corpus, name: str, wanted: Any) -> npt.NDArray[np.bool_]:
                 f"'data.where.{name}' is '{value}'{nearest(str(value), shown)}, which no utterance has;"
                 f" expected one of: {_quoted(shown[:12])}{more}"
             )
-        found |= matches
-    return found
+        mask |= matches
+    return mask
 
 
 def _equal(column: Column, value: Any, name: str) -> npt.NDArray[np.bool_]:

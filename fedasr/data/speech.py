@@ -55,9 +55,9 @@ class Speech:
         """Return the same speech, with caches shared, as under ``data.on_bad_audio: skip``."""
         if self.config.on_bad_audio == "skip":
             return self
-        found = copy(self)
-        found.config = replace(self.config, on_bad_audio="skip")
-        return found
+        speech = copy(self)
+        speech.config = replace(self.config, on_bad_audio="skip")
+        return speech
 
     @cached_property
     def durations(self) -> npt.NDArray[np.float32]:
@@ -72,28 +72,28 @@ class Speech:
         """
         own = getattr(self.corpus, "features", None)
         if own is not None:
-            found: Features = own(row)
+            features: Features = own(row)
         elif rng is not None and self.changes_waveform:
-            found = self.log_mel(augment_waveform(self.waveform(row), self.config.augment, rng))
+            features = self.log_mel(augment_waveform(self.waveform(row), self.config.augment, rng))
         else:
             key = self.log_mel.key + self.corpus.content_key(row)
-            found = self.cache.get_or_compute(key, lambda: self.log_mel(self.corpus.waveform(row)))
+            features = self.cache.get_or_compute(key, lambda: self.log_mel(self.corpus.waveform(row)))
         if rng is not None and self.changes_features:
-            found = spec_augment(found, self.config.augment, rng)
-        return found
+            features = spec_augment(features, self.config.augment, rng)
+        return features
 
     def waveform(self, row: int) -> Waveform:
         """Return the waveform of an utterance through the cache, shape ``(samples,)``."""
         key = b"waveform" + self.corpus.content_key(row)
-        found: Waveform = self.cache.get_or_compute(key, lambda: self.corpus.waveform(row))
-        return found
+        waveform: Waveform = self.cache.get_or_compute(key, lambda: self.corpus.waveform(row))
+        return waveform
 
     def targets(self, text: str) -> npt.NDArray[np.int64]:
         """Return the tokens of a transcript, shape ``(tokens,)``."""
-        found = self.tokens.get(text)
-        if found is None:
-            found = self.tokens[text] = np.asarray(self.tokenizer.encode(text), dtype=np.int64)
-        return found
+        tokens = self.tokens.get(text)
+        if tokens is None:
+            tokens = self.tokens[text] = np.asarray(self.tokenizer.encode(text), dtype=np.int64)
+        return tokens
 
     def batch(
         self,
@@ -132,8 +132,8 @@ def collate(
     target_lengths = [len(t) for t in targets]
     mel = features[0].shape[1] if features else 0
     padded = np.zeros((len(features), max(lengths, default=0), mel), np.float32)
-    for position, found in enumerate(features):
-        padded[position, : len(found)] = found
+    for position, frames in enumerate(features):
+        padded[position, : len(frames)] = frames
     tokens = np.zeros((len(targets), max([1, *target_lengths])), np.int64)
     for position, target in enumerate(targets):
         tokens[position, : len(target)] = target

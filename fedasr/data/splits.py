@@ -55,6 +55,6 @@ def set_aside(corpus: Corpus, share: float, seed: int, train: str) -> Corpus:
     rows = np.flatnonzero(splits == train)
     if len(rows):
         splits[rows] = hold_out(corpus.columns["speaker"][rows], share, seed, train, PUBLIC_SPLIT, "public")
-    found = Subset(corpus, np.arange(len(corpus)))
-    found.columns = {**found.columns, "split": splits}
-    return found
+    subset = Subset(corpus, np.arange(len(corpus)))
+    subset.columns = {**subset.columns, "split": splits}
+    return subset

@@ -60,10 +60,10 @@ class _Picked(Mapping[str, Column]):
         self._made: dict[str, Column] = {}
 
     def __getitem__(self, name: str) -> Column:
-        found = self._made.get(name)
-        if found is None:
-            found = self._made[name] = self._columns[name][self._rows]
-        return found
+        column = self._made.get(name)
+        if column is None:
+            column = self._made[name] = self._columns[name][self._rows]
+        return column
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
@@ -73,8 +73,8 @@ class _Picked(Mapping[str, Column]):
 
 
 def _features(own: Any, rows: npt.NDArray[np.int64], index: int) -> npt.NDArray[np.float32]:
-    found: npt.NDArray[np.float32] = own(int(rows[index]))
-    return found
+    features: npt.NDArray[np.float32] = own(int(rows[index]))
+    return features
 
 
 def _bad_audio(own: Any, rows: npt.NDArray[np.int64], wanted: Iterable[int]) -> list[tuple[int, str]]:

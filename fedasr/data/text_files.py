@@ -35,5 +35,5 @@ def lines_of(text: str) -> list[str]:
 
     ``str.splitlines`` would also end a line at characters that a sentence may hold, such as U+2028 and U+0085.
     """
-    found = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return found[:-1] if not found[-1] else found
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines[:-1] if not lines[-1] else lines

@@ -75,8 +75,8 @@ def make_server(authority: Pair, hosts: Sequence[str], days: int = SERVER_DAYS, 
     builder = builder.add_extension(usage(signs=False), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    found = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
-    builder = builder.add_extension(found, critical=False)
+    key_identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+    builder = builder.add_extension(key_identifier, critical=False)
     return key, builder.sign(issuer_key, hashes.SHA384())
 
 
@@ -163,7 +163,7 @@ def load_certificate(path: Path) -> x509.Certificate:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except ValueError:
-        raise InputError("is no certificate in PEM", where=str(path)) from None
+        raise InputError("is not a PEM certificate", where=str(path)) from None
 
 
 def load_authority(key_file: Path, certificate_file: Path) -> Pair:
@@ -175,13 +175,13 @@ def load_authority(key_file: Path, certificate_file: Path) -> Pair:
     try:
         key = load_pem_private_key(read_private(key_file), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise InputError("is no private key in PEM", where=str(key_file)) from None
+        raise InputError("is not a PEM private key", where=str(key_file)) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise InputError("is no key of an elliptic curve", where=str(key_file))
+        raise InputError("is not an elliptic-curve key", where=str(key_file))
     return key, load_certificate(certificate_file)
 
 
-def make_box_key() -> tuple[bytes, bytes]:
+def make_device_key() -> tuple[bytes, bytes]:
     """Return a new private key of an edge device and its public half, both as OpenSSH writes them."""
     key = ec.generate_private_key(CURVE())
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
@@ -197,9 +197,9 @@ def public_key_of(private: bytes, where: str) -> ec.EllipticCurvePublicKey:
     try:
         key = load_ssh_private_key(private, None)
     except (ValueError, UnsupportedAlgorithm):
-        raise InputError("is no private key as OpenSSH writes it", where=where) from None
+        raise InputError("is not an OpenSSH private key", where=where) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise InputError("is no key of an elliptic curve (ssh-keygen -t ecdsa -b 384)", where=where)
+        raise InputError("is not an elliptic-curve key (ssh-keygen -t ecdsa -b 384)", where=where)
     return key.public_key()
 
 
@@ -212,9 +212,9 @@ def load_public_key(content: bytes, where: str) -> ec.EllipticCurvePublicKey:
     try:
         key = load_ssh_public_key(content)
     except (ValueError, UnsupportedAlgorithm):
-        raise InputError("is no public key as OpenSSH writes it", where=where) from None
+        raise InputError("is not an OpenSSH public key", where=where) from None
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise InputError("is no key of an elliptic curve (ssh-keygen -t ecdsa -b 384)", where=where)
+        raise InputError("is not an elliptic-curve key (ssh-keygen -t ecdsa -b 384)", where=where)
     return key
 
 

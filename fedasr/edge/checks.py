@@ -15,7 +15,6 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from fedasr.data.check import check_manifest
-from fedasr.edge.box_folder import BoxFolder, Identity
 from fedasr.edge.certificates import (
     fingerprint,
     hosts_of,
@@ -24,6 +23,7 @@ from fedasr.edge.certificates import (
     load_public_key,
     public_key_of,
 )
+from fedasr.edge.device_folder import DeviceFolder, Identity
 from fedasr.edge.flower_command import flwr
 from fedasr.edge.handshake import CLOCK_AHEAD_S, CLOCK_BEHIND_S, Unreachable, Untrusted, clock_offset, knock
 from fedasr.edge.policy import read_policy
@@ -56,13 +56,13 @@ Check = Callable[[], Iterator[Finding]]
 
 def findings(checks: Iterable[tuple[str, Check]]) -> list[Finding]:
     """Return what checks find; one that cannot be made is an error of its own."""
-    found: list[Finding] = []
+    collected: list[Finding] = []
     for name, check in checks:
         try:
-            found += check()
+            collected += check()
         except InputError as error:
-            found.append(Finding(name, str(error), "error"))
-    return found
+            collected.append(Finding(name, str(error), "error"))
+    return collected
 
 
 def server_findings(server: ServerFolder) -> list[Finding]:
@@ -78,18 +78,21 @@ def server_findings(server: ServerFolder) -> list[Finding]:
     )
 
 
-def box_findings(box: BoxFolder, manifest: Path) -> list[Finding]:
+def device_findings(device: DeviceFolder, manifest: Path) -> list[Finding]:
     """Return everything that is to be said of an edge device's folder and of its server."""
     return findings(
         [
-            ("identity", lambda: identity(box)),
-            ("authority", lambda: validity("authority", load_certificate(box.authority), "enrol the box anew")),
-            ("server", lambda: server_of(box)),
-            ("policy", lambda: policy_of(box)),
+            ("identity", lambda: identity(device)),
+            (
+                "authority",
+                lambda: validity("authority", load_certificate(device.authority), "enrol the edge device anew"),
+            ),
+            ("server", lambda: server_of(device)),
+            ("policy", lambda: policy_of(device)),
             ("speech", lambda: speech(manifest)),
-            ("turn", lambda: miniature_turn(box, manifest)),
-            ("memory", lambda: memory(box)),
-            ("disk", lambda: disk(box.path)),
+            ("turn", lambda: miniature_round(device, manifest)),
+            ("memory", lambda: memory(device)),
+            ("disk", lambda: disk(device.path)),
             ("versions", lambda: versions("messages", "supernode")),
         ]
     )
@@ -106,7 +109,7 @@ def server_certificates(server: ServerFolder) -> Iterator[Finding]:
     except (ValueError, TypeError, InvalidSignature):
         yield Finding("certificate", f"{server.certificate} is not signed by this server's authority; {renew}", "error")
     yield from validity("certificate", certificate, renew)
-    yield from validity("authority", authority, "make a new server and enrol all boxes anew")
+    yield from validity("authority", authority, "make a new server and enrol all edge devices anew")
     missing = [str(host) for host in settings["hosts"] if str(host) not in hosts_of(certificate)]
     if missing:
         yield Finding("certificate", f"it does not hold for {', '.join(missing)}; {renew}", "error")
@@ -136,39 +139,43 @@ def private_files(paths: Iterable[Path]) -> Iterator[Finding]:
 def enrolled(server: ServerFolder) -> Iterator[Finding]:
     """Look at whether the SuperLink runs and knows the edge devices that were enrolled."""
     nodes = {str(node["node-id"]): str(node["status"]) for node in flwr(server, "supernode", "list")["nodes"]}
-    live = [box for box in server.boxes() if box.revoked is None]
-    for box in live:
-        if nodes.get(box.node_id) in (None, "unregistered"):
-            advice = "its database was lost or replaced; revoke and enrol the box anew"
-            yield Finding("boxes", f"the SuperLink does not know '{box.name}': {advice}", "error")
-    online = sum(nodes.get(box.node_id) == "online" for box in live)
-    yield Finding("boxes", f"the SuperLink runs; {len(live)} boxes are enrolled, {online} connected")
+    live = [device for device in server.devices() if device.revoked is None]
+    for device in live:
+        if nodes.get(device.node_id) in (None, "unregistered"):
+            advice = "its database was lost or replaced; revoke and enrol the edge device anew"
+            yield Finding("boxes", f"the SuperLink does not know '{device.name}': {advice}", "error")
+    online = sum(nodes.get(device.node_id) == "online" for device in live)
+    yield Finding("boxes", f"the SuperLink runs; {len(live)} edge devices are enrolled, {online} connected")
 
 
-def identity(box: BoxFolder) -> Iterator[Finding]:
+def identity(device: DeviceFolder) -> Iterator[Finding]:
     """Look at who the device is and whether its key is whole and private."""
-    who = box.require()
-    key = public_key_of(read_private(box.key), str(box.key))
+    who = device.require()
+    key = public_key_of(read_private(device.key), str(device.key))
     yield Finding("identity", f"'{who.name}' of {who.superlink}, key {fingerprint(key)}")
-    if box.public_key.is_file():
-        known = load_public_key(box.public_key.read_bytes(), str(box.public_key))
+    if device.public_key.is_file():
+        known = load_public_key(device.public_key.read_bytes(), str(device.public_key))
         if fingerprint(known) != fingerprint(key):
-            yield Finding("identity", f"{box.key} is not the key of {box.public_key}: files of two boxes", "error")
+            yield Finding(
+                "identity",
+                f"{device.key} is not the key of {device.public_key}: they belong to different edge devices",
+                "error",
+            )
 
 
-def server_of(box: BoxFolder) -> Iterator[Finding]:
+def server_of(device: DeviceFolder) -> Iterator[Finding]:
     """Look at whether the device's server is there and is the right one, and whether the clocks agree."""
-    who: Identity = box.require()
+    who: Identity = device.require()
     try:
-        knock(who.host, who.port, box.authority)
-        ahead = clock_offset(who.host, who.port, box.authority)
+        knock(who.host, who.port, device.authority)
+        ahead = clock_offset(who.host, who.port, device.authority)
     except Unreachable as error:
         yield Finding("server", f"{error}; is it running, and does a firewall let port {who.port} through?", "error")
         return
     except Untrusted as error:
         yield Finding("server", str(error), "error")
         return
-    yield Finding("server", f"{who.superlink} answers and is the one that this box was enrolled with")
+    yield Finding("server", f"{who.superlink} answers and is the one that this edge device was enrolled with")
     if ahead > CLOCK_AHEAD_S or ahead < -CLOCK_BEHIND_S:
         advice = f"it may be at most {CLOCK_AHEAD_S:.0f} s ahead and {CLOCK_BEHIND_S:.0f} s behind; set it (NTP)"
         yield Finding("clock", f"this clock is {ahead:+.0f} s off the server's; {advice}", "error")
@@ -189,33 +196,35 @@ def speech(manifest: Path) -> Iterator[Finding]:
         yield Finding("speech", f"{manifest.name} has no problems")
 
 
-def policy_of(box: BoxFolder) -> Iterator[Finding]:
+def policy_of(device: DeviceFolder) -> Iterator[Finding]:
     """Say in words what the owner of the device lets a server ask."""
-    if not box.policy.is_file():
-        yield Finding("policy", f"there is no {box.policy.name}: the safe rules hold", "warning")
-    policy = read_policy(box.policy)
+    if not device.policy.is_file():
+        yield Finding("policy", f"there is no {device.policy.name}: the safe rules hold", "warning")
+    policy = read_policy(device.policy)
     for number, text in enumerate(policy.texts):
         risky = number == 1 and (policy.privacy != "device" or not policy.secret_noise)
         yield Finding("policy", text, "warning" if risky else "ok")
 
 
-def miniature_turn(box: BoxFolder, manifest: Path) -> Iterator[Finding]:
+def miniature_round(device: DeviceFolder, manifest: Path) -> Iterator[Finding]:
     """Do what a round does, with one recording and a tiny model: decode, feature, loss, step."""
-    from fedasr.edge.turn import take_turn
+    from fedasr.edge.trial_round import trial_round
 
-    read_policy(box.policy)
-    yield Finding("turn", take_turn(manifest))
+    read_policy(device.policy)
+    yield Finding("turn", trial_round(manifest))
 
 
-def memory(box: BoxFolder) -> Iterator[Finding]:
+def memory(device: DeviceFolder) -> Iterator[Finding]:
     """Look at whether the device can keep what it must not forget."""
-    if not os.access(box.path, os.W_OK):
-        yield Finding("memory", f"{box.path} cannot be written to; the box could not keep its account", "error")
+    if not os.access(device.path, os.W_OK):
+        yield Finding(
+            "memory", f"{device.path} is not writable; the edge device could not keep its privacy ledger", "error"
+        )
         return
-    for path in (box.account, box.activity):
+    for path in (device.ledger_file, device.activity):
         if path.is_file():
             read_json(path)
-    yield Finding("memory", f"{box.path} can be written to, and what it holds is whole")
+    yield Finding("memory", f"{device.path} is writable and its files are intact")
 
 
 def disk(path: Path) -> Iterator[Finding]:

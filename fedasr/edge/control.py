@@ -92,13 +92,13 @@ class Control:
             InputError: the SuperLink does not answer.
         """
         try:
-            found = self.client.nodes()
+            registered = self.client.nodes()
         except httpx.HTTPError as error:
             raise self.silent(error) from None
         moments = {"online": "last_activated_at", "offline": "last_deactivated_at"}
         return {
             str(node.node_id): Node(node.status, second(getattr(node, moments.get(node.status, ""), "")))
-            for node in found
+            for node in registered
         }
 
     def runs(self) -> list[SubmittedRun]:
@@ -131,7 +131,7 @@ class Control:
         """Return the line for a SuperLink that does not answer, or not as expected."""
         if isinstance(error, httpx.HTTPStatusError):
             return InputError(
-                f"the SuperLink refuses: status {error.response.status_code}", where=str(self.server.path)
+                f"the SuperLink refused the request: status {error.response.status_code}", where=str(self.server.path)
             )
         if self.server.running:
             return InputError("the SuperLink is starting; try again in a few seconds", where=str(self.server.path))

@@ -90,12 +90,12 @@ class Listener(socket.socket):
             ConnectionAbortedError: it was one too many, and is closed.
         """
         descriptor, address = self._accept()  # type: ignore[attr-defined]
-        found = Connection(self.family, self.type, self.proto, fileno=descriptor)
+        connection = Connection(self.family, self.type, self.proto, fileno=descriptor)
         if not self.door.enter(address[0]):
-            found.close()
+            connection.close()
             raise ConnectionAbortedError
-        found.door, found.address = self.door, address[0]
-        return found, address
+        connection.door, connection.address = self.door, address[0]
+        return connection, address
 
 
 class Hurried(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
@@ -212,8 +212,8 @@ class Guard:
         config.load()
         orders = [*control_paths(), *ORDERS]
         gate.quiet = True
-        if found := asyncio.run(holes(config.loaded_app, orders)):
-            raise RuntimeError(f"the gate lets strangers give orders: {', '.join(found[:3])}")
+        if open_orders := asyncio.run(holes(config.loaded_app, orders)):
+            raise RuntimeError(f"the gate lets strangers give orders: {', '.join(open_orders[:3])}")
         gate.quiet = False
         self.open = True
         listener = listen(str(given["host"]), int(given["port"]))
@@ -228,11 +228,11 @@ def listen(host: str, port: int) -> Listener:
     """
     try:
         family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = Listener(family, kind, number)
-        found.door = Door()
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(address)
+        listener = Listener(family, kind, number)
+        listener.door = Door()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
     except OSError as error:
         logging.getLogger("uvicorn.error").error("%s:%d cannot be listened at: %s", host, port, error.strerror or error)
         raise SystemExit(1) from None
-    return found
+    return listener

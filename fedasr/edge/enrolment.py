@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fedasr.edge.box_folder import BoxFolder
-from fedasr.edge.certificates import fingerprint, load_public_key, make_box_key
+from fedasr.edge.certificates import fingerprint, load_public_key, make_device_key
+from fedasr.edge.device_folder import DeviceFolder
 from fedasr.edge.flower_command import flwr
 from fedasr.edge.policy import Policy, policy_text
 from fedasr.edge.secrets import private_folder, write_private, write_public
@@ -32,7 +32,7 @@ def check_name(name: str) -> None:
     plain = name.replace("-", "").replace("_", "").replace(".", "")
     if not (plain.isalnum() and name.isascii() and name[0].isalnum() and len(name) <= LONGEST_NAME):
         raise InputError(
-            f"'{name}' is no name for a box; expected letters, digits, '-', '_' and '.', such as kitchen-1"
+            f"'{name}' is no name for an edge device; expected letters, digits, '-', '_' and '.', such as kitchen-1"
         )
 
 
@@ -48,19 +48,19 @@ def enroll(server: ServerFolder, name: str, public_key: Path | None, policy: Pol
     """
     server.require()
     check_name(name)
-    boxes = server.boxes()
-    if any(box.name == name and box.revoked is None for box in boxes):
-        raise InputError(f"box '{name}' is enrolled already; revoke it first, or choose another name")
+    devices = server.devices()
+    if any(device.name == name and device.revoked is None for device in devices):
+        raise InputError(f"edge device '{name}' is enrolled already; revoke it first, or choose another name")
     private: bytes | None = None
     if public_key is None:
-        private, public = make_box_key()
+        private, public = make_device_key()
     else:
         try:
             public = public_key.read_bytes()
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", where=str(public_key)) from None
     key = load_public_key(public, str(public_key or name))
-    kit = BoxFolder(server.kits / name)
+    kit = DeviceFolder(server.kits / name)
     new = not kit.path.exists()
     private_folder(kit.identity)
     # Of an edge device of that name before, if there was one.
@@ -75,7 +75,7 @@ def enroll(server: ServerFolder, name: str, public_key: Path | None, policy: Pol
         settings = {"name": name, "superlink": server.address, "node": node}
         write_public(kit.settings_file, json.dumps(settings, indent=1).encode() + b"\n")
         entry = Enrolment(name, node, fingerprint(key), stamp())
-        server.write_registry([*boxes, entry])
+        server.write_registry([*devices, entry])
     except BaseException:
         # A key that nobody was enrolled with is for nobody to find.
         kit.key.unlink(missing_ok=True)
@@ -88,8 +88,8 @@ def enroll(server: ServerFolder, name: str, public_key: Path | None, policy: Pol
 def flwr_register(server: ServerFolder, public_key: Path, name: str) -> str:
     """Register a key with the SuperLink under a name and return Flower's node id."""
     # Options follow the profile's name, which flwr() appends.
-    found: dict[str, Any] = flwr(server, "supernode", "register", "--name", name, str(public_key))
-    return str(found["node-id"])
+    registered: dict[str, Any] = flwr(server, "supernode", "register", "--name", name, str(public_key))
+    return str(registered["node-id"])
 
 
 def revoke(server: ServerFolder, name: str) -> Enrolment:
@@ -99,15 +99,17 @@ def revoke(server: ServerFolder, name: str) -> Enrolment:
         InputError: there is no such edge device, it is revoked already, or the SuperLink does not answer.
     """
     server.require()
-    boxes = server.boxes()
-    live = [box for box in boxes if box.revoked is None]
-    found = next((box for box in live if box.name == name), None)
-    if found is None:
-        known = [box.name for box in live]
-        raise InputError(f"no box '{name}' is enrolled{nearest(name, known)}; enrolled: {', '.join(known) or 'none'}")
-    flwr(server, "supernode", "unregister", found.node_id)
-    gone = replace(found, revoked=stamp())
-    server.write_registry([gone if box is found else box for box in boxes])
+    devices = server.devices()
+    live = [device for device in devices if device.revoked is None]
+    enrolled = next((device for device in live if device.name == name), None)
+    if enrolled is None:
+        known = [device.name for device in live]
+        raise InputError(
+            f"no edge device '{name}' is enrolled{nearest(name, known)}; enrolled: {', '.join(known) or 'none'}"
+        )
+    flwr(server, "supernode", "unregister", enrolled.node_id)
+    gone = replace(enrolled, revoked=stamp())
+    server.write_registry([gone if device is enrolled else device for device in devices])
     return gone
 
 

@@ -21,7 +21,6 @@ import httpx
 from flwr.clientapp import ClientApp
 
 from fedasr.edge.processes import die_with_parent
-from fedasr.flower import UnsupportedFlower, check
 from fedasr.flower.supernode import NotTaken, Tasks, taken
 from fedasr.references import load_reference
 from fedasr.runtime.threads import one_thread
@@ -71,7 +70,7 @@ def serve(address: str, secret: bytes, app: ClientApp, parent: int) -> int:
 def ending(status: int) -> str:
     """Return in words how a process ended that did not end well."""
     if status == -signal.SIGKILL:
-        return "was killed; does the box have enough memory?"
+        return "was killed; does the edge device have enough memory?"
     return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 
@@ -101,10 +100,6 @@ def main() -> None:
     given = parser.parse_args()
     parent = os.getppid()
     secret = Path(os.environ[SECRET_VARIABLE]).read_bytes()
-    try:
-        check("messages", "supernode")
-    except UnsupportedFlower as error:
-        sys.exit(str(error))
     one_thread()
     sys.exit(serve(given.address, secret, load_reference(CLIENT_APP), parent))
 

@@ -60,10 +60,10 @@ def command(name: str) -> str:
     Raises:
         InputError: it is not installed beside this Python.
     """
-    found = shutil.which(name, path=str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", ""))
-    if found is None:
+    path = shutil.which(name, path=str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", ""))
+    if path is None:
         raise InputError(f"'{name}' is not installed beside {sys.executable}; pip install fedasr")
-    return found
+    return path
 
 
 def flwr(server: ServerFolder, *arguments: str) -> dict[str, Any]:
@@ -82,17 +82,17 @@ def flwr(server: ServerFolder, *arguments: str) -> dict[str, Any]:
         timeout=PATIENCE_SECONDS,
         check=False,
     )
-    found = last_object(done.stdout)
-    if done.returncode != 0 or not found.get("success", False):
-        said = str(found.get("error-message") or done.stderr or done.stdout).strip()
-        if "onnect" in said:
-            said = (
+    answer = last_object(done.stdout)
+    if done.returncode != 0 or not answer.get("success", False):
+        problem = str(answer.get("error-message") or done.stderr or done.stdout).strip()
+        if "onnect" in problem:
+            problem = (
                 "the SuperLink is starting; try again in a few seconds"
                 if server.running
                 else f"the SuperLink does not answer; start it with 'fedasr edge run-server --home {server.path}'"
             )
-        raise InputError(said, where=f"flwr {' '.join(arguments[:2])}")
-    return found
+        raise InputError(problem, where=f"flwr {' '.join(arguments[:2])}")
+    return answer
 
 
 def last_object(text: str) -> dict[str, Any]:
@@ -100,9 +100,9 @@ def last_object(text: str) -> dict[str, Any]:
     start = text.find("{")
     while start >= 0:
         try:
-            found = json.loads(text[start:])
+            answer = json.loads(text[start:])
         except ValueError:
             start = text.find("{", start + 1)
             continue
-        return found if isinstance(found, dict) else {}
+        return answer if isinstance(answer, dict) else {}
     return {}

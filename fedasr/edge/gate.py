@@ -59,7 +59,7 @@ UNAUTHORISED, FORBIDDEN, TIMED_OUT, TOO_LARGE, TOO_MANY = 401, 403, 408, 413, 42
 REFUSALS = {
     401: "its signature or its clock is wrong, or its key was revoked",
     403: "its run has ended",
-    412: "its key is unknown, was revoked, or is that of a box that is connected",
+    412: "its key is unknown, was revoked, or is that of an edge device that is connected",
 }
 """What Flower's answers to an edge device mean."""
 NOT_CONNECTED = 412
@@ -135,8 +135,11 @@ class Gate:
         path, address = str(scope.get("path", "")), caller(scope)
         if not allowed(path, address, str(scope.get("method", "POST"))):
             if not self.quiet:
-                say(f"{scope.get('method')} {path} from {address or 'nowhere'}: only boxes may call from the network")
-            await answer(send, FORBIDDEN, b"only boxes may call from the network\n")
+                say(
+                    f"{scope.get('method')} {path} from {address or 'nowhere'}:"
+                    " only edge devices may call from the network"
+                )
+            await answer(send, FORBIDDEN, b"only edge devices may call from the network\n")
             return
 
         async def watched(message: Message) -> None:
@@ -146,13 +149,13 @@ class Gate:
             await send(message)
 
         if path in BODIES:
-            await self.box(scope, receive, watched, path)
+            await self.from_device(scope, receive, watched, path)
         elif local(address):
             await self.app(scope, receive, watched)
         else:
             await self.app(scope, nothing_to_read, watched)
 
-    async def box(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+    async def from_device(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         """Answer an edge device, or who claims to be one: its signature comes first, then its body, within limits."""
         key = signed_by(scope)
         if key is None:
@@ -188,18 +191,18 @@ class Gate:
         """Return a body, or the status that refuses one that is too large or takes too long."""
         if declared(scope) > most:
             return TOO_LARGE
-        found = bytearray()
+        content = bytearray()
         try:
             async with asyncio.timeout(seconds):
                 while True:
                     piece = await receive()
                     if piece["type"] != "http.request":
                         return TIMED_OUT  # it has hung up
-                    found += piece.get("body", b"")
-                    if len(found) > most:
+                    content += piece.get("body", b"")
+                    if len(content) > most:
                         return TOO_LARGE
                     if not piece.get("more_body", False):
-                        return bytes(found)
+                        return bytes(content)
         except TimeoutError:
             return TIMED_OUT
 
@@ -225,10 +228,10 @@ async def nothing_to_read() -> Message:
 
 def declared(scope: Scope) -> float:
     """Return the length that a request says its body has; infinite where that makes no sense."""
-    found = header(scope, b"content-length")
-    if found is None:
+    length = header(scope, b"content-length")
+    if length is None:
         return 0
-    return int(found) if found.isdigit() and len(found) < 20 else float("inf")
+    return int(length) if length.isdigit() and len(length) < 20 else float("inf")
 
 
 def signed_by(scope: Scope) -> str | None:
@@ -248,8 +251,8 @@ def signed_by(scope: Scope) -> str | None:
 
 def header(scope: Scope, name: bytes) -> bytes | None:
     """Return a header of a request; None where it has none, or several."""
-    found = [bytes(value) for key, value in scope.get("headers", ()) if key.lower() == name]
-    return found[0] if len(found) == 1 else None
+    values = [bytes(value) for key, value in scope.get("headers", ()) if key.lower() == name]
+    return values[0] if len(values) == 1 else None
 
 
 def caller(scope: Scope) -> str:
@@ -276,11 +279,11 @@ def allowed(path: str, address: str, method: str = "POST") -> bool:
 def local(address: str) -> bool:
     """Say whether an address is of this machine's loopback."""
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    mapped = getattr(found, "ipv4_mapped", None)
-    return bool((mapped or found).is_loopback)
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return bool((mapped or parsed).is_loopback)
 
 
 async def answer(send: Send, status: int, body: bytes) -> None:
@@ -310,7 +313,7 @@ async def holes(app: App, orders: Iterable[str]) -> list[str]:
         app: as it is served.
         orders: paths that are for this machine alone.
     """
-    found = []
+    unguarded = []
     for path in orders:
         for claim in ((), ((b"x-forwarded-for", b"127.0.0.1"),), ((b"forwarded", b"for=127.0.0.1"),)):
             status = 0
@@ -326,5 +329,5 @@ async def holes(app: App, orders: Iterable[str]) -> list[str]:
             }
             await app(scope, nothing_to_read, keep)
             if status != FORBIDDEN:
-                found.append(f"{path} ({status})")
-    return found
+                unguarded.append(f"{path} ({status})")
+    return unguarded

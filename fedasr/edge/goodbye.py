@@ -11,7 +11,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
-from fedasr.edge.box_folder import BoxFolder, Identity
+from fedasr.edge.device_folder import DeviceFolder, Identity
 from fedasr.edge.handshake import Unreachable
 from fedasr.edge.secrets import read_private
 from fedasr.flower.supernode import deactivate
@@ -21,11 +21,11 @@ class Refused(Exception):
     """The server does not know the device's key, or not the time it was signed at."""
 
 
-def say_goodbye(box: BoxFolder, identity: Identity) -> bool:
+def say_goodbye(device: DeviceFolder, identity: Identity) -> bool:
     """Tell an edge device's server that the device is not connected; return whether it knows that now.
 
     Args:
-        box: its files.
+        device: its files.
         identity: of the device; without Flower's number of it nothing can be said.
 
     Raises:
@@ -34,10 +34,10 @@ def say_goodbye(box: BoxFolder, identity: Identity) -> bool:
     """
     if identity.node is None:
         return False
-    key = load_ssh_private_key(read_private(box.key), None)
+    key = load_ssh_private_key(read_private(device.key), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey), "looked at when the identity was read"
     try:
-        deactivate(identity.superlink, box.authority, key, identity.node)
+        deactivate(identity.superlink, device.authority, key, identity.node)
     except httpx.HTTPStatusError as error:
         if error.response.status_code == httpx.codes.UNAUTHORIZED:
             raise Refused from None

@@ -73,8 +73,8 @@ def clock_offset(host: str, port: int, authority: Path) -> float:
     connection = http.client.HTTPSConnection(host, port, timeout=PATIENCE_SECONDS, context=context)
     try:
         connection.request("GET", "/health")
-        said = connection.getresponse().getheader("date")
-        return time.time() - parsedate_to_datetime(said or "").timestamp()
+        date = connection.getresponse().getheader("date")
+        return time.time() - parsedate_to_datetime(date or "").timestamp()
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise Unreachable(f"the server at {host}:{port} does not say what time it is: {error}") from None
     finally:
@@ -91,10 +91,10 @@ def outside_address(bind: str) -> str | None:
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((target, 9))  # sends nothing: it chooses the address that would be sent from
-            found = str(probe.getsockname()[0])
+            address = str(probe.getsockname()[0])
     except OSError:
         return None
-    return None if local(found) else found
+    return None if local(address) else address
 
 
 def takes_orders(host: str, port: int, authority: Path) -> bool:
@@ -119,14 +119,14 @@ def takes_orders(host: str, port: int, authority: Path) -> bool:
 
 def verdict(error: ssl.SSLCertVerificationError, authority: Path) -> str:
     """Return in words why a certificate is refused, and what to do."""
-    said = error.verify_message
-    if "expired" in said:
+    problem = error.verify_message
+    if "expired" in problem:
         return "its certificate has expired; 'fedasr edge init-server --renew' on the server, then restart it"
-    if "not yet valid" in said:
-        return "its certificate is not valid yet; set the clock of this box, or of the server"
-    if "mismatch" in said or "not valid for" in said:
-        return f"{said.rstrip('.')}; 'fedasr edge init-server --renew --host NAME' on the server adds the name"
+    if "not yet valid" in problem:
+        return "its certificate is not valid yet; set the clock of this edge device, or of the server"
+    if "mismatch" in problem or "not valid for" in problem:
+        return f"{problem.rstrip('.')}; 'fedasr edge init-server --renew --host NAME' on the server adds the name"
     return (
-        f"its certificate is not signed by the authority in {authority} ({said}); the box was enrolled with another"
-        " server, or somebody stands between"
+        f"its certificate is not signed by the authority in {authority} ({problem}); the edge device was enrolled with"
+        " another server, or the connection is intercepted"
     )

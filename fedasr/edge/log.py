@@ -28,7 +28,7 @@ KEY = r"SHA256:[\w+/=]+|none|of another kind"
 KNOWN = (
     # What a stranger chooses comes before what the server adds, and is taken greedily: it cannot pass for that.
     ("refused", "warning", rf"refused: (?P<what>.*) from (?P<address>\S*), key (?P<key>{KEY}): (?P<reason>[^:]*)"),
-    ("refused", "warning", r"refused: (?P<what>.*) from (?P<address>\S*): (?P<reason>only boxes may call.*)"),
+    ("refused", "warning", r"refused: (?P<what>.*) from (?P<address>\S*): (?P<reason>only edge devices may call.*)"),
     ("refused", "warning", r"refused: a connection before it said anything: (?P<reason>.*)"),
     ("connected", None, r"\[Fleet.ActivateNode\] Activated node_id=(?P<node>\d+)"),
     ("disconnected", None, r"\[Fleet.DeactivateNode\] Deactivated node_id=(?P<node>\d+)"),
@@ -75,10 +75,10 @@ class JsonLines(io.TextIOBase):
 
     def line(self, line: str, source: str) -> None:
         """Write a line of a source; one without text is left out."""
-        found = structured(line, self.levels.get(source, "info"))
-        if found["text"]:
-            self.levels[source] = found["level"]
-            self.put(source, found)
+        entry = structured(line, self.levels.get(source, "info"))
+        if entry["text"]:
+            self.levels[source] = entry["level"]
+            self.put(source, entry)
 
     def put(self, source: str, fields: Mapping[str, Any]) -> None:
         """Write an object: the time, where it comes from, and its fields."""
@@ -97,9 +97,9 @@ def structured(line: str, before: str = "info") -> dict[str, Any]:
         before: the level of the line before.
     """
     plain = ESCAPES.sub("", line).rstrip()
-    found = UVICORN.fullmatch(plain) or FLOWER.fullmatch(plain)
-    if found is not None:
-        level, text = found["level"].lower(), found["text"].strip()
+    match = UVICORN.fullmatch(plain) or FLOWER.fullmatch(plain)
+    if match is not None:
+        level, text = match["level"].lower(), match["text"].strip()
     elif plain[:1].isspace():
         level, text = before, plain
     else:

@@ -18,7 +18,7 @@ from fedasr.errors import InputError, nearest
 from fedasr.protocol import KINDS, Kind
 
 FILE = "policy.yaml"
-REFUSES = "the box's policy refuses: "
+REFUSES = "the edge device's policy refuses: "
 """How every refusal begins, in the device's log and in what the server is told."""
 UNNOISED = (Kind.LOSS, Kind.EVALUATE)
 """Kinds whose answers follow from transcripts without any noise."""
@@ -62,7 +62,7 @@ class Policy:
     )
     privacy: str = rule(
         "device",
-        "who adds the noise. device: this box, before anything leaves it. server: also a server that is trusted with"
+        "who adds the noise. device: this device, before anything leaves it. server: also a server that is trusted with"
         " un-noised updates and votes. none: also nobody, for speech that is not private;"
         " then no rule about noise, ε or δ holds",
         choices=PRIVACY,
@@ -78,7 +78,7 @@ class Policy:
         choices=MECHANISMS,
     )
     pate_scale: float = rule(1.0, "least noise on votes, in votes", low=0)
-    pate_queries: int = rule(1000, "votes that this box casts, over all runs", low=0)
+    pate_queries: int = rule(1000, "votes that this edge device casts, over all runs", low=0)
     filters: int = rule(
         8,
         "different choices of usable speech (alphabet, lengths, frame rate) that it is counted by, over all runs: each"
@@ -115,7 +115,7 @@ class Policy:
         """What the policy allows, in words, a line each."""
         lines = [f"answers {', '.join(self.messages) or 'nothing'}"]
         noise = {
-            "device": "takes part only in runs whose noise this box adds itself",
+            "device": "takes part only in runs whose noise this edge device adds itself",
             "server": "trusts its server with un-noised updates and votes, to which the server is to add the noise",
             "none": "takes part in runs WITHOUT any noise too: its server may learn what was said",
         }[self.privacy]
@@ -176,13 +176,13 @@ def read_policy(path: Path) -> Policy:
     if len(content) > LONGEST:
         raise InputError(f"has more than {LONGEST} bytes; expected a short list of rules", where=str(path))
     try:
-        found = yaml.load(content.decode("utf-8-sig"), PlainLoader)
+        tree = yaml.load(content.decode("utf-8-sig"), PlainLoader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"is not valid YAML: {error.problem}", where=f"{path}{line}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"is not valid YAML: {error}", where=str(path)) from None
-    return policy_of({} if found is None else found, str(path))
+    return policy_of({} if tree is None else tree, str(path))
 
 
 def policy_of(values: Any, where: str) -> Policy:
@@ -263,7 +263,7 @@ def is_module(name: Any) -> bool:
 def policy_text(policy: Policy) -> str:
     """Return the file of a policy, with what each rule means."""
     lines = [
-        "# What this box lets its server ask of it. No server can widen it. What is left out has the",
+        "# What this edge device lets its server ask of it. No server can widen it. What is left out has the",
         "# default. 'fedasr edge doctor' says in words what it comes to.",
     ]
     for item in fields(Policy):

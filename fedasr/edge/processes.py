@@ -35,7 +35,7 @@ PARENT_VARIABLE = "FEDASR_PARENT"
 def die_with_parent() -> None:
     """Have this process killed when the one that has started it ends: nothing of a device outlives a ``kill -9`` of it.
 
-    What lived on would keep the device connected, or write to its account beside the processes that come after.
+    What lived on would keep the device connected, or write to its ledger beside the processes that come after.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
@@ -117,11 +117,11 @@ def descendants(pid: int) -> list[int]:
         with suppress(OSError, ValueError, IndexError):  # it has ended meanwhile
             fields = entry.read_text().rpartition(")")[2].split()
             children.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-    found, wave = [], [pid]
+    processes, wave = [], [pid]
     while wave:
         wave = [child for parent in wave for child in children.get(parent, [])]
-        found += wave
-    return found
+        processes += wave
+    return processes
 
 
 def process_name(pid: int) -> str:

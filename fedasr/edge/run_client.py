@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedasr.edge.box_folder import BoxFolder, Identity
+from fedasr.edge.device_folder import DeviceFolder, Identity
 from fedasr.edge.executor import SECRET_VARIABLE, UNANSWERED
 from fedasr.edge.flower_command import environment
 from fedasr.edge.goodbye import Refused, say_goodbye
@@ -21,6 +21,7 @@ from fedasr.edge.run_server import last_words
 from fedasr.edge.secrets import write_private
 from fedasr.edge.supernode import GIVEN_UP
 from fedasr.errors import InputError, RunFailed
+from fedasr.flower import check
 
 REJECTED = ("[code: 2004]", "401 Unauthorized")
 """By which Flower says that it does not take a key, or a signature whose time is not now."""
@@ -48,85 +49,85 @@ class End:
     """whether starting again may mend it: a message that cannot be answered, a connection that was lost"""
 
 
-def run_client(box: BoxFolder, manifest: Path) -> None:
+def run_client(device: DeviceFolder, manifest: Path) -> None:
     """Run an edge device until somebody stops it or the server refuses it.
 
     A server that is not there, or goes away, is waited for. One that is not the device's own, or does not know its key,
     ends the run with a line that says so.
 
     Args:
-        box: its files.
+        device: its files.
         manifest: of its speech; need not be there yet.
 
     Raises:
-        InputError: the device was not enrolled, runs already, its key or its policy is wrong, or it and the server do
-        not
-            know each other.
+        InputError: the device was not enrolled, runs already, its key or its policy is wrong, Flower is not supported,
+            or it and the server do not know each other.
         RunFailed: a process ended by itself, or the device's folder cannot be written to.
     """
     # What the device writes, features of speech above all, is for nobody else on the machine.
     os.umask(0o077)
-    identity = box.require()
-    if not box.policy.exists():
-        write_private(box.policy, policy_text(Policy()).encode())  # for its owner to see what holds
-    for text in read_policy(box.policy).texts[:2]:
+    check("messages", "supernode")
+    identity = device.require()
+    if not device.policy.exists():
+        write_private(device.policy, policy_text(Policy()).encode())  # for its owner to see what holds
+    for text in read_policy(device.policy).texts[:2]:
         say(f"policy: {text}")
     try:
-        knock(identity.host, identity.port, box.authority)
+        knock(identity.host, identity.port, device.authority)
     except Untrusted as error:
-        raise InputError(str(error), where=str(box.path)) from None
+        raise InputError(str(error), where=str(device.path)) from None
     except Unreachable as error:
         say(f"{error}; waiting for it")
-    with box.alone(), stopping() as wish:
-        serve(box, identity, manifest, wish)
+    with device.alone(), stopping() as wish:
+        serve(device, identity, manifest, wish)
 
 
-def serve(box: BoxFolder, identity: Identity, manifest: Path, wish: threading.Event) -> None:
+def serve(device: DeviceFolder, identity: Identity, manifest: Path, wish: threading.Event) -> None:
     """Run SuperNode and executor, again and again where that helps, until somebody wishes for the end.
 
     Raises:
         InputError: the server refuses the device.
         RunFailed: a process ended by itself, or the device's folder cannot be written to.
     """
-    mark = box.work / LEFT_WITHOUT_GOODBYE
+    mark = device.work / LEFT_WITHOUT_GOODBYE
     cut_off = mark.exists()  # the server may still count the device as connected
     patience = time.monotonic() + FORGETTING_SECONDS  # where it cannot be told
     while True:
         if cut_off:
             try:
-                cut_off = not told(box, identity)
+                cut_off = not told(device, identity)
             except Unreachable:
                 if wish.wait(RETRY_SECONDS):
                     return
                 continue
         try:
-            box.prepare(identity, manifest)
+            device.prepare(identity, manifest)
             mark.touch()
         except InputError as error:
             raise RunFailed(str(error)) from None
         except OSError as error:
-            raise RunFailed(f"{box.path} cannot be written to: {error.strerror}") from None
-        end = serve_once(box, identity, wish)
+            raise RunFailed(f"{device.path} cannot be written to: {error.strerror}") from None
+        end = serve_once(device, identity, wish)
         if end is None:
             mark.unlink(missing_ok=True)
             return
         if end.again:
-            say(f"the box's {end.why}; starting again")
+            say(f"the edge device's {end.why}; starting again")
             cut_off, patience = True, time.monotonic() + FORGETTING_SECONDS
             if wish.wait(PAUSE_SECONDS):
                 return
         elif not end.rejected:
-            raise RunFailed(f"the box's {end.why}")
+            raise RunFailed(f"the edge device's {end.why}")
         elif not cut_off or time.monotonic() > patience:
             mark.unlink(missing_ok=True)
-            raise InputError(why_rejected(box, identity), where=str(box.key))
+            raise InputError(why_rejected(device, identity), where=str(device.key))
         else:
-            say("the server still counts this box as connected; trying again")
+            say("the server still counts this edge device as connected; trying again")
             if wish.wait(RETRY_SECONDS):
                 return
 
 
-def told(box: BoxFolder, identity: Identity) -> bool:
+def told(device: DeviceFolder, identity: Identity) -> bool:
     """Tell the server that the device is not connected; return whether it knows.
 
     Raises:
@@ -134,9 +135,9 @@ def told(box: BoxFolder, identity: Identity) -> bool:
         InputError: the server does not know the device.
     """
     try:
-        return say_goodbye(box, identity)
+        return say_goodbye(device, identity)
     except Refused:
-        raise InputError(why_rejected(box, identity), where=str(box.key)) from None
+        raise InputError(why_rejected(device, identity), where=str(device.key)) from None
 
 
 def say(text: str) -> None:
@@ -144,36 +145,36 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def why_rejected(box: BoxFolder, identity: Identity) -> str:
+def why_rejected(device: DeviceFolder, identity: Identity) -> str:
     """Return in words why a server does not accept an edge device, and what to do."""
-    said = f"the server at {identity.superlink} does not accept the key of '{identity.name}'"
+    problem = f"the server at {identity.superlink} does not accept the key of '{identity.name}'"
     try:
-        ahead = clock_offset(identity.host, identity.port, box.authority)
+        ahead = clock_offset(identity.host, identity.port, device.authority)
     except Unreachable:
         ahead = 0.0
     if ahead > CLOCK_AHEAD_S or ahead < -CLOCK_BEHIND_S:
-        return f"{said}: this box's clock is {ahead:+.0f} s off the server's; set it"
+        return f"{problem}: this edge device's clock is {ahead:+.0f} s off the server's; set it"
     return (
-        f"{said}: it was revoked, never enrolled there, or another box uses it; 'fedasr edge enroll' on the server"
-        " makes a new one"
+        f"{problem}: it was revoked, never enrolled there, or another edge device uses it; 'fedasr edge enroll' on the"
+        " server makes a new one"
     )
 
 
-def serve_once(box: BoxFolder, identity: Identity, wish: threading.Event) -> End | None:
+def serve_once(device: DeviceFolder, identity: Identity, wish: threading.Event) -> End | None:
     """Run SuperNode and executor until one ends; return how (None: somebody wished).
 
     Args:
-        box: its files.
+        device: its files.
         identity: of the device.
         wish: set when the device is to stop.
     """
     address = f"127.0.0.1:{free_port()}"
-    variables = {**environment(box.flower_home), SECRET_VARIABLE: str(box.secret)}
-    supernode = Process(supernode_arguments(box, identity, address), variables, box.work)
+    variables = {**environment(device.flower_home), SECRET_VARIABLE: str(device.secret)}
+    supernode = Process(supernode_arguments(device, identity, address), variables, device.work)
     running = [supernode]
     try:
         running.append(
-            Process([sys.executable, "-m", "fedasr.edge.executor", "--address", address], variables, box.work)
+            Process([sys.executable, "-m", "fedasr.edge.executor", "--address", address], variables, device.work)
         )
         ended = first_to_end(running, wish)
     finally:
@@ -195,7 +196,7 @@ def end_of_supernode(supernode: Process) -> End:
     return End(why, again=supernode.ended in LOST_ITS_SERVER or no_connection)
 
 
-def supernode_arguments(box: BoxFolder, identity: Identity, address: str) -> list[str]:
+def supernode_arguments(device: DeviceFolder, identity: Identity, address: str) -> list[str]:
     """Return the command of the device's SuperNode; TLS and the key are not optional.
 
     It hands messages to nobody but the executor, who knows the secret, and waits for a server that is away.
@@ -203,9 +204,9 @@ def supernode_arguments(box: BoxFolder, identity: Identity, address: str) -> lis
     host, _, port = address.rpartition(":")
     return [
         *(sys.executable, "-m", "fedasr.edge.supernode"),
-        *("--superlink", identity.superlink, "--root-certificates", str(box.authority)),
-        *("--auth-supernode-private-key", str(box.key)),
-        *("--node-config", str(box.node_config)),
-        *("--isolation", "process", "--superexec-auth-secret-file", str(box.secret)),
+        *("--superlink", identity.superlink, "--root-certificates", str(device.authority)),
+        *("--auth-supernode-private-key", str(device.key)),
+        *("--node-config", str(device.node_config)),
+        *("--isolation", "process", "--superexec-auth-secret-file", str(device.secret)),
         *("--host", host, "--port", port),
     ]

@@ -16,12 +16,11 @@ from fedasr.edge.processes import Process, first_to_end, stopping
 from fedasr.edge.secrets import private_folder
 from fedasr.edge.server_folder import ServerFolder
 from fedasr.errors import InputError, RunFailed
+from fedasr.flower import check
 
 REGISTRY_VARIABLE, UPDATE_VARIABLE = "FEDASR_EDGE_REGISTRY", "FEDASR_EDGE_LARGEST_UPDATE_MB"
 """Environment variables of the SuperLink: the file of who was enrolled, and what a device may send for a message."""
 LOOK_SECONDS = 0.3
-UNSUPPORTED = 78
-"""Exit status of a SuperLink whose Flower lacks something that is needed; its last line says what."""
 NOISE = ('HTTP/1.1" 200', "ControlServicer.ListNodes", "ControlServicer.ListRuns")
 """Flower's log has a line for every poll of every device, and for every look of who watches."""
 
@@ -53,6 +52,7 @@ def run_server(server: ServerFolder, bind: str, largest_update_mb: float = LARGE
         RunFailed: the SuperLink ended by itself, or would take orders from strangers.
     """
     server.require()
+    check("messages", "arrivals", "superlink")
     for finding in findings([("certificates", lambda: server_certificates(server))]):
         if finding.level == "error":
             raise InputError(finding.text, where=finding.check)
@@ -74,8 +74,6 @@ def run_server(server: ServerFolder, bind: str, largest_update_mb: float = LARGE
                 ended = first_to_end([superlink], wish)
         finally:
             superlink.stop()
-    if ended is not None and ended.ended == UNSUPPORTED:
-        raise InputError(last_words(ended), where="")
     if ended is not None:
         raise RunFailed(f"the SuperLink ended with status {ended.ended}: {last_words(ended)}")
 
@@ -98,7 +96,7 @@ def ready(server: ServerFolder, bind: str, superlink: Process, wish: threading.E
         outside = outside_address(bind)
         if outside is not None and takes_orders(outside, port, server.authority):
             raise RunFailed(f"the SuperLink takes orders from {outside}; it was stopped")
-        print(f"ready: boxes reach this server at {server.address}", file=sys.stderr, flush=True)
+        print(f"ready: edge devices reach this server at {server.address}", file=sys.stderr, flush=True)
         return
 
 

@@ -76,10 +76,10 @@ class ServerFolder(LockedFolder):
                 "holds no server; make one with 'fedasr edge init-server', or name its folder with --home",
                 where=str(self.path),
             )
-        found = read_json(self.settings_file)
-        if not isinstance(found, dict) or not {"hosts", "port"} <= found.keys():
+        settings = read_json(self.settings_file)
+        if not isinstance(settings, dict) or not {"hosts", "port"} <= settings.keys():
             raise InputError("is damaged; expected 'hosts' and 'port'", where=str(self.settings_file))
-        return found
+        return settings
 
     @property
     def address(self) -> str:
@@ -97,7 +97,7 @@ class ServerFolder(LockedFolder):
         """
         if self.exists or self.authority_key.exists():
             raise InputError(
-                "holds a server already, whose boxes would not know a new one; renew its certificate with --renew, or"
+                "holds a server already, whose devices would not know a new one; renew its certificate with --renew, or"
                 " name another folder with --home",
                 where=str(self.path),
             )
@@ -152,7 +152,7 @@ class ServerFolder(LockedFolder):
         ]
         write_whole(self.flower_home / "config.toml", "\n".join(lines).encode() + b"\n", 0o600)
 
-    def boxes(self) -> list[Enrolment]:
+    def devices(self) -> list[Enrolment]:
         """Return who was enrolled, in that order.
 
         Raises:
@@ -163,11 +163,11 @@ class ServerFolder(LockedFolder):
         try:
             return [Enrolment(**row) for row in read_json(self.registry_file)]
         except TypeError:
-            raise InputError("is damaged; expected a list of boxes", where=str(self.registry_file)) from None
+            raise InputError("is damaged; expected a list of edge devices", where=str(self.registry_file)) from None
 
-    def write_registry(self, boxes: Sequence[Enrolment]) -> None:
+    def write_registry(self, devices: Sequence[Enrolment]) -> None:
         """Write who was enrolled."""
-        rows = json.dumps([asdict(box) for box in boxes], indent=1)
+        rows = json.dumps([asdict(device) for device in devices], indent=1)
         write_whole(self.registry_file, rows.encode() + b"\n", 0o600)
 
 

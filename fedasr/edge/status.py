@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fedasr.edge.box_folder import BoxFolder
+from fedasr.edge.device_folder import DeviceFolder
 from fedasr.edge.handshake import Unreachable, Untrusted, knock
 from fedasr.edge.server_folder import read_json
 from fedasr.errors import InputError
@@ -13,10 +13,10 @@ from fedasr.privacy.document import as_json, sentence
 from fedasr.privacy.ledger import Ledger
 
 DELTA = 1e-5
-"""At which an edge device tells what its account has spent."""
+"""At which an edge device tells what its ledger has spent."""
 
 
-def box_status(box: BoxFolder, manifest: Path) -> dict[str, Any]:
+def device_status(device: DeviceFolder, manifest: Path) -> dict[str, Any]:
     """Return who an edge device is, whether it runs and its server answers, what it holds and what it has done.
 
     Raises:
@@ -24,9 +24,9 @@ def box_status(box: BoxFolder, manifest: Path) -> dict[str, Any]:
     """
     from fedasr.data.manifest import read_table
 
-    identity = box.require()
+    identity = device.require()
     try:
-        knock(identity.host, identity.port, box.authority)
+        knock(identity.host, identity.port, device.authority)
         server = "answers"
     except (Unreachable, Untrusted) as error:
         server = str(error)
@@ -34,23 +34,23 @@ def box_status(box: BoxFolder, manifest: Path) -> dict[str, Any]:
         recordings: int | str = len(read_table(manifest))
     except InputError as error:
         recordings = str(error)
-    done = read_json(box.activity) if box.activity.is_file() else {}
+    done = read_json(device.activity) if device.activity.is_file() else {}
     return {
         "name": identity.name,
         "superlink": identity.superlink,
-        "running": box.running,
+        "running": device.running,
         "server": server,
         "recordings": recordings,
         "rounds": done.get("rounds", 0),
         "last_round": done.get("last_round"),
         "last_message": done.get("last_message"),
         "bytes_sent": done.get("bytes_sent", 0),
-        **spent(box.account),
+        **spent(device.ledger_file),
         "delta": DELTA,
     }
 
 
-def spent(account: Path) -> dict[str, Any]:
+def spent(ledger_file: Path) -> dict[str, Any]:
     """Return what an edge device's speech has cost so far, over all runs and mechanisms.
 
     Returns:
@@ -58,11 +58,11 @@ def spent(account: Path) -> dict[str, Any]:
         words, ``guarantee``; ``epsilon``: of the first of them, None where nothing private was done.
 
     Raises:
-        InputError: the account is damaged.
+        InputError: the ledger is damaged.
     """
-    if not account.is_file():
+    if not ledger_file.is_file():
         return {"epsilon": None, "privacy": []}
     ledger = Ledger("rdp")
-    ledger.load_state_dict(read_json(account)["ledger"])
-    found = [{**as_json(spending), "guarantee": sentence(spending)} for spending in ledger.spent(DELTA)]
-    return {"epsilon": found[0]["epsilon"] if found else None, "privacy": found}
+    ledger.load_state_dict(read_json(ledger_file)["ledger"])
+    spendings = [{**as_json(spending), "guarantee": sentence(spending)} for spending in ledger.spent(DELTA)]
+    return {"epsilon": spendings[0]["epsilon"] if spendings else None, "privacy": spendings}

@@ -18,8 +18,7 @@ from pathlib import Path
 from fedasr.edge.door import Guard
 from fedasr.edge.gate import LARGEST_UPDATE_MB, say
 from fedasr.edge.processes import descendants, die_with_parent, process_name
-from fedasr.edge.run_server import REGISTRY_VARIABLE, UNSUPPORTED, UPDATE_VARIABLE
-from fedasr.flower import UnsupportedFlower, check
+from fedasr.edge.run_server import REGISTRY_VARIABLE, UPDATE_VARIABLE
 from fedasr.flower.superlink import run_superlink
 
 
@@ -70,22 +69,17 @@ LOOK_SECONDS = 0.5
 
 def end_with_starter() -> None:
     """End this process when the one that starts runs has died, so that who watches over it starts both again."""
-    while not (found := [pid for pid in descendants(os.getpid()) if process_name(pid) == STARTER[:LONGEST_NAME]]):
+    while not (apps := [pid for pid in descendants(os.getpid()) if process_name(pid) == STARTER[:LONGEST_NAME]]):
         time.sleep(LOOK_SECONDS)
-    died = os.waitid(os.P_PID, found[0], os.WEXITED | os.WNOWAIT)
+    died = os.waitid(os.P_PID, apps[0], os.WEXITED | os.WNOWAIT)
     if died is not None and died.si_status != signal.SIGTERM:  # as the SuperLink itself stops it
         print(f"{STARTER} was killed or failed ({died.si_status}), no run could start", file=sys.stderr, flush=True)
         os._exit(1)  # the database is sound after a SIGKILL too
 
 
 def main() -> None:
-    """Run the SuperLink, or end at once with status ``UNSUPPORTED`` where Flower is not the one that we know."""
+    """Run the SuperLink."""
     die_with_parent()
-    try:
-        check("messages", "arrivals", "superlink")
-    except UnsupportedFlower as error:
-        print(error, file=sys.stderr, flush=True)
-        sys.exit(UNSUPPORTED)
     if sys.platform == "linux":
         threading.Thread(target=end_with_starter, daemon=True).start()
     registry, size = os.environ.get(REGISTRY_VARIABLE), os.environ.get(UPDATE_VARIABLE)

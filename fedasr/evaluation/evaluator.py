@@ -21,12 +21,17 @@ from fedasr.training.local import normalised_loss
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Loss in nats per token (mean over utterances), errors, and errors by group: column → value → counts."""
+    """Loss in nats per token (mean over utterances), errors, and errors by group: column → value → counts.
+
+    ``rows``, ``references`` and ``hypotheses`` are of the utterances that were evaluated, in the order asked for.
+    """
 
     loss: float
     errors: ErrorCounts
     groups: dict[str, dict[str, ErrorCounts]] = field(default_factory=dict)
     hypotheses: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    rows: npt.NDArray[np.integer] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def evaluate(
@@ -59,7 +64,7 @@ def evaluate(
     order = np.argsort(speech.durations[rows], kind="stable")
     decoder = make_decoder(config, tokenizer)
     loss = 0.0
-    found: dict[int, str] = {}
+    decoded: dict[int, str] = {}
     with torch.inference_mode():
         for start in range(0, len(rows), config.batch_size):
             part = order[start : start + config.batch_size]
@@ -68,11 +73,11 @@ def evaluate(
                 continue
             loss += float(normalised_loss(model, batch).sum())
             texts = model.hypotheses(batch, tokenizer, decoder, beam=config.beam, vocabulary=vocabulary)
-            found.update(zip(batch.indices, texts, strict=True))
+            decoded.update(zip(batch.indices, texts, strict=True))
     # Utterances whose audio turned out to be bad were skipped.
-    kept = np.array([place for place, row in enumerate(rows.tolist()) if row in found], np.int64)
+    kept = np.array([place for place, row in enumerate(rows.tolist()) if row in decoded], np.int64)
     rows = rows[kept]
-    hypotheses = [found[row] for row in rows.tolist()]
+    hypotheses = [decoded[row] for row in rows.tolist()]
     transcripts = speech.corpus.columns["text"]
     references = [tokenizer.normalise(str(transcripts[row])) for row in rows]
     values = {column: speech.corpus.columns[column][rows] for column in by}
@@ -81,4 +86,5 @@ def evaluate(
         name: by_group(references, hypotheses, [str(value) for value in column]) for name, column in values.items()
     }
     mean = loss / len(rows) if len(rows) else float("nan")
-    return Evaluation(mean, error_counts(references, hypotheses), groups, tuple(hypotheses))
+    errors = error_counts(references, hypotheses)
+    return Evaluation(mean, errors, groups, tuple(hypotheses), tuple(references), rows)

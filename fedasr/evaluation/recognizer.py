@@ -55,7 +55,7 @@ class Recognizer:
     def __init__(self, folder: Path) -> None:
         config_file = folder / "config.yaml"
         if not is_file(config_file):
-            raise InputError("is no run folder: there is no config.yaml in it", where=str(folder))
+            raise InputError("is not a run folder: it has no config.yaml", where=str(folder))
         arrays, path = read_weights(folder)
         self.config: Config = load(config_file)
         look_for_parts(folder)
@@ -142,7 +142,7 @@ def evaluate_manifest(
         guess = nearest(str(split), known.split(", "))
         raise InputError(f"no utterances in split '{split}'{guess}; the manifest has: {known}", where=str(manifest))
     speech = Speech(corpus, KnownCharacters(recognizer.tokenizer), data)
-    found = evaluate(
+    evaluation = evaluate(
         recognizer.model,
         speech,
         recognizer.tokenizer,
@@ -151,14 +151,14 @@ def evaluate_manifest(
         recognizer.vocabulary(settings) if vocabulary is None else vocabulary,
         () if by is None else (by,),
     )
-    if not found.errors.utterances:
+    if not evaluation.errors.utterances:
         raise InputError(f"the audio of none of {len(rows)} utterances can be used", where=str(manifest))
-    groups = found.groups.get(by, {}) if by is not None else {}
+    groups = evaluation.groups.get(by, {}) if by is not None else {}
     return {
-        "wer": found.errors.wer,
-        "cer": found.errors.cer,
-        "utterances": found.errors.utterances,
-        "words": found.errors.words,
+        "wer": evaluation.errors.wer,
+        "cer": evaluation.errors.cer,
+        "utterances": evaluation.errors.utterances,
+        "words": evaluation.errors.words,
         "decoder": settings.decoder,
         "by": {value: {"wer": c.wer, "utterances": c.utterances} for value, c in groups.items()},
     }

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
 
+import numpy as np
+import numpy.typing as npt
+
 from fedasr.models.tokenizer import canonical
+
+Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,27 @@ def error_counts(references: Sequence[str], hypotheses: Sequence[str]) -> ErrorC
         characters=characters.hits + characters.substitutions + characters.deletions,
         character_errors=characters.substitutions + characters.deletions + characters.insertions,
     )
+
+
+def utterance_errors(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[Counts, Counts]:
+    """Return the words and the word errors of each utterance, each of shape ``(utterances,)``; as ``error_counts``."""
+    pairs = [(canonical(r), canonical(h)) for r, h in zip(references, hypotheses, strict=True)]
+    words = np.array([len(reference.split()) for reference, _ in pairs], np.int64)
+    errors = np.array([len(hypothesis.split()) for _, hypothesis in pairs], np.int64)  # those of empty references
+    spoken = np.flatnonzero(words)
+    if len(spoken):
+        import jiwer
+
+        aligned = jiwer.process_words([pairs[i][0] for i in spoken], [pairs[i][1] for i in spoken]).alignments
+        errors[spoken] = [
+            sum(
+                max(c.ref_end_idx - c.ref_start_idx, c.hyp_end_idx - c.hyp_start_idx)
+                for c in chunks
+                if c.type != "equal"
+            )
+            for chunks in aligned
+        ]
+    return words, errors
 
 
 def by_group(references: Sequence[str], hypotheses: Sequence[str], groups: Sequence[object]) -> dict[str, ErrorCounts]:

@@ -67,8 +67,8 @@ class Arrivals:
             return
         if wanted:
             # Asked about a second time, a message that is being answered would count as forgotten.
-            found = self.grid._runtime_client.PullMessages(PullAppMessagesRequest(message_ids=wanted))
-            for head, tree in zip(found.messages_list, found.message_object_trees, strict=True):
+            response = self.grid._runtime_client.PullMessages(PullAppMessagesRequest(message_ids=wanted))
+            for head, tree in zip(response.messages_list, response.message_object_trees, strict=True):
                 pieces = [part.object_id for part in iterate_object_tree(tree)]
                 self.uploads[head.metadata.reply_to_message_id] = Upload(self.grid, head.metadata.message_id, pieces)
         for answered, upload in list(self.uploads.items()):

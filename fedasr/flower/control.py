@@ -46,8 +46,8 @@ class SuperLinkControl:
         Raises:
             httpx.HTTPError: it does not answer.
         """
-        found = self.client.ListRuns(ListRunsRequest())
-        return [run_from_proto(run) for run in found.run_dict.values()], found.now
+        response = self.client.ListRuns(ListRunsRequest())
+        return [run_from_proto(run) for run in response.run_dict.values()], response.now
 
     def close(self) -> None:
         """Hang up."""

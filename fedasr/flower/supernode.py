@@ -69,8 +69,8 @@ class Tasks:
         Raises:
             httpx.TransportError: the SuperNode is not there.
         """
-        found = self.client.AcquireTask(self.question)
-        return found.token if found.HasField("task") and found.token else None
+        response = self.client.AcquireTask(self.question)
+        return response.token if response.HasField("task") and response.token else None
 
 
 @dataclass(frozen=True)

@@ -46,33 +46,33 @@ class Need:
     def problem(self) -> str | None:
         """Return what is wrong with it in this installation, in words; None: nothing."""
         try:
-            found: Any = importlib.import_module(self.module)
+            part: Any = importlib.import_module(self.module)
             for step in self.name.split(".") if self.name else ():
-                found = getattr(found, step)
+                part = getattr(part, step)
         except (ImportError, AttributeError):
             return f"{self} is missing"
-        if self.value is not None and found != self.value:
-            return f"{self} is {found!r} and not {self.value!r}"
-        missing = [field for field in self.fields if field not in fields_of(found)]
+        if self.value is not None and part != self.value:
+            return f"{self} is {part!r} and not {self.value!r}"
+        missing = [field for field in self.fields if field not in fields_of(part)]
         if missing:
             return f"{self}.{missing[0]} is missing"
-        if self.takes is not None and not can_be_called(found, self.takes):
+        if self.takes is not None and not can_be_called(part, self.takes):
             return f"{self}({', '.join(self.takes)}) is missing: it takes other arguments"
         return None
 
 
-def fields_of(found: Any) -> set[str]:
+def fields_of(part: Any) -> set[str]:
     """Return the fields of a protobuf message or a dataclass."""
-    if dataclasses.is_dataclass(found):
-        return {field.name for field in dataclasses.fields(found)}
-    return set(found.DESCRIPTOR.fields_by_name) if hasattr(found, "DESCRIPTOR") else set()
+    if dataclasses.is_dataclass(part):
+        return {field.name for field in dataclasses.fields(part)}
+    return set(part.DESCRIPTOR.fields_by_name) if hasattr(part, "DESCRIPTOR") else set()
 
 
-def can_be_called(found: Any, takes: tuple[str, ...]) -> bool:
+def can_be_called(part: Any, takes: tuple[str, ...]) -> bool:
     """Say whether something takes these arguments; names that end with ``=`` are passed by name."""
     named = {word.removesuffix("="): None for word in takes if word.endswith("=")}
     try:
-        inspect.signature(found).bind(*(None for word in takes if not word.endswith("=")), **named)
+        inspect.signature(part).bind(*(None for word in takes if not word.endswith("=")), **named)
     except (TypeError, ValueError):
         return False
     return True
@@ -190,16 +190,16 @@ def check(*parts: str) -> None:
     Raises:
         UnsupportedFlower: it has not; one line that names what is missing.
     """
-    found = installed()
+    version = installed()
     for part in parts or PARTS:
         for need in PARTS[part]:
             problem = need.problem()
             if problem is not None:
-                raise refusal(found, problem)
+                raise refusal(version, problem)
         if part == "messages":
             problem = hidden_fields_problem()
             if problem is not None:
-                raise refusal(found, problem)
+                raise refusal(version, problem)
 
 
 def installed() -> str:
@@ -214,10 +214,10 @@ def installed() -> str:
         raise UnsupportedFlower("Flower is not installed; pip install fedasr") from None
 
 
-def refusal(found: str, problem: str) -> UnsupportedFlower:
+def refusal(version: str, problem: str) -> UnsupportedFlower:
     """Return the line for a version that lacks something."""
     return UnsupportedFlower(
-        f"Flower {found} is not supported: {problem}; supported are {' and '.join(SUPPORTED)}:"
+        f"Flower {version} is not supported: {problem}; supported are {' and '.join(SUPPORTED)}:"
         f" pip install 'flwr=={SUPPORTED[-1]}.*'"
     )
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -16,7 +17,6 @@ from fedasr.models.decoding.best_candidates import best_candidates
 from fedasr.models.decoding.choices import check_decoder, encoded
 from fedasr.models.decoding.closed_vocabulary import likeliest
 from fedasr.models.decoding.lexicon import lexicon_of
-from fedasr.models.decoding.own import Decoder
 from fedasr.models.decoding.prefixes import (
     Prefixes,
     beam_search,
@@ -89,13 +89,13 @@ class SpeechModel(nn.Module, ABC):
 
         Never less likely than the greedy one, nor less likely a token.
         """
-        found = []
+        hypotheses = []
         for row, first in enumerate(self.greedy(encoded)):
             one = encoded.utterance(row)
             start = self.prefixes(one)
             known = first, float(score_candidates(start, 1, [first]))
-            found.append(beam_search(start, self.longest(one)[0], beam, known))
-        return found
+            hypotheses.append(beam_search(start, self.longest(one)[0], beam, known))
+        return hypotheses
 
     def phrase_scores(self, encoded: Encoded, phrases: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return what decoder ``vocabulary`` compares, ``(batch, phrases)``."""
@@ -227,23 +227,23 @@ class SpeechModel(nn.Module, ABC):
         with self.as_it_decodes():
             speech = self.encode(batch)
             if decoder == "greedy":
-                found = self.greedy(speech)
+                sequences = self.greedy(speech)
             elif decoder == "beam":
-                found = self.beam(speech, beam)
+                sequences = self.beam(speech, beam)
             else:
-                found = [choices[max(index, 0)] for index in self.likeliest_phrases(speech, choices)]
-        return [tokenizer.decode(tokens) for tokens in found]
+                sequences = [choices[max(index, 0)] for index in self.likeliest_phrases(speech, choices)]
+        return [tokenizer.decode(tokens) for tokens in sequences]
 
     def _decoded(self, batch: Batch, decoder: Decoder) -> list[list[int]]:
         """Return the tokens of each utterance by a decoder of the caller's own."""
         with self.as_it_decodes():
-            found = decoder.decode(self, self.encode(batch))
-        if len(found) != len(batch):
+            sequences = decoder.decode(self, self.encode(batch))
+        if len(sequences) != len(batch):
             raise InputError(
-                f"the decoder {type(decoder).__name__} gives {len(found)} token lists for {len(batch)} utterances;"
+                f"the decoder {type(decoder).__name__} gives {len(sequences)} token lists for {len(batch)} utterances;"
                 " expected one an utterance"
             )
-        return [[int(token) for token in tokens] for tokens in found]
+        return [[int(token) for token in tokens] for tokens in sequences]
 
     @contextmanager
     def as_it_decodes(self) -> Iterator[None]:
@@ -255,3 +255,17 @@ class SpeechModel(nn.Module, ABC):
                 yield
         finally:
             self.train(training)
+
+
+class Decoder(Protocol):
+    """Finds the tokens of utterances: a user's own way of decoding."""
+
+    def decode(self, model: SpeechModel, speech: Encoded) -> list[list[int]]:
+        """Return the tokens of each utterance.
+
+        Args:
+            model: with ``greedy``, ``beam``, ``prefixes`` and ``phrase_scores``.
+            speech: the utterances as its encoder leaves them; of a CTC model ``speech.frames`` are the log-posteriors
+                of the tokens, ``(batch, time', tokens)`` in nats.
+        """
+        ...

@@ -48,13 +48,13 @@ class PerUtterance:
 
     def squares(self, lengths: Sequence[int], heads: int, probability: float) -> list[torch.Tensor]:
         """Return the same for the attention weights of each utterance, ``(length, length, heads)``."""
-        found = []
+        masks = []
         for row, length in enumerate(lengths):
             drawn = np.empty((length, length, heads), np.uint16)
             self.fill(drawn.reshape(-1).data.cast("B"), row, self.passed)
-            found.append(kept(drawn, probability))
+            masks.append(kept(drawn, probability))
         self.passed += 1
-        return found
+        return masks
 
 
 def kept(drawn: npt.NDArray[np.uint16], probability: float) -> torch.Tensor:
@@ -116,5 +116,5 @@ def attention(
     mask = query.new_zeros(batch, time, time, heads)
     for row, own in enumerate(_draws.squares(lengths, heads, probability)):
         mask[row, : len(own), : len(own)] = own.to(mask)
-    found: torch.Tensor = (scores.softmax(3) * mask.permute(0, 3, 1, 2)) @ value
-    return found
+    attended: torch.Tensor = (scores.softmax(3) * mask.permute(0, 3, 1, 2)) @ value
+    return attended

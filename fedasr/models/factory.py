@@ -111,8 +111,8 @@ def own_encoder(config: ModelConfig, inputs: int) -> Encoder:
             f"'model.encoder' is '{config.encoder}', which makes no encoder; expected an nn.Module with 'width', its"
             " output channels (fedasr.models.encoders.base.Encoder)"
         )
-    found: Encoder = encoder  # type: ignore[assignment]
-    return found
+    checked: Encoder = encoder  # type: ignore[assignment]
+    return checked
 
 
 def build_speller(config: ModelConfig, inputs: int, vocabulary_size: int) -> Speller:

@@ -47,8 +47,8 @@ class PlainCTC(CTC):
         """Return how many output frames the module makes of so many feature frames, shape ``(batch,)``."""
         own = getattr(self.module, "output_frames", None)
         if own is not None:
-            found: torch.Tensor = own(feature_lengths)
-            return found
+            frames: torch.Tensor = own(feature_lengths)
+            return frames
         missing = sorted(set(feature_lengths.tolist()) - self.frames.keys())
         with self.as_it_decodes():
             for start in range(0, len(missing), LENGTHS_AT_A_TIME):

@@ -142,8 +142,8 @@ class TransducerModel(SpeechModel):
         logits = self.join(self.heard.bias, predicted).double()
         logits[:, :, BLANK] = -torch.inf
         beyond = torch.arange(tokens.shape[1], device=device) >= lengths.to(device).unsqueeze(1)
-        found = logits.log_softmax(2).gather(2, tokens.unsqueeze(2)).squeeze(2)
-        return found.masked_fill(beyond, 0.0).sum(1)
+        log_probabilities = logits.log_softmax(2).gather(2, tokens.unsqueeze(2)).squeeze(2)
+        return log_probabilities.masked_fill(beyond, 0.0).sum(1)
 
     def greedy(self, encoded: Encoded) -> list[list[int]]:
         """Return the tokens of the path that takes the likeliest step each time."""

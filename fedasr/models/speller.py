@@ -147,7 +147,7 @@ class Speller(nn.Module):
         query = self._split(self.query(torch.cat([states, place], dim=1)).unsqueeze(0))
         # The two halves of ``mix``: what a beginning says is the same for all utterances.
         of_states, of_context = self.mix.weight[:, : states.shape[1]], self.mix.weight[:, states.shape[1] :]
-        said = F.linear(states, of_states, self.mix.bias)
+        spelled = F.linear(states, of_states, self.mix.bias)
         parents, tokens, paths = tree.parents.to(device), tree.tokens.to(device), tree.paths.to(device)
         a_node = 2 * states.shape[1] + 3 * self.output.out_features + memory.keys.shape[2] * self.heads
         together = max(1, LARGEST_STEP // (len(tree) * a_node))
@@ -156,7 +156,7 @@ class Speller(nn.Module):
             some = memory.rows(torch.arange(start, min(start + together, len(memory.keys)), device=device))
             asked = query.expand(len(some.keys), -1, -1, -1)
             context = F.scaled_dot_product_attention(asked, some.keys, some.values, attn_mask=some.attend)
-            mixed = F.silu(said + F.linear(context.transpose(1, 2).flatten(2), of_context))
+            mixed = F.silu(spelled + F.linear(context.transpose(1, 2).flatten(2), of_context))
             logits = self.output(mixed)
             normaliser = logits.double().logsumexp(2)
             steps = logits[:, parents, tokens].double() - normaliser[:, parents]
@@ -206,8 +206,10 @@ class SpellerPrefixes(Prefixes):
         """Return the empty prefix of each utterance."""
         utterances = torch.arange(len(memory.keys), device=memory.keys.device)
         logits, hidden = speller(memory, torch.full_like(utterances, END).unsqueeze(1))
-        found = logits.squeeze(1).double().log_softmax(1)
-        return cls(speller, memory, utterances, 0, torch.zeros_like(found[:, END]), found, hidden)
+        log_probabilities = logits.squeeze(1).double().log_softmax(1)
+        return cls(
+            speller, memory, utterances, 0, torch.zeros_like(log_probabilities[:, END]), log_probabilities, hidden
+        )
 
     def weight(self) -> int:
         """Return the scalars that a step takes a hypothesis."""
@@ -227,9 +229,9 @@ class SpellerPrefixes(Prefixes):
         utterances, place = self.utterances[rows], self.place + 1
         before = (self.hidden[0][:, rows], self.hidden[1][:, rows])
         logits, hidden = self.speller(self.memory.rows(utterances), tokens.unsqueeze(1), place, before)
-        found = logits.squeeze(1).double().log_softmax(1)
+        log_probabilities = logits.squeeze(1).double().log_softmax(1)
         total = self.total[rows] + self._log_posteriors[rows, tokens]
-        return SpellerPrefixes(self.speller, self.memory, utterances, place, total, found, hidden)
+        return SpellerPrefixes(self.speller, self.memory, utterances, place, total, log_probabilities, hidden)
 
     def only(self, rows: torch.Tensor) -> SpellerPrefixes:
         """Return the hypotheses of ``rows``."""

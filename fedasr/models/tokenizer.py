@@ -206,10 +206,10 @@ def build_tokenizer(alphabet: str, lowercase: bool = True, texts: Iterable[str] 
     if alphabet == "auto":
         # The stand-in only normalises: its own character does not matter.
         normalise = Tokenizer(" ", lowercase).normalise
-        found = sorted(set().union(*(normalise(text) for text in texts)))
-        if not found:
+        collected = sorted(set().union(*(normalise(text) for text in texts)))
+        if not collected:
             raise InputError("'model.alphabet' is 'auto', but the transcripts have no characters; give an alphabet")
-        return Tokenizer(found, lowercase)
+        return Tokenizer(collected, lowercase)
     if alphabet.startswith("chars:"):
         characters = unicodedata.normalize("NFC", alphabet.removeprefix("chars:"))
         try:

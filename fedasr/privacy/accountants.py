@@ -48,8 +48,8 @@ def epsilon_of(events: Sequence[Event], delta: float, accountant: str = "pld") -
     bound, order = rdp_epsilon(events, delta)
     if bound == 0:  # nothing is less
         return Answer(0.0, delta, "rdp", order)
-    if accountant == "pld" and (found := pld_epsilon(events, delta)) <= bound:
-        return Answer(found, delta, "pld")
+    if accountant == "pld" and (epsilon := pld_epsilon(events, delta)) <= bound:
+        return Answer(epsilon, delta, "pld")
     return Answer(bound, delta, "rdp", order)
 
 
@@ -107,9 +107,9 @@ def check_alike(events: Sequence[Event]) -> None:
         InputError: they are.
     """
     for name in ("unit", "adjacency"):
-        found = sorted({getattr(event, name) for event in events})
-        if len(found) > 1:
-            raise InputError(f"{' and '.join(found)} cannot be composed: an ε has one {name}")
+        kinds = sorted({getattr(event, name) for event in events})
+        if len(kinds) > 1:
+            raise InputError(f"{' and '.join(kinds)} cannot be composed: an ε has one {name}")
 
 
 def calibrate(
@@ -152,19 +152,21 @@ def noise_for(cost: Callable[[float], float], target: float, start: float, facto
     Raises:
         InputError: there is none in the range.
     """
-    fits, found = start, cost(start)
-    if found <= target:
+    fits, cost_of_fit = start, cost(start)
+    if cost_of_fit <= target:
         while (cheaper := cost(costly := max(fits / factor, SMALLEST_NOISE))) <= target:
             if costly == SMALLEST_NOISE:
                 raise InputError(f"so large an ε needs no noise multiplier above {SMALLEST_NOISE:g}; lower ε")
-            fits, found, factor = costly, cheaper, factor**2
-        return narrowed(cost, (fits, found), (costly, cheaper), target, lambda a, b: a <= b * (1 + tolerance))
-    costly, dear = start, found
-    while (found := cost(fits := costly * factor)) > target:
-        costly, dear, factor = fits, found, factor**2
+            fits, cost_of_fit, factor = costly, cheaper, factor**2
+        return search_between(
+            cost, (fits, cost_of_fit), (costly, cheaper), target, lambda a, b: a <= b * (1 + tolerance)
+        )
+    costly, excess = start, cost_of_fit
+    while (cost_of_fit := cost(fits := costly * factor)) > target:
+        costly, excess, factor = fits, cost_of_fit, factor**2
         if costly > LARGEST_NOISE:
             raise InputError(f"no noise multiplier up to {LARGEST_NOISE:g} gives so small an ε; raise ε or δ")
-    return narrowed(cost, (fits, found), (costly, dear), target, lambda a, b: a <= b * (1 + tolerance))
+    return search_between(cost, (fits, cost_of_fit), (costly, excess), target, lambda a, b: a <= b * (1 + tolerance))
 
 
 def steps_within(
@@ -185,15 +187,15 @@ def steps_within(
     def cost(count: float) -> float:
         return epsilon_of([*spent, event.times(int(count))], delta, accountant).epsilon
 
-    fits, found = 1, cost(1)
-    if found > epsilon:
+    fits, cost_of_fit = 1, cost(1)
+    if cost_of_fit > epsilon:
         return 0
     while fits < most:
         costly = min(4 * fits, most)
-        if (dear := cost(costly)) > epsilon:
-            ends = (float(fits), found), (float(costly), dear)
-            return int(narrowed(cost, *ends, epsilon, lambda a, b: b - a <= 1, round))
-        fits, found = costly, dear
+        if (excess := cost(costly)) > epsilon:
+            ends = (float(fits), cost_of_fit), (float(costly), excess)
+            return int(search_between(cost, *ends, epsilon, lambda a, b: b - a <= 1, round))
+        fits, cost_of_fit = costly, excess
     return most
 
 
@@ -201,7 +203,7 @@ Point = tuple[float, float]
 """where, and what it costs there"""
 
 
-def narrowed(
+def search_between(
     cost: Callable[[float], float],
     fits: Point,
     costly: Point,
@@ -214,12 +216,12 @@ def narrowed(
     Cost is nearly a power of the place, so the next guess lies on the line between the ends on logarithmic axes, a
     third of the way to the farther end where the guess leaves it far behind; every third guess halves the interval.
     """
-    turn = 0
+    guesses = 0
     while not close(fits[0], costly[0]):
-        turn += 1
+        guesses += 1
         low, high = sorted((math.log(fits[0]), math.log(costly[0])))
         guess = (low + high) / 2
-        if turn % 3 and 0 < fits[1] < costly[1] < math.inf:
+        if guesses % 3 and 0 < fits[1] < costly[1] < math.inf:
             share = math.log(target / fits[1]) / math.log(costly[1] / fits[1])
             guess = math.log(fits[0]) + share * math.log(costly[0] / fits[0])
             # Past the guess towards the farther end, so that this end comes near as well.
@@ -229,13 +231,13 @@ def narrowed(
             place = grid(math.sqrt(fits[0] * costly[0]))
         if not min(fits[0], costly[0]) < place < max(fits[0], costly[0]):
             place = min(fits[0], costly[0]) + 1  # whole numbers: the middle of two small ones was rounded to an end
-        found = cost(place)
-        fits, costly = ((place, found), costly) if found <= target else (fits, (place, found))
+        value = cost(place)
+        fits, costly = ((place, value), costly) if value <= target else (fits, (place, value))
     return fits[0]
 
 
 def round_up(value: float, digits: int) -> float:
     """Return the value with so many significant digits, not below it."""
     place = digits - 1 - math.floor(math.log10(value))
-    found = round(value, place)
-    return found if found >= value else round(found + 10.0**-place, place)
+    rounded = round(value, place)
+    return rounded if rounded >= value else round(rounded + 10.0**-place, place)

@@ -83,28 +83,28 @@ def privacy_document(
         delta: at which ε is given.
         budget: what the run was to keep to.
         target: also say ε as it would be there.
-        clients: ε of each client that keeps its own account (unit: example), at the same δ.
+        clients: ε of each client that keeps its own ledger (unit: example), at the same δ.
 
     Raises:
         InputError: δ is not between 0 and 1.
     """
     spent = ledger.spent(delta)
-    found: dict[str, Any] = {}
+    document: dict[str, Any] = {}
     for spending in spent:
         name = "guarantee" if len(spent) == 1 else f"guarantee, {spending.unit}, seen by {spending.seen_by}"
-        found[name] = sentence(spending)
+        document[name] = sentence(spending)
     if len(spent) == 1:
-        found |= {k: v for k, v in as_json(spent[0]).items() if k != "population"}
-        found["population"] = spent[0].populations[0] if len(spent[0].populations) == 1 else None
+        document |= {k: v for k, v in as_json(spent[0]).items() if k != "population"}
+        document["population"] = spent[0].populations[0] if len(spent[0].populations) == 1 else None
     if budget is not None:
-        found |= {"budget_epsilon": budget.epsilon, "budget_delta": budget.delta, "budget_unit": budget.unit}
+        document |= {"budget_epsilon": budget.epsilon, "budget_delta": budget.delta, "budget_unit": budget.unit}
     if clients is not None and len(values := np.fromiter(clients, float)):
-        found["clients"] = distribution(values, delta)
+        document["clients"] = distribution(values, delta)
     if target is not None:
-        found["extrapolated"] = extrapolation(ledger, spent, delta, target)
-    found["spent"] = [as_json(spending) for spending in spent]
-    found["ledger"] = ledger.state_dict()
-    return found
+        document["extrapolated"] = extrapolation(ledger, spent, delta, target)
+    document["spent"] = [as_json(spending) for spending in spent]
+    document["ledger"] = ledger.state_dict()
+    return document
 
 
 def with_caveat(document: Mapping[str, Any], caveat: str | None) -> dict[str, Any]:
@@ -114,8 +114,11 @@ def with_caveat(document: Mapping[str, Any], caveat: str | None) -> dict[str, An
     """
     if caveat is None:
         return dict(document)
-    found = {name: f"{said}; but {caveat}" if name.startswith("guarantee") else said for name, said in document.items()}
-    return {**found, "caveats": [*document.get("caveats", ()), caveat]}
+    sentences = {
+        name: f"{sentence}; but {caveat}" if name.startswith("guarantee") else sentence
+        for name, sentence in document.items()
+    }
+    return {**sentences, "caveats": [*document.get("caveats", ()), caveat]}
 
 
 def write_privacy(path: str | Path, document: Mapping[str, Any]) -> None:
@@ -182,33 +185,33 @@ def as_json(spending: Spending) -> dict[str, Any]:
 
 
 def distribution(values: np.ndarray[Any, np.dtype[np.float64]], delta: float) -> dict[str, Any]:
-    """Return how ε is spread over clients that keep their own account; examples of different clients do not add."""
+    """Return how ε is spread over clients that keep their own ledger; examples of different clients do not add."""
     spread = {name: float(values.mean() if q is None else np.quantile(values, q)) for name, q in QUANTILES.items()}
     return {"unit": "example", "delta": delta, "clients": len(values), "epsilon": spread}
 
 
 def extrapolation(ledger: Ledger, spent: list[Spending], delta: float, target: Target) -> dict[str, Any]:
     """Return ε as it would be at the target population, were everything else the same."""
-    found = []
+    spendings = []
     for spending in spent:
         group = spending.unit, spending.seen_by
-        said: dict[str, Any] = {"unit": spending.unit, "seen_by": spending.seen_by, "delta": delta}
+        facts: dict[str, Any] = {"unit": spending.unit, "seen_by": spending.seen_by, "delta": delta}
         try:
             events = [extrapolated(e.event, e.population, target) for e in ledger.entries if e.group == group]
         except InputError as error:
-            said |= {"epsilon": None, "why": str(error)}
+            facts |= {"epsilon": None, "why": str(error)}
         else:
-            said |= {
+            facts |= {
                 "epsilon": settled(events, delta, ledger.accountant).epsilon,
                 "adjacency": spending.adjacency,
                 "sampling": ", ".join(spending.sampling),
                 "population": target.population,
                 "randomness": spending.randomness,
             }
-        found.append(said)
+        spendings.append(facts)
     return {
         "note": "not what was simulated: ε of a larger deployment, if its error rate were the same",
         "population": target.population,
         "cohort_factor": target.cohort_factor,
-        "spent": found,
+        "spent": spendings,
     }

@@ -240,9 +240,9 @@ def add_clipped_samples(state: PrivateState, batch: Batch, total: torch.Tensor) 
     """Add every utterance's clipped gradient to ``total``, flat."""
     for part in split(batch, state.settings.physical_batch):
         with own_draws(state, part):
-            found = state.keeper.gradients(partial(local.normalised_loss, state.resident.model, part))
-        found.add_weighted_sum(state.settings.clipping.factors(found.square_norms * ROUNDED_UP), total)
-        note(state, part, found.losses)
+            gradients = state.keeper.gradients(partial(local.normalised_loss, state.resident.model, part))
+        gradients.add_weighted_sum(state.settings.clipping.factors(gradients.square_norms * ROUNDED_UP), total)
+        note(state, part, gradients.losses)
 
 
 def add_clipped_mean(state: PrivateState, batch: Batch, total: torch.Tensor) -> None:
@@ -325,10 +325,10 @@ def identity(batch: Batch, row: int) -> int:
 def shared_generators(batch: Batch) -> list[torch.Tensor]:
     """Return the states of torch's own generators, of the CPU and of the batch's device."""
     device = batch.features.device
-    found = [torch.random.get_rng_state()]
+    states = [torch.random.get_rng_state()]
     if device.type == "cuda":
-        found.append(torch.cuda.get_rng_state(device))
-    return found
+        states.append(torch.cuda.get_rng_state(device))
+    return states
 
 
 def split(batch: Batch, size: int | None) -> Iterator[Batch]:

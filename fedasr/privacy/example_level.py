@@ -106,15 +106,15 @@ def found_noise(
 def events(noise: Sequence[float], sampling_probability: float, micro_batches: bool) -> list[Event]:
     """Return what an accountant composes for steps with these noise multipliers, equal neighbours as one."""
     kind = MicroBatchGaussian if micro_batches else PoissonGaussian
-    found: list[Event] = []
+    charged: list[Event] = []
     for z in noise:
         event = kind(unit="example", noise_multiplier=z, sampling_probability=sampling_probability)
-        merged = found[-1].merged(event) if found else None
+        merged = charged[-1].merged(event) if charged else None
         if merged is None:
-            found.append(event)
+            charged.append(event)
         else:
-            found[-1] = merged
-    return found
+            charged[-1] = merged
+    return charged
 
 
 def events_of(releases: Sequence[Release]) -> list[Event]:

@@ -254,17 +254,17 @@ class Ledger:
 
     def events(self, group: tuple[str, str]) -> list[Event]:
         """Return the events of a group, merged where they differ only in what was released."""
-        found: list[Event] = []
+        charged: list[Event] = []
         for entry in self.entries:
             if entry.group != group:
                 continue
-            for index, known in enumerate(found):
+            for index, known in enumerate(charged):
                 if (merged := known.merged(entry.event)) is not None:
-                    found[index] = merged
+                    charged[index] = merged
                     break
             else:
-                found.append(entry.event)
-        return found
+                charged.append(entry.event)
+        return charged
 
     def state_dict(self) -> dict[str, Any]:
         """Return JSON values from which ``load_state_dict`` makes the same ledger."""

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from scipy.special import log_ndtr
-
 from fedasr.privacy.events import Event, Gaussian, Laplace, PoissonGaussian, ZeroConcentrated
 from fedasr.privacy.rdp import rdp_epsilon
 
@@ -122,6 +120,8 @@ def gaussian_delta(mu: float, epsilon: float) -> float:
     """Return δ = Φ(−ε/μ + μ/2) − e^ε·Φ(−ε/μ − μ/2), exact for Gaussian noise (Balle and Wang, arXiv 1805.06530)."""
     if mu == 0:
         return 0.0
+    from scipy.special import log_ndtr
+
     first = float(log_ndtr(mu / 2 - epsilon / mu))
     second = epsilon + float(log_ndtr(-mu / 2 - epsilon / mu))
     return math.exp(first) * -math.expm1(min(second - first, 0.0))

@@ -52,9 +52,9 @@ def prv_epsilon(events: Sequence[Event], delta: float) -> float:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            found = float(accountant.get_epsilon(delta, eps_error=error))
+            epsilon = float(accountant.get_epsilon(delta, eps_error=error))
     except (RuntimeError, ValueError, MemoryError, OverflowError) as refused:
         raise InputError(f"the accountant prv cannot resolve this ({refused}); use pld or rdp") from None
-    if not np.isfinite(found):
+    if not np.isfinite(epsilon):
         raise InputError("the accountant prv cannot resolve this (ε is not finite); use pld or rdp")
-    return max(found, 0.0)
+    return max(epsilon, 0.0)

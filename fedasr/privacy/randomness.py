@@ -104,10 +104,10 @@ class Randomness:
         calls = itertools.count()
 
         def words(count: int) -> Integers:
-            found = np.empty(count, np.int64)
+            draws = np.empty(count, np.int64)
             if count:
-                self.fill(found.data.cast("B"), f"{purpose}, words", *place, next(calls))
-            return found
+                self.fill(draws.data.cast("B"), f"{purpose}, words", *place, next(calls))
+            return draws
 
         return normals(words(count), words, quick)
 
@@ -162,10 +162,10 @@ def discrete_laplace(rng: np.random.Generator, scale: int, size: int | tuple[int
         while len(going):
             going = going[at_most_one(rng, np.ones(len(going), np.int64), 1)]
             high[going] += 1
-        found = low + scale * high
+        magnitudes = low + scale * high
         negative = rng.integers(2, size=len(left)).astype(bool)
-        twice = negative & (found == 0)  # zero has one sign only
-        out[left] = np.where(negative, -found, found)
+        twice = negative & (magnitudes == 0)  # zero has one sign only
+        out[left] = np.where(negative, -magnitudes, magnitudes)
         left = np.concatenate([again, left[twice]])
     return out.reshape(size)
 

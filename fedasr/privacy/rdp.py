@@ -120,8 +120,8 @@ def resampled(event: PateVotes, orders: Orders) -> Floats:
         return np.asarray(event.rdp)
     wanted, known, values = np.asarray(orders), np.asarray(event.orders), np.asarray(event.rdp)
     between = np.interp(wanted, known, (known - 1) * values) / (wanted - 1)
-    found: Floats = np.where(wanted < known[0], values[0], np.where(wanted > known[-1], np.inf, between))
-    return found
+    rdp: Floats = np.where(wanted < known[0], values[0], np.where(wanted > known[-1], np.inf, between))
+    return rdp
 
 
 @contextmanager

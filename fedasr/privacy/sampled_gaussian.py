@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln, log_ndtr, logsumexp
 
 from fedasr.typing import Floats
 
@@ -35,12 +34,14 @@ def poisson_gaussian_rdp(noise: float, q: float, orders: tuple[float, ...]) -> F
     log_a = np.empty(len(alpha))
     log_a[whole] = [whole_order(noise, q, int(order)) for order in alpha[whole]]
     log_a[~whole] = fractional_orders(noise, q, alpha[~whole])
-    found: Floats = (np.maximum(log_a, 0.0) + ROUNDING) / (alpha - 1)
-    return found
+    rdp: Floats = (np.maximum(log_a, 0.0) + ROUNDING) / (alpha - 1)
+    return rdp
 
 
 def whole_order(noise: float, q: float, order: int) -> float:
     """Return ln A_α = ln Σ_{i≤α} C(α, i)·(1 − q)^{α−i}·q^i·e^{(i² − i)/2σ²} for a whole order."""
+    from scipy.special import logsumexp
+
     i = np.arange(order + 1)
     terms = log_binomial(order, i) + i * np.log(q) + (order - i) * np.log1p(-q) + (i * i - i) / (2 * noise**2)
     return float(logsumexp(terms))
@@ -51,6 +52,8 @@ def fractional_orders(noise: float, q: float, alpha: Floats) -> Floats:
 
     The binomial coefficients are taken without their signs, which bounds the sum from above.
     """
+    from scipy.special import log_ndtr, logsumexp
+
     total = np.full(len(alpha), -np.inf)
     open_ = np.ones(len(alpha), bool)
     meet = noise**2 * np.log(1 / q - 1) + 0.5
@@ -75,5 +78,7 @@ def fractional_orders(noise: float, q: float, alpha: Floats) -> Floats:
 def log_binomial(n: npt.ArrayLike, k: npt.ArrayLike) -> Floats:
     """Return ln |C(n, k)|, for any n above 0 and whole k."""
     a, b = np.asarray(n, float), np.asarray(k, float)
-    found: Floats = gammaln(a + 1) - gammaln(b + 1) - gammaln(a - b + 1)
-    return found
+    from scipy.special import gammaln
+
+    logs: Floats = gammaln(a + 1) - gammaln(b + 1) - gammaln(a - b + 1)
+    return logs

@@ -47,7 +47,7 @@ class Traits:
     repeats: bool = False
     """whether a device may be drawn several times for one round"""
     separation: int = 0
-    """rounds between two turns of a device at least; 0: no promise"""
+    """rounds between two participations of a device at least; 0: no promise"""
     reports_probabilities: bool = True
     """whether the inclusion probabilities are known in every round"""
     reaches_everybody: bool = True
@@ -69,7 +69,7 @@ class Sampling:
     """of a device to be in a round, as far as the accountant may use it"""
     population: int
     separation: int = 1
-    """rounds between two turns of a device at least: so few of the rounds cost each device something"""
+    """rounds between two participations of a device at least: so few of the rounds cost each device something"""
     assumption: str = ""
     """one sentence for people"""
 
@@ -89,14 +89,14 @@ class Sampling:
         return Gaussian(unit=unit, noise_multiplier=noise_multiplier, adjacency=self.adjacency)
 
     def is_charged(self, round: int) -> bool:
-        """Say whether a round is to be charged: with a separation s, each device has at most one turn in any s rounds.
+        """Say whether a round is charged: with a separation s, a device takes part at most once in any s rounds.
 
-        Charging rounds 1, 1 + s, 1 + 2s … covers the device with the most turns at any time, since independent noise
-        on the rounds without it costs it nothing.
+        Charging rounds 1, 1 + s, 1 + 2s … covers the device with the most participations at any time, since
+        independent noise on the rounds without it costs it nothing.
         """
         return (round - 1) % self.separation == 0
 
-    def turns(self, rounds: int) -> int:
+    def participations(self, rounds: int) -> int:
         """Return how many of so many rounds are charged."""
         return ceil(rounds / self.separation)
 
@@ -167,7 +167,7 @@ def sampling_assumption(
         )
     text = "no sampling assumed: any device may be in every round"
     if separation > 1:
-        text = f"no sampling assumed; a device has at most one turn in any {separation} rounds"
+        text = f"no sampling assumed; a device has at most one participation in any {separation} rounds"
     if traits.reads_activity:
         text += "; how much each holds is taken to be public"
     return Sampling("none", "zero-out", 1.0, population, separation, text)

@@ -61,7 +61,7 @@ More = Callable[[int], Words]
 
 def quick(words: Words, layers: Tables) -> tuple[Floats, Words]:
     """Return the number of each word, and which of them are not sure to be under the density."""
-    found, open_ = np.empty(len(words)), []
+    draws, open_ = np.empty(len(words)), []
     together = min(TOGETHER, len(words))
     which, places = np.empty(together, np.int64), np.empty(together, np.int64)
     size, looked_up = np.empty(together), np.empty(together)
@@ -71,10 +71,10 @@ def quick(words: Words, layers: Tables) -> tuple[Floats, Words]:
         np.bitwise_and(some, LAYERS - 1, out=which[:n])
         np.copyto(size[:n], np.right_shift(some, 11, out=places[:n]))
         np.take(layers.width, which[:n], out=looked_up[:n], mode="clip")
-        np.multiply(looked_up[:n], size[:n], out=found[start : start + n])
+        np.multiply(looked_up[:n], size[:n], out=draws[start : start + n])
         np.take(layers.sure, which[:n], out=looked_up[:n], mode="clip")
         open_.append(np.flatnonzero(np.abs(size[:n], out=size[:n]) >= looked_up[:n]) + start)
-    return found, np.concatenate([*open_, np.zeros(0, np.int64)])
+    return draws, np.concatenate([*open_, np.zeros(0, np.int64)])
 
 
 def normals(words: Words, more: More, quick: Quick = quick) -> Floats:
@@ -85,23 +85,23 @@ def normals(words: Words, more: More, quick: Quick = quick) -> Floats:
         more: returns so many more of them, for what the words do not decide.
         quick: the function of that name, or the compiled one, which gives the same bits.
     """
-    found, open_ = quick(words, tables())
+    draws, open_ = quick(words, tables())
     if len(open_):
-        found[open_] = decided(found[open_], words[open_] & (LAYERS - 1), more)
-    return found
+        draws[open_] = decided(draws[open_], words[open_] & (LAYERS - 1), more)
+    return draws
 
 
 def decided(values: Floats, which: Words, more: More) -> Floats:
     """Return the numbers of places at the edge of their layer: as they are, from the tail, or drawn anew."""
     layers = tables()
-    found = values.copy()
+    draws = values.copy()
     tail = which == 0
     upper, lower = layers.density[which - 1], layers.density[which]
     under = uniform(more(len(values))) * (upper - lower) + lower < np.exp(-0.5 * values**2)
-    found[tail] = np.copysign(tails(int(tail.sum()), more), values[tail])
+    draws[tail] = np.copysign(tails(int(tail.sum()), more), values[tail])
     anew = ~tail & ~under
-    found[anew] = normals(more(int(anew.sum())), more)
-    return found
+    draws[anew] = normals(more(int(anew.sum())), more)
+    return draws
 
 
 def tails(count: int, more: More) -> Floats:

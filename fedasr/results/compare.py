@@ -215,14 +215,14 @@ def align(
 
 def metrics(groups: Sequence[Group]) -> list[str]:
     """Return the columns that can be compared: numeric ones of any run's rounds."""
-    found = dict.fromkeys(
+    names = dict.fromkeys(
         name
         for group in groups
         for run in group.runs
         for name in run.rounds.columns
         if name != "round" and pd.api.types.is_numeric_dtype(run.rounds[name])
     )
-    return [str(name) for name in found]
+    return [str(name) for name in names]
 
 
 def check_metric(groups: Sequence[Group], metric: str) -> None:

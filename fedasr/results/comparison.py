@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from fedasr.results.forgetting import average_table, forgetting_table
 from fedasr.results.groups import Group, title
 from fedasr.results.html import Html, element, figure, page, write
 from fedasr.results.html import table as html_table
-from fedasr.results.units import (
+from fedasr.units import (
     BYTES,
     PERCENT,
     SECONDS,
@@ -96,8 +97,8 @@ def comparison_page(groups: Sequence[Group], metric: str, x: str, target: float 
     members = [
         (group.label, run.seed, run.status, str(run.path), note)
         for group in groups
-        for found, note in ((group.runs, ""), (group.repeats, "repeats a seed: not counted"))
-        for run in found
+        for runs, note in ((group.runs, ""), (group.repeats, "repeats a seed: not counted"))
+        for run in runs
     ]
     return page(
         heading,
@@ -113,25 +114,27 @@ def comparison_page(groups: Sequence[Group], metric: str, x: str, target: float 
 def page_figures(groups: Sequence[Group], metric: str, x: str) -> list[Html]:
     """Return the figures that the runs have something for."""
     curve = group_figures.learning_curves(groups, metric, x)
-    found = [figure(curve, f"{metric_label(metric)} over {x}", "On held-out speech.")]
+    figures = [figure(curve, f"{metric_label(metric)} over {x}", "On held-out speech.")]
     if all(recorded(run, "simulated_seconds") for group in groups for run in group.runs) and x != "simulated_seconds":
         clock = group_figures.learning_curves(groups, metric, "simulated_seconds")
-        found.append(figure(clock, f"{metric_label(metric)} over simulated time", "By the clock of simulated devices."))
+        figures.append(
+            figure(clock, f"{metric_label(metric)} over simulated time", "By the clock of simulated devices.")
+        )
     shared = group_figures.participation(groups)
-    found.append(figure(shared, "Who took part how often", "Gini: 0 when all clients take part alike."))
+    figures.append(figure(shared, "Who took part how often", "Gini: 0 when all clients take part alike."))
     if len(decile_table(groups)):
         light_to_heavy = group_figures.deciles(groups)
-        found.append(
+        figures.append(
             figure(light_to_heavy, "Word error rate by decile of activity", "On held-out speech of the clients.")
         )
     if len(forgetting_table(groups)):
-        found.append(
+        figures.append(
             figure(
                 group_figures.forgetting(groups), "Forgetting of each past period",
                 "Word error rate at the end less right after the period; above zero, worse.",
             )
         )  # fmt: skip
-    return found
+    return figures
 
 
 def page_tables(groups: Sequence[Group], metric: str, target: float | None) -> list[Html]:
@@ -190,9 +193,8 @@ def difference_rows(rows: pd.DataFrame, metric: str) -> tuple[list[str], list[li
 def difference_text(metric: str, row: Mapping[Any, Any]) -> tuple[str, str]:
     """Return a difference and its interval as text, in percentage points where the metric is a rate."""
     say = percentage_points if metric in PERCENT else number
-    if row["low"] != row["low"]:
-        return say(row["mean"]), "–"
-    return say(row["mean"]), f"{say(row['low']).removesuffix(' points')} to {say(row['high'])}"
+    low, high = row["low"], row["high"]
+    return say(row["mean"]), without_spread(low, high) or f"{say(low).removesuffix(' points')} to {say(high)}"
 
 
 def price_rows(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
@@ -231,9 +233,15 @@ def short_name(metric: str) -> str:
 
 def interval(metric: str, low: float, high: float) -> str:
     """Return an interval as text."""
+    said = f"{metric_text(metric, low).removesuffix(' %')} – {metric_text(metric, high)}"
+    return without_spread(low, high) or said
+
+
+def without_spread(low: float, high: float) -> str:
+    """Return what to say where seeds have no interval, or one without width, which promises too much; else nothing."""
     if low != low:
         return "–"
-    return f"{metric_text(metric, low).removesuffix(' %')} – {metric_text(metric, high)}"
+    return "all seeds equal" if math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-12) else ""
 
 
 def target_text(row: Mapping[Any, Any], x: str) -> str:

@@ -46,10 +46,10 @@ def decile_table(groups: Sequence[Group]) -> pd.DataFrame:
 
 def final(run: Run) -> NDArray[np.float64]:
     """Return the WER of each decile after the last round that has them, (10,); NaN where nobody is in a decile."""
-    found = np.full(DECILES, np.nan)
+    rates = np.full(DECILES, np.nan)
     last = run.activity[run.activity["round"] == run.activity["round"].max()]
     # Pooled over what a decile said, as a WER is; not the mean of its rows.
     totals = last.groupby("decile")[["errors", "words"]].sum()
     totals = totals[totals["words"] > 0]
-    found[totals.index.to_numpy(np.int64) - 1] = (totals["errors"] / totals["words"]).to_numpy(np.float64)
-    return found
+    rates[totals.index.to_numpy(np.int64) - 1] = (totals["errors"] / totals["words"]).to_numpy(np.float64)
+    return rates

@@ -33,8 +33,8 @@ def forgetting_table(groups: Sequence[Group]) -> pd.DataFrame:
     """Return ``forgetting`` of runs that are grouped already."""
     parts = []
     for group in groups:
-        found = [of_run(run) for run in group.runs]
-        every = pd.concat(found, ignore_index=True) if found else of_run_columns()
+        tables = [of_run(run) for run in group.runs]
+        every = pd.concat(tables, ignore_index=True) if tables else of_run_columns()
         for period, rows in every.groupby("period"):
             mean, low, high = mean_interval(rows["forgetting"])
             parts.append(

@@ -16,7 +16,7 @@ from fedasr.results.deciles import DECILES, decile_table
 from fedasr.results.forgetting import forgetting_table
 from fedasr.results.groups import Group, title
 from fedasr.results.participation import profile
-from fedasr.results.units import axis_label, metric_factor, metric_label
+from fedasr.units import axis_label, metric_factor, metric_label
 
 Values = NDArray[np.float64]
 
@@ -133,12 +133,14 @@ def draw(
             continue
         name = names[index] if names else group.short
         name = name if len(counted) == 1 else f"{name} ({len(group.runs)})"
-        name = name.replace("$", r"\$")  # matplotlib reads text between dollars as a formula
+        name = style.literal(name)
         look = style.look(index)
         kind = {"drawstyle": "steps-post"} if steps else style.marker(len(line.at))
         ax.plot(line.at, line.mean, label=name, linewidth=1.8, **look, **kind)
         if len(line.at) > 1:
-            ax.fill_between(line.at, line.low, line.high, color=look["color"], alpha=0.18, linewidth=0)
+            # The edges tell bands that overlap apart.
+            face, edge = (look["color"], 0.15), (look["color"], 0.5)
+            ax.fill_between(line.at, line.low, line.high, facecolor=face, edgecolor=edge, linewidth=0.6)
         elif np.isfinite(line.low).all():
             ax.errorbar(line.at, line.mean, yerr=line.high - line.mean, color=look["color"], linewidth=1.2, capsize=3)
         ends.append((float(line.at[-1]), float(line.mean[-1]), name, str(look["color"])))

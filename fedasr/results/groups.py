@@ -21,6 +21,7 @@ IGNORED = (
     "runtime.longest_first",
     "runtime.ray_address",
     "runtime.gpus_per_client",
+    "evaluate.transcripts",
 )
 IGNORED_SECTIONS = ("data.cache.",)
 ABSENT = "absent"
@@ -65,12 +66,12 @@ def group_runs(runs: Runs) -> list[Group]:
         settings.setdefault(identity, flat)
         members.setdefault(identity, []).append(run)
     groups = []
-    for identity, found in members.items():
+    for identity, runs_of in members.items():
         kept: dict[int, Run] = {}
-        for run in sorted(found, key=lambda run: -len(run.rounds)):
+        for run in sorted(runs_of, key=lambda run: -len(run.rounds)):
             kept.setdefault(run.seed, run)
         chosen = [kept[seed] for seed in sorted(kept)]
-        groups.append(Group("", "", chosen, settings[identity], [run for run in found if run not in chosen]))
+        groups.append(Group("", "", chosen, settings[identity], [run for run in runs_of if run not in chosen]))
     name_groups(groups)
     return groups
 
@@ -79,13 +80,13 @@ def unique(runs: Runs) -> list[Run]:
     """Return the runs, each folder once."""
     if isinstance(runs, (str, Path, Run)):
         runs = [runs]
-    found: dict[Path, Run] = {}
+    by_path: dict[Path, Run] = {}
     for item in runs:
         run = as_run(item)
-        found.setdefault(run.path.resolve(), run)
-    if not found:
+        by_path.setdefault(run.path.resolve(), run)
+    if not by_path:
         raise InputError("no runs to compare; give at least one run folder")
-    return list(found.values())
+    return list(by_path.values())
 
 
 def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
@@ -111,11 +112,11 @@ def name_groups(groups: Sequence[Group]) -> None:
     A sweep's folders carry better names; and so do the runs' own names where many keys differ.
     """
     names = [{run.name for run in group.runs} for group in groups]
-    named = [next(iter(found)) if len(found) == 1 else "" for found in names]
+    named = [next(iter(labels)) if len(labels) == 1 else "" for labels in names]
     keys = differing(groups)
     variants = [{swept(run.path.name) for run in group.runs} for group in groups]
-    if len(groups) > 1 and all(len(found) == 1 and "" not in found for found in variants):
-        folders = [next(iter(found)) for found in variants]
+    if len(groups) > 1 and all(len(labels) == 1 and "" not in labels for labels in variants):
+        folders = [next(iter(labels)) for labels in variants]
         if len(set(folders)) == len(groups):
             for group, folder in zip(groups, folders, strict=True):
                 group.label = group.short = folder
@@ -136,8 +137,8 @@ def name_groups(groups: Sequence[Group]) -> None:
 
 def swept(folder: str) -> str:
     """Return the label that a sweep gave to a run folder, empty where the name is none of a sweep's."""
-    found = re.fullmatch(r"(.+)-seed\d+", folder)
-    return found[1] if found else ""
+    match = re.fullmatch(r"(.+)-seed\d+", folder)
+    return match[1] if match else ""
 
 
 def differing(groups: Sequence[Group]) -> list[str]:

@@ -7,13 +7,14 @@ import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from fedasr.errors import InputError
 from fedasr.files import FULL, READABLE, write_bytes
-from fedasr.results import style
+from fedasr.results import colours
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Html(str):
@@ -58,6 +59,8 @@ def figure(fig: Figure, title: str, *notes: object) -> Html:
 
 def svg(fig: Figure, title: str) -> Html:
     """Return the figure as an ``<svg>`` element in theme colours; equal figures give equal bytes."""
+    import matplotlib as mpl
+
     target = io.StringIO()
     # Without a salt the ids are random; with one per figure they do not clash on the page.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
@@ -83,10 +86,10 @@ def svg(fig: Figure, title: str) -> Html:
 NARROW = 4
 PIXELS_PER_INCH = 120
 THEME = {
-    style.INK: "ink",
-    style.MUTED: "muted",
-    style.GRID: "grid",
-    **{colour: f"series-{index}" for index, colour in enumerate(style.SERIES)},
+    colours.INK: "ink",
+    colours.MUTED: "muted",
+    colours.GRID: "grid",
+    **{colour: f"series-{index}" for index, colour in enumerate(colours.SERIES)},
 }
 
 # The dark series are the light ones, lightened until they stand out from the dark page; the hues stay apart.
@@ -126,15 +129,20 @@ figcaption { font-size: .88rem; margin-top: .5rem; }
 .narrow { max-width: 44rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { padding: .4rem .75rem; text-align: left; white-space: nowrap; }
-td.text { overflow-wrap: anywhere; white-space: normal; min-width: 7rem; }
+td.text { overflow-wrap: anywhere; white-space: normal; min-width: 9rem; }
 th { color: var(--muted); font-weight: 600; white-space: normal; vertical-align: bottom;
   border-bottom: 1px solid var(--grid); }
 tr + tr td { border-top: 1px solid var(--grid); }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
+.transcript { overflow-wrap: anywhere; }
+del { color: var(--warn); text-decoration: line-through; }
+ins { color: var(--good); text-decoration: underline; }
 code, pre { font: .88rem/1.45 ui-monospace, "Cascadia Mono", "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 pre { margin: 0; padding: .85rem; overflow-x: auto; white-space: pre-wrap; }
 details summary { cursor: pointer; padding: .6rem .85rem; font-weight: 600; }
 details pre { border-top: 1px solid var(--grid); }
+@media (max-width: 30rem) { body { padding: 1.25rem .6rem 3rem; } figure { padding: .5rem .4rem; }
+  .tiles { grid-template-columns: 1fr 1fr; } }
 @media print { body { padding: 0; } figure, .tiles div, .scroll { break-inside: avoid; } }
 """
 

@@ -17,6 +17,7 @@ from fedasr.errors import InputError
 from fedasr.paths import exists, is_folder
 from fedasr.results.participation import Participation, participation
 from fedasr.runtime.run_folder import TABLES
+from fedasr.units import percent
 
 UNFINISHED = ("running", "interrupted", "failed", "unfinished")
 
@@ -59,8 +60,25 @@ class Run:
 
     @cached_property
     def groups(self) -> pd.DataFrame:
-        """WER per value of each column of ``evaluate.by``: ``round, column, value, wer, utterances``; may be empty."""
+        """WER per value of each column of ``evaluate.by``; may be empty.
+
+        ``round, column, value, wer, utterances``, and ``wer_low, wer_high``, the 95 % interval over ``speakers``.
+        """
         return read_table(self.path / "groups.parquet", TABLES["groups"])
+
+    @cached_property
+    def transcripts(self) -> pd.DataFrame:
+        """What was said and what was recognised, of a few held-out utterances at each evaluation; may be empty.
+
+        ``round, utterance, speaker, reference, hypothesis``; the utterances are the same ones after every round.
+        """
+        return read_table(self.path / "transcripts.parquet", TABLES["transcripts"])
+
+    @property
+    def initial(self) -> dict[str, float]:
+        """``wer, cer, loss`` of the model that the run started from; empty where it was not evaluated."""
+        found = {metric: self.summary.get(f"initial_{metric}") for metric in ("wer", "cer", "loss")}
+        return {metric: float(value) for metric, value in found.items() if isinstance(value, (int, float))}
 
     @cached_property
     def activity(self) -> pd.DataFrame:
@@ -148,7 +166,7 @@ class Run:
         for metric in ("wer", "cer"):
             value = self.last(metric)
             if value == value:
-                rows.append((metric, f"{value:.4f}"))
+                rows.append((metric.upper(), percent(value)))
         return rows
 
 

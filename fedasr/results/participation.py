@@ -36,14 +36,14 @@ def participation(clients: pd.DataFrame, population: int | None) -> Participatio
         clients: ``clients.parquet``.
         population: clients that the run could choose from; None where it did not record it.
     """
-    times = counts(clients, population)
+    participations = counts(clients, population)
     known = len(clients) > 0
     return Participation(
         clients=population,
-        took_part=int((times > 0).sum()),
-        gini=gini(times) if known else float("nan"),
-        jain=jain(times) if known else float("nan"),
-        counts=times,
+        took_part=int((participations > 0).sum()),
+        gini=gini(participations) if known else float("nan"),
+        jain=jain(participations) if known else float("nan"),
+        counts=participations,
     )
 
 
@@ -54,16 +54,18 @@ def counts(clients: pd.DataFrame, population: int | None) -> NDArray[np.int64]:
     selected at least once are known.
     """
     replied = clients["status"].fillna(Status.OK).eq(Status.OK)
-    times = replied.groupby(clients["client"].astype(str)).sum().to_numpy(np.int64)
-    never = (population or 0) - len(times)
-    return np.concatenate([np.zeros(max(never, 0), dtype=np.int64), times])
+    participations = replied.groupby(clients["client"].astype(str)).sum().to_numpy(np.int64)
+    never = (population or 0) - len(participations)
+    return np.concatenate([np.zeros(max(never, 0), dtype=np.int64), participations])
 
 
 def profile(runs: Sequence[Participation], points: int = 101) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the share of clients, most frequent first, (points,), and the rounds they took part in, the runs' mean."""
     at = np.linspace(0, 1, points)
-    known = [times for run in runs if len(times := np.sort(run.counts)[::-1])]
+    known = [participations for run in runs if len(participations := np.sort(run.counts)[::-1])]
     if not known:
         return at, np.full(points, np.nan)
-    ranks = [np.minimum((at * len(times)).astype(np.int64), len(times) - 1) for times in known]
-    return at, np.mean([times[rank] for times, rank in zip(known, ranks, strict=True)], axis=0)
+    ranks = [
+        np.minimum((at * len(participations)).astype(np.int64), len(participations) - 1) for participations in known
+    ]
+    return at, np.mean([participations[rank] for participations, rank in zip(known, ranks, strict=True)], axis=0)

@@ -18,7 +18,7 @@ from fedasr.results.compare import points
 from fedasr.results.forgetting import at_period_ends
 from fedasr.results.groups import Runs, group_runs
 from fedasr.results.load import Run, as_run
-from fedasr.results.units import BYTES, metric_factor, suit
+from fedasr.units import BYTES, metric_factor, suit
 
 Drawing = Callable[[Axes, Run], None]
 
@@ -154,6 +154,8 @@ def draw_metrics(ax: Axes, run: Run, names: dict[str, str], title: str) -> None:
     ends = []
     for index, (metric, label) in enumerate(names.items()):
         at, values = points(run, metric)
+        if metric in run.initial and 0 not in at:
+            at, values = np.append(0.0, at), np.append(run.initial[metric], values)
         if len(at):
             values = values * metric_factor(metric)
             look = style.look(index)
@@ -169,13 +171,13 @@ def draw_metrics(ax: Axes, run: Run, names: dict[str, str], title: str) -> None:
 
 def draw_participation(ax: Axes, run: Run) -> None:
     """Draw the number of clients over the number of rounds in which their update arrived."""
-    times = run.participation.counts
+    counts = run.participation.counts
     known = run.participation.clients is not None
     style.name_axes(ax, "Rounds taken part in", "Clients" if known else "Clients that were ever selected")
-    if not len(times):
+    if not len(counts):
         return style.nothing(ax, "no client has been selected yet")
-    bins = np.arange(times.max() + 2) - 0.5 if times.max() <= 40 else np.linspace(-0.5, times.max() + 0.5, 41)
-    heights, edges = np.histogram(times, bins)
+    bins = np.arange(counts.max() + 2) - 0.5 if counts.max() <= 40 else np.linspace(-0.5, counts.max() + 0.5, 41)
+    heights, edges = np.histogram(counts, bins)
     ax.bar((edges[:-1] + edges[1:]) / 2, heights, width=0.86 * np.diff(edges), color=style.SERIES[0])
     style.whole_numbers(ax, y=True)
 
@@ -202,11 +204,11 @@ def draw_periods(ax: Axes, run: Run) -> None:
 
 
 def draw_epsilon(ax: Axes, run: Run) -> None:
-    """Draw what a private run has spent; where devices keep accounts of their own, the largest and the median."""
+    """Draw what a private run has spent; where devices keep ledgers of their own, the largest and the median."""
     spent = run.rounds[["round", "epsilon"]].dropna()
     facts = run.privacy or {}
-    said = ", ".join(str(facts[name]) for name in ("unit", "randomness") if facts.get(name))
-    style.name_axes(ax, "Round", f"ε spent, at δ = {run.summary.get('delta') or 0:g}{f' ({said})' if said else ''}")
+    labels = ", ".join(str(facts[name]) for name in ("unit", "randomness") if facts.get(name))
+    style.name_axes(ax, "Round", f"ε spent, at δ = {run.summary.get('delta') or 0:g}{f' ({labels})' if labels else ''}")
     if not len(spent):
         return style.nothing(ax, "nothing was spent yet")
     of_devices = run.clients[["round", "client", "epsilon"]].dropna()

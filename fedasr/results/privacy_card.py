@@ -63,7 +63,7 @@ def card_of(ledger: Ledger, delta: float, facts: Mapping[str, Any]) -> dict[str,
     guarantees = [
         guarantee(spending, ledger.events((spending.unit, spending.seen_by))) for spending in ledger.spent(delta)
     ]
-    secret = all(found["randomness"] == SECRET for found in guarantees)
+    secret = all(each["randomness"] == SECRET for each in guarantees)
     return {
         "guarantee_holds": secret,
         "first": None if secret else NO_GUARANTEE,
@@ -130,36 +130,36 @@ def concentrated_dp(events: Sequence[Event]) -> float | None:
 def as_text(card: Mapping[str, Any]) -> str:
     """Return the card as Markdown."""
     lines = ["# Privacy card", ""] if card["first"] is None else [f"**{card['first']}**", "", "# Privacy card", ""]
-    for found in card["guarantees"]:
-        lines += [f"{found['sentence'][:1].upper()}{found['sentence'][1:]}.", "", "| | |", "|---|---|"]
-        lines += [f"| {name} | {value} |" for name, value in rows_of(found)] + [""]
-        if found["delta_warning"] is not None:
-            lines += [f"**{found['delta_warning'][:1].upper()}{found['delta_warning'][1:]}.**", ""]
+    for guarantee in card["guarantees"]:
+        lines += [f"{guarantee['sentence'][:1].upper()}{guarantee['sentence'][1:]}.", "", "| | |", "|---|---|"]
+        lines += [f"| {name} | {value} |" for name, value in rows_of(guarantee)] + [""]
+        if guarantee["delta_warning"] is not None:
+            lines += [f"**{guarantee['delta_warning'][:1].upper()}{guarantee['delta_warning'][1:]}.**", ""]
     lines += ["## Not covered", "", *(f"- {text}" for text in card["not_covered"]), "", "## Files", ""]
     lines += [f"- `{name}`: {text}" for name, text in card["files"].items()]
     lines += ["", f"Model sha256 `{card['model_sha256']}`, {card['parameters']:,} parameters; FedASR {card['fedasr']}."]
     return "\n".join(lines) + "\n"
 
 
-def rows_of(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+def rows_of(guarantee: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the rows of a guarantee for people."""
-    many = " or ".join(f"{population:,}" for population in found["population"])
+    many = " or ".join(f"{population:,}" for population in guarantee["population"])
     none = "none: subsampled noise has no exact one"
     return [
-        ("setting", found["setting"]),
-        ("ε at δ", f"{epsilon_text(found['epsilon'])} at δ = {found['delta']:g}"),
-        ("ρ of zCDP", none if found["rho_zcdp"] is None else f"{found['rho_zcdp']:.6g}"),
-        ("μ of Gaussian DP", none if found["mu_gdp"] is None else f"{found['mu_gdp']:.6g}"),
-        ("unit", ONE_UNIT[found["unit"]]),
-        ("adjacency", f"{found['adjacency']}: {CHANGE[found['adjacency']]}"),
-        ("accesses covered", found["accesses_covered"]),
-        ("sampling", " and ".join(SAMPLED[name] for name in found["sampling"].split(", "))),
-        ("its condition", found["sampling_condition"]),
+        ("setting", guarantee["setting"]),
+        ("ε at δ", f"{epsilon_text(guarantee['epsilon'])} at δ = {guarantee['delta']:g}"),
+        ("ρ of zCDP", none if guarantee["rho_zcdp"] is None else f"{guarantee['rho_zcdp']:.6g}"),
+        ("μ of Gaussian DP", none if guarantee["mu_gdp"] is None else f"{guarantee['mu_gdp']:.6g}"),
+        ("unit", ONE_UNIT[guarantee["unit"]]),
+        ("adjacency", f"{guarantee['adjacency']}: {CHANGE[guarantee['adjacency']]}"),
+        ("accesses covered", guarantee["accesses_covered"]),
+        ("sampling", " and ".join(SAMPLED[name] for name in guarantee["sampling"].split(", "))),
+        ("its condition", guarantee["sampling_condition"]),
         ("population", many),
-        ("δ · population", f"{found['delta_times_population']:.3g}; to be well below 1"),
-        ("accountant", found["accountant"]),
-        ("mechanisms", "; ".join(found["mechanisms"])),
-        ("randomness", found["randomness"]),
+        ("δ · population", f"{guarantee['delta_times_population']:.3g}; to be well below 1"),
+        ("accountant", guarantee["accountant"]),
+        ("mechanisms", "; ".join(guarantee["mechanisms"])),
+        ("randomness", guarantee["randomness"]),
         ("tuning", "not covered"),
         (
             "verifiability",

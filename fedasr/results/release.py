@@ -180,22 +180,22 @@ def write_all(run: Run, folder: Path, ledger: Ledger, delta: float) -> dict[str,
 def told(run: Run) -> dict[str, Any]:
     """Return what of a run's config is told: how it was trained, and nothing of whose speech or with which draws."""
     tree = to_dict(load(run.path / CONFIG_YAML))
-    found: dict[str, Any] = {"rounds": tree["rounds"]}
+    facts: dict[str, Any] = {"rounds": tree["rounds"]}
     for section, names in TOLD.items():
-        found[section] = {
+        facts[section] = {
             name: sizes(value) if name.endswith(OPTIONS) else value
             for name, value in tree[section].items()
             if not names or name in names
         }
     if tree["strategy"]["name"] != "pate":
-        del found["pate"]
-    return found
+        del facts["pate"]
+    return facts
 
 
 def sizes(options: Any) -> dict[str, Any]:
     """Return of the options of somebody's own part the numbers; words may be paths or names."""
-    found = options if isinstance(options, Mapping) else {}
-    return {str(name): value for name, value in found.items() if isinstance(value, (bool, int, float))}
+    given = options if isinstance(options, Mapping) else {}
+    return {str(name): value for name, value in given.items() if isinstance(value, (bool, int, float))}
 
 
 def labels_of(run: Run) -> pd.DataFrame:

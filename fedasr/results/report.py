@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fedasr.errors import InputError
 from fedasr.privacy.ledger import SECRET
 from fedasr.protocol import Status
-from fedasr.results import forgetting, plot
+from fedasr.results import forgetting
 from fedasr.results.compare import total
 from fedasr.results.html import Html, element, figure, join, page, table, write
 from fedasr.results.load import Run, as_run, completed
-from fedasr.results.units import data_size, duration, metric_text, number, percent, percentage_points
+from fedasr.results.transcripts import Piece, align
+from fedasr.units import data_size, duration, metric_text, number, percent, percent_range, percentage_points
 
 LAST_ROUNDS = 12
 LISTED_FAILURES = 30
 LISTED_ROUNDS = 10
 LONGEST_TABLE = 40
+ARROW = "\N{NARROW NO-BREAK SPACE}→\N{NARROW NO-BREAK SPACE}"
 
 
 def write_report(run: Run | str | Path, out: str | Path | None = None) -> Path:
@@ -50,6 +53,7 @@ def report_page(run: Run) -> str:
         over_periods(run),
         last_rounds(run),
         group_rates(run),
+        transcripts(run),
         left_out(run),
         failures(run),
         privacy(run),
@@ -83,8 +87,8 @@ def headline(run: Run) -> Html:
         tiles.append(tile("Parameters", number(float(summary["parameters"]))))
     if summary.get("epsilon") is not None and summary.get("delta") is not None:
         drawn = "secret randomness" if summary.get("randomness") == SECRET else "a simulation's, from a public seed"
-        said = f"at δ = {summary['delta']:g}, {drawn}; assumptions under Privacy"
-        tiles.append(tile("ε", number(summary["epsilon"]), said))
+        caption = f"at δ = {summary['delta']:g}, {drawn}; assumptions under Privacy"
+        tiles.append(tile("ε", number(summary["epsilon"]), caption))
     digest = summary.get("model_sha256")
     return element(
         "header",
@@ -154,8 +158,7 @@ def evaluated_at(run: Run) -> str:
     evaluated = run.rounds.loc[run.rounds["wer"].notna(), "round"]
     if not len(evaluated):
         return "not evaluated yet"
-    start = run.summary.get("initial_wer")
-    before = f"; {percent(start)} before training" if isinstance(start, (int, float)) else ""
+    before = f"; {percent(run.initial['wer'])} before training" if "wer" in run.initial else ""
     return f"held-out speech, after round {int(evaluated.iloc[-1])}{before}"
 
 
@@ -169,6 +172,8 @@ def figures(run: Run) -> Html:
     """Return the figures, each with what it means."""
     if not len(run.rounds):
         return section("Rounds", element("p", "No round has finished yet."))
+    from fedasr.results import plot
+
     shared = run.participation
     fairness = ""
     if len(shared.counts):
@@ -196,10 +201,10 @@ def figures(run: Run) -> Html:
 
 def left_out(run: Run) -> Html:
     """Return how much of the speech the run did not use, and why."""
-    found = run.summary.get("utterances_left_out")
-    if not isinstance(found, dict) or not found:
+    counts = run.summary.get("utterances_left_out")
+    if not isinstance(counts, dict) or not counts:
         return Html()
-    rows = [(str(reason), number(float(count))) for reason, count in found.items()]
+    rows = [(str(reason), number(float(count))) for reason, count in counts.items()]
     return section(
         "Utterances left out",
         element("p", "Of the training and the test split; nobody trained or was evaluated on them."),
@@ -212,6 +217,8 @@ def by_activity(run: Run) -> Html:
     table_ = run.activity
     if not len(table_):
         return Html()
+    from fedasr.results import plot
+
     last = table_[table_["round"] == table_["round"].max()]
     totals = last.groupby("decile")[["clients", "utterances", "words", "errors"]].sum()
     rates = totals["errors"] / totals["words"]
@@ -241,6 +248,8 @@ def over_periods(run: Run) -> Html:
     """Return the WER on each period's speech, and what was forgotten of the past ones."""
     if not len(run.periods):
         return Html()
+    from fedasr.results import plot
+
     past = forgetting.of_run(run)
     rows = [
         (
@@ -287,6 +296,9 @@ def last_rounds(run: Run) -> Html:
                 data_size(row["bytes_up"]), data_size(row["bytes_down"]), duration(row["wall_seconds"]),
             ]
         )  # fmt: skip
+    if run.initial and (run.rounds["round"] > 0).all():
+        of = {metric: run.initial.get(metric, math.nan) for metric in ("wer", "cer", "loss")}
+        rows.append(["0", percent(of["wer"]), percent(of["cer"]), number(of["loss"]), *["–"] * 7])
     head = ("Round", "WER", "CER", "Loss", "Train loss", "Replied", "Utterances", "Audio", "Up", "Down", "Wall time")
     return section("Last rounds", table(head, rows, text_columns=0))
 
@@ -297,17 +309,26 @@ def group_rates(run: Run) -> Html:
     if not len(groups):
         return Html()
     last = groups[groups["round"] == groups["round"].max()]
-    parts: list[object] = [element("p", f"On held-out speech after round {int(last['round'].iloc[0])}, worst first.")]
+    note = f"On held-out speech after round {int(last['round'].iloc[0])}, worst first."
+    if last["wer_low"].notna().any():
+        note += " The interval resamples the speakers of a group; with a handful of speakers it is too narrow."
+    parts: list[object] = [element("p", note)]
     for column, rows in last.groupby("column", sort=False):
         ordered = rows.sort_values("wer", ascending=False)
         gap = ordered["wer"].max() - ordered["wer"].min()
         body = [
-            (row["value"], percent(row["wer"]), number(row["utterances"]))
+            (
+                row["value"],
+                percent(row["wer"]),
+                percent_range(row["wer_low"], row["wer_high"]),
+                number(row["speakers"]),
+                number(row["utterances"]),
+            )
             for row in ordered.head(LONGEST_TABLE).to_dict("records")
         ]
         more = len(ordered) - len(body)
         parts += [
-            table((column, "WER", "Utterances"), body),
+            table((column, "WER", "95 % interval", "Speakers", "Utterances"), body),
             element(
                 "p",
                 f"Worst less best: {100 * gap:.1f} percentage points."
@@ -316,6 +337,50 @@ def group_rates(run: Run) -> Html:
             ),
         ]
     return section("Word error rate by group", *parts)
+
+
+def transcripts(run: Run) -> Html:
+    """Return the last transcripts of a few utterances, with their errors marked."""
+    kept = run.transcripts.dropna()
+    if not len(kept):
+        return Html()
+    last = kept[kept["round"] == kept["round"].max()]
+    rows = []
+    for row in last.to_dict("records"):
+        pieces = align(row["reference"], row["hypothesis"])
+        wrong, words = sum(piece.errors for piece in pieces), sum(len(piece.said) for piece in pieces)
+        rows.append((marked(pieces), row["speaker"], f"{wrong} of {words}"))
+    return section(
+        "Sample transcripts",
+        element(
+            "p",
+            f"{number(len(rows))} held-out utterances, drawn at random, as recognised after round"
+            f" {int(last['round'].iloc[0])}: ",
+            element("del", "deleted"),
+            ", ",
+            element("ins", "inserted"),
+            ", and ",
+            element("del", "said"),
+            ARROW,
+            element("ins", "recognised"),
+            " for a substitution.",
+        ),
+        table(("Transcript", "Speaker", "Words wrong"), rows, text_columns=2),
+    )
+
+
+def marked(pieces: Sequence[Piece]) -> Html:
+    """Return an aligned transcript with its errors marked."""
+    parts: list[object] = []
+    for piece in pieces:
+        said, heard = " ".join(piece.said), " ".join(piece.heard)
+        if piece.correct:
+            parts.append(said)
+        elif said and heard:
+            parts.append(join([element("del", said), ARROW, element("ins", heard)]))
+        else:
+            parts.append(element("del", said) if said else element("ins", heard))
+    return element("span", *[part for each in parts for part in (each, " ")][:-1], dir="auto", class_="transcript")
 
 
 def failures(run: Run) -> Html:
@@ -346,8 +411,10 @@ def privacy(run: Run) -> Html:
     """Return the privacy ledger as it is, with every assumption it was computed under."""
     if run.privacy is None:
         return Html()
-    said = {key: value for key, value in run.privacy.items() if is_plain(value) and key != "note"}
-    facts = [(key.replace("_", " "), "–" if value is None else value) for key, value in said.items()]
+    from fedasr.results import plot
+
+    plain = {key: value for key, value in run.privacy.items() if is_plain(value) and key != "note"}
+    facts = [(key.replace("_", " "), "–" if value is None else value) for key, value in plain.items()]
     note = str(run.privacy.get("note") or "")
     drawn = "epsilon" in run.rounds and run.rounds["epsilon"].notna().any()
     return section(
@@ -366,13 +433,13 @@ def privacy(run: Run) -> Html:
 
 
 def device_spread(privacy: dict[str, Any]) -> Html:
-    """Return how ε is spread over devices that keep accounts of their own."""
+    """Return how ε is spread over devices that keep ledgers of their own."""
     if "clients" not in privacy:
         return Html()
-    found = privacy["clients"]
-    counts = [number(found["clients"]), number(privacy.get("clients_spent", 0))]
-    values = [f"{value:.3g}" for value in found["epsilon"].values()]
-    heads = ["Devices", "With nothing left", *(f"ε, {name}" for name in found["epsilon"])]
+    spread = privacy["clients"]
+    counts = [number(spread["clients"]), number(privacy.get("clients_spent", 0))]
+    values = [f"{value:.3g}" for value in spread["epsilon"].values()]
+    heads = ["Devices", "With nothing left", *(f"ε, {name}" for name in spread["epsilon"])]
     return table(heads, [[*counts, *values]], text_columns=0)
 
 

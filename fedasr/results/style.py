@@ -13,13 +13,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-INK = "#1f2329"
-MUTED = "#5c6570"
-GRID = "#dfe3e8"
-# Okabe and Ito (2008), darkest first; yellow is left out, since a thin line of it vanishes on white.
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+from fedasr.results.colours import GRID as GRID
+from fedasr.results.colours import INK as INK
+from fedasr.results.colours import MUTED as MUTED
+from fedasr.results.colours import SERIES as SERIES
+
 DASHES = ("-", "--", ":", "-.")
-FAILED = "#d55e00"
 
 DPI = 160
 SHOWN_DPI = 100
@@ -40,7 +39,7 @@ class NotebookFigure(Figure):
         return image.getvalue(), {"width": int(width * SHOWN_DPI), "height": int(height * SHOWN_DPI)}
 
 
-def figure(width: float = 4.8, height: float = 3.1, pad: float = 0.05) -> Figure:
+def figure(width: float = 4.2, height: float = 2.9, pad: float = 0.05) -> Figure:
     """Return an empty figure, in inches; it belongs to no window and no global state."""
     layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad)
     return NotebookFigure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
@@ -95,6 +94,15 @@ def nothing(ax: Axes, why: str) -> None:
     ax.set_xticks([])
     ax.set_yticks([])
     ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes, color=MUTED, fontsize=9)
+
+
+def literal(label: str) -> str:
+    """Return a label that matplotlib shows as it is.
+
+    It reads text between dollars as a formula, and leaves a label that begins with ``_`` out of the legend.
+    """
+    label = label.replace("$", r"\$")
+    return f"\N{THIN SPACE}{label}" if label.startswith("_") else label
 
 
 def look(index: int) -> dict[str, Any]:

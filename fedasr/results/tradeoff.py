@@ -22,7 +22,7 @@ from fedasr.results.html import element, figure, page, write
 from fedasr.results.html import table as html_table
 from fedasr.results.load import Run
 from fedasr.results.statistics import mean_interval
-from fedasr.results.units import metric_factor, metric_label, metric_text
+from fedasr.units import metric_factor, metric_label, metric_text
 
 PUBLIC = "no privacy"
 NOTHING = "nothing released"
@@ -64,8 +64,8 @@ def tradeoff(runs: Runs, metric: str = "wer") -> pd.DataFrame:
         InputError: no runs, a folder is no run folder, or a run has not ended or never measured the metric.
     """
     points: dict[tuple[str, float, str], list[Run]] = {}
-    names = mechanism_names(found := unique(runs))
-    for run in found:
+    names = mechanism_names(distinct := unique(runs))
+    for run in distinct:
         points.setdefault((names[run.path], allowance(run), identity(run)), []).append(run)
     rows = []
     for (name, _, _), members in points.items():
@@ -118,42 +118,44 @@ def identity(run: Run) -> str:
 def mechanism_names(runs: Sequence[Run]) -> dict[Path, str]:
     """Return a name for each run: the mechanism, by the keys in which the runs differ."""
     values = {run.path: settings(run) for run in runs}
-    private = [found for found in values.values() if found["privacy.unit"] != "none"]
-    kinds = {key: {found[key] for found in private} for key in MECHANISM if key != "privacy.unit"}
+    private = [settings_of for settings_of in values.values() if settings_of["privacy.unit"] != "none"]
+    kinds = {key: {settings_of[key] for settings_of in private} for key in MECHANISM if key != "privacy.unit"}
     # Runs without PATE have no value of its keys: that alone sets nothing apart.
     differing = [key for key, kind in kinds.items() if len(kind - {""} if key.startswith("pate.") else kind) > 1]
     public = {identity(run) for run in runs if values[run.path]["privacy.unit"] == "none"}
     names = {}
     for run in runs:
-        path, found = run.path, values[run.path]
-        if found["privacy.unit"] == "none":
+        path, settings_of = run.path, values[run.path]
+        if settings_of["privacy.unit"] == "none":
             # Each study has runs without privacy of its own.
             parts = [PUBLIC, study(run)] if len(public) > 1 else [PUBLIC]
         elif released_nothing(run):
             speech = [key for key in differing if key.startswith(("data.", "model."))]
-            parts = [NOTHING, *(f"{MECHANISM[key]}{found[key]}" for key in speech)]
+            parts = [NOTHING, *(f"{MECHANISM[key]}{settings_of[key]}" for key in speech)]
         else:
-            said = [f"{MECHANISM[key]}{found[key]}" for key in differing if found[key] not in ("", ASKED)]
-            parts = [f"{found['privacy.unit']}-level", *said]
+            differences = [
+                f"{MECHANISM[key]}{settings_of[key]}" for key in differing if settings_of[key] not in ("", ASKED)
+            ]
+            parts = [f"{settings_of['privacy.unit']}-level", *differences]
         names[path] = ", ".join(part for part in parts if part)
     return names
 
 
 def settings(run: Run) -> dict[str, str]:
     """Return a run's values of the keys of ``MECHANISM``, a path as its folder."""
-    found = {}
+    chosen = {}
     for key in MECHANISM:
         node: Any = run.config
         for part in key.split("."):
             node = None if node is None else node.get(part)
-        found[key] = "" if node is None else str(node)
-    found["pate.simulated_teachers"] = found["pate.simulated_teachers"] or ASKED
-    if found["strategy.name"] != "pate":  # its keys are in every config
-        found.update({key: "" for key in found if key.startswith("pate.")})
-    found["privacy.unit"] = found["privacy.unit"] or "none"
-    if found["data.manifest"]:
-        found["data.manifest"] = Path(found["data.manifest"]).parent.name
-    return found
+        chosen[key] = "" if node is None else str(node)
+    chosen["pate.simulated_teachers"] = chosen["pate.simulated_teachers"] or ASKED
+    if chosen["strategy.name"] != "pate":  # its keys are in every config
+        chosen.update({key: "" for key in chosen if key.startswith("pate.")})
+    chosen["privacy.unit"] = chosen["privacy.unit"] or "none"
+    if chosen["data.manifest"]:
+        chosen["data.manifest"] = Path(chosen["data.manifest"]).parent.name
+    return chosen
 
 
 def privacy_facts(runs: Sequence[Run]) -> dict[str, Any]:
@@ -166,21 +168,21 @@ def privacy_facts(runs: Sequence[Run]) -> dict[str, Any]:
              "population": "", "randomness": ""}  # fmt: skip
     if allowance(runs[0]) in (0.0, math.inf):
         return empty | {"epsilon": allowance(runs[0])}
-    found = []
+    documents = []
     for run in runs:
         document = run.privacy or {}
         if document.get("epsilon") is None:
             raise InputError("has no single ε; expected a finished private run", where=str(run.path / "privacy.json"))
-        found.append(document)
-    populations = {document["population"] for document in found}
+        documents.append(document)
+    populations = {document["population"] for document in documents}
     return {
-        "unit": found[0]["unit"],
-        "epsilon": max(float(document["epsilon"]) for document in found),
-        "delta": found[0]["delta"],
-        "adjacency": found[0]["adjacency"],
-        "seen_by": found[0]["seen_by"],
-        "sampling": found[0]["sampling"],
-        "randomness": SECRET if all(document.get("randomness") == SECRET for document in found) else PUBLIC_SEED,
+        "unit": documents[0]["unit"],
+        "epsilon": max(float(document["epsilon"]) for document in documents),
+        "delta": documents[0]["delta"],
+        "adjacency": documents[0]["adjacency"],
+        "seen_by": documents[0]["seen_by"],
+        "sampling": documents[0]["sampling"],
+        "randomness": SECRET if all(document.get("randomness") == SECRET for document in documents) else PUBLIC_SEED,
         "population": " to ".join(str(p) for p in sorted({min(populations, key=number), max(populations, key=number)})),
     }
 
@@ -227,7 +229,7 @@ def draw(table: pd.DataFrame, metric: str = "wer") -> Figure:
     for index, name in enumerate(names):
         rows = private[private["mechanism"] == name]
         looks = style.look(index)
-        ax.plot(rows["epsilon"], factor * rows[metric], **looks, marker="o", markersize=3.6, label=name)
+        ax.plot(rows["epsilon"], factor * rows[metric], **looks, marker="o", markersize=3.6, label=style.literal(name))
         ax.fill_between(
             rows["epsilon"], factor * rows[f"{metric}_low"], factor * rows[f"{metric}_high"], alpha=0.15,
             color=looks["color"], linewidth=0,

@@ -71,8 +71,8 @@ def load(folder: Path) -> Checkpoint | None:
         with safe_open(path, framework="numpy") as file:
             facts = json.loads(file.metadata()["facts"])
             if facts["format"] != FORMAT:
-                found = facts["format"]
-                raise InputError(f"has format {found}; this version of fedasr reads {FORMAT}", where=str(path))
+                version = facts["format"]
+                raise InputError(f"has format {version}; this version of fedasr reads {FORMAT}", where=str(path))
             for name in file.keys():  # noqa: SIM118 - the file is no mapping
                 kind, _, rest = name.partition("/")
                 parts[kind][rest] = file.get_tensor(name)

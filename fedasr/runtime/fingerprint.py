@@ -1,7 +1,7 @@
 """What a run was started with beside its config: rows, clients, audio, the seed model, traces, public speech.
 
 A checkpoint numbers devices and utterances. If a row came or went before a run is resumed, the numbers mean others: a
-device would go on with the privacy account of another, and somebody held out would be trained on. So a run is resumed
+device would go on with the privacy ledger of another, and somebody held out would be trained on. So a run is resumed
 with the very speech that it began with, or not at all.
 """
 
@@ -54,9 +54,9 @@ class Fingerprint:
     @property
     def digest(self) -> str:
         """Return one digest of all."""
-        found = blake2b(self.rows.tobytes() + b"|" + self.public.tobytes(), digest_size=16)
-        found.update(json.dumps(self.facts, sort_keys=True).encode())
-        return found.hexdigest()
+        digest = blake2b(self.rows.tobytes() + b"|" + self.public.tobytes(), digest_size=16)
+        digest.update(json.dumps(self.facts, sort_keys=True).encode())
+        return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
         """Write it into the checkpoint's folder."""
@@ -119,20 +119,20 @@ def facts_of(run: Experiment) -> dict[str, str]:
     clients = blake2b(digest_size=16)
     clients.update("\0".join(map(str, partition.names.tolist())).encode())
     clients.update(partition.offsets.tobytes() + np.ascontiguousarray(partition.rows).tobytes())
-    found = {"the clients": f"{len(partition)} {clients.hexdigest()}"}
+    facts = {"the clients": f"{len(partition)} {clients.hexdigest()}"}
     if config.init_from is not None:
         arrays, _ = read_weights(config.init_from)
-        found["the seed model 'init_from'"] = weights_sha256(arrays)
+        facts["the seed model 'init_from'"] = weights_sha256(arrays)
         tokenizer = seed_tokenizer(config.init_from)
         if tokenizer is not None:
-            found["the seed model's tokenizer"] = file_hash(tokenizer)
+            facts["the seed model's tokenizer"] = file_hash(tokenizer)
     if config.devices.trace is not None:
-        found["'devices.trace'"] = file_hash(Path(config.devices.trace))
+        facts["'devices.trace'"] = file_hash(Path(config.devices.trace))
     if config.pate.votes_from is not None:
         # Not the whole folder: a report of it that is drawn again changes no vote.
         votes = of_seed(config.pate.votes_from, config.seed) / "votes.npy"
-        found["'pate.votes_from'"] = file_hash(votes)
-    return found
+        facts["'pate.votes_from'"] = file_hash(votes)
+    return facts
 
 
 def file_hash(path: Path) -> str:
@@ -151,13 +151,13 @@ def hashes(corpus: Corpus, rows: npt.NDArray[np.integer]) -> Hashes:
     """Return the hash of each of the ``rows``: of what the table says of it and of its audio, shape ``(rows,)``."""
     names = sorted(corpus.columns)
     columns = [np.asarray(corpus.columns[name])[rows].tolist() for name in names]
-    found = np.empty(len(rows), np.uint64)
+    digests = np.empty(len(rows), np.uint64)
     for place, (row, *values) in enumerate(zip(rows.tolist(), *columns, strict=True)):
         digest = blake2b(content(corpus, row), digest_size=8)
         for name, value in zip(names, values, strict=True):
             digest.update(f"\0{name}\1{value}".encode("utf-8", "surrogatepass"))
-        found[place] = int.from_bytes(digest.digest(), "little")
-    return found
+        digests[place] = int.from_bytes(digest.digest(), "little")
+    return digests
 
 
 def content(corpus: Corpus, row: int) -> bytes:
@@ -181,9 +181,9 @@ def check_speech(before: Fingerprint, run: Experiment, folder: Path) -> None:
     """
     data = run.config.data
     rows = np.flatnonzero((run.splits == data.train_split) | (run.splits == data.test_split))
-    said = difference(before.rows, of_speech(run), lambda place: run.corpus.where(int(rows[place])))
-    if said is not None:
-        raise InputError(f"was started with other speech: {said}; {ADVICE}", where=str(folder))
+    changes = difference(before.rows, of_speech(run), lambda place: run.corpus.where(int(rows[place])))
+    if changes is not None:
+        raise InputError(f"was started with other speech: {changes}; {ADVICE}", where=str(folder))
 
 
 def check_rest(before: Fingerprint, run: Experiment, folder: Path) -> None:
@@ -192,9 +192,9 @@ def check_rest(before: Fingerprint, run: Experiment, folder: Path) -> None:
     Raises:
         InputError: saying what is.
     """
-    said = difference(before.public, of_public(run), None)
-    if said is not None:
-        raise InputError(f"was started with other public speech: {said}; {ADVICE}", where=str(folder))
+    changes = difference(before.public, of_public(run), None)
+    if changes is not None:
+        raise InputError(f"was started with other public speech: {changes}; {ADVICE}", where=str(folder))
     now = facts_of(run)
     for name in sorted({*before.facts, *now}):
         if before.facts.get(name) != now.get(name):
@@ -211,16 +211,16 @@ def difference(before: Hashes, now: Hashes, where: Any) -> str | None:
     """
     if np.array_equal(before, now):
         return None
-    counts, found = Counter(before.tolist()), Counter(now.tolist())
-    fresh, gone = sum((found - counts).values()), sum((counts - found).values())
-    example = next(iter(places_of(now, found - counts)), None)
+    counts, present = Counter(before.tolist()), Counter(now.tolist())
+    fresh, gone = sum((present - counts).values()), sum((counts - present).values())
+    example = next(iter(places_of(now, present - counts)), None)
     at = f", the first is {where(example)}" if where is not None and example is not None else ""
     if not fresh and not gone:
         return f"its {len(now)} utterances are in another order"
     changed = min(fresh, gone)
     parts = [(fresh - changed, "added"), (gone - changed, "removed"), (changed, "changed")]
-    said = " and ".join(f"{count} of its utterances were {what}" for count, what in parts if count)
-    return f"{said} ({len(before)} then, {len(now)} now{at})"
+    changes = " and ".join(f"{count} of its utterances were {what}" for count, what in parts if count)
+    return f"{changes} ({len(before)} then, {len(now)} now{at})"
 
 
 def places_of(hashes: Hashes, wanted: Counter[int]) -> Iterator[int]:

@@ -32,7 +32,7 @@ from fedasr.models.decoding.own import make_decoder
 from fedasr.models.weights import Layout
 from fedasr.objects import lives_here_alone
 from fedasr.paths import exists, is_file, is_folder
-from fedasr.privacy.public_start import caveat
+from fedasr.privacy.initial_model import caveat
 from fedasr.references import load_reference
 from fedasr.runtime import checkpoint, fingerprint
 from fedasr.runtime.callbacks import given
@@ -95,7 +95,7 @@ def launch(
     called = [*make_callbacks(config), *given(callbacks)]
     if config.runtime.name == "deployment":
         raise InputError(
-            "'runtime.name' is 'deployment', whose boxes are reached through their SuperLink; submit the run there with"
+            "'runtime.name' is 'deployment', whose edge devices are reached through a SuperLink; submit the run with"
             " 'flwr run' (docs/edge.md), or set runtime.name=local"
         )
     check("messages", *(["simulation"] if config.runtime.name == "flower" else []))
@@ -146,8 +146,8 @@ def summary_of(error: BaseException, config: Config) -> dict[str, Any]:
     """Return the summary of a run that an error has ended: it failed, or was interrupted."""
     summary: dict[str, Any] = {"name": config.name, "status": "interrupted", "seed": config.seed}
     if isinstance(error, Exception):
-        said = (str(error).splitlines() or [""])[0]
-        reason = said if isinstance(error, (InputError, RunFailed)) else f"{type(error).__name__}: {said}"
+        message = (str(error).splitlines() or [""])[0]
+        reason = message if isinstance(error, (InputError, RunFailed)) else f"{type(error).__name__}: {message}"
         if isinstance(error, (OSError, MemoryError)):
             reason = system_refusal(error) or reason
         summary |= {"status": "failed", "error": reason}
@@ -173,31 +173,31 @@ def open_run(
         with ExitStack() as briefly:
             return open_run(config, path, resume, fleet, briefly)
     folder = RunFolder(path)
-    found: checkpoint.Checkpoint | None = None
+    saved: checkpoint.Checkpoint | None = None
     before: fingerprint.Fingerprint | None = None
     locked = resume and is_folder(folder.checkpoint)
     if resume:
         lock.enter_context(one_writer(folder.checkpoint))
         if finished(folder):
             return None
-        found = checkpoint.load(folder.checkpoint)
-        if found is not None:
+        saved = checkpoint.load(folder.checkpoint)
+        if saved is not None:
             check_same(config, folder, settled=False)
-            before = started_with(found, folder)
+            before = started_with(saved, folder)
             if before is not None and fleet is None:
                 fingerprint.check_speech(before, Experiment(config), folder.path)
     else:
         folder.refuse_run()
     config = settle(config, fleet)
     run = experiment(as_json(config)) if fleet is None else Experiment(config, fleet)
-    if found is not None:
+    if saved is not None:
         check_same(config, folder)
-        check_accounts(config, found, folder)
+        check_accounts(config, saved, folder)
         if before is not None:
             fingerprint.check_rest(before, run, folder.path)
     prepare(run)
-    if found is not None:
-        check_checkpoint(found, run, folder)
+    if saved is not None:
+        check_checkpoint(saved, run, folder)
     folder.create()
     if not locked:
         lock.enter_context(one_writer(folder.checkpoint))
@@ -210,17 +210,17 @@ def open_run(
     return run
 
 
-def started_with(found: checkpoint.Checkpoint, folder: RunFolder) -> fingerprint.Fingerprint | None:
+def started_with(saved: checkpoint.Checkpoint, folder: RunFolder) -> fingerprint.Fingerprint | None:
     """Return what a run was started with; None where nobody wrote it down.
 
     Raises:
         InputError: the checkpoint lacks the digest, or says that there is one, and what it is of is not there.
     """
     advice = "start the run anew in another folder"
-    if "speech" not in found.facts:
+    if "speech" not in saved.facts:
         where = str(folder.checkpoint / checkpoint.NAME)
         raise InputError(f"is a damaged checkpoint (it has no 'speech'); {advice}", where=where)
-    wanted = found.facts["speech"]
+    wanted = saved.facts["speech"]
     if wanted is None:
         return None
     before = fingerprint.load(folder.checkpoint)
@@ -275,7 +275,7 @@ def prepare(run: Experiment) -> None:
         load_reference(PATE_CHECK)(run)
         store = run.config.pate.store
         if store is not None and exists(Path(store)) and not is_folder(Path(store)):
-            raise InputError("is no folder; 'pate.store' names the folder in which teachers are kept", where=store)
+            raise InputError("is not a folder; 'pate.store' names the folder of the teachers", where=store)
     run.stream.check()
     run.stream.test_periods(run.test_rows)
     if traits.cohorts:
@@ -402,10 +402,10 @@ def read_summary(path: Path) -> dict[str, Any]:
     if not is_file(file):
         return {}
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        summary = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(f"is damaged ({error}); remove it to resume from the checkpoint", where=str(file)) from None
-    return found if isinstance(found, dict) else {}
+    return summary if isinstance(summary, dict) else {}
 
 
 def check_same(config: Config, folder: RunFolder, settled: bool = True) -> None:
@@ -434,24 +434,24 @@ def check_same(config: Config, folder: RunFolder, settled: bool = True) -> None:
             )
 
 
-def check_accounts(config: Config, found: checkpoint.Checkpoint, folder: RunFolder) -> None:
-    """Raise where a resumed run would not find its devices' privacy accounts, and what they spent would be forgotten.
+def check_accounts(config: Config, saved: checkpoint.Checkpoint, folder: RunFolder) -> None:
+    """Raise where a resumed run would not find its devices' privacy ledgers, and what they spent would be forgotten.
 
     Raises:
         InputError: the devices keep accounts, and the runtime is not the one that puts them into the checkpoint.
     """
     if config.runtime.name == "deployment":
         return  # edge devices keep their accounts themselves
-    spent = config.privacy.unit == "example" and (found.facts.get("privacy") or {}).get("epsilons")
-    if spent and (config.runtime.name == "flower" or not found.states):
+    spent = config.privacy.unit == "example" and (saved.facts.get("privacy") or {}).get("epsilons")
+    if spent and (config.runtime.name == "flower" or not saved.states):
         raise InputError(
-            "cannot be resumed in Flower's runtimes: the devices' privacy accounts are not in its checkpoint, and what"
+            "cannot be resumed in Flower's runtimes: the devices' privacy ledgers are not in its checkpoint, and what"
             " they have spent would be forgotten; start anew in another folder, or use runtime.name=local",
             where=str(folder.path),
         )
 
 
-def check_checkpoint(found: checkpoint.Checkpoint, run: Experiment, folder: RunFolder) -> None:
+def check_checkpoint(saved: checkpoint.Checkpoint, run: Experiment, folder: RunFolder) -> None:
     """Raise when a run cannot go on from a checkpoint; nothing is changed.
 
     Raises:
@@ -461,17 +461,17 @@ def check_checkpoint(found: checkpoint.Checkpoint, run: Experiment, folder: RunF
     advice = "start the run anew in another folder"
     layout = Layout.of(run.first_weights())
     try:
-        layout.flatten(found.weights, np.empty(layout.size, np.float32))
+        layout.flatten(saved.weights, np.empty(layout.size, np.float32))
     except ValueError as error:
         raise InputError(f"does not fit the model: {error}; {advice}", where=str(file)) from None
     for name in ("totals", "last", "population", "privacy", "journals"):
-        if not isinstance(found.facts.get(name), dict):
+        if not isinstance(saved.facts.get(name), dict):
             raise InputError(f"is a damaged checkpoint (it has no '{name}'); {advice}", where=str(file))
-    if not 0 <= found.round <= run.config.rounds:
-        raise InputError(f"is of round {found.round}; expected at most {run.config.rounds}; {advice}", where=str(file))
-    if not isinstance(found.facts.get("callbacks", {}), dict):
+    if not 0 <= saved.round <= run.config.rounds:
+        raise InputError(f"is of round {saved.round}; expected at most {run.config.rounds}; {advice}", where=str(file))
+    if not isinstance(saved.facts.get("callbacks", {}), dict):
         raise InputError(f"is a damaged checkpoint (its 'callbacks' are none); {advice}", where=str(file))
-    folder.check_journals(found.facts["journals"])
+    folder.check_journals(saved.facts["journals"])
 
 
 def asks_ray(config: Config) -> bool:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedasr.runtime.callbacks import Row
+from fedasr.units import duration, percent
 
 
 class ProgressWatcher:
@@ -48,7 +49,7 @@ class ProgressWatcher:
     def describe(self, row: Row) -> str:
         """Return the state of a run in words."""
         speed = self.replied / max(1e-9, time.monotonic() - self.first)
-        wer = "—" if math.isnan(self.wer) else f"{self.wer:.3f}"
+        wer = percent(self.wer)
         failed = f" · {row['clients_failed']} failed" if row["clients_failed"] else ""
         loss = "" if math.isnan(row["train_loss"]) else f" · train loss {row['train_loss']:.3f}"
         return f"WER {wer}{loss} · {speed:.1f} clients/s{failed}"
@@ -66,9 +67,9 @@ class ProgressWatcher:
             self.printed = time.monotonic()
             passed = time.monotonic() - self.first
             left = passed / max(1, number - self.done) * (self.rounds - number)
-            self.console.print(
-                f"round {number}/{self.rounds} · {self.describe(row)} · {passed:.0f} s, {left:.0f} s left", markup=False
-            )
+            # The time left comes first: a line of 80 columns ends before the rest does.
+            ahead = f"{duration(left, 2)} left" if number < self.rounds else f"{duration(passed, 2)} in all"
+            self.console.print(f"round {number}/{self.rounds} · {ahead} · {self.describe(row)}", markup=False)
 
     def note(self, text: str) -> None:
         """Show a line of text."""

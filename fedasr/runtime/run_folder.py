@@ -52,7 +52,23 @@ CLIENT_COLUMNS = {
     "reason": "string",
     "epsilon": "float64",
 }
-GROUP_COLUMNS = {"round": "int64", "column": "string", "value": "string", "wer": "float64", "utterances": "int64"}
+GROUP_COLUMNS = {
+    "round": "int64",
+    "column": "string",
+    "value": "string",
+    "wer": "float64",
+    "utterances": "int64",
+    "wer_low": "float64",
+    "wer_high": "float64",
+    "speakers": "int64",
+}
+TRANSCRIPT_COLUMNS = {
+    "round": "int64",
+    "utterance": "int64",
+    "speaker": "string",
+    "reference": "string",
+    "hypothesis": "string",
+}
 PERIOD_COLUMNS = {
     "round": "int64",
     "period": "int64",
@@ -86,6 +102,7 @@ TABLES = {
     "rounds": ROUND_COLUMNS,
     "clients": CLIENT_COLUMNS,
     "groups": GROUP_COLUMNS,
+    "transcripts": TRANSCRIPT_COLUMNS,
     "periods": PERIOD_COLUMNS,
     "activity": ACTIVITY_COLUMNS,
     "queries": QUERY_COLUMNS,
@@ -171,12 +188,12 @@ class RunFolder:
     def row(self, line: bytes, where: str) -> dict[str, Any]:
         """Return the row in a line of a journal."""
         try:
-            found = json.loads(line)
+            entry = json.loads(line)
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            entry = None
+        if not isinstance(entry, dict):
             raise InputError("is damaged; restore the file, or start the run anew in another folder", where=where)
-        return found
+        return entry
 
     def positions(self) -> dict[str, int]:
         """Return how long each journal is, in bytes."""

@@ -120,11 +120,11 @@ def sweep(
         overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in overrides.items()]
     plan = read_plan(file, overrides).only(only)
     states = check(plan, Path(out))
-    found = execute(plan, Path(out), states, NotebookObserver() if in_notebook() else None, callbacks)
-    absent = {name: why for name, why in found.failed.items() if not (found.out / name / "config.yaml").is_file()}
+    outcome = execute(plan, Path(out), states, NotebookObserver() if in_notebook() else None, callbacks)
+    absent = {name: why for name, why in outcome.failed.items() if not (outcome.out / name / "config.yaml").is_file()}
     if absent:
         raise RunFailed("; ".join(f"{name}: {why}" for name, why in absent.items()))
-    return found.runs()
+    return outcome.runs()
 
 
 def check(plan: Plan, out: Path) -> dict[str, str]:
@@ -164,13 +164,13 @@ def state(run: Planned, folder: Path) -> str:
     from fedasr.runtime.launch import check_same, finished, settle
     from fedasr.runtime.run_folder import RunFolder
 
-    found = RunFolder(folder)
+    run_folder = RunFolder(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError("is a file; expected a folder for the run", where=str(folder))
-    if not found.holds_run():
+    if not run_folder.holds_run():
         return NEW
-    check_same(settle(run.config), found)
-    return FINISHED if finished(found) else UNFINISHED
+    check_same(settle(run.config), run_folder)
+    return FINISHED if finished(run_folder) else UNFINISHED
 
 
 def execute(

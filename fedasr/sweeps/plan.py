@@ -115,12 +115,12 @@ def read_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
     if asked > MOST_RUNS:
         raise InputError(f"asks for {asked:,} runs; expected at most {MOST_RUNS:,}", where=where)
     varied = [(label(name, point, grid), {**changes, **point}) for name, changes in variants for point in points(grid)]
-    check_labels([found for found, _ in varied], where)
+    check_labels([variant for variant, _ in varied], where)
     runs: list[Planned] = []
     start = OmegaConf.structured(base)
-    for found, changes in varied:
-        config = changed(start, changes, f"{where}, variant '{found}'", file.parent)
-        runs += [Planned(found, seed, changes, replace(config, name=found, seed=seed)) for seed in seeds]
+    for variant, changes in varied:
+        config = changed(start, changes, f"{where}, variant '{variant}'", file.parent)
+        runs += [Planned(variant, seed, changes, replace(config, name=variant, seed=seed)) for seed in seeds]
     check_distinct(runs[:: len(seeds)], where)
     return Plan(file, tuple(runs))
 
@@ -132,8 +132,8 @@ def base_config(tree: Mapping[str, Any], file: Path) -> Config:
     """
     source = tree.get("config")
     if not isinstance(source, str) or not source:
-        said = "has no 'config'" if source is None else f"'config' is {shown(source)}"
-        raise InputError(f"{said}; expected a YAML config or a name from simulations/", where=str(file))
+        problem = "has no 'config'" if source is None else f"'config' is {shown(source)}"
+        raise InputError(f"{problem}; expected a YAML config or a name from simulations/", where=str(file))
     beside = file.parent / source
     base = beside if is_file(beside) else source
     look_beside(file, base)
@@ -145,18 +145,18 @@ def base_config(tree: Mapping[str, Any], file: Path) -> Config:
         raise
 
 
-def changes_of(found: Any, name: str, where: str) -> Changes:
+def changes_of(section: Any, name: str, where: str) -> Changes:
     """Return a mapping of keys, dotted or nested, as dotted keys and values.
 
     Raises:
         InputError: it is no mapping, a key is unknown, or the sweep sets it itself.
     """
-    if found is None:
+    if section is None:
         return {}
-    if not isinstance(found, Mapping):
-        raise InputError(f"'{name}' is {shown(found)}; expected keys such as 'selection.name: activity'", where=where)
+    if not isinstance(section, Mapping):
+        raise InputError(f"'{name}' is {shown(section)}; expected keys such as 'selection.name: activity'", where=where)
     flat: Changes = {}
-    for key, value in found.items():
+    for key, value in section.items():
         for leaf, leaf_value in leaves(nested(str(key), value, f"{where}, {name}"), Config):
             if leaf in OURS:
                 raise InputError(f"'{name}' sets '{leaf}'; {OURS[leaf]}", where=where)
@@ -176,35 +176,35 @@ def nested(key: str, value: Any, where: str) -> Mapping[str, Any]:
     return tree  # type: ignore[no-any-return]
 
 
-def read_variants(found: Any, where: str) -> list[tuple[str, Changes]]:
+def read_variants(section: Any, where: str) -> list[tuple[str, Changes]]:
     """Return the named variants; a nameless one without changes where there are none."""
-    if found is None:
+    if section is None:
         return [("", {})]
-    if not isinstance(found, Mapping) or not found:
+    if not isinstance(section, Mapping) or not section:
         raise InputError(
-            f"'variants' is {shown(found)}; expected names with their keys, such as"
+            f"'variants' is {shown(section)}; expected names with their keys, such as"
             " 'heavy: {selection.name: top-activity}'", where=where,
         )  # fmt: skip
-    for name in found:
+    for name in section:
         if not isinstance(name, str) or not LABEL.fullmatch(name) or name.startswith("."):
             raise InputError(
                 f"the variant {shown(name)} cannot be part of a folder's name; use letters, digits and ._,=+-",
                 where=where,
             )
-    return [(str(name), changes_of(changes, f"variants.{name}", where)) for name, changes in found.items()]
+    return [(str(name), changes_of(changes, f"variants.{name}", where)) for name, changes in section.items()]
 
 
-def read_grid(found: Any, where: str) -> dict[str, list[Any]]:
+def read_grid(section: Any, where: str) -> dict[str, list[Any]]:
     """Return the values of each key of the grid."""
-    if found is None:
+    if section is None:
         return {}
-    if not isinstance(found, Mapping) or not found:
+    if not isinstance(section, Mapping) or not section:
         raise InputError(
-            f"'grid' is {shown(found)}; expected keys with lists, such as 'selection.name: [uniform, activity]'",
+            f"'grid' is {shown(section)}; expected keys with lists, such as 'selection.name: [uniform, activity]'",
             where=where,
         )
     grid: dict[str, list[Any]] = {}
-    for name, values in found.items():
+    for name, values in section.items():
         if not isinstance(values, Sequence) or isinstance(values, str) or not values:
             raise InputError(f"'grid.{name}' is {shown(values)}; expected a list of values", where=where)
         if any(values[i] == values[j] for i in range(len(values)) for j in range(i)):
@@ -220,18 +220,18 @@ def read_grid(found: Any, where: str) -> dict[str, list[Any]]:
     return grid
 
 
-def read_seeds(found: Any, default: int, where: str) -> list[int]:
+def read_seeds(seeds: Any, default: int, where: str) -> list[int]:
     """Return the seeds; the config's own where the sweep lists none."""
-    if found is None:
+    if seeds is None:
         return [default]
-    good = isinstance(found, Sequence) and not isinstance(found, str) and len(found) > 0
+    good = isinstance(seeds, Sequence) and not isinstance(seeds, str) and len(seeds) > 0
     if not good or any(
-        isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST for seed in found
+        isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST for seed in seeds
     ):
-        raise InputError(f"'seeds' is {shown(found)}; expected a list of integers, such as [0, 1, 2]", where=where)
-    if len(set(found)) < len(found):
-        raise InputError(f"'seeds' is {shown(found)}; a seed is there twice, which repeats a run", where=where)
-    return list(found)
+        raise InputError(f"'seeds' is {shown(seeds)}; expected a list of integers, such as [0, 1, 2]", where=where)
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"'seeds' is {shown(seeds)}; a seed is there twice, which repeats a run", where=where)
+    return list(seeds)
 
 
 def check_overlap(
@@ -283,13 +283,13 @@ def safe(value: Any) -> str:
 def check_labels(labels: Sequence[str], where: str) -> None:
     """Raise when two combinations would share a folder."""
     counts = Counter(labels)
-    for found, count in counts.items():
+    for label, count in counts.items():
         if count > 1:
             raise InputError(
-                f"two combinations of the grid are called '{found}'; name them under 'variants'", where=where
+                f"two combinations of the grid are called '{label}'; name them under 'variants'", where=where
             )
-        if len(found) > 80:
-            raise InputError(f"'{found}' is too long for a folder's name; name it under 'variants'", where=where)
+        if len(label) > 80:
+            raise InputError(f"'{label}' is too long for a folder's name; name it under 'variants'", where=where)
 
 
 def check_distinct(runs: Sequence[Planned], where: str) -> None:

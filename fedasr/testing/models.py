@@ -151,8 +151,8 @@ def check_losses(model: SpeechModel, batch: Batch, example: str) -> None:
 
 def gradients(loss: torch.Tensor, parameters: dict[str, nn.Parameter]) -> dict[str, torch.Tensor | None]:
     """Return the gradient of each parameter, None where the loss does not depend on it."""
-    found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-    return dict(zip(parameters, found, strict=True))
+    computed = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    return dict(zip(parameters, computed, strict=True))
 
 
 def check_decoding(model: SpeechModel, batch: Batch, vocabulary_size: int, example: str) -> None:

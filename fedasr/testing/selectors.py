@@ -128,7 +128,7 @@ def check_history(make: Callable[[], Any], roster: Roster, where: str, cohort: i
             "at most k clients are chosen, unless the declared sampling is 'poisson'",
             f"{example}: {len(chosen.clients)}",
         )
-        for name in ("clients", "probabilities", "times"):
+        for name in ("clients", "probabilities", "draw_counts"):
             left, right = getattr(chosen, name), getattr(again, name)
             law(
                 same(left, right),
@@ -139,8 +139,8 @@ def check_history(make: Callable[[], Any], roster: Roster, where: str, cohort: i
             apart = round - last.get(client, -1_000_000)
             law(
                 traits is None or apart >= traits.separation,
-                "two turns of a client are at least the declared separation apart",
-                f"{example}: client {client} had its last turn {apart} rounds ago",
+                "two participations of a client are at least the declared separation apart",
+                f"{example}: client {client} last took part {apart} rounds ago",
             )
             last[client] = round
         feedback = replies(round, chosen.clients, roster, seed)
@@ -183,9 +183,9 @@ def check_declared(chosen: Any, cohort: int, eligible: int, traits: Traits, exam
         f"{example}: {shown(probabilities)}",
     )
     law(
-        traits.repeats or bool((chosen.times == 1).all()),
+        traits.repeats or bool((chosen.draw_counts == 1).all()),
         "no client is drawn twice unless 'repeats' is declared",
-        f"{example}: {shown(chosen.times)}",
+        f"{example}: {shown(chosen.draw_counts)}",
     )
     share = min(1.0, cohort / max(eligible, 1))
     law(
@@ -231,17 +231,17 @@ def cohorts(
 ) -> list[list[int]]:
     """Return the cohorts of some rounds; ``shift`` makes the losses others."""
     selector = probed(make(), float(shift))
-    found = []
+    drawn = []
     for round in range(1, rounds + 1):
         chosen = selector.select(round, roster, cohort, generator(seed, round))
-        found.append(chosen.clients.tolist())
+        drawn.append(chosen.clients.tolist())
         selector.observe(replies(round, chosen.clients, roster, seed, shift, utterances=1))
-    return found
+    return drawn
 
 
 def check_frequencies(make: Callable[[], Any], roster: Roster, where: str, cohort: int, draws: int) -> None:
     """Check that clients are drawn as often as they are reported to be."""
-    reported, times, sizes = np.full(len(roster), np.nan), np.zeros(len(roster)), np.zeros(draws)
+    reported, selections, sizes = np.full(len(roster), np.nan), np.zeros(len(roster)), np.zeros(draws)
     for seed in range(draws):
         chosen = probed(make()).select(1, roster, cohort, generator(seed, 1))
         ids, probabilities = chosen.clients, np.asarray(chosen.probabilities, np.float64)
@@ -255,9 +255,9 @@ def check_frequencies(make: Callable[[], Any], roster: Roster, where: str, cohor
             f"{where}: {shown(reported[ids][known])} and {shown(probabilities[known])}",
         )
         reported[ids] = probabilities
-        times[ids] += 1
+        selections[ids] += 1
     drawn = np.flatnonzero(~np.isnan(reported))
-    expected, frequency = reported[drawn], times[drawn] / draws
+    expected, frequency = reported[drawn], selections[drawn] / draws
     error = DEVIATIONS * np.sqrt(expected * (1 - expected) / draws) + 1e-9
     worst = int(np.argmax(np.abs(frequency - expected) - error))
     law(

@@ -121,9 +121,9 @@ def step(state: LocalState, batch: Batch) -> None:
         if state.anchor is not None:
             gradient.add_(resident.parameters - state.anchor, alpha=config.proximal)
         state.optimizer.step(resident.parameters, gradient, state.learning_rate)
-    found = losses.detach()
-    state.loss += float(found.sum())
-    state.loss_square += float(torch.dot(found, found))
+    detached = losses.detach()
+    state.loss += float(detached.sum())
+    state.loss_square += float(torch.dot(detached, detached))
     state.utterances += len(batch)
     state.seconds += batch.seconds
     state.steps += 1

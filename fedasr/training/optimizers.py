@@ -98,8 +98,8 @@ def make_local_optimizer(config: ClientConfig) -> LocalOptimizer:
             f"'client.optimizer' is '{config.optimizer}', which makes no optimiser: it has no"
             " 'step(parameters, gradient, learning_rate)'"
         )
-    found: LocalOptimizer = made
-    return found
+    optimizer: LocalOptimizer = made
+    return optimizer
 
 
 def state_of(optimizer: LocalOptimizer) -> dict[str, npt.NDArray[Any]]:

@@ -40,7 +40,7 @@ class Expectations:
     losses: bool = True
     """whether devices tell their training losses"""
     accountant: str | None = None
-    """of the account that each device keeps of its privacy; None: they keep none"""
+    """of the ledger that each device keeps of its privacy; None: they keep none"""
 
 
 class Broadcast(NamedTuple):
@@ -87,7 +87,7 @@ class UpdateAccumulator:
         statement = reply.content.pop(Record.PRIVACY, None)
         try:
             check_size(size, self.known(sent).size + ROOM)
-            spent = self.account(reply, statement)
+            spent = self.take_statement(reply, statement)
             absent = spent and Record.ARRAYS not in reply.content
             accumulated = Accumulated(size, absent=True) if absent else self.add(total, sent, reply, size)
         except ReplyRefused as error:
@@ -97,8 +97,8 @@ class UpdateAccumulator:
         reply.content[Record.ACCUMULATED] = accumulated.to_record()
         return reply
 
-    def account(self, reply: Message, statement: object) -> bool:
-        """Put what the client says of its privacy account back into the reply; return whether its budget is spent.
+    def take_statement(self, reply: Message, statement: object) -> bool:
+        """Put what the client says of its privacy ledger back into the reply; return whether its budget is spent.
 
         Raises:
             ReplyRefused: it says nothing that can be.
@@ -107,9 +107,9 @@ class UpdateAccumulator:
             # Devices that add noise count their own turns, and say no more of them than that there is none left.
             values = entries(statement) if isinstance(statement, ConfigRecord) else {}
             return not self.expected.losses and values.get(Key.SPENT) is True
-        account = checked_statement(statement, self.expected.accountant)
-        reply.content[Record.PRIVACY] = account.to_record()
-        return account.spent
+        checked = checked_statement(statement, self.expected.accountant)
+        reply.content[Record.PRIVACY] = checked.to_record()
+        return checked.spent
 
     def add(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message, size: int) -> Accumulated:
         """Check a reply and add its update to ``total``; return what was added.

@@ -103,9 +103,9 @@ class CoordinateWise:
     def mean(self) -> Vector:
         """Return the centre of the updates, shape ``(parameters,)``; zeros where nobody replied."""
         size = self.rule.layout.size
-        found = np.zeros(size, np.float32)
+        combined = np.zeros(size, np.float32)
         for part, block in self.file.blocks(size):
             block.sort(axis=0)
             # Of −0 and 0 either may come first.
-            found[part] = self.centre(block) + 0.0
-        return found
+            combined[part] = self.centre(block) + 0.0
+        return combined

@@ -141,5 +141,5 @@ class ExactMean:
             )
         denominator = self.weight if self.denominator is None else self.denominator
         scale = self.rule.unit / (2.0**FRACTION_BITS * denominator)
-        found: Sum = self.sum * scale
-        return found
+        scaled: Sum = self.sum * scale
+        return scaled

@@ -40,8 +40,8 @@ def make_aggregator(config: StrategyConfig, layout: Layout) -> Aggregator:
             raise InputError(
                 f"'strategy.aggregation' is '{config.aggregation}', which makes no aggregator: it has no '{name}'"
             )
-    found: Aggregator = made
-    return found
+    aggregator: Aggregator = made
+    return aggregator
 
 
 class OwnRule:
@@ -99,10 +99,10 @@ class OwnAggregate:
         size = self.rule.layout.size
         if not self.updates:
             return np.zeros(size, np.float32)
-        found = np.asarray(self.rule.aggregator.result())
-        if found.shape != (size,) or not np.isfinite(found).all():
+        result = np.asarray(self.rule.aggregator.result())
+        if result.shape != (size,) or not np.isfinite(result).all():
             raise RunFailed(
-                f"'strategy.aggregation' is '{self.name}', whose result has shape {found.shape} or is not finite;"
+                f"'strategy.aggregation' is '{self.name}', whose result has shape {result.shape} or is not finite;"
                 f" expected finite numbers of shape ({size},)"
             )
-        return found.astype(np.float32)
+        return result.astype(np.float32)

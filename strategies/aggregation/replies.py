@@ -151,13 +151,13 @@ def check_training(metrics: Mapping[str, Any], store: Store, losses: bool) -> No
 
 
 def checked_statement(record: object, accountant: str) -> Statement:
-    """Return what a device says of its privacy account.
+    """Return what a device says of its privacy ledger.
 
     Raises:
         ReplyRefused: it is no account; saying what is wrong with it.
     """
     if not isinstance(record, ConfigRecord):
-        raise ReplyRefused("the reply has no statement of the privacy account")
+        raise ReplyRefused("the reply has no statement of the privacy ledger")
     values = entries(record)
     number(values, Key.EPSILON, least=0)
     whole(values, Key.ROUNDS)
@@ -167,7 +167,7 @@ def checked_statement(record: object, accountant: str) -> Statement:
         Ledger(accountant).load_state_dict(json.loads(str(values.get(Key.LEDGER))))
         return Statement.from_record(record, "the client")
     except (InputError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ReplyRefused(f"the privacy account is damaged: {str(error)[: Longest.DETAIL]}") from None
+        raise ReplyRefused(f"the privacy ledger is damaged: {str(error)[: Longest.DETAIL]}") from None
 
 
 def check_arrays(record: object, layout: Layout) -> dict[str, npt.NDArray[np.float32]]:
@@ -180,13 +180,13 @@ def check_arrays(record: object, layout: Layout) -> dict[str, npt.NDArray[np.flo
     """
     if not isinstance(record, ArrayRecord):
         raise ReplyRefused("the reply has no arrays")
-    found = entries(record)
-    if tuple(found) != layout.names:
-        extra = ", ".join(shown(name) for name in sorted(set(found) ^ set(layout.names))[:4])
+    arrays = entries(record)
+    if tuple(arrays) != layout.names:
+        extra = ", ".join(shown(name) for name in sorted(set(arrays) ^ set(layout.names))[:4])
         raise ReplyRefused(f"the arrays do not match the model: {extra or 'another order'}")
-    for (name, array), shape in zip(found.items(), layout.shapes, strict=True):
+    for (name, array), shape in zip(arrays.items(), layout.shapes, strict=True):
         check_array(name, array, "float32", shape)
-    return {name: array.numpy() for name, array in found.items()}
+    return {name: array.numpy() for name, array in arrays.items()}
 
 
 def check_array(name: str, array: Array, dtype: str, shape: tuple[int, ...]) -> None:
@@ -208,8 +208,8 @@ def only_array(reply: Message, record: str, name: str, dtype: str, shape: tuple[
         ReplyRefused: it is missing, not alone, or not of that kind and shape.
     """
     check_size(content_bytes(reply.content), ROOM + np.dtype(dtype).itemsize * math.prod(shape))
-    found = reply.content.get(record)
-    arrays = entries(found) if isinstance(found, ArrayRecord) else {}
+    content = reply.content.get(record)
+    arrays = entries(content) if isinstance(content, ArrayRecord) else {}
     if list(arrays) != [name]:
         raise ReplyRefused(f"the reply has no {record}")
     check_array(name, arrays[name], dtype, shape)
@@ -227,12 +227,12 @@ def check_bytes(name: str, array: Array, dtype: str, shape: tuple[int, ...]) -> 
     try:
         if array.stype != "numpy.ndarray" or np.lib.format.read_magic(file) != (1, 0):
             raise ValueError("not in the format of numpy.save")
-        found, _, kind = np.lib.format.read_array_header_1_0(file)
+        dimensions, _, kind = np.lib.format.read_array_header_1_0(file)
     except ValueError as error:
         raise ReplyRefused(f"array '{name}' cannot be read: {str(error)[: Longest.DETAIL]}") from None
     size = len(array.data) - file.tell()
-    if found != shape or kind != np.dtype(dtype) or size != kind.itemsize * math.prod(shape):
-        raise ReplyRefused(f"array '{name}' holds {size} bytes of {kind} {found}; expected {dtype} {shape}")
+    if dimensions != shape or kind != np.dtype(dtype) or size != kind.itemsize * math.prod(shape):
+        raise ReplyRefused(f"array '{name}' holds {size} bytes of {kind} {dimensions}; expected {dtype} {shape}")
 
 
 def error_counts(reply: Message, store: Store) -> tuple[int, int]:

@@ -31,7 +31,7 @@ class Weighting:
 
     name: str
     """``strategy.weighting``"""
-    times: Mapping[int, int]
+    factors: Mapping[int, int]
     """client → what its own count is multiplied with"""
     expected: float
     """about their sum"""
@@ -47,11 +47,11 @@ class Weighting:
             client: its number in the roster.
             metrics: what it reported, with ``Metric.EXAMPLES`` and ``Metric.AUDIO``.
         """
-        times = self.times.get(client, 1)
+        factor = self.factors.get(client, 1)
         if self.name == "uniform":
-            return times
+            return factor
         count = int(metrics[Metric.AUDIO if self.name == "seconds" else Metric.EXAMPLES])
-        return times * (count if self.most is None else min(count, self.most))
+        return factor * (count if self.most is None else min(count, self.most))
 
 
 def largest_count(stored: npt.NDArray[Any], cap: float | None) -> float:
@@ -85,15 +85,15 @@ def weighting_of(name: str, selection: Selection, roster: Roster, cap: float | N
         if not np.isfinite(inverse).all():
             raise RunFailed(
                 "'strategy.weighting' is 'inverse-probability', but the selection strategy knows no inclusion"
-                " probabilities (it depends on what it has learnt); choose another of the two"
+                " probabilities (it depends on what it has learnt); change one of them"
             )
-        times = np.rint(inverse * FIXED_POINT).astype(np.int64)
+        factors = np.rint(inverse * FIXED_POINT).astype(np.int64)
         most = largest_count(roster.utterances[roster.selectable], cap)
         population = float(np.minimum(roster.utterances[roster.selectable], most).sum()) * FIXED_POINT
-        expected = float((np.minimum(roster.utterances[chosen], most) * times).sum())
-        weights = dict(zip(chosen.tolist(), times.tolist(), strict=True))
+        expected = float((np.minimum(roster.utterances[chosen], most) * factors).sum())
+        weights = dict(zip(chosen.tolist(), factors.tolist(), strict=True))
         return Weighting(name, weights, expected, population, whole(most))
-    drawn = selection.times
+    drawn = selection.draw_counts
     several = {} if selection.draws is None else dict(zip(chosen.tolist(), drawn.tolist(), strict=True))
     if name == "uniform":
         return Weighting(name, several, float(drawn.sum()))

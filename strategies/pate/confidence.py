@@ -23,5 +23,5 @@ def of_transcripts(model: SpeechModel, encoded: Encoded, transcripts: Sequence[S
     """
     if not len(transcripts):
         return np.zeros(0)
-    found = model.transcript_log_probability(encoded, transcripts).cpu().numpy()
-    return np.asarray(np.exp(found / np.array([len(tokens) + 1 for tokens in transcripts])), np.float64)
+    log_probabilities = model.transcript_log_probability(encoded, transcripts).cpu().numpy()
+    return np.asarray(np.exp(log_probabilities / np.array([len(tokens) + 1 for tokens in transcripts])), np.float64)

@@ -81,7 +81,7 @@ class Findings:
         """Return how many utterances have a released label, and how right those are."""
         labels = self.unit.transcripts(self.record)
         pairs = with_truth(labels.values(), [self.public.truth[utterance] for utterance in labels])
-        wer = error_counts([said for _, said in pairs], [heard for heard, _ in pairs]).wer if pairs else None
+        wer = error_counts([truth for _, truth in pairs], [heard for heard, _ in pairs]).wer if pairs else None
         return {
             "queries": len(self.record),
             "answered": int(self.record.answered.sum()) if len(self.record) else 0,
@@ -92,15 +92,15 @@ class Findings:
 
     def own_labels(self, own: Mapping[int, str]) -> dict[str, Any]:
         """Return how many labels a student gave by itself, by row of the public corpus, and how right those are."""
-        pairs = with_truth(own.values(), map(self.public.said, own))
+        pairs = with_truth(own.values(), map(self.public.transcript, own))
         return {"own_labels": len(own), "own_label_accuracy": share_right(pairs)}
 
 
 def with_truth(labels: Iterable[str], truth: Iterable[str | None]) -> list[tuple[str, str]]:
     """Return the labels of which it is known what was said, each with that."""
-    return [(label, said) for label, said in zip(labels, truth, strict=True) if said is not None]
+    return [(label, transcript) for label, transcript in zip(labels, truth, strict=True) if transcript is not None]
 
 
 def share_right(pairs: list[tuple[str, str]]) -> float | None:
     """Return the share of labels that are what was said; None without any."""
-    return sum(label == said for label, said in pairs) / len(pairs) if pairs else None
+    return sum(label == truth for label, truth in pairs) / len(pairs) if pairs else None

@@ -1,7 +1,7 @@
-"""Which public utterances are worth asking about, by how sure the public start is of them: it costs no privacy.
+"""Which public utterances are worth asking about, by how sure the public initial model is of them: it costs no privacy.
 
-The start and the public speech are public, so nothing is paid for the choice. Where the start is sure already, a label
-teaches little; where it hears nothing at all, teachers that began with it seldom agree.
+The initial model and the public speech are public, so the choice costs nothing. Where that model is sure already, a
+label teaches little; where it hears nothing at all, teachers that began with it seldom agree.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def narrow(public: PublicSpeech, run: Experiment, start: Arrays) -> None:
         if not len(batch):  # nothing of it can be decoded, and ``data.on_bad_audio`` is ``skip``
             continue
         places = np.array(batch.indices, np.int64)
-        found = confidences(model, batch, phrases)
-        surest, least = max(surest, float(found.max())), min(least, float(found.min()))
-        kept += places[(found >= low) & (found <= high)].tolist()
+        shares = confidences(model, batch, phrases)
+        surest, least = max(surest, float(shares.max())), min(least, float(shares.min()))
+        kept += places[(shares >= low) & (shares <= high)].tolist()
     if not kept:
         raise InputError(
             f"no public utterance passes 'pate.min_confidence' and 'pate.max_confidence' ({low:g} to {high:g}); the"
-            f" public start is between {least:.3f} and {surest:.3f} sure"
+            f" confidence of the public initial model is between {least:.3f} and {surest:.3f}"
         )
     public.keep(np.array(kept[:wanted], np.int64))
 
@@ -63,7 +63,7 @@ def confidences(model: SpeechModel, batch: Batch, phrases: Sequence[Sequence[int
     the tokens and the end.
 
     Args:
-        model: the public start.
+        model: the public initial model.
         batch: utterances.
         phrases: tokens of the candidates; none for units that have none.
     """

@@ -83,7 +83,7 @@ class PublicSpeech:
         """
         self.rows = self.rows[places]
         self.corpus = Subset(self.all, self.rows)
-        self.truth = [self.said(row) for row in self.rows.tolist()]
+        self.truth = [self.transcript(row) for row in self.rows.tolist()]
         self.speech = self.without_transcripts(self.rows)
 
     @cached_property
@@ -114,10 +114,10 @@ class PublicSpeech:
             if problem is not None:
                 raise InputError(f"'pate.candidates' has '{phrase}': {problem}")
         given = dict.fromkeys(tokenizer.normalise(phrase) for phrase in pate.candidates)
-        found = tuple(given or sorted({tokenizer.normalise(str(text)) for text in texts}))
-        if len(found) < 2:
+        candidates = tuple(given or sorted({tokenizer.normalise(str(text)) for text in texts}))
+        if len(candidates) < 2:
             raise InputError("there is one candidate only; list what may have been said in 'pate.candidates'")
-        return found
+        return candidates
 
     def described(self) -> dict[str, list[str]]:
         """Return what the votes are about, for ``PUBLIC_JSON``: a digest of each utterance, and the candidates."""
@@ -150,7 +150,7 @@ class PublicSpeech:
         texts = np.array([*(labels[utterance] for utterance in kept), *more.values()], object)
         return Labelled(Relabelled(self.all, rows, texts), self.run.tokenizer, self.config)
 
-    def said(self, row: int) -> str | None:
+    def transcript(self, row: int) -> str | None:
         """Return the transcript of a row of the whole corpus, for the experimenter alone; None: it is unknown."""
         text = str(self.all.columns["text"][row])
         return None if transcript_problem(text, self.run.tokenizer) else self.run.tokenizer.normalise(text)
@@ -238,10 +238,10 @@ def open_public(run: Experiment, config: DataConfig) -> Corpus:
     try:
         corpus: Corpus = open_corpus(config, seed)
     except InputError as error:
-        said = str(error)
+        problem = str(error)
         for item in fields(PublicSpeechConfig):
-            said = said.replace(f"'data.{item.name}", f"'pate.public.{item.name}")
-        raise InputError(said, where=None if error.where is None else "") from None
+            problem = problem.replace(f"'data.{item.name}", f"'pate.public.{item.name}")
+        raise InputError(problem, where=None if error.where is None else "") from None
     return corpus
 
 

@@ -60,10 +60,10 @@ class Record:
 
     def tokens(self) -> dict[int, list[int]]:
         """Return the labels of each utterance that was asked about, in order, for unit ``token`` its prefix."""
-        found: dict[int, list[int]] = {}
+        labels_of: dict[int, list[int]] = {}
         for utterance, label in zip(self.utterances, self.labels, strict=True):
-            found.setdefault(utterance, []).append(label)
-        return found
+            labels_of.setdefault(utterance, []).append(label)
+        return labels_of
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what a checkpoint must hold."""

@@ -101,7 +101,7 @@ class PateRun(ServerRun):
         rows: list[dict[str, Any]] = []
         for block in self.teachers.train():
             rows += block
-            session.watcher.note(f"teachers: {len(rows)} of {len(self.teachers)} have learnt")
+            session.watcher.note(f"teachers: {len(rows)} of {len(self.teachers)} are trained")
             if session.stop.is_set() and len(rows) < len(self.teachers):
                 return False
         failures = [f"{row['reason']} ({row['client']})" for row in rows if row["status"] != Status.OK]
@@ -252,24 +252,24 @@ class PateRun(ServerRun):
         facts = {"population": {}, "privacy": {}, "pate": pate}
         self.write_checkpoint(self.optimizer, facts, self.record.arrays())
 
-    def restore(self, found: checkpoint.Checkpoint) -> None:
+    def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint.
 
         Raises:
             InputError: it is of another kind of run.
         """
-        if "pate" not in found.facts or found.columns.get("counts", np.zeros((0, 0))).shape[1] != self.unit.classes:
+        if "pate" not in saved.facts or saved.columns.get("counts", np.zeros((0, 0))).shape[1] != self.unit.classes:
             raise InputError("has no votes of this run; start anew in another folder", where=str(self.folder.path))
-        if found.facts["pate"]["public"] != self.public.rows.tolist():
+        if saved.facts["pate"]["public"] != self.public.rows.tolist():
             raise InputError(
                 "was started with other public speech; put it back, or start anew in another folder",
                 where=str(self.folder.path),
             )
-        super().restore(found)
-        self.optimizer = dict(found.optimizer)
-        self.taught, self.labelled = found.facts["pate"]["taught"], found.facts["pate"]["labelled"]
-        self.own = dict(found.facts["pate"].get("own", ()))
-        self.record.load_arrays(found.columns)
+        super().restore(saved)
+        self.optimizer = dict(saved.optimizer)
+        self.taught, self.labelled = saved.facts["pate"]["taught"], saved.facts["pate"]["labelled"]
+        self.own = dict(saved.facts["pate"].get("own", ()))
+        self.record.load_arrays(saved.columns)
 
     def finish(self, status: str) -> None:
         """Write the student, the votes, the ledger and the summary."""
@@ -285,7 +285,7 @@ class PateRun(ServerRun):
     def facts(self) -> dict[str, Any]:
         """Return what ``summary.json`` has beside what every run has."""
         skipped = sum(row["skipped"] for row in self.folder.rows("clients"))
-        named = (*LABELLING, "stopped", "initial_wer", "initial_loss")
+        named = (*LABELLING, "stopped", "initial_wer", "initial_cer", "initial_loss")
         simulated = self.config.pate.simulated_teachers is not None
         return {
             "epsilon_data_independent": self.aggregator.epsilons()[1],
@@ -327,9 +327,9 @@ def check_one_teacher_a_speaker(run: Experiment) -> None:
     teachers = pd.Series(clients).groupby(speakers).nunique()
     if len(split := teachers[teachers > 1]):
         raise InputError(
-            f"'data.partition' gives what speaker '{split.index[0]}' says to {split.iloc[0]} teachers, and others'"
-            f" speech alike ({len(split)} of {len(teachers)} speakers); all that a person says must be one teacher's,"
-            " for ε is for one teacher's data: partition by speaker, natural or grouped"
+            f"'data.partition' splits the speech of speaker '{split.index[0]}' over {split.iloc[0]} teachers"
+            f" ({len(split)} of {len(teachers)} speakers are split); each speaker must belong to one teacher, since ε"
+            " holds for one teacher's data: partition by speaker, natural or grouped"
         )
 
 
@@ -343,6 +343,6 @@ def check_weights(run: Experiment) -> None:
     for name in run.config.pate.weights:
         if name not in names:
             raise InputError(
-                f"'pate.weights.{name}' is of no teacher{nearest(name, names)}; there are {len(names)}, such as"
+                f"'pate.weights.{name}' names no teacher{nearest(name, names)}; there are {len(names)}, such as"
                 f" '{names[0]}'"
             )

@@ -79,8 +79,8 @@ def own_labels(public: PublicSpeech, model: SpeechModel, rows: Ids, share: float
     heard: list[tuple[int, str]] = []
     sureness: list[Floats] = []
     for first in range(0, len(rows), size):
-        found, sure = hear(public, model, phrases, rows[first : first + size])
-        heard += found
+        labels, sure = hear(public, model, phrases, rows[first : first + size])
+        heard += labels
         sureness.append(sure)
     if not heard:
         return {}

@@ -103,7 +103,7 @@ class Public:
         return result.mean.mean() if result.mean.updates else None
 
     def lost(self, clients: Sequence[int], round: int) -> None:
-        """Count nothing: the server has released nothing of it, and devices keep their own accounts."""
+        """Count nothing: the server has released nothing of it, and devices keep their own ledgers."""
 
     def epsilon(self) -> float | None:
         """Return None."""

@@ -1,4 +1,4 @@
-"""Example-level privacy as the server sees it: every device keeps its own account and tells what it says.
+"""Example-level privacy as the server sees it: every device keeps its own ledger and tells what it says.
 
 The server adds nothing: what it gets is protected already. It selects no device again whose budget is spent.
 """
@@ -23,14 +23,14 @@ from ..rounds import RoundResult
 from .base import Public
 
 NOTE = (
-    "each device keeps its own account: ε is the largest of them and holds for one utterance of any device; how many"
+    "each device keeps its own ledger: ε is the largest of them and holds for one utterance of any device; how many"
     " utterances a device stores, the population, is taken to be public; all utterances of a user together are not"
     " protected by it; a device that was asked for a round and never answered counts as if it had paid for it"
 )
 
 
 class ExampleLevel(Public):
-    """The devices' accounts.
+    """The devices' ledgers.
 
     Args:
         config: with ``privacy.unit: example``.
@@ -44,7 +44,7 @@ class ExampleLevel(Public):
         self.spent: set[int] = set()
         self.largest: dict[str, Any] | None = None
         """the ledger of the client that has spent most"""
-        self.boxes = config.runtime.name == "deployment"
+        self.deployed = config.runtime.name == "deployment"
         """whether a device that does not answer may have paid: a simulated one that fails is as it was before"""
         self.ledgers: dict[int, dict[str, Any]] = {}
         """edge device → its ledger, as it last told"""
@@ -68,11 +68,11 @@ class ExampleLevel(Public):
         return None
 
     def release(self, result: RoundResult, round: int, registered: int) -> Vector | None:
-        """Note what the devices' accounts say; return the mean of their updates."""
+        """Note what the devices' ledgers say; return the mean of their updates."""
         self.lost([row["id"] for row in result.rows if row["id"] not in result.statements], round)
         # In the order of the clients: of equal accounts the first is told, whoever answered first.
         for client, statement in sorted(result.statements.items()):
-            if self.boxes:
+            if self.deployed:
                 self.unheard.pop(client, None)
                 self.ledgers[client] = json.loads(statement.ledger)
             if statement.rounds:
@@ -86,7 +86,7 @@ class ExampleLevel(Public):
 
     def lost(self, clients: Sequence[int], round: int) -> None:
         """Count a round that edge devices may have paid for without the server having heard of it."""
-        if self.boxes:
+        if self.deployed:
             for client in clients:
                 self.unheard.setdefault(client, []).append(round)
 
@@ -134,13 +134,13 @@ class ExampleLevel(Public):
             if self.epsilon_of(supposed) > self.epsilon_of(ledger):
                 ledger = supposed
         epsilons = self.all_epsilons()
-        found = privacy_document(
+        document = privacy_document(
             ledger,
             self.config.delta,
             budget=self.budget,
             clients=[epsilons[client] for client in sorted(epsilons)],
         )
-        return {"note": NOTE, "clients_spent": len(self.spent), **found}
+        return {"note": NOTE, "clients_spent": len(self.spent), **document}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold, as JSON values."""

@@ -28,24 +28,24 @@ def settled_privacy(config: Config, population: int, run: Experiment | None = No
         InputError: nothing may be assumed of the selection, or no noise is right.
     """
     privacy = config.privacy
-    found: dict[str, Any] = {}
+    settled: dict[str, Any] = {}
     wanted = privacy.noise_multiplier is None
     if privacy.unit == "example" and wanted and privacy.participations is None:
         share = min(1.0, config.selection.clients_per_round / population)
-        found["participations"] = max(1, ceil(config.rounds * share))
+        settled["participations"] = max(1, ceil(config.rounds * share))
     if privacy.unit == "user" and privacy.noise_at == "server" and wanted:
         eligible = None if run is None else least_eligible(config, run)
-        found["noise_multiplier"] = noise_for_budget(config, population, eligible)
+        settled["noise_multiplier"] = noise_for_budget(config, population, eligible)
     if privacy.unit == "user" and privacy.noise_at == "device" and wanted:
         if privacy.participations is None:
-            turns = max(1, config.rounds)
+            participations = max(1, config.rounds)
             traits = configured_traits(config.selection)
             if traits is not None and traits.separation:
-                turns = ceil(turns / traits.separation)
-            found["participations"] = turns
-            privacy = replace(privacy, participations=turns)
-        found["noise_multiplier"] = device_noise_for_budget(privacy)
-    return found
+                participations = ceil(participations / traits.separation)
+            settled["participations"] = participations
+            privacy = replace(privacy, participations=participations)
+        settled["noise_multiplier"] = device_noise_for_budget(privacy)
+    return settled
 
 
 def least_eligible(config: Config, run: Experiment) -> int | None:
@@ -58,11 +58,11 @@ def least_eligible(config: Config, run: Experiment) -> int | None:
     selector = make_selector(config.selection)
     if not isinstance(selector, Eligible):
         return None
-    roster, found = run.roster(), []
+    roster, counts = run.roster(), []
     for period in sorted({run.stream.period_of_round(round) for round in range(1, config.rounds + 1)}):
         roster.store(*run.stream.counts(period))
-        found.append(len(selector.eligible(roster)))
-    return min(found, default=None)
+        counts.append(len(selector.eligible(roster)))
+    return min(counts, default=None)
 
 
 def check_privacy_of(config: Config, population: int) -> None:
@@ -89,7 +89,7 @@ def check_privacy_of(config: Config, population: int) -> None:
 
 
 def check_turns_of(config: Config) -> None:
-    """Raise where correlated noise would count on turns that are farther apart than the selector promises.
+    """Raise where correlated noise would count on participations that are farther apart than the selector promises.
 
     Raises:
         InputError: naming the key and what to change.
@@ -100,6 +100,6 @@ def check_turns_of(config: Config) -> None:
     if promised < needed:
         raise InputError(
             f"'privacy.noise' is '{privacy.noise}', but 'selection.name' is '{config.selection.name}', which promises"
-            f" {promised} rounds between two turns and not {needed}; set selection.name=round-robin and"
+            f" {promised} rounds between two participations and not {needed}; set selection.name=round-robin and"
             " 'selection.separation'"
         )

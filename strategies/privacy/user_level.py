@@ -91,13 +91,13 @@ def noise_for_budget(config: Config, population: int, eligible: int | None = Non
     privacy, sampling = config.privacy, sampling_of(config, population, eligible)
     assert privacy.epsilon is not None
     if privacy.noise == "independent":
-        turns = max(1, sampling.turns(config.rounds))
+        participations = max(1, sampling.participations(config.rounds))
         charges = sampling.gaussian
     else:
-        turns, total = 1, noise_of(config).total(max(1, config.rounds))
+        participations, total = 1, noise_of(config).total(max(1, config.rounds))
         charges = partial(correlated_event, square=total)
     accountant = privacy.accountant or best_accountant([charges(1.0)], accountant_of(config))
-    return calibrate(lambda noise: [charges(noise).times(turns)], privacy.epsilon, privacy.delta, accountant)
+    return calibrate(lambda noise: [charges(noise).times(participations)], privacy.epsilon, privacy.delta, accountant)
 
 
 def noise_of(config: Config) -> CorrelatedNoise:
@@ -123,9 +123,10 @@ def check_cohort(selection: Selection, sampling: Sampling, cohort: float, round:
         return
     largest = float(np.max(selection.probabilities, initial=0.0))
     if not largest <= sampling.probability * (1 + 1e-9):
-        said = "reports no probability" if np.isnan(largest) else f"chose a client with probability {largest:g}"
+        problem = "reports no probability" if np.isnan(largest) else f"chose a client with probability {largest:g}"
         raise RunFailed(
-            f"round {round}: the selector {said}, but the accountant charges {sampling.probability:g}; nothing was sent"
+            f"round {round}: the selector {problem}, but the accountant charges {sampling.probability:g};"
+            " nothing was sent"
         )
     if sampling.name == "fixed-size" and len(selection.clients) > cohort:
         raise RunFailed(
@@ -162,8 +163,8 @@ class UserLevel(Public):
         """among how many clients the cohort of the current round is drawn, where those are fewer than all"""
         self.expected: Sampling | None = None
         """what is assumed of the current round"""
-        self.turns: dict[int, int] = {}
-        """client → the round of its last turn, as far as the separation reaches back"""
+        self.participations: dict[int, int] = {}
+        """client → the round of its last participation, as far as the separation reaches back"""
 
     @property
     def amplified(self) -> bool:
@@ -239,7 +240,7 @@ class UserLevel(Public):
         return correlated_event(self.noise_multiplier, square) if square else None
 
     def check_turns(self, rows: list[dict[str, Any]], round: int) -> None:
-        """Raise where somebody's turn came sooner than the accountant assumes.
+        """Raise where somebody took part sooner than the accountant assumes.
 
         Raises:
             RunFailed: the selection has broken its promise; nothing of the round was released.
@@ -248,14 +249,14 @@ class UserLevel(Public):
         if not separation:
             return
         for row in rows:
-            before = self.turns.get(row["id"])
+            before = self.participations.get(row["id"])
             if before is not None and round - before < separation:
                 raise RunFailed(
-                    f"round {round}: client {row['client']} had a turn in round {before}; the accountant assumes"
-                    f" {separation} rounds between turns (selection.separation)"
+                    f"round {round}: client {row['client']} took part in round {before}; the accountant assumes"
+                    f" {separation} rounds between participations (selection.separation)"
                 )
-        self.turns = {client: at for client, at in self.turns.items() if round - at < separation}
-        self.turns |= {row["id"]: round for row in rows}
+        self.participations = {client: at for client, at in self.participations.items() if round - at < separation}
+        self.participations |= {row["id"]: round for row in rows}
 
     def epsilon(self) -> float:
         """Return what was spent so far, at ``privacy.delta``."""
@@ -267,14 +268,14 @@ class UserLevel(Public):
         if self.config.population is not None:
             factor = 1.0 if self.config.cohort is None else self.config.cohort / self.cohort
             target = Target(self.config.population, factor)
-        found = privacy_document(self.ledger, self.config.delta, budget=self.budget, target=target)
-        return {**found, "holds_if": [HIDDEN_COHORTS]} if self.amplified else found
+        document = privacy_document(self.ledger, self.config.delta, budget=self.budget, target=target)
+        return {**document, "holds_if": [HIDDEN_COHORTS]} if self.amplified else document
 
     def release(self, result: RoundResult, round: int, registered: int) -> Vector:
         """Charge the round, then return its noisy mean update, shape ``(parameters,)``.
 
         Raises:
-            RunFailed: two turns of a user came sooner after one another than the accountant assumes.
+            RunFailed: two participations of a user came sooner after one another than the accountant assumes.
         """
         assert isinstance(result.mean, ExactMean), "nothing bounds how far one user moves another aggregate"
         self.check_turns(result.rows, round)
@@ -308,13 +309,13 @@ class UserLevel(Public):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold, as JSON values."""
-        turns = {str(client): round for client, round in self.turns.items()}
-        return {"bound": self.bound, "turns": turns, "ledger": self.ledger.state_dict()}
+        participations = {str(client): round for client, round in self.participations.items()}
+        return {"bound": self.bound, "turns": participations, "ledger": self.ledger.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state_dict``."""
         self.bound = float(state["bound"])
-        self.turns = {int(client): int(round) for client, round in state["turns"].items()}
+        self.participations = {int(client): int(round) for client, round in state["turns"].items()}
         self.ledger.load_state_dict(state["ledger"])
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:

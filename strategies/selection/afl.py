@@ -52,10 +52,10 @@ class ActiveFederatedLearning(Stateless):
         by_value = k - at_random
         value = valuation(roster)
         kept = self.kept(value, by_value)
-        found, among_kept = draw(exponentials(self.config.temperature * value[kept], by_value), by_value, rng)
+        picked, among_kept = draw(exponentials(self.config.temperature * value[kept], by_value), by_value, rng)
         probabilities = np.zeros(n)
         probabilities[kept] = among_kept
-        valued = kept[found]
+        valued = kept[picked]
         if at_random:
             others = np.ones(n, np.bool_)
             others[valued] = False

@@ -41,7 +41,7 @@ class Selection:
         return Selection(chosen[keep], self.probabilities[keep], draws, expected)
 
     @property
-    def times(self) -> npt.NDArray[np.int64]:
+    def draw_counts(self) -> npt.NDArray[np.int64]:
         """How often each chosen client was drawn."""
         return np.ones(len(self.clients), np.int64) if self.draws is None else self.draws
 
@@ -53,7 +53,7 @@ class Selection:
         Hurwitz 1943).
         """
         expected = self.probabilities if self.expected_draws is None else self.expected_draws
-        return self.times / expected
+        return self.draw_counts / expected
 
 
 @dataclass(frozen=True)

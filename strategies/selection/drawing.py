@@ -35,8 +35,8 @@ def inclusion(sizes: Floats, k: int) -> Floats:
     # tail[m]: what is left of the total when the m largest are certain
     tail = np.cumsum(top[::-1])[::-1] + parted[: n - k].sum()
     certain = int(np.argmax(top * (k - np.arange(k)) <= tail))
-    found: Floats = np.minimum(1.0, sizes * ((k - certain) / tail[certain]))
-    return found
+    probabilities: Floats = np.minimum(1.0, sizes * ((k - certain) / tail[certain]))
+    return probabilities
 
 
 def draw(sizes: Floats, k: int, rng: np.random.Generator) -> tuple[Ids, Floats]:
@@ -64,10 +64,10 @@ def draw(sizes: Floats, k: int, rng: np.random.Generator) -> tuple[Ids, Floats]:
         edges = np.cumsum(probabilities[order])
         steps = np.arange(left)
         points = (rng.random() + steps) * (edges[-1] / left)
-        found = np.searchsorted(edges, points, side="right")
+        places = np.searchsorted(edges, points, side="right")
         # Distinct in exact arithmetic, since no probability reaches one; rounding must not break that.
-        found = np.minimum(np.maximum.accumulate(found - steps), len(rest) - left) + steps
-        certain = np.concatenate([certain, order[found]])
+        places = np.minimum(np.maximum.accumulate(places - steps), len(rest) - left) + steps
+        certain = np.concatenate([certain, order[places]])
     return certain[rng.permutation(k)].astype(np.int64), probabilities
 
 

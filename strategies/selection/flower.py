@@ -154,17 +154,17 @@ class WithSelector(Strategy):
 
     def meet(self, grid: Grid) -> None:
         """Bring the roster up to date with who is connected."""
-        while len(found := np.fromiter(grid.get_node_ids(), np.uint64)) < self.min_available_nodes:
-            log(INFO, "waiting for nodes: %s connected, %s needed", len(found), self.min_available_nodes)
+        while len(connected := np.fromiter(grid.get_node_ids(), np.uint64)) < self.min_available_nodes:
+            log(INFO, "waiting for nodes: %s connected, %s needed", len(connected), self.min_available_nodes)
             time.sleep(PATIENCE_SECONDS)
-        if np.array_equal(found, self.connected):
+        if np.array_equal(connected, self.connected):
             return
-        self.connected = found
-        new = np.setdiff1d(found, self.nodes)
+        self.connected = connected
+        new = np.setdiff1d(connected, self.nodes)
         if len(new):
             self.nodes = np.concatenate([self.nodes, new])
             self.roster = enlarged(self.roster, self.stored(new), self.audio(new))
-        there = np.isin(self.nodes, found)
+        there = np.isin(self.nodes, connected)
         self.roster.attend(None if there.all() else there)
 
     def stored(self, nodes: Nodes) -> npt.NDArray[np.int64]:

@@ -82,8 +82,8 @@ class RoundRobin:
         if there is self.checked or self.population == 0:
             return
         self.checked = there
-        found = zlib.crc32(np.ascontiguousarray(there, np.int64).data) or 1
-        self.population = found if self.population in (None, found) else 0
+        digest = zlib.crc32(np.ascontiguousarray(there, np.int64).data) or 1
+        self.population = digest if self.population in (None, digest) else 0
 
     def observe(self, feedback: Feedback) -> None:
         """Learn nothing: a turn is noted when it is given."""

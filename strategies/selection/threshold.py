@@ -47,8 +47,8 @@ class Threshold(Stateless):
 
     def eligible(self, roster: Roster) -> Ids:
         """Return the clients that qualify, among whom a cohort is drawn."""
-        found: Ids = roster.selectable[activity(roster, self.count) >= self.minimum]
-        return found
+        active: Ids = roster.selectable[activity(roster, self.count) >= self.minimum]
+        return active
 
     def check_somebody_qualifies(self, roster: Roster, round: int) -> None:
         """Raise where the threshold is above everybody's count: a mistake in the config, not an idle hour."""

@@ -18,7 +18,7 @@ from fedasr.flower.messages import RUN_ID, assume_identity
 from fedasr.flower.records import array_record, values_of
 from fedasr.protocol import Record
 
-from .boxes import SuperLink, Town
+from .edge_devices import SuperLink, Town
 
 BASE: dict[str, Any] = {
     "data": {
@@ -102,7 +102,7 @@ def test_a_teacher_says_only_that_it_has_learnt(tmp_path: Path) -> None:
     ],
     ids=["public", "example", "user-device"],
 )
-def test_a_private_box_does_not_say_how_long_its_speech_is(
+def test_a_private_edge_device_does_not_say_how_long_its_speech_is(
     privacy: dict[str, Any], seconds: float, tmp_path: Path
 ) -> None:
     """It may say how many utterances it holds; of each, no more than the config says of all."""
@@ -115,8 +115,10 @@ def test_a_private_box_does_not_say_how_long_its_speech_is(
     order = ConfigRecord({"round": 1, "experiment": as_json(config)})
     address = ConfigRecord({"client": 0, "name": "anna"})
     grid = SuperLink(town.folders)
-    node = next(node for node, name in grid.boxes.items() if name == "anna")
-    reply = app(Message(RecordDict({"config": order, Record.BOX: address}), node, "query.describe"), grid.context(node))
+    node = next(node for node, name in grid.edge_devices.items() if name == "anna")
+    reply = app(
+        Message(RecordDict({"config": order, Record.ADDRESS: address}), node, "query.describe"), grid.context(node)
+    )
     told = values_of(reply, "node")
     assert (told["utterances"], told["seconds"]) == (3, seconds)
 

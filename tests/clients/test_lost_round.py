@@ -1,4 +1,4 @@
-"""A round whose server was killed: what has left the boxes for nothing counts, and again when it leaves again."""
+"""A round whose server was killed: what has left the devices for nothing counts, and again when it leaves again."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fedasr.data.fleet import Fleet
 from fedasr.errors import RunFailed
 from fedasr.flower.records import values_of
 from fedasr.privacy.ledger import Ledger
-from fedasr.runtime.box_grid import BoxGrid
+from fedasr.runtime.edge_grid import EdgeGrid
 from fedasr.runtime.launch import open_run
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.strategies.server_app import run_strategy
 
-from .boxes import SuperLink, Town
+from .edge_devices import SuperLink, Town
 
 NOISE_OF_DEVICES = {
     "privacy__unit": "user",
@@ -33,7 +33,7 @@ NOISE_OF_DEVICES = {
 
 
 class Killed(SuperLink):
-    """The server is killed when all boxes have trained in round 2."""
+    """The server is killed when all edge devices have trained in round 2."""
 
     def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
         found = list(super().replies(messages, *more, **others))
@@ -43,7 +43,7 @@ class Killed(SuperLink):
 
 
 class AllLost(SuperLink):
-    """The connection to every box is lost in round 2."""
+    """The connection to every edge device is lost in round 2."""
 
     def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
         if any(m.metadata.message_type == "train" and values_of(m, "config")["round"] == 2 for m in messages):
@@ -53,7 +53,7 @@ class AllLost(SuperLink):
 
 
 class LastLost(SuperLink):
-    """The boxes train in the last round, but no answer of theirs arrives in time."""
+    """The edge devices train in the last round, but no answer of theirs arrives in time."""
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         return super().pull_messages([name for name in message_ids if name in self.messages])
@@ -65,12 +65,12 @@ class LastLost(SuperLink):
 
 
 def run(town: Town, out: Path, grid: SuperLink, resume: bool) -> dict[str, Any]:
-    """Run the boxes and return what is said of privacy."""
+    """Run the edge devices and return what is said of privacy."""
     config = load(town.config(town.server, runtime__name="deployment", **NOISE_OF_DEVICES))
     fleet = Fleet.unasked(list(town.folders))
     experiment = open_run(config, out, resume, fleet)
     assert experiment is not None
-    run_strategy(BoxGrid(grid, fleet.names, 5.0), experiment, RunFolder(out), resume)
+    run_strategy(EdgeGrid(grid, fleet.names, 5.0), experiment, RunFolder(out), resume)
     found: dict[str, Any] = json.loads((out / "privacy.json").read_text())
     return found
 
@@ -89,7 +89,7 @@ def test_a_turn_that_was_lost_with_the_server_is_a_turn(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, NOISE_OF_DEVICES])
-def test_a_round_in_which_no_box_answers_is_lost_where_the_config_says_so(
+def test_a_round_in_which_no_edge_device_answers_is_lost_where_the_config_says_so(
     changes: dict[str, Any], tmp_path: Path
 ) -> None:
     town = Town(tmp_path / "town")
@@ -104,7 +104,7 @@ def test_a_round_in_which_no_box_answers_is_lost_where_the_config_says_so(
 
 @pytest.mark.slow
 def test_an_answer_after_the_last_round_is_charged_by_both(tmp_path: Path) -> None:
-    """The box has paid, and the server never hears of it: its ledger supposes so."""
+    """The edge device has paid, and the server never hears of it: its ledger supposes so."""
     town = Town(tmp_path / "town")
     changes = {"privacy__unit": "example", "privacy__noise_multiplier": 1.0, "client__optimizer": "sgd"}
     changes["privacy__secret_noise"] = True

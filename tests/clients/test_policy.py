@@ -1,4 +1,4 @@
-"""A hostile server before a box: what the policy of its owner refuses, before anything private is read."""
+"""A hostile server before an edge device: what the policy of its owner refuses, before anything private is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 
 from fedasr.clients.client_app import flower_app
 from fedasr.clients.edge.app import UNTOLD
-from fedasr.clients.edge.box import Box
+from fedasr.clients.edge.edge_device import EdgeDevice
 from fedasr.clients.edge.policy import charged_since, in_time
 from fedasr.config import load, to_dict
 from fedasr.edge.policy import REFUSES, PolicyRefused
@@ -27,8 +27,8 @@ from fedasr.privacy.events import PoissonGaussian
 from fedasr.privacy.ledger import Ledger
 from fedasr.protocol import Record
 
-from .boxes import OPEN, record
-from .boxes import manifest as write_manifest
+from .edge_devices import OPEN, record
+from .edge_devices import manifest as write_manifest
 
 GOOD = {
     "privacy": {"unit": "example", "noise_multiplier": 1.0, "secret_noise": True},
@@ -36,7 +36,7 @@ GOOD = {
     "model": {"encoder": "lstm", "channels": [8, 8], "hidden": 8},
     "runtime": {"name": "deployment"},
 }
-"""What a box with safe rules takes part in."""
+"""What an edge device with safe rules takes part in."""
 PLAIN: dict[str, Any] = {**GOOD, "privacy": {}}
 VOTES = {
     "strategy": {"name": "pate"},
@@ -47,15 +47,15 @@ VOTES = {
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Box:
-    """A box with three recordings and no policy: the safe rules hold."""
+def edge_device(tmp_path: Path) -> EdgeDevice:
+    """An edge device with three recordings and no policy: the safe rules hold."""
     folder = tmp_path / "box"
     write_manifest(folder / "manifest.csv", record(folder, range(3), 0), ("path", "speaker", "text"))
-    return Box("ben", folder, folder / "manifest.csv")
+    return EdgeDevice("ben", folder, folder / "manifest.csv")
 
 
-def allow(box: Box, **rules: Any) -> None:
-    box.policy.write_text(json.dumps(rules))
+def allow(edge_device: EdgeDevice, **rules: Any) -> None:
+    edge_device.policy.write_text(json.dumps(rules))
 
 
 def tree(**changes: Any) -> dict[str, Any]:
@@ -72,36 +72,38 @@ def tree(**changes: Any) -> dict[str, Any]:
     return found
 
 
-def ask(box: Box, kind: str, sent: dict[str, Any] | str, arrays: dict[str, Any] | None = None, **order: Any) -> Message:
-    """Let a box answer a message and return the reply."""
+def ask(
+    edge_device: EdgeDevice, kind: str, sent: dict[str, Any] | str, arrays: dict[str, Any] | None = None, **order: Any
+) -> Message:
+    """Let an edge device answer a message and return the reply."""
     assume_identity()
     text = sent if isinstance(sent, str) else json.dumps(sent)
     content = RecordDict({"config": ConfigRecord({"round": 1, "experiment": text, **order})})
-    content[Record.BOX] = ConfigRecord({"client": 0, "name": "ben"})
+    content[Record.ADDRESS] = ConfigRecord({"client": 0, "name": "ben"})
     for name, held in (arrays or {}).items():
         content[name] = ArrayRecord({key: Array(np.asarray(value)) for key, value in held.items()})
     return flower_app(
-        Message(content, 5, kind), Context(RUN_ID, 5, {"name": "ben", "data": str(box.data)}, RecordDict(), {})
+        Message(content, 5, kind), Context(RUN_ID, 5, {"name": "ben", "data": str(edge_device.data)}, RecordDict(), {})
     )
 
 
 def refusal(reply: Message) -> str:
     """Return what the server is told of a refusal."""
-    assert reply.has_error(), "the box has answered"
+    assert reply.has_error(), "the edge device has answered"
     assert reply.error.reason.startswith(REFUSES), reply.error.reason
     return str(reply.error.reason).removeprefix(REFUSES)
 
 
 @pytest.mark.thorough
-def test_a_private_run_is_answered(box: Box) -> None:
-    assert values_of(ask(box, "query.describe", tree()), "node")["utterances"] == 3
+def test_a_private_run_is_answered(edge_device: EdgeDevice) -> None:
+    assert values_of(ask(edge_device, "query.describe", tree()), "node")["utterances"] == 3
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"privacy": {}}, "privacy.unit is none; allowed is a run with noise that this box adds (privacy: device)"),
+        ({"privacy": {}}, "unit is none; allowed is a run with noise that this edge device adds (privacy: device)"),
         ({"privacy__noise_multiplier": 1e-5}, "privacy.noise_multiplier is 1e-05; allowed is at least 0.5"),
         ({"privacy__noise_multiplier": 1e-10}, "the run's config is wrong: config: 'privacy.noise_multiplier' is"),
         ({"privacy__secret_noise": False}, "privacy.secret_noise is false; allowed is true"),
@@ -121,68 +123,68 @@ def test_a_private_run_is_answered(box: Box) -> None:
         ({"privacy": {"unit": "user", "noise_multiplier": 2.0, "secret_noise": True},
           "strategy": {"weighting": "uniform"}, "selection": {"name": "poisson"}},
          "privacy.unit is user with noise at the server"),
-        (VOTES, "privacy.unit is teacher; allowed is a run with noise that this box adds"),
+        (VOTES, "privacy.unit is teacher; allowed is a run with noise that this edge device adds"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ",
 )  # fmt: skip
 def test_what_asks_for_too_much_is_refused_by_safe_rules(
-    changes: dict[str, Any], said: str, box: Box, capfd: pytest.CaptureFixture[str]
+    changes: dict[str, Any], said: str, edge_device: EdgeDevice, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    box.manifest.unlink()  # nothing private is read before
-    reply = ask(box, "train", tree(**changes))
+    edge_device.manifest.unlink()  # nothing private is read before
+    reply = ask(edge_device, "train", tree(**changes))
     assert said in refusal(reply)
     assert capfd.readouterr().err.splitlines() == [f"train: {REFUSES}{refusal(reply)}"]
 
 
-def test_a_run_is_refused_before_the_box_says_what_it_holds(box: Box) -> None:
-    assert "privacy.unit is none" in refusal(ask(box, "query.describe", tree(privacy={})))
+def test_a_run_is_refused_before_the_edge_device_says_what_it_holds(edge_device: EdgeDevice) -> None:
+    assert "privacy.unit is none" in refusal(ask(edge_device, "query.describe", tree(privacy={})))
 
 
 @pytest.mark.thorough
-def test_one_round_that_costs_too_much_is_refused(box: Box) -> None:
+def test_one_round_that_costs_too_much_is_refused(edge_device: EdgeDevice) -> None:
     """ε is in the hundreds with much noise too, if there are steps enough and every utterance is in each."""
     costly = tree(client__steps=5000, client__batch_size=3, privacy__noise_multiplier=0.5)
-    said = refusal(ask(box, "query.describe", costly))
+    said = refusal(ask(edge_device, "query.describe", costly))
     assert said.endswith("after this round; allowed is at most 8 (epsilon_per_run)")
     assert float(said.split()[2]) > 500
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["evaluate", "query.loss"])
-def test_transcripts_are_no_oracle(kind: str, box: Box) -> None:
+def test_transcripts_are_no_oracle(kind: str, edge_device: EdgeDevice) -> None:
     """By `evaluate` with a vocabulary of guesses a server reads what was said; safe rules answer neither."""
-    assert f"a message '{kind}' is asked" in refusal(ask(box, kind, tree(), batch=True))
-    allow(box, **OPEN)
-    assert "asked in a run of privacy.unit=example" in refusal(ask(box, kind, tree(), batch=True))
+    assert f"a message '{kind}' is asked" in refusal(ask(edge_device, kind, tree(), batch=True))
+    allow(edge_device, **OPEN)
+    assert "asked in a run of privacy.unit=example" in refusal(ask(edge_device, kind, tree(), batch=True))
 
 
 @pytest.mark.slow
-def test_counts_by_alphabets_of_the_servers_choice_come_to_an_end(box: Box) -> None:
+def test_counts_by_alphabets_of_the_servers_choice_come_to_an_end(edge_device: EdgeDevice) -> None:
     """How many transcripts fit an alphabet tells of their letters: a server may try a few, then no more."""
-    allow(box, filters=2)
+    allow(edge_device, filters=2)
     for alphabet in ("latin", "chars:abcdefghijklmnopqrstuvwxyz ", "latin"):
-        assert not ask(box, "query.describe", tree(model__alphabet=alphabet)).has_error()
-    assert "at most 2 different ones" in refusal(ask(box, "query.describe", tree(model__alphabet="chars:ewt ")))
-    assert "at most 2 different ones" in refusal(ask(box, "query.describe", tree(data__min_seconds=0.4)))
+        assert not ask(edge_device, "query.describe", tree(model__alphabet=alphabet)).has_error()
+    assert "at most 2 different ones" in refusal(ask(edge_device, "query.describe", tree(model__alphabet="chars:ewt ")))
+    assert "at most 2 different ones" in refusal(ask(edge_device, "query.describe", tree(data__min_seconds=0.4)))
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["train", "train.other", "query", "query.votes.more", "system"])
-def test_a_kind_that_is_not_allowed_is_refused(kind: str, box: Box) -> None:
-    allow(box, messages=["query.describe"])
+def test_a_kind_that_is_not_allowed_is_refused(kind: str, edge_device: EdgeDevice) -> None:
+    allow(edge_device, messages=["query.describe"])
     try:
-        reply = ask(box, kind, tree())
+        reply = ask(edge_device, kind, tree())
     except ValueError:  # Flower's own
         return
     assert "allowed is query.describe" in refusal(reply)
 
 
 @pytest.mark.thorough
-def test_a_teacher_is_not_trained_under_another_name(box: Box) -> None:
+def test_a_teacher_is_not_trained_under_another_name(edge_device: EdgeDevice) -> None:
     """`train` in a run of PATE would send the teacher's weights, without noise."""
-    allow(box, privacy="server")
-    assert "privacy.unit is teacher; allowed" in refusal(ask(box, "train", tree(**VOTES)))
-    assert "privacy.unit is example; allowed" in refusal(ask(box, "query.votes", tree()))
+    allow(edge_device, privacy="server")
+    assert "privacy.unit is teacher; allowed" in refusal(ask(edge_device, "train", tree(**VOTES)))
+    assert "privacy.unit is example; allowed" in refusal(ask(edge_device, "query.votes", tree()))
 
 
 def speech(questions: int) -> dict[str, Any]:
@@ -198,31 +200,31 @@ def asked(unit: str = "utterance", **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.thorough
-def test_votes_are_counted_for_life(box: Box) -> None:
-    allow(box, privacy="server", pate_queries=5)
+def test_votes_are_counted_for_life(edge_device: EdgeDevice) -> None:
+    allow(edge_device, privacy="server", pate_queries=5)
     sent = tree(**VOTES)
-    first = ask(box, "query.votes", sent, speech(3), **asked())
+    first = ask(edge_device, "query.votes", sent, speech(3), **asked())
     assert first.error.reason == UNTOLD  # it has no teacher; the question counts
     assert "votes is 3 more after 3; allowed is at most 5" in refusal(
-        ask(box, "query.votes", sent, speech(3), **asked())
+        ask(edge_device, "query.votes", sent, speech(3), **asked())
     )
     other = tree(**{**VOTES, "seed": 7})
-    assert "votes is 3 more after 3" in refusal(ask(box, "query.votes", other, speech(3), **asked()))
+    assert "votes is 3 more after 3" in refusal(ask(edge_device, "query.votes", other, speech(3), **asked()))
 
 
 @pytest.mark.thorough
-def test_votes_other_than_the_run_has_them_are_refused(box: Box) -> None:
-    allow(box, privacy="server")
+def test_votes_other_than_the_run_has_them_are_refused(edge_device: EdgeDevice) -> None:
+    allow(edge_device, privacy="server")
     pate = VOTES["pate"]
     assert isinstance(pate, dict)
     soft = tree(**{**VOTES, "pate": {**pate, "mechanism": "soft-gaussian"}})
-    assert "pate.mechanism is soft-gaussian" in refusal(ask(box, "query.votes", soft, speech(1), **asked()))
+    assert "pate.mechanism is soft-gaussian" in refusal(ask(edge_device, "query.votes", soft, speech(1), **asked()))
     faint = tree(**{**VOTES, "pate": {**pate, "scale": 1e-6}})
-    assert "pate.scale is 1e-06" in refusal(ask(box, "query.votes", faint, speech(1), **asked()))
+    assert "pate.scale is 1e-06" in refusal(ask(edge_device, "query.votes", faint, speech(1), **asked()))
     sent = tree(**VOTES)
-    assert "the unit of a vote is frame" in refusal(ask(box, "query.votes", sent, speech(1), **asked("frame")))
+    assert "the unit of a vote is frame" in refusal(ask(edge_device, "query.votes", sent, speech(1), **asked("frame")))
     huge = asked(classes=10**12)
-    assert "the number of answers" in refusal(ask(box, "query.votes", sent, speech(1), **huge))
+    assert "the number of answers" in refusal(ask(edge_device, "query.votes", sent, speech(1), **huge))
 
 
 @pytest.mark.thorough
@@ -237,23 +239,23 @@ def test_votes_other_than_the_run_has_them_are_refused(box: Box) -> None:
         '{"\\u0024{oc.env:HOME}": 1}',
     ],
 )
-def test_a_box_resolves_nothing_for_its_server_whatever_the_escapes(
-    told: str, box: Box, capfd: pytest.CaptureFixture[str]
+def test_an_edge_device_resolves_nothing_for_its_server_whatever_the_escapes(
+    told: str, edge_device: EdgeDevice, capfd: pytest.CaptureFixture[str]
 ) -> None:
     sent = json.dumps(tree(model__alphabet="HERE")).replace('"HERE"', told)
-    assert ask(box, "query.describe", sent).error.reason == UNTOLD
+    assert ask(edge_device, "query.describe", sent).error.reason == UNTOLD
     assert "has an interpolation" in capfd.readouterr().err
 
 
 @pytest.mark.thorough
-def test_no_code_of_the_server_is_loaded(box: Box) -> None:
+def test_no_code_of_the_server_is_loaded(edge_device: EdgeDevice) -> None:
     """Its selector stays with it; every other reference is dropped or refused."""
     sent = tree(selection__name="os:getcwd", data__partition__name="os:getcwd", pate__public__corpus="os:getcwd")
-    assert "os:getcwd" not in box.config(json.dumps(sent))
-    assert not ask(box, "query.describe", sent).has_error()
+    assert "os:getcwd" not in edge_device.config(json.dumps(sent))
+    assert not ask(edge_device, "query.describe", sent).has_error()
 
 
-def test_work_that_takes_too_long_is_ended(box: Box) -> None:
+def test_work_that_takes_too_long_is_ended(edge_device: EdgeDevice) -> None:
     def work(seconds: float) -> None:
         with in_time(seconds):
             time.sleep(0.2)
@@ -263,9 +265,9 @@ def test_work_that_takes_too_long_is_ended(box: Box) -> None:
     work(30)
 
 
-def test_a_damaged_policy_answers_nothing(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
-    box.policy.write_text("privcy: none\n")
-    assert ask(box, "query.describe", tree()).error.reason == UNTOLD
+def test_a_damaged_policy_answers_nothing(edge_device: EdgeDevice, capfd: pytest.CaptureFixture[str]) -> None:
+    edge_device.policy.write_text("privcy: none\n")
+    assert ask(edge_device, "query.describe", tree()).error.reason == UNTOLD
     assert "unknown rule 'privcy' (did you mean 'privacy'?)" in capfd.readouterr().err
 
 
@@ -282,17 +284,17 @@ def test_what_came_to_a_ledger_is_told_apart() -> None:
     assert [entry.event.steps for entry in charged_since(None, ledger)] == [7, 4]
 
 
-def test_a_config_without_end_is_refused(box: Box) -> None:
+def test_a_config_without_end_is_refused(edge_device: EdgeDevice) -> None:
     with pytest.raises(InputError, match="more than 20,000 values"):
-        box.config(json.dumps({"model": {"channels": [8] * 30_000}}))
+        edge_device.config(json.dumps({"model": {"channels": [8] * 30_000}}))
     with pytest.raises(InputError, match="more than 1,000,000 characters"):
-        box.config(json.dumps({"name": "a" * 10**6}))
+        edge_device.config(json.dumps({"name": "a" * 10**6}))
 
 
 @pytest.mark.parametrize("text", ["3", "null", "[]", '"a"', "", "{" * 100_000])
-def test_what_is_no_config_is_refused(text: str, box: Box) -> None:
+def test_what_is_no_config_is_refused(text: str, edge_device: EdgeDevice) -> None:
     with pytest.raises(InputError, match="the server sent no config"):
-        box.config(text)
+        edge_device.config(text)
 
 
 @pytest.fixture
@@ -327,48 +329,58 @@ OWN = {"model__name": "speechlab.models:Linear", "model__options": {"width": 8}}
 
 
 @pytest.mark.thorough
-def test_a_part_of_an_installed_module_that_its_owner_lists_is_run(box: Box, installed: Path) -> None:
-    allow(box, modules=["speechlab.models"])
-    assert values_of(ask(box, "query.describe", tree(**OWN)), "node")["utterances"] == 3
+def test_a_part_of_an_installed_module_that_its_owner_lists_is_run(edge_device: EdgeDevice, installed: Path) -> None:
+    allow(edge_device, modules=["speechlab.models"])
+    assert values_of(ask(edge_device, "query.describe", tree(**OWN)), "node")["utterances"] == 3
 
 
-def test_nothing_is_imported_that_its_owner_does_not_list(box: Box, installed: Path) -> None:
-    said = "model.name is speechlab.models:Linear; allowed is what FedASR has: a box loads no code for its server"
-    assert refusal(ask(box, "query.describe", tree(**OWN))) == said
-    allow(box, modules=["speechlab", "elsewhere"])
-    assert "allowed is a part of speechlab, elsewhere (modules)" in refusal(ask(box, "query.describe", tree(**OWN)))
+def test_nothing_is_imported_that_its_owner_does_not_list(edge_device: EdgeDevice, installed: Path) -> None:
+    said = (
+        "model.name is speechlab.models:Linear; allowed is what FedASR has: an edge device loads no code for its server"
+    )
+    assert refusal(ask(edge_device, "query.describe", tree(**OWN))) == said
+    allow(edge_device, modules=["speechlab", "elsewhere"])
+    assert "allowed is a part of speechlab, elsewhere (modules)" in refusal(
+        ask(edge_device, "query.describe", tree(**OWN))
+    )
     assert "speechlab" not in sys.modules
 
 
 @pytest.mark.parametrize("name", ["system", "nn.Linear", "nn.functional.relu"])
-def test_what_a_listed_module_has_imported_is_none_of_its_parts(name: str, box: Box, installed: Path) -> None:
-    allow(box, modules=["speechlab.models"])
-    sent = tree(model__name=f"speechlab.models:{name}", model__options={"command": f"touch {box.data / 'taken'}"})
-    assert refusal(ask(box, "query.describe", sent)).endswith(
+def test_what_a_listed_module_has_imported_is_none_of_its_parts(
+    name: str, edge_device: EdgeDevice, installed: Path
+) -> None:
+    allow(edge_device, modules=["speechlab.models"])
+    sent = tree(
+        model__name=f"speechlab.models:{name}", model__options={"command": f"touch {edge_device.data / 'taken'}"}
+    )
+    assert refusal(ask(edge_device, "query.describe", sent)).endswith(
         "allowed is a class or function that speechlab.models defines"
     )
-    assert not (box.data / "taken").exists()
+    assert not (edge_device.data / "taken").exists()
 
 
 def test_a_listed_module_that_is_not_installed_is_refused(
-    box: Box, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    edge_device: EdgeDevice, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever lies on the path, such as an app that a server has sent."""
     installed.rename(tmp_path / "app")
     monkeypatch.syspath_prepend(tmp_path / "app")
-    allow(box, modules=["speechlab.models"])
-    said = refusal(ask(box, "query.describe", tree(**OWN)))
-    assert said.endswith("allowed is a part of a package that is installed on the box")
+    allow(edge_device, modules=["speechlab.models"])
+    said = refusal(ask(edge_device, "query.describe", tree(**OWN)))
+    assert said.endswith("allowed is a part of a package that is installed on the edge device")
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("key", ["client_app", "strategy__name", "strategy__aggregation"])
-def test_parts_that_are_none_of_a_boxs_are_dropped_or_refused(key: str, box: Box, installed: Path) -> None:
-    allow(box, modules=["speechlab.models"])
+def test_parts_that_are_not_of_an_edge_device_are_dropped_or_refused(
+    key: str, edge_device: EdgeDevice, installed: Path
+) -> None:
+    allow(edge_device, modules=["speechlab.models"])
     sent = tree()
     section, _, name = key.rpartition("__")
     (sent[section] if section else sent)[name] = "speechlab.models:Linear"
-    reply = ask(box, "query.describe", sent)
+    reply = ask(edge_device, "query.describe", sent)
     if key == "client_app":
         assert refusal(reply).startswith("client_app is speechlab.models:Linear; allowed is what FedASR has")
     else:
@@ -377,17 +389,17 @@ def test_parts_that_are_none_of_a_boxs_are_dropped_or_refused(key: str, box: Box
 
 
 @pytest.mark.slow
-def test_another_model_of_ones_own_is_another_choice_of_usable_speech(box: Box, installed: Path) -> None:
+def test_another_model_of_ones_own_is_another_choice_of_usable_speech(edge_device: EdgeDevice, installed: Path) -> None:
     """How many frames a model makes of speech decides which recordings are long enough."""
-    allow(box, modules=["speechlab.models"], filters=2)
-    assert not ask(box, "query.describe", tree(**OWN)).has_error()
-    assert not ask(box, "query.describe", tree(**{**OWN, "model__options": {"width": 9}})).has_error()
-    assert "filters" in refusal(ask(box, "query.describe", tree(**{**OWN, "model__options": {"width": 10}})))
+    allow(edge_device, modules=["speechlab.models"], filters=2)
+    assert not ask(edge_device, "query.describe", tree(**OWN)).has_error()
+    assert not ask(edge_device, "query.describe", tree(**{**OWN, "model__options": {"width": 9}})).has_error()
+    assert "filters" in refusal(ask(edge_device, "query.describe", tree(**{**OWN, "model__options": {"width": 10}})))
 
 
-def test_modules_of_a_policy_are_names(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
-    allow(box, modules=["../models.py"])
-    assert ask(box, "query.describe", tree()).error.reason == UNTOLD
+def test_modules_of_a_policy_are_names(edge_device: EdgeDevice, capfd: pytest.CaptureFixture[str]) -> None:
+    allow(edge_device, modules=["../models.py"])
+    assert ask(edge_device, "query.describe", tree()).error.reason == UNTOLD
     assert (
         "'modules' is ['../models.py']; expected a list of modules, such as speechlab.models" in capfd.readouterr().err
     )

@@ -128,7 +128,7 @@ def test_shares_of_noise_are_on_the_vote_and_differ_between_teachers(run: Experi
     for client in range(2):
         app(lesson(run), context(tmp_path, client))
         votes = vote(device(run, tmp_path, client), question(run), ClientStore(tmp_path))
-        # Whether there is noise the config alone decides, which is what a box checks: nothing beside it in a message.
+        # The config alone decides whether there is noise, which a device checks: nothing beside it in a message.
         noisy = vote(device(noisy_run, tmp_path, client), question(noisy_run, noise="server"), ClientStore(tmp_path))
         assert noisy.dtype == np.int64
         one_hot = np.eye(2)[votes]
@@ -228,7 +228,7 @@ def test_a_store_keeps_order_and_refuses_what_is_damaged(tmp_path: Path) -> None
 
 
 def test_only_what_is_not_usual_names_a_teacher() -> None:
-    """A key that comes with an upgrade, with its default, must not lose a box its teacher."""
+    """A key that comes with an upgrade, with its default, must not lose an edge device its teacher."""
     before = {"epochs": 2, "batch_size": 8, "noise": {"at": "server", "masks": [1, 2]}}
     after = {**before, "new": 0.0, "noise": {**before["noise"], "more": None}}  # type: ignore[dict-item]
     usual = {"epochs": 1, "batch_size": 8, "new": 0.0, "noise": {"at": "server", "masks": [1], "more": None}}

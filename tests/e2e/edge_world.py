@@ -1,4 +1,4 @@
-"""A server and its boxes on this machine, each a process with a folder of its own, as two people would start them."""
+"""A server and its devices on this machine, each a process with a folder of its own, as two people would start them."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def command_line(pid: int) -> str:
         return ""
 
 
-def executors(box: subprocess.Popen[str]) -> list[int]:
-    """Return the process of a box that waits for messages, and after it the one that answers a message, if any."""
-    return [pid for pid in family(box) if "fedasr.edge.executor" in command_line(pid)]
+def executors(device: subprocess.Popen[str]) -> list[int]:
+    """Return the process of a device that waits for messages, and after it the one that answers a message, if any."""
+    return [pid for pid in family(device) if "fedasr.edge.executor" in command_line(pid)]
 
 
 def tell(processes: Iterable[int], number: signal.Signals) -> None:
@@ -185,7 +185,7 @@ class World:
         self.home = root / "server"
         self.port = free_port()
         self.started: list[subprocess.Popen[str]] = []
-        self.boxes: dict[str, subprocess.Popen[str]] = {}
+        self.devices: dict[str, subprocess.Popen[str]] = {}
         """name → the process that was started last for it"""
         self.environment = {**environment(), "FEDASR_EDGE_TEST": str(root), "FLWR_LOG_LEVEL": "INFO"}
 
@@ -235,24 +235,24 @@ class World:
         return server
 
     def enrol(self, name: str, safe: bool = False) -> Path:
-        """Enrol a box, of safe rules or of one whose speech is not private, and carry its files to its own folder."""
+        """Enrol a device, of safe rules or of one whose speech is not private, and copy its files to its own folder."""
         self.edge("enroll", name, "--home", self.home, *([] if safe else ["--allow-non-private"]))
-        folder = self.root / f"box {name}"
+        folder = self.root / f"device {name}"
         shutil.copytree(self.home / "boxes" / name, folder)
         return folder
 
-    def start_box(self, folder: Path) -> subprocess.Popen[str]:
-        """Start a box."""
+    def start_device(self, folder: Path) -> subprocess.Popen[str]:
+        """Start an edge device."""
         found = self.start(f"{folder.name}.log", "fedasr.cli.main", "edge", "run-client", "--data", folder)
-        self.boxes[folder.name.removeprefix("box ")] = found
+        self.devices[folder.name.removeprefix("device ")] = found
         return found
 
     def at_work(self, name: str, kind: str = "train") -> list[int]:
-        """Return the process that answers a box's message, in a list; empty where it is not at work on such a one."""
-        log = self.log(f"box {name}.log")
+        """Return the process that answers a device's message, in a list; empty while it answers none."""
+        log = self.log(f"device {name}.log")
         if log.rfind(f"Receiving: {kind} message") <= log.rfind("Sending:"):
             return []
-        return executors(self.boxes[name])[1:]
+        return executors(self.devices[name])[1:]
 
     def log(self, name: str) -> str:
         """Return what a process has said."""

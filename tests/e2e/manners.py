@@ -1,4 +1,4 @@
-"""Boxes that answer too often, or half: the real client behind Flower's own connection."""
+"""Edge devices that answer too often, or half: the real client behind Flower's own connection."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ from flwr.supercore.inflatable.inflatable_utils import (
 from flwr.supernode.fleet_http_connection import http_request_response
 
 from fedasr.clients.client_app import flower_app
-from fedasr.edge.box_folder import BoxFolder
+from fedasr.edge.device_folder import DeviceFolder
 
 POLL_SECONDS = 0.2
 
 
 @contextmanager
 def answering(folder: Path, manner: str) -> Iterator[list[str]]:
-    """Let a box's messages be answered by somebody with bad manners; yields the types of those that were.
+    """Let an edge device's messages be answered by somebody with bad manners; yields the types of those that were.
 
     Args:
-        folder: of the box, which does not run.
+        folder: of the edge device, which does not run.
         manner: how it answers ``train``: ``twice``, and again a round later; or ``half``, of the first piece no more.
     """
     answered: list[str] = []
     over = threading.Event()
-    box = threading.Thread(target=serve, args=(folder, manner, answered, over), daemon=True)
-    box.start()
+    device = threading.Thread(target=serve, args=(folder, manner, answered, over), daemon=True)
+    device.start()
     try:
         yield answered
     finally:
         over.set()
-        box.join(30)
+        device.join(30)
 
 
 def serve(folder: Path, manner: str, answered: list[str], over: threading.Event) -> None:
-    """Answer the box's messages until it is over."""
-    box = BoxFolder(folder)
-    identity = box.require()
-    key = load_ssh_private_key(box.key.read_bytes(), None)
-    settings = {"name": identity.name, "data": str(box.path)}
+    """Answer the edge device's messages until it is over."""
+    device = DeviceFolder(folder)
+    identity = device.require()
+    key = load_ssh_private_key(device.key.read_bytes(), None)
+    settings = {"name": identity.name, "data": str(device.path)}
     before: Message | None = None
-    with http_request_response(identity.superlink, False, str(box.authority), (key, key.public_key())) as line:  # type: ignore[arg-type]
+    with http_request_response(identity.superlink, False, str(device.authority), (key, key.public_key())) as line:  # type: ignore[arg-type]
         node, receive, send, _, _, pull, push, confirm = line
 
         def deliver(reply: Message, pieces: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Real boxes: SuperLink and SuperNodes over TLS with node authentication, strangers at the door, the same result."""
+"""Real devices: SuperLink and SuperNodes over TLS with node authentication, strangers at the door, the same result."""
 
 from __future__ import annotations
 
@@ -18,13 +18,20 @@ import pandas as pd
 import pytest
 
 import fedasr
-from fedasr.edge.certificates import certificate_pem, key_pem, load_authority, make_authority, make_box_key, make_server
+from fedasr.edge.certificates import (
+    certificate_pem,
+    key_pem,
+    load_authority,
+    make_authority,
+    make_device_key,
+    make_server,
+)
 from fedasr.edge.processes import free_port
 from fedasr.edge.secrets import write_private
 from fedasr.edge.server_folder import ServerFolder
 from fedasr.edge.watching.server_state import server_status
 from fedasr.models.weights import read_weights
-from fedasr.runtime.watched_boxes import EXCHANGE
+from fedasr.runtime.watched_edge_grid import EXCHANGE
 
 from .edge_world import NAMES, WORDS, World, speech, until, write_manifest
 
@@ -50,7 +57,7 @@ def config(manifest: Path, **runtime: str) -> dict[str, Any]:
 
 
 class Town:
-    """Three boxes that train, one that was revoked, and the folder of the run."""
+    """Three edge devices that train, one that was revoked, and the folder of the run."""
 
     def __init__(self, root: Path) -> None:
         self.world = World(root)
@@ -58,31 +65,31 @@ class Town:
         self.whole = write_manifest(root / "whole.csv", [row for rows in self.rows.values() for row in rows])
         self.server = write_manifest(root / "test.csv", self.rows["test"])
         self.out = root / "run"
-        self.boxes: dict[str, Path] = {}
+        self.devices: dict[str, Path] = {}
 
     def open(self) -> None:
-        """Start the server, enrol and start the boxes, revoke one, and submit a run."""
+        """Start the server, enrol and start the edge devices, revoke one, and submit a run."""
         world = self.world
         world.start_server()
         for name in NAMES:
-            folder = self.boxes[name] = world.enrol(name)
+            folder = self.devices[name] = world.enrol(name)
             write_manifest(folder / "manifest.csv", self.rows[name], ("path", "speaker", "text"))
-            world.start_box(folder)
-        self.boxes["dora"] = world.enrol("dora")
+            world.start_device(folder)
+        self.devices["dora"] = world.enrol("dora")
         world.edge("revoke", "dora", "--home", world.home)
         deployed = config(self.server, name="deployment")
         deployed["data"]["clients"] = len(NAMES)
         self.run_id = world.submit(deployed, self.out)
 
     def refused(self, folder: Path) -> str:
-        """Start a box that must not get in, while the run goes on, and return the one line that it ends with."""
+        """Start a device that must not get in, while the run goes on, and return the one line that it ends with."""
         return self.world.edge("run-client", "--data", folder, code=2).strip().splitlines()[-1]
 
     def stranger(self, name: str) -> Path:
-        """Return the folder of somebody who has stolen all of a box but its key."""
+        """Return the folder of somebody who has stolen all of an edge device but its key."""
         folder = self.world.root / name
-        shutil.copytree(self.boxes["anna"] / "identity", folder / "identity")
-        write_private(folder / "identity" / "box.key", make_box_key()[0])
+        shutil.copytree(self.devices["anna"] / "identity", folder / "identity")
+        write_private(folder / "identity" / "box.key", make_device_key()[0])
         return folder
 
 
@@ -116,7 +123,7 @@ def test_an_unknown_key_is_refused(town: Town) -> None:
 
 @pytest.mark.slow
 def test_a_revoked_key_is_refused(town: Town) -> None:
-    assert "does not accept the key of 'dora': it was revoked" in town.refused(town.boxes["dora"])
+    assert "does not accept the key of 'dora': it was revoked" in town.refused(town.devices["dora"])
     registry = json.loads((town.world.home / "boxes.json").read_text())
     (dora,) = [row for row in registry if row["name"] == "dora"]
     assert dora["revoked"]
@@ -138,7 +145,7 @@ def test_plain_http_is_refused(town: Town) -> None:
     server_says(town, "refused: a connection before it said anything: plain HTTP, without TLS")
 
 
-def test_a_box_refuses_a_server_without_tls(town: Town) -> None:
+def test_an_edge_device_refuses_a_server_without_tls(town: Town) -> None:
     plain = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     threading.Thread(target=plain.serve_forever, daemon=True).start()
     try:
@@ -174,7 +181,7 @@ def test_an_expired_certificate_is_refused(town: Town) -> None:
 
 
 def elsewhere(town: Town, name: str, port: int) -> Path:
-    """Return a box that was enrolled properly but is led to another port."""
+    """Return an edge device that was enrolled properly but is led to another port."""
     folder = town.stranger(name)
     settings = folder / "identity" / "box.json"
     settings.write_text(json.dumps({"name": "anna", "superlink": f"127.0.0.1:{port}"}))
@@ -210,13 +217,13 @@ def test_the_error_rate_falls(done: fedasr.Run) -> None:
 
 def test_the_weights_are_those_of_the_simulation(done: fedasr.Run, town: Town, tmp_path: Path) -> None:
     local = fedasr.run(config(town.whole, executor="serial"), out=tmp_path / "local")
-    (boxes, _), (simulated, _) = read_weights(done.path), read_weights(local.path)
-    assert boxes.keys() == simulated.keys()
+    (devices, _), (simulated, _) = read_weights(done.path), read_weights(local.path)
+    assert devices.keys() == simulated.keys()
     for name, array in simulated.items():
-        np.testing.assert_allclose(boxes[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(devices[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_the_table_says_what_each_box_sent(done: fedasr.Run, town: Town) -> None:
+def test_the_table_says_what_each_edge_device_sent(done: fedasr.Run, town: Town) -> None:
     sent = done.clients
     assert sorted(map(tuple, sent[["round", "client"]].to_numpy().tolist())) == [
         (number, name) for number in range(1, ROUNDS + 1) for name in NAMES
@@ -227,7 +234,7 @@ def test_the_table_says_what_each_box_sent(done: fedasr.Run, town: Town) -> None
     assert sent["bytes_up"].between(weights, 2 * weights).all()
     assert done.rounds["bytes_up"].sum() == sent["bytes_up"].sum()
     for name in NAMES:
-        counts = json.loads((town.boxes[name] / "activity.json").read_text())
+        counts = json.loads((town.devices[name] / "activity.json").read_text())
         assert counts["messages"]["train"] == ROUNDS
         assert counts["last_round"]["utterances"] == 24
 
@@ -237,13 +244,13 @@ def test_the_run_can_be_watched(done: fedasr.Run, town: Town) -> None:
     """The SuperLink and the run folder together: who is there, who answered, the error rate."""
     home = town.world.home
     found = server_status(ServerFolder(home))
-    states = {box["name"]: box["state"] for box in found["boxes"]}
+    states = {device["name"]: device["state"] for device in found["boxes"]}
     assert states == {**dict.fromkeys(NAMES, "online"), "dora": "revoked"}
     run = found["run"]
     assert (run["run"], run["status"], run["state"]) == (town.run_id, "finished:completed", "done")
     assert (run["folder"], run["over"], run["good"]) == (str(town.out), True, True)
     assert (run["round"], run["rounds"], run["wer"]) == (ROUNDS, ROUNDS, done.rounds["wer"].iloc[-1])
-    assert {box["box"]: box["status"] for box in run["last_round"]["boxes"]} == dict.fromkeys(NAMES, "ok")
+    assert {device["box"]: device["status"] for device in run["last_round"]["boxes"]} == dict.fromkeys(NAMES, "ok")
     assert run["bytes_received"] > done.clients["bytes_up"].sum()
     said = town.world.edge("status", town.run_id, "--home", home, "--watch")
     assert "the run is over: done after round 3 of 3" in said.splitlines()[-1]
@@ -256,22 +263,24 @@ def test_who_was_asked_is_written_down(done: fedasr.Run) -> None:
     assert sorted(said["asked"]) == sorted(said["answered"]) == list(NAMES)
 
 
-def test_a_box_runs_none_of_the_servers_code(done: fedasr.Run, town: Town) -> None:
-    """Flower brings the app to every node; the server has unpacked it, no box has."""
+def test_an_edge_device_runs_none_of_the_servers_code(done: fedasr.Run, town: Town) -> None:
+    """Flower brings the app to every node; the server has unpacked it, no edge device has."""
     assert list((town.world.home / "flower" / "apps").iterdir())
     for name in NAMES:
-        assert not list(town.boxes[name].rglob("*.py"))
+        assert not list(town.devices[name].rglob("*.py"))
 
 
 def test_what_is_private_is_nobody_elses(done: fedasr.Run, town: Town) -> None:
     world = town.world
     private = [world.home / "ca.key", world.home / "server.key", *world.home.glob("boxes/*/identity/box.key")]
-    private += [town.boxes[name] / path for name in NAMES for path in ("identity/box.key", "work/executor.secret")]
+    private += [town.devices[name] / path for name in NAMES for path in ("identity/box.key", "work/executor.secret")]
     assert len(private) == 12
     assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
 
 
-def test_boxes_as_teachers_cast_the_votes_of_the_simulation(done: fedasr.Run, town: Town, tmp_path: Path) -> None:
+def test_edge_devices_as_teachers_cast_the_votes_of_the_simulation(
+    done: fedasr.Run, town: Town, tmp_path: Path
+) -> None:
     """The same votes as in a simulation; nobody can repeat the noise on them."""
 
     def aggregator(manifest: Path, **runtime: str) -> dict[str, Any]:
@@ -286,27 +295,29 @@ def test_boxes_as_teachers_cast_the_votes_of_the_simulation(done: fedasr.Run, to
     deployed = aggregator(town.server, name="deployment")
     deployed["data"]["clients"] = len(NAMES)
     out = town.out.with_name("labels")
-    boxes = at_the_end(town.world, town.world.submit(deployed, out), out)
+    devices = at_the_end(town.world, town.world.submit(deployed, out), out)
     local = fedasr.run(aggregator(town.whole, executor="serial"), out=tmp_path / "local")
-    table = pd.read_parquet(boxes.path / "queries.parquet")
+    table = pd.read_parquet(devices.path / "queries.parquet")
     assert len(table) == 16
-    np.testing.assert_array_equal(*(np.load(run.path / "votes.npy") for run in (boxes, local)))
+    np.testing.assert_array_equal(*(np.load(run.path / "votes.npy") for run in (devices, local)))
     assert table["correct"].mean() > 0.5
-    assert (boxes.summary["epsilon"], boxes.privacy) == (local.summary["epsilon"], local.privacy)
+    assert (devices.summary["epsilon"], devices.privacy) == (local.summary["epsilon"], local.privacy)
     for name in NAMES:
-        assert len(list((town.boxes[name] / "weights").glob("*.safetensors"))) == 1, "a box keeps its teacher"
+        assert len(list((town.devices[name] / "weights").glob("*.safetensors"))) == 1, (
+            "an edge device keeps its teacher"
+        )
     weights = {path.name for path in out.rglob("*.safetensors")}
     expected = {"model.safetensors", "state.safetensors", "speech.safetensors"}
     assert weights == expected, "the student and its checkpoint, and no teacher"
 
 
 @pytest.mark.slow
-def test_a_box_that_is_revoked_ends(done: fedasr.Run, town: Town) -> None:
+def test_an_edge_device_that_is_revoked_ends(done: fedasr.Run, town: Town) -> None:
     world = town.world
-    box = next(process for process in world.started if str(town.boxes["cleo"]) in process.args)  # type: ignore[operator]
+    device = next(process for process in world.started if str(town.devices["cleo"]) in process.args)  # type: ignore[operator]
     world.edge("revoke", "cleo", "--home", world.home)
     try:
-        assert box.wait(120) == 2
+        assert device.wait(120) == 2
     except subprocess.TimeoutExpired:
-        pytest.fail(world.log("box cleo.log")[-2000:])
-    assert "does not accept the key of 'cleo': it was revoked" in world.log("box cleo.log").splitlines()[-1]
+        pytest.fail(world.log("device cleo.log")[-2000:])
+    assert "does not accept the key of 'cleo': it was revoked" in world.log("device cleo.log").splitlines()[-1]

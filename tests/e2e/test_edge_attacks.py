@@ -1,4 +1,4 @@
-"""Attacks on a running SuperLink, each tried for real: by strangers, by the environment, by a box."""
+"""Attacks on a running SuperLink, each tried for real: by strangers, by the environment, by an edge device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flwr.supercore.date import now
 from flwr.supercore.primitives.asymmetric import sign_message
 
 import fedasr
-from fedasr.edge.certificates import make_box_key
+from fedasr.edge.certificates import make_device_key
 from fedasr.edge.door import HEADER_SECONDS
 from fedasr.edge.handshake import outside_address
 from fedasr.flower.superlink import KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER
@@ -32,7 +32,7 @@ FEW = 20
 
 
 class Town:
-    """A server that everybody may reach, started where the environment would open it, and a box that was enrolled."""
+    """A server that everybody may reach, in an environment that would open it, and a device that was enrolled."""
 
     def __init__(self, root: Path) -> None:
         self.world = World(root)
@@ -46,8 +46,10 @@ class Town:
         starting = "the SuperLink is starting; try again in a few seconds"
         status = ("status", "--home", world.home)
         until(lambda: starting in world.edge(*status, code=2), 120, "the server to say that it is starting")
-        until(lambda: "ready: boxes reach this server at" in world.log("server.log"), 120, "the server to be ready")
-        self.box = world.enrol("anna")
+        until(
+            lambda: "ready: edge devices reach this server at" in world.log("server.log"), 120, "the server to be ready"
+        )
+        self.device = world.enrol("anna")
         (self.superlink,) = [pid for pid in family(self.server) if "fedasr.edge.superlink" in command_line(pid)][:1]
 
     def call(self, address: str | None = None) -> ssl.SSLSocket:
@@ -87,7 +89,7 @@ def status(line: ssl.SSLSocket) -> int:
 
 
 def signed(private: bytes) -> dict[str, str]:
-    """Return the headers of a box with a private key."""
+    """Return the headers of an edge device with a private key."""
     key = load_ssh_private_key(private, None)
     moment = now().isoformat()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -122,7 +124,7 @@ def test_the_body_of_a_stranger_is_not_read(town: Town, declared: bool, address:
         pytest.skip("this machine has no address but its own")
     before, piece = town.memory(), bytes(1 << 20)
     sizes = {"Content-Length": str(1 << 30)} if declared else {"Transfer-Encoding": "chunked"}
-    for headers in (sizes, {**sizes, **signed(make_box_key()[0])}):
+    for headers in (sizes, {**sizes, **signed(make_device_key()[0])}):
         with town.call(address) as line:
             line.sendall(request("/v1/fleet/push-messages", headers))
             sent = 0
@@ -140,8 +142,8 @@ def test_a_body_without_a_signature_is_answered_at_once(town: Town) -> None:
         assert status(line) == 401
 
 
-def test_an_enrolled_box_may_send_an_object_and_no_endless_body(town: Town) -> None:
-    private = (town.box / "identity" / "box.key").read_bytes()
+def test_an_enrolled_edge_device_may_send_an_object_and_no_endless_body(town: Town) -> None:
+    private = (town.device / "identity" / "box.key").read_bytes()
     with town.call() as line:
         headers = {**signed(private), "Content-Length": str(1 << 30)}
         line.sendall(request("/v1/fleet/push-object", headers))
@@ -175,7 +177,7 @@ def test_headers_that_never_end_are_hung_up_on(town: Town) -> None:
         assert sent < 500
 
 
-def test_a_stranger_holds_some_connections_and_a_box_gets_in(town: Town) -> None:
+def test_a_stranger_holds_some_connections_and_an_edge_device_gets_in(town: Town) -> None:
     """He says nothing, not even TLS; the server counts him before it would."""
     if OUTSIDE is None:
         pytest.skip("this machine has no address but its own")
@@ -207,22 +209,22 @@ def test_status_right_after_the_start_says_what_there_is(town: Town) -> None:
 @pytest.mark.slow
 def test_a_failed_enrolment_leaves_no_key(town: Town) -> None:
     """The server's database knows the key already."""
-    public = town.box / "identity" / "box.pub"
+    public = town.device / "identity" / "box.pub"
     town.world.edge("enroll", "twin", "--public-key", public, "--home", town.world.home, code=2)
     assert not (town.world.home / "boxes" / "twin").exists()
     assert [path.name for path in (town.world.home / "boxes").iterdir()] == ["anna"]
 
 
 @pytest.mark.slow
-def test_a_run_that_asks_too_much_of_a_box_is_refused_on_both_sides(town: Town) -> None:
-    """A hostile server before boxes of safe rules: one without noise, one with hardly any, one with an escape."""
+def test_a_run_that_asks_too_much_of_an_edge_device_is_refused_on_both_sides(town: Town) -> None:
+    """A hostile server before devices of safe rules: one without noise, one with hardly any, one with an escape."""
     world = town.world
     rows = speech(world.root / "speech")
     folder = world.enrol("safe", safe=True)
     write_manifest(folder / "manifest.csv", rows["anna"], ("path", "speaker", "text"))
     test = write_manifest(world.root / "test.csv", rows["test"])
-    world.start_box(folder)
-    until(lambda: "Activated node" in world.log("server.log"), 120, "the box")
+    world.start_device(folder)
+    until(lambda: "Activated node" in world.log("server.log"), 120, "the edge device")
     base = {
         "rounds": 1,
         "data": {"corpus": "manifest", "manifest": str(test), "clients": 1},
@@ -233,13 +235,17 @@ def test_a_run_that_asks_too_much_of_a_box_is_refused_on_both_sides(town: Town) 
     }
     faint = {"unit": "example", "noise_multiplier": 1e-5, "secret_noise": True}
     for name, privacy, said in (
-        ("plain", {}, "the box's policy refuses: privacy.unit is none"),
-        ("faint", faint, "the box's policy refuses: privacy.noise_multiplier is 1e-05; allowed is at least 0.5"),
+        ("plain", {}, "the edge device's policy refuses: privacy.unit is none"),
+        (
+            "faint",
+            faint,
+            "the edge device's policy refuses: privacy.noise_multiplier is 1e-05; allowed is at least 0.5",
+        ),
     ):
         run = world.submit({**base, "name": name, "privacy": privacy}, world.root / name)
         until(lambda: world.ended(run), 240, f"the end of run {name}")  # noqa: B023
-        assert f"box safe: it does not say what it holds: {said}" in world.flwr("log", run, "edge", "--show")
-        assert f"query.describe: {said}" in world.log("box safe.log")
+        assert f"edge device safe: it does not say what it holds: {said}" in world.flwr("log", run, "edge", "--show")
+        assert f"query.describe: {said}" in world.log("device safe.log")
     private = {"unit": "example", "noise_multiplier": 1.0, "secret_noise": True}
     out = world.root / "private"
     run = world.submit({**base, "name": "private", "privacy": private}, out)

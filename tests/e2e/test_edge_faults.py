@@ -1,4 +1,4 @@
-"""Faults of real boxes and of their server, each brought about for real while a private run goes on."""
+"""Faults of real edge devices and of their server, each brought about for real while a private run goes on."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ from .manners import answering
 if not Path("/proc/self/environ").exists():
     pytest.skip("the test looks into /proc to be sure that it leaves no process behind", allow_module_level=True)
 
-pytestmark = pytest.mark.slow  # a server and five boxes, some ten minutes
+pytestmark = pytest.mark.slow  # a server and five edge devices, some ten minutes
 
 DEADLINE_S = 45.0
-"""Long for a sound box, also on a busy machine: those that fail are to be the ones that the tests have broken. After a
-minute without a heartbeat a box counts as not connected, and is waited for no longer."""
+"""Long for a sound device on a busy machine: those that fail are to be the ones that the tests have broken. After a
+minute without a heartbeat an edge device counts as not connected, and is waited for no longer."""
 PATIENCE_S = 240.0
 """How long something may take that comes after a round or two."""
 COLUMNS = ("path", "speaker", "text")
@@ -73,7 +73,7 @@ PRIVATE = {"privacy": {"unit": "example", "noise_multiplier": 1.0, "secret_noise
 
 
 class Town:
-    """Five boxes: dora is reached by a line that can be cut, eve has no speech; and a private run that goes on.
+    """Five edge devices: dora is reached by a line that can be cut, eve has no speech; and a private run that goes on.
 
     Args:
         root: an empty folder.
@@ -84,16 +84,16 @@ class Town:
         self.rows = speech(root / "speech")
         self.test = write_manifest(root / "test.csv", self.rows["test"])
         self.folder = RunFolder(root / "run")
-        self.boxes: dict[str, Path] = {}
+        self.devices: dict[str, Path] = {}
         self.line = Relay(self.world.port)
         self.disk: Path | None = None
 
     def open(self) -> None:
-        """Start the server and the boxes, and submit the run."""
+        """Start the server and the edge devices, and submit the run."""
         world = self.world
         self.server = world.start_server()
         for name in (*NAMES, "dora", "eve"):
-            folder = self.boxes[name] = world.enrol(name)
+            folder = self.devices[name] = world.enrol(name)
             if name == "ben":
                 self.disk = small_disk(folder)
             if name == "dora":
@@ -102,13 +102,13 @@ class Town:
                 settings.write_text(json.dumps({**known, "superlink": f"127.0.0.1:{self.line.port}"}))
             if name != "eve":
                 write_manifest(folder / "manifest.csv", self.rows.get(name, self.rows["anna"]), COLUMNS)
-            world.start_box(folder)
-        self.config = config(self.test, len(self.boxes), **PRIVATE)
+            world.start_device(folder)
+        self.config = config(self.test, len(self.devices), **PRIVATE)
         self.run = world.submit(self.config, self.folder.path)
 
     def log(self, name: str) -> str:
-        """Return the log of a box."""
-        return self.world.log(f"box {name}.log")
+        """Return the log of an edge device."""
+        return self.world.log(f"device {name}.log")
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """Return the rows of a table of the run, so far."""
@@ -119,12 +119,12 @@ class Town:
         return max((row["round"] for row in self.table("clients")), default=0)
 
     def row(self, name: str, number: int) -> dict[str, Any]:
-        """Return what became of a box in a round."""
+        """Return what became of an edge device in a round."""
         (found,) = [row for row in self.table("clients") if (row["client"], row["round"]) == (name, number)]
         return found
 
     def takes_part(self, name: str, after: int) -> dict[str, Any]:
-        """Wait until a box has been in a round after another one, and return its row."""
+        """Wait until an edge device has been in a round after another one, and return its row."""
         ended = f"{name} to be in a round after {after}"
 
         def found() -> dict[str, Any] | None:
@@ -141,11 +141,11 @@ class Town:
         return row
 
     def replies(self, name: str) -> int:
-        """Return how many updates the server has had of a box."""
+        """Return how many updates the server has had of an edge device."""
         return sum(row["status"] == "ok" for row in self.table("clients") if row["client"] == name)
 
     def in_training(self, name: str) -> tuple[int, list[int]]:
-        """Wait until a box trains; return the round and the process that does it."""
+        """Wait until an edge device trains; return the round and the process that does it."""
         worker = until(lambda: self.world.at_work(name), PATIENCE_S, f"{name} to train")
         return self.last_round() + 1, worker
 
@@ -154,21 +154,21 @@ class Town:
         until(lambda: self.last_round() >= number, PATIENCE_S, f"the end of round {number}")
 
     def leave_alone(self, name: str) -> None:
-        """Stop all boxes but one."""
-        for process in self.world.boxes.values():
+        """Stop all edge devices but one."""
+        for process in self.world.devices.values():
             process.send_signal(signal.SIGTERM)
-        for process in self.world.boxes.values():
+        for process in self.world.devices.values():
             process.wait(PATIENCE_S)
-        self.world.start_box(self.boxes[name])
+        self.world.start_device(self.devices[name])
 
     def parts(self) -> list[Path]:
-        """Return the half-written files of all boxes."""
-        return [path for folder in self.boxes.values() for path in folder.rglob("*.part")]
+        """Return the half-written files of all edge devices."""
+        return [path for folder in self.devices.values() for path in folder.rglob("*.part")]
 
     def account(self, name: str) -> int:
-        """Return how many updates a box's account holds."""
+        """Return how many updates an edge device's account holds."""
         return sum(
-            turns["rounds"] for turns in json.loads((self.boxes[name] / "account.json").read_text())["runs"].values()
+            turns["rounds"] for turns in json.loads((self.devices[name] / "account.json").read_text())["runs"].values()
         )
 
 
@@ -200,11 +200,11 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 
 @pytest.fixture(scope="module")
 def silence(town: Town) -> int:
-    """A round in whose training one box is frozen and the line of another is cut; both are mended when it has ended."""
+    """A round in whose training one device is frozen and the line of another is cut; both are mended after it."""
     town.takes_part("dora", 0)
     town.takes_part("anna", 0)
     number, _ = town.in_training("anna")
-    frozen = family(town.world.boxes["anna"])
+    frozen = family(town.world.devices["anna"])
     tell(frozen, signal.SIGSTOP)
     town.line.close()
     try:
@@ -217,7 +217,7 @@ def silence(town: Town) -> int:
 
 def test_a_round_ends_at_its_deadline_with_the_replies_it_has(town: Town, silence: int) -> None:
     # Whichever comes first: the deadline, or the minute without a sign of life.
-    silent = (f"no reply within {DEADLINE_S:g} s", "the box lost its connection, or was started anew")
+    silent = (f"no reply within {DEADLINE_S:g} s", "the edge device lost its connection, or was started anew")
     for name in ("anna", "dora"):
         row = town.row(name, silence)
         assert row["status"] == "failed"
@@ -228,30 +228,30 @@ def test_a_round_ends_at_its_deadline_with_the_replies_it_has(town: Town, silenc
     assert found["wall_seconds"] < 3 * DEADLINE_S
 
 
-def test_a_late_reply_is_nobodys_and_the_box_takes_part_again(town: Town, silence: int) -> None:
+def test_a_late_reply_is_nobodys_and_the_edge_device_takes_part_again(town: Town, silence: int) -> None:
     town.takes_part("anna", silence)
     assert town.row("anna", silence)["status"] == "failed"
     assert town.account("anna") >= town.replies("anna")
 
 
-def test_a_box_whose_line_was_cut_comes_back_by_itself(town: Town, silence: int) -> None:
+def test_an_edge_device_whose_line_was_cut_comes_back_by_itself(town: Town, silence: int) -> None:
     assert town.row("dora", silence)["status"] == "failed"
     town.takes_part("dora", silence)
-    assert town.world.boxes["dora"].poll() is None
+    assert town.world.devices["dora"].poll() is None
 
 
-def test_a_box_that_is_killed_in_training_is_in_a_later_round(town: Town) -> None:
+def test_an_edge_device_that_is_killed_in_training_is_in_a_later_round(town: Town) -> None:
     town.takes_part("cleo", 0)
     number, worker = town.in_training("cleo")
-    box = town.world.boxes["cleo"]
-    orphans = family(box)[1:]
+    device = town.world.devices["cleo"]
+    orphans = family(device)[1:]
     assert set(worker) < set(orphans)
-    tell([box.pid], signal.SIGKILL)
-    until(lambda: not [pid for pid in orphans if alive(pid)], 10, "what the box has started to end with it")
-    town.world.start_box(town.boxes["cleo"])
+    tell([device.pid], signal.SIGKILL)
+    until(lambda: not [pid for pid in orphans if alive(pid)], 10, "what the edge device has started to end with it")
+    town.world.start_device(town.devices["cleo"])
     town.ended(number)
     row = town.row("cleo", number)
-    assert (row["status"], row["reason"]) == ("failed", "the box lost its connection, or was started anew")
+    assert (row["status"], row["reason"]) == ("failed", "the edge device lost its connection, or was started anew")
     assert row["round"] == number
     town.takes_part("cleo", number)
     assert not town.parts()
@@ -271,18 +271,20 @@ def test_a_message_whose_process_is_killed_costs_one_reply(town: Town) -> None:
     tell(worker, signal.SIGKILL)
     town.ended(number)
     assert town.row("cleo", number)["status"] == "failed"
-    assert "a message was not answered: its process was killed; does the box have enough memory?" in town.log("cleo")
+    assert "a message was not answered: its process was killed; does the edge device have enough memory?" in town.log(
+        "cleo"
+    )
     town.takes_part("cleo", number)
-    assert town.world.boxes["cleo"].poll() is None
+    assert town.world.devices["cleo"].poll() is None
 
 
-def test_a_box_whose_executor_is_killed_ends_in_one_line_and_can_be_started_again(town: Town) -> None:
+def test_an_edge_device_whose_executor_is_killed_ends_in_one_line_and_can_be_started_again(town: Town) -> None:
     number, worker = town.in_training("cleo")
-    box = town.world.boxes["cleo"]
+    device = town.world.devices["cleo"]
     tell([parent(worker[0])], signal.SIGKILL)
-    assert box.wait(PATIENCE_S) == 1
-    assert town.log("cleo").splitlines()[-1].startswith("failed: the box's executor ended with status -9")
-    town.world.start_box(town.boxes["cleo"])
+    assert device.wait(PATIENCE_S) == 1
+    assert town.log("cleo").splitlines()[-1].startswith("failed: the edge device's executor ended with status -9")
+    town.world.start_device(town.devices["cleo"])
     town.ended(number)
     assert town.row("cleo", number)["status"] == "failed"
     town.takes_part("cleo", number)
@@ -293,8 +295,8 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_a_box_runs_once(town: Town) -> None:
-    said = town.world.edge("run-client", "--data", town.boxes["anna"], code=2)
+def test_an_edge_device_runs_once(town: Town) -> None:
+    said = town.world.edge("run-client", "--data", town.devices["anna"], code=2)
     assert "runs already on this machine" in said.splitlines()[-1]
 
 
@@ -311,7 +313,7 @@ def test_a_full_disk_fails_the_message_and_loses_nothing(town: Town) -> None:
         return next((row for row in rows if row["status"] == "failed"), None)
 
     row = until(failed, PATIENCE_S, "ben to fail")
-    assert row["reason"] == "the box could not do it; its own log says why"
+    assert row["reason"] == "the edge device could not do it; its own log says why"
     assert f"train: {account}: cannot be written: No space left on device" in town.log("ben").splitlines()
     assert town.account("ben") >= town.replies("ben")
     assert not town.parts()
@@ -328,9 +330,9 @@ def fill(path: Path) -> None:
             file.write(bytes(1 << 12))
 
 
-def test_a_box_without_usable_speech_waits_until_it_has_some(town: Town) -> None:
+def test_an_edge_device_without_usable_speech_waits_until_it_has_some(town: Town) -> None:
     """No manifest, an empty one, only damaged recordings; then sound ones and a damaged one among them."""
-    eve = town.boxes["eve"]
+    eve = town.devices["eve"]
     line = "query.describe: "
     until(lambda: f"{line}{eve / 'manifest.csv'}: " in town.log("eve"), PATIENCE_S, "a line about the manifest")
     manifest = eve / "manifest.csv"
@@ -353,7 +355,7 @@ def said(town: Town, text: str) -> bool:
 
 
 def test_a_server_that_is_killed_in_a_round_goes_on_with_resume(town: Town) -> None:
-    """The boxes come back by themselves; of the round that was lost, updates may have left: their accounts say so."""
+    """The devices come back by themselves; of the round that was lost, updates may have left: their accounts say so."""
     number, _ = town.in_training("anna")
     kill_superlink(town)
     town.server = town.world.start_server()
@@ -361,7 +363,7 @@ def test_a_server_that_is_killed_in_a_round_goes_on_with_resume(town: Town) -> N
     town.run = town.world.submit(town.config, town.folder.path, resume=True)
     for name in (*NAMES, "dora"):
         town.takes_part(name, number - 1)
-        assert town.world.boxes[name].poll() is None
+        assert town.world.devices[name].poll() is None
     assert all(town.account(name) > before[name] for name in NAMES)
     town.ended(number + 1)
 
@@ -388,14 +390,14 @@ def test_every_round_is_accounted_for(town: Town) -> None:
     found = checkpoint.load(town.folder.checkpoint)
     assert found is not None
     assert found.round == town.last_round()
-    told = dict(zip(sorted(town.boxes), range(len(town.boxes)), strict=True))
+    told = dict(zip(sorted(town.devices), range(len(town.devices)), strict=True))
     for name in (*NAMES, "dora"):
         assert town.account(name) >= town.replies(name)
-        assert spent(town.boxes[name] / "account.json") >= found.facts["privacy"]["epsilons"][str(told[name])]
+        assert spent(town.devices[name] / "account.json") >= found.facts["privacy"]["epsilons"][str(told[name])]
 
 
 def spent(account: Path) -> float:
-    """Return the ε of a box's account."""
+    """Return the ε of an edge device's account."""
     ledger = Ledger("rdp")
     ledger.load_state_dict(json.loads(account.read_text())["ledger"])
     return ledger.epsilon(1e-5, "example", "server")
@@ -413,8 +415,8 @@ def test_a_private_run_whose_server_was_killed_ends_as_if_it_had_not_been(town: 
     """Central privacy, Poisson sampling: the weights and the ledger of the simulation of the same clients."""
     world = town.world
     for name in ("dora", "eve"):
-        world.boxes[name].send_signal(signal.SIGTERM)
-        world.boxes[name].wait(PATIENCE_S)
+        world.devices[name].send_signal(signal.SIGTERM)
+        world.devices[name].wait(PATIENCE_S)
     wanted = config(town.test, len(NAMES), **CENTRAL)
     out = tmp_path / "central"
     run = world.submit(wanted, out)
@@ -424,20 +426,20 @@ def test_a_private_run_whose_server_was_killed_ends_as_if_it_had_not_been(town: 
     town.server = world.start_server()
     run = world.submit(wanted, out, resume=True)
     until(lambda: world.ended(run), 2 * PATIENCE_S, "the run")
-    boxes = fedasr.load_run(out)
-    assert boxes.summary["status"] == "done"
+    devices = fedasr.load_run(out)
+    assert devices.summary["status"] == "done"
     whole = [row for name in (*NAMES, "test") for row in town.rows[name]]
     local = {**wanted, "data": {"corpus": "manifest", "manifest": str(write_manifest(tmp_path / "whole.csv", whole))}}
     simulated = fedasr.run({**local, "runtime": {"executor": "serial"}}, out=tmp_path / "local")
-    assert boxes.summary["epsilon"] == simulated.summary["epsilon"]
-    assert set(boxes.clients["status"]) == {"ok"}
-    (mine, _), (theirs, _) = read_weights(boxes.path), read_weights(simulated.path)
+    assert devices.summary["epsilon"] == simulated.summary["epsilon"]
+    assert set(devices.clients["status"]) == {"ok"}
+    (mine, _), (theirs, _) = read_weights(devices.path), read_weights(simulated.path)
     for name, array in theirs.items():
         np.testing.assert_allclose(mine[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_only_the_first_of_two_answers_counts(town: Town, tmp_path: Path) -> None:
-    """A box answers everything twice, and a round later once more: its first answers make the simulation's weights."""
+    """A device answers all twice, and a round later once more: the first answers make the simulation's weights."""
     world = town.world
     folder = world.enrol("zoe")
     write_manifest(folder / "manifest.csv", town.rows["ben"], COLUMNS)
@@ -450,18 +452,18 @@ def test_only_the_first_of_two_answers_counts(town: Town, tmp_path: Path) -> Non
     assert answered.count("train") == wanted["rounds"]
     # A reply to what has been answered is not stored, whether the answer was fetched already or not.
     assert world.log("server.log").count("Failed to store Message reply") >= 2
-    boxes = fedasr.load_run(out)
-    rows = boxes.clients[boxes.clients["client"] == "zoe"]
+    devices = fedasr.load_run(out)
+    rows = devices.clients[devices.clients["client"] == "zoe"]
     assert (rows["round"].tolist(), set(rows["status"])) == ([1, 2, 3], {"ok"})
     whole = [*town.rows["anna"], *({**row, "speaker": "zoe"} for row in town.rows["ben"]), *town.rows["test"]]
     local = {**wanted, "data": {"corpus": "manifest", "manifest": str(write_manifest(tmp_path / "whole.csv", whole))}}
     simulated = fedasr.run({**local, "runtime": {"executor": "serial"}}, out=tmp_path / "local")
-    (mine, _), (theirs, _) = read_weights(boxes.path), read_weights(simulated.path)
+    (mine, _), (theirs, _) = read_weights(devices.path), read_weights(simulated.path)
     for name, array in theirs.items():
         np.testing.assert_allclose(mine[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_a_box_that_stops_in_the_middle_of_its_upload_keeps_nobody_waiting(town: Town, tmp_path: Path) -> None:
+def test_an_edge_device_that_stops_in_the_middle_of_its_upload_keeps_nobody_waiting(town: Town, tmp_path: Path) -> None:
     """Flower's grid would wait for the rest for three minutes, and everybody else would be late."""
     world = town.world
     folder = world.enrol("yves")
@@ -481,7 +483,7 @@ def test_a_box_that_stops_in_the_middle_of_its_upload_keeps_nobody_waiting(town:
 
 
 def test_who_hangs_up_at_once_is_waited_for(tmp_path: Path) -> None:
-    """What forwards to a server that is away does so; a box that ended for good would never come back."""
+    """What forwards to a server that is away does so; an edge device that ended for good would never come back."""
     authority = tmp_path / "ca.crt"
     authority.write_bytes(certificate_pem(make_authority("nobody")[1]))
     line = Relay(0)
@@ -505,8 +507,8 @@ def test_a_server_that_can_start_no_run_ends_with_a_line(tmp_path: Path) -> None
 
 
 def test_a_soak_in_miniature(tmp_path: Path) -> None:
-    seen, run = soak(tmp_path / "soak", rounds=3, boxes=3, every_s=4.0, seed=0)
+    seen, run = soak(tmp_path / "soak", rounds=3, devices=3, every_s=4.0, seed=0)
     check(seen, run)
     assert sum(seen.kills.values())
     assert seen.starts
-    assert all(server > 0 and box > 0 for _, server, box in seen.memory)
+    assert all(server > 0 and device > 0 for _, server, device in seen.memory)

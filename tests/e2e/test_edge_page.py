@@ -1,4 +1,4 @@
-"""The page of real boxes as it is followed: the server's folder in the checkout, and runs submitted from there.
+"""The page of real edge devices as it is followed: the server's folder in the checkout, and runs submitted from there.
 
 Flower packs the folder that a run is submitted from. What a run leaves there must not be in the next one.
 """
@@ -25,13 +25,13 @@ from .tiny import copy_checkout
 if not Path("/proc/self/environ").exists():
     pytest.skip("the test looks into /proc to be sure that it leaves no process behind", allow_module_level=True)
 
-pytestmark = pytest.mark.slow  # a server, a box and five runs, some three minutes
+pytestmark = pytest.mark.slow  # a server, an edge device and five runs, some three minutes
 
 PATIENCE_S = 240.0
 
 
 class House:
-    """A checkout with the server's folder in it, and a box.
+    """A checkout with the server's folder in it, and an edge device.
 
     Args:
         root: an empty folder.
@@ -48,7 +48,7 @@ class House:
         self.world.start_server()
         folder = self.world.enrol("anna")
         write_manifest(folder / "manifest.csv", rows["anna"], ("path", "speaker", "text"))
-        self.world.start_box(folder)
+        self.world.start_device(folder)
 
     def submit(self, out: Path, rounds: int = 1, resume: bool = False) -> str:
         """Submit a run from the root of the checkout and return its id."""

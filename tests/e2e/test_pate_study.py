@@ -21,7 +21,7 @@ MODEL: dict[str, Any] = {"channels": [8, 8], "hidden": 8}
 
 
 def small(folder: Path) -> dict[str, Any]:
-    """Return what makes a study small; the public start is made first."""
+    """Return what makes a study small; the public initial model is made first."""
     changes = {f"model__{name}": value for name, value in MODEL.items()}
     seed = fedasr.run(tiny(rounds=1, **changes, model__dropout=0.0), out=folder / "seed")
     return {

@@ -293,7 +293,7 @@ def test_accounts_that_would_be_forgotten_stop_a_resume(tmp_path: Path, capsys: 
     config = str(tmp_path / "run" / "config.yaml")
     assert status(["run", config, "runtime.name=flower", "--out", str(tmp_path / "run"), "--resume"]) == 2
     said = capsys.readouterr().err
-    assert "privacy accounts are not in its checkpoint" in said
+    assert "privacy ledgers are not in its checkpoint" in said
     assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*")) == before
 
 
@@ -304,7 +304,7 @@ def test_a_run_in_which_nobody_has_spent_yet_goes_on_anywhere(name: str, tmp_pat
     nothing, something = {"epsilons": {}}, {"epsilons": {"3": 1.0}}
     folder = RunFolder(tmp_path)
     check_accounts(config, Checkpoint(1, {}, facts={"privacy": nothing}), folder)
-    with pytest.raises(InputError, match="privacy accounts are not in its checkpoint"):
+    with pytest.raises(InputError, match="privacy ledgers are not in its checkpoint"):
         check_accounts(config, Checkpoint(1, {}, facts={"privacy": something}), folder)
 
 

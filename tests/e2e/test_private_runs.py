@@ -251,7 +251,7 @@ def test_a_turn_too_soon_stops_the_run(tmp_path: Path) -> None:
     mechanism = UserLevel(config, Layout.of({"w": np.zeros(3, np.float32)}))
     mechanism.check_turns([{"id": 4, "client": "s00004"}], 1)
     mechanism.check_turns([{"id": 4, "client": "s00004"}], 4)
-    with pytest.raises(RunFailed, match="had a turn in round 4"):
+    with pytest.raises(RunFailed, match="took part in round 4"):
         mechanism.check_turns([{"id": 4, "client": "s00004"}], 6)
 
 

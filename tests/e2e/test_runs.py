@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from safetensors.numpy import load_file
 
 import fedasr
+from fedasr.evaluation.wer import error_counts
 from fedasr.models.weights import sha256
 
 from .tiny import fedasr as command
@@ -89,6 +90,28 @@ def test_the_run_folder_keeps_the_contract(finished: tuple[Path, str, str]) -> N
     assert "WER" in error
     assert "Traceback" not in error
     assert set(fedasr.load_run(folder).groups["value"]) == {"f", "m"}
+
+
+def test_the_same_utterances_are_transcribed_at_each_evaluation(finished: tuple[Path, str, str]) -> None:
+    run = fedasr.load_run(finished[0])
+    assert run.transcripts["round"].unique().tolist() == [2, 4]
+    by_round = {at: run.transcripts[run.transcripts["round"] == at] for at in (2, 4)}
+    assert by_round[2]["utterance"].tolist() == by_round[4]["utterance"].tolist()
+    assert by_round[2]["reference"].tolist() == by_round[4]["reference"].tolist()
+    last = by_round[4]  # three speakers of two utterances each: all of them
+    assert last["speaker"].nunique() == 3
+    assert error_counts(last["reference"].tolist(), last["hypothesis"].tolist()).wer == run.last("wer")
+    assert "Sample transcripts" in (finished[0] / "report.html").read_text(encoding="utf-8")
+
+
+def test_groups_have_an_interval_over_their_speakers(finished: tuple[Path, str, str]) -> None:
+    groups = fedasr.load_run(finished[0]).groups
+    assert groups["speakers"].between(1, 2).all()
+    several = groups[groups["speakers"] > 1]
+    assert len(several)
+    assert (several["wer_low"] <= several["wer"]).all()
+    assert (several["wer"] <= several["wer_high"]).all()
+    assert groups.loc[groups["speakers"] == 1, "wer_low"].isna().all()
 
 
 def test_bytes_are_those_of_flowers_serialisation(finished: tuple[Path, str, str]) -> None:

@@ -21,15 +21,15 @@ from fedasr.protocol import (
     KINDS,
     Accumulated,
     Address,
-    BoxNode,
     ConfigValues,
+    EdgeNode,
     Evaluated,
-    KeptAccount,
+    KeptLedger,
     Kind,
     Loss,
     LossOrder,
     MetricValues,
-    NoTurnLeft,
+    NoParticipationLeft,
     Order,
     SimulatedNode,
     Statement,
@@ -68,16 +68,16 @@ GOLDEN: dict[type[Values], tuple[str, dict[str, type]]] = {
     ),
     Loss: ("metrics", {"loss": float}),
     SimulatedNode: ("node", {"partition-id": int}),
-    BoxNode: ("node", {"utterances": int, "seconds": float, "fedasr": str}),
+    EdgeNode: ("node", {"utterances": int, "seconds": float, "fedasr": str}),
     Statement: ("privacy", {"epsilon": float, "spent": bool, "rounds": int, "ledger": str}),
-    NoTurnLeft: ("privacy", {"spent": bool}),
-    KeptAccount: ("privacy", {"ledger": str, "rounds": int, "steps": int, "answered": str}),
+    NoParticipationLeft: ("privacy", {"spent": bool}),
+    KeptLedger: ("privacy", {"ledger": str, "rounds": int, "steps": int, "answered": str}),
     Accumulated: (
         "folded",
         {"bytes": int, "absent": bool, "norm": float, "largest": float, "weight": int, "refused": str},
     ),
 }
-"""What servers and boxes of every version write and read. A key may be added with a default; none may change."""
+"""What servers and edge devices of every version write and read. A key may be added with a default; none may change."""
 SAMPLES: dict[type, st.SearchStrategy[Any]] = {
     int: st.integers(-(2**62), 2**62),
     float: st.floats(allow_nan=False),
@@ -165,27 +165,27 @@ def test_a_record_is_read_from_a_message_with_what_is_new_in_it() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"utterances": None}, "box 'anna': 'utterances' is missing in record 'node'"),
-        ({"utterances": 1.5}, "box 'anna': 'utterances' of record 'node' is 1.5; expected a whole number"),
-        ({"utterances": True}, "box 'anna': 'utterances' of record 'node' is True; expected a whole number"),
-        ({"seconds": "long"}, "box 'anna': 'seconds' of record 'node' is 'long'; expected a number"),
-        ({"fedasr": b"\n"}, "box 'anna': 'fedasr' of record 'node' is b'\\n'; expected a text"),
-        ({"fedasr": [1.0]}, "box 'anna': 'fedasr' of record 'node' is [1.0]; expected a text"),
+        ({"utterances": None}, "edge device 'anna': 'utterances' is missing in record 'node'"),
+        ({"utterances": 1.5}, "edge device 'anna': 'utterances' of record 'node' is 1.5; expected a whole number"),
+        ({"utterances": True}, "edge device 'anna': 'utterances' of record 'node' is True; expected a whole number"),
+        ({"seconds": "long"}, "edge device 'anna': 'seconds' of record 'node' is 'long'; expected a number"),
+        ({"fedasr": b"\n"}, "edge device 'anna': 'fedasr' of record 'node' is b'\\n'; expected a text"),
+        ({"fedasr": [1.0]}, "edge device 'anna': 'fedasr' of record 'node' is [1.0]; expected a text"),
     ],
 )
 def test_what_cannot_be_read_is_named_with_who_sent_it(changes: dict[str, Any], line: str) -> None:
     whole: dict[str, Any] = {"utterances": 3, "seconds": 2.5, "fedasr": "0.1.0", **changes}
     record = ConfigRecord({key: value for key, value in whole.items() if value is not None})
     with pytest.raises(InputError) as caught:
-        BoxNode.from_record(record, "box 'anna'")
+        EdgeNode.from_record(record, "edge device 'anna'")
     assert str(caught.value) == line
 
 
 def test_a_whole_number_is_a_number_and_truth_is_none() -> None:
-    assert BoxNode.from_record({"utterances": 1, "seconds": 2, "fedasr": ""}, "a box").seconds == 2
+    assert EdgeNode.from_record({"utterances": 1, "seconds": 2, "fedasr": ""}, "an edge device").seconds == 2
     assert math.isnan(Loss.from_record(MetricRecord({"loss": float("nan")}), "a client").loss)
     with pytest.raises(InputError, match="'spent' of record 'privacy' is 1; expected true or false"):
-        NoTurnLeft.from_record({"spent": 1}, "a client")
+        NoParticipationLeft.from_record({"spent": 1}, "a client")
     with pytest.raises(InputError, match="'round' is missing"):
         Order.from_record(ArrayRecord(), "the server")
 

@@ -28,10 +28,13 @@ Noise = Annotated[
     float, typer.Option(help="Standard deviation of the noise on the sum, in clip norms.", show_default=False)
 ]
 Probability = Annotated[
-    float, typer.Option(help="Of a unit to be in a step: batch or cohort over population.", show_default=False)
+    float,
+    typer.Option(
+        help="Probability that a unit is in a step: batch or cohort size over population.", show_default=False
+    ),
 ]
 Steps = Annotated[int, typer.Option(help="How often the mechanism runs.", show_default=False)]
-Epsilon = Annotated[float, typer.Option(help="ε to keep to.", show_default=False)]
+Epsilon = Annotated[float, typer.Option(help="The ε not to exceed.", show_default=False)]
 Accountant = Annotated[str, typer.Option(help="pld (tight), rdp (quick), or prv (Opacus; a second opinion).")]
 Sampling = Annotated[
     str,
@@ -66,19 +69,19 @@ def gaussian(
 
     checked_delta(delta)
     event = sampled(noise_multiplier, sampling_probability, steps, sampling, micro_batches)
-    said, whose = context(unit, population, delta)
+    facts, whose = context(unit, population, delta)
     answer = epsilon_of([event], delta, usable(accountant, sampling))
-    found = {
+    result = {
         "epsilon": answer.epsilon,
         "delta": delta,
         "accountant": answer.accountant,
         "order": answer.order,
         "adjacency": event.adjacency,
         "sampling": event.sampling,
-        **said,
+        **facts,
     }
     rows = [("ε", upward(answer.epsilon)), ("δ", f"{delta:g}"), *assumptions(event, answer.accountant), *whose]
-    tell(found, json, rows)
+    tell(result, json, rows)
 
 
 @app.command(
@@ -105,21 +108,21 @@ def calibrate_command(
 
     checked_delta(delta)
     events(1.0)  # names a wrong argument before the search
-    said, whose = context(unit, population, delta)
+    facts, whose = context(unit, population, delta)
     noise = calibrate(events, epsilon, delta, usable(accountant, sampling))
     [event] = events(noise)
     answer = epsilon_of([event], delta, usable(accountant, sampling))
-    found = {
+    result = {
         "noise_multiplier": noise,
         "epsilon": answer.epsilon,
         "delta": delta,
         "accountant": answer.accountant,
         "adjacency": event.adjacency,
         "sampling": event.sampling,
-        **said,
+        **facts,
     }
     rows = [("noise multiplier", f"{noise:g}"), ("ε", upward(answer.epsilon)), ("δ", f"{delta:g}")]
-    tell(found, json, [*rows, *assumptions(event, answer.accountant), *whose])
+    tell(result, json, [*rows, *assumptions(event, answer.accountant), *whose])
 
 
 @app.command(
@@ -144,16 +147,16 @@ def delta_command(
     event = sampled(noise_multiplier, sampling_probability, steps, sampling, micro_batches)
     who = usable(accountant, sampling)
     delta = delta_of([event], epsilon, who)
-    said, whose = context(unit, population, delta)
-    found = {
+    facts, whose = context(unit, population, delta)
+    result = {
         "delta": delta,
         "epsilon": epsilon,
         "accountant": who,
         "adjacency": event.adjacency,
         "sampling": event.sampling,
-        **said,
+        **facts,
     }
-    tell(found, json, [("δ", f"{delta:.4g}"), ("ε", f"{epsilon:g}"), *assumptions(event, who), *whose])
+    tell(result, json, [("δ", f"{delta:.4g}"), ("ε", f"{epsilon:g}"), *assumptions(event, who), *whose])
 
 
 @app.command(
@@ -177,20 +180,20 @@ def steps_command(
 
     checked_delta(delta)
     event = sampled(noise_multiplier, sampling_probability, 1, sampling, micro_batches)
-    said, whose = context(unit, population, delta)
+    facts, whose = context(unit, population, delta)
     steps = steps_within(event, epsilon, delta, usable(accountant, sampling))
-    found = {
+    result = {
         "steps": steps,
         "epsilon": epsilon,
         "delta": delta,
         "accountant": usable(accountant, sampling),
         "adjacency": event.adjacency,
         "sampling": event.sampling,
-        **said,
+        **facts,
     }
     many = f"{steps:,}" + (" or more" if steps == MOST_STEPS else "")
     rows = [("steps", many), ("within ε", f"{epsilon:g}"), ("δ", f"{delta:g}")]
-    tell(found, json, [*rows, *assumptions(event, usable(accountant, sampling)), *whose])
+    tell(result, json, [*rows, *assumptions(event, usable(accountant, sampling)), *whose])
 
 
 @app.command("zcdp", epilog="Example: fedasr privacy zcdp --rho 0.15 --delta 1e-10")
@@ -212,9 +215,9 @@ def zcdp(
     one_of("--accountant", accountant, ("pld", "rdp"))
     checked_delta(delta)
     event = ZeroConcentrated(unit="user", rho=positive("--rho", rho))
-    said, whose = context(unit, population, delta)
+    facts, whose = context(unit, population, delta)
     answer = epsilon_of([event], delta, accountant)
-    found = {
+    result = {
         "epsilon": answer.epsilon,
         "delta": delta,
         "accountant": answer.accountant,
@@ -222,10 +225,10 @@ def zcdp(
         "rho": rho,
         "adjacency": "that of the ρ",
         "sampling": "none",
-        **said,
+        **facts,
     }
     rows = [("ε", upward(answer.epsilon)), ("δ", f"{delta:g}"), ("ρ", f"{rho:g}"), ("accountant", answer.accountant)]
-    tell(found, json, [*rows, ("adjacency", "that which the ρ was computed under"), *whose])
+    tell(result, json, [*rows, ("adjacency", "that which the ρ was computed under"), *whose])
 
 
 def sampled(noise: float, probability: float, steps: int, sampling: str, micro_batches: bool) -> Event:

@@ -15,7 +15,7 @@ app = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Delta = Annotated[float, typer.Option(help="δ, well below one over the population.", show_default=False)]
 CLIPPED = "the unit whose contributions are clipped"
-Unit = Annotated[str, typer.Option(help="Whose presence is hidden, for the output: example, user, teacher, or words.")]
+Unit = Annotated[str, typer.Option(help="The privacy unit, for the output: example, user, teacher, or words.")]
 Population = Annotated[
     int | None, typer.Option(help="How many units there are; δ is compared with one over it.", show_default=False)
 ]
@@ -35,7 +35,7 @@ def checked_delta(delta: float) -> float:
     if strict_fraction("delta", delta) > LARGEST_DELTA:
         raise InputError(
             f"'delta' is {delta:g}; expected a number well below one over the population, at most {LARGEST_DELTA:g}: it"
-            " is the chance that nothing is promised, and any mechanism has ε = 0 where it is large enough"
+            " is the probability that the guarantee fails, and with a large enough δ any mechanism has ε = 0"
         )
     return delta
 
@@ -58,11 +58,13 @@ def context(unit: str, population: int | None, delta: float) -> tuple[dict[str, 
         count("--population", population)
     warnings = [text for text in [large_delta(delta, [] if population is None else [population])] if text is not None]
     if delta > LARGE_DELTA and not warnings:
-        warnings = [f"δ = {delta:g} is the chance that nothing is promised; it should be well below 1 / population"]
+        warnings = [
+            f"δ = {delta:g} is the probability that the guarantee fails; it should be well below 1 / population"
+        ]
     many = "not given; δ must be well below one over it" if population is None else f"{population:,}"
     rows = [("unit", unit), ("population", many), ("randomness", "taken to be secret; no ε holds with a public seed")]
-    said = {"unit": unit, "population": population, "randomness": "taken to be secret", "warnings": warnings}
-    return said, [*rows, *(("warning", text) for text in warnings)]
+    facts = {"unit": unit, "population": population, "randomness": "taken to be secret", "warnings": warnings}
+    return facts, [*rows, *(("warning", text) for text in warnings)]
 
 
 def upward(epsilon: float) -> str:
@@ -76,10 +78,10 @@ def upward(epsilon: float) -> str:
     return f"{round_up(epsilon, 4):g}" if epsilon > 0 else "0"
 
 
-def tell(found: dict[str, Any], json: bool, rows: list[tuple[str, str]]) -> None:
+def tell(result: dict[str, Any], json: bool, rows: list[tuple[str, str]]) -> None:
     """Print the JSON object, or a table for people."""
     if json:
-        print_json(found)
+        print_json(result)
         return
     from rich.table import Table
     from rich.text import Text

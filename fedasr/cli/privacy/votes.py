@@ -35,10 +35,10 @@ def pate(
         float | None, typer.Option(help="Noise on each count, in votes: λ of Laplace, σ of Gauss.", show_default=False)
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Votes that the winner must have for an answer.", show_default=False)
+        float | None, typer.Option(help="Votes that the winner needs for an answer.", show_default=False)
     ] = None,
     threshold_scale: Annotated[
-        float | None, typer.Option(help="Noise of that check, in votes.", show_default=False)
+        float | None, typer.Option(help="Noise of the threshold check, in votes.", show_default=False)
     ] = None,
     orders: Annotated[str | None, typer.Option(help="Rényi orders, as 1.5,2,5,10.", show_default=False)] = None,
     conversion: Annotated[
@@ -46,9 +46,7 @@ def pate(
     ] = "classic",
     answered: Annotated[
         Path | None,
-        typer.Option(
-            help="0 or 1 a query: which were answered. Absent: as many as are likely to be.", show_default=False
-        ),
+        typer.Option(help="0 or 1 a query: whether it was answered; default: the expected number.", show_default=False),
     ] = None,
     smooth_order: Annotated[
         float | None,
@@ -61,16 +59,16 @@ def pate(
     teachers: Annotated[
         int | None,
         typer.Option(
-            help="How many there are, for --smooth-order: not to be read off the votes, for somebody may never vote.",
+            help="Number of teachers, for --smooth-order; the votes do not tell it: a teacher may never vote.",
             show_default=False,
         ),
     ] = None,
     coverage: Annotated[
-        float, typer.Option(help="--smooth-order: how surely the released ε is no less than the true one.")
+        float, typer.Option(help="For --smooth-order: probability that the released ε is at least the true one.")
     ] = 0.95,
     seed: Annotated[
         int | None,
-        typer.Option(help="Of the noise of the release, to repeat it; keep it secret.", show_default=False),
+        typer.Option(help="Seed of the release's noise, to reproduce it; keep it secret.", show_default=False),
     ] = None,
     per_query: Annotated[
         Path | None, typer.Option(help="Write FILE.csv: what each query costs.", show_default=False)
@@ -88,38 +86,38 @@ def pate(
     counts = read_votes(votes)
     known = None if answered is None else read_answered(answered, len(counts))
     grid = ORDERS if orders is None else parse_orders(orders)
-    found = analyse(counts, kind, delta, orders=grid, answered=known, conversion=conversion)
-    said, whose = context("teacher", teachers, delta)
+    analysis = analyse(counts, kind, delta, orders=grid, answered=known, conversion=conversion)
+    facts, whose = context("teacher", teachers, delta)
     report: dict[str, Any] = {
-        "epsilon": found.best[0],
-        "epsilon_data_independent": found.best_data_independent[0],
+        "epsilon": analysis.best[0],
+        "epsilon_data_independent": analysis.best_data_independent[0],
         "delta": delta,
-        "order": found.best[1],
-        "order_data_independent": found.best_data_independent[1],
-        "queries": found.queries,
-        "answered": found.answered if found.expected else int(found.answered),
-        "answered_expected": found.expected,
+        "order": analysis.best[1],
+        "order_data_independent": analysis.best_data_independent[1],
+        "queries": analysis.queries,
+        "answered": analysis.answered if analysis.expected else int(analysis.answered),
+        "answered_expected": analysis.expected,
         "conversion": conversion,
         "unit": "teacher",
         "adjacency": "replace-one",
         "sampling": "none",
         "accountant": "rdp",
-        "direction": None if found.mechanism.soft else "these votes against any neighbour",
-        "may_be_published": ["epsilon_data_independent", *(["epsilon"] if found.mechanism.soft else [])],
+        "direction": None if analysis.mechanism.soft else "these votes against any neighbour",
+        "may_be_published": ["epsilon_data_independent", *(["epsilon"] if analysis.mechanism.soft else [])],
         "population": teachers,
-        **{name: said[name] for name in ("randomness", "warnings")},
-        "rdp": found.rdp,
-        "rdp_data_independent": found.rdp_data_independent,
-        "orders": found.orders,
+        **{name: facts[name] for name in ("randomness", "warnings")},
+        "rdp": analysis.rdp,
+        "rdp_data_independent": analysis.rdp_data_independent,
+        "orders": analysis.orders,
     }
-    rows = [*pate_rows(found), *whose]
+    rows = [*pate_rows(analysis), *whose]
     if smooth_order is not None:
         from fedasr.privacy.ledger import PUBLIC_SEED, SECRET
         from fedasr.privacy.pate.smooth import check_conditions, total_local_sensitivity
 
         assert teachers is not None
         local = total_local_sensitivity(counts, kind, teachers, smooth_order, known)
-        released = release_epsilon(found, smooth_order, local, seed, counts, known, coverage)
+        released = release_epsilon(analysis, smooth_order, local, seed, counts, known, coverage)
         conditions = check_conditions(kind.scale, counts.shape[1], smooth_order) if kind.scale else None
         report["smooth"] = {
             "order": released.order,
@@ -141,7 +139,7 @@ def pate(
         rows.append(("ε, may be published", told))
         report["may_be_published"] = [*report["may_be_published"], "smooth.epsilon"]
     if per_query is not None:
-        write_costs(per_query, found, counts, known)
+        write_costs(per_query, analysis, counts, known)
     tell(report, json, rows)
     if per_query is not None:
         console.print(f"wrote {per_query}", markup=False)
@@ -156,45 +154,49 @@ def parse_orders(text: str) -> tuple[float, ...]:
     try:
         values = sorted({float(part) for part in text.split(",")})
     except ValueError:
-        raise InputError(f"'--orders' is '{text}'; expected numbers above 1 with commas, as 1.5,2,5,10") from None
+        raise InputError(
+            f"'--orders' is '{text}'; expected numbers above 1 with commas between them, such as 1.5,2,5,10"
+        ) from None
     if not all(1 < value < float("inf") for value in values):
-        raise InputError(f"'--orders' is '{text}'; expected numbers above 1 with commas, as 1.5,2,5,10")
+        raise InputError(
+            f"'--orders' is '{text}'; expected numbers above 1 with commas between them, such as 1.5,2,5,10"
+        )
     return tuple(values)
 
 
 def release_epsilon(
-    found: Analysis, order: float, local: Any, seed: int | None, counts: Any, answered: Any, coverage: float
+    analysis: Analysis, order: float, local: Any, seed: int | None, counts: Any, answered: Any, coverage: float
 ) -> Release:
     """Return the ε with noise; without a seed the noise is the system's, which nobody can repeat."""
     from fedasr.privacy.pate.analysis import query_costs
     from fedasr.privacy.pate.smooth import release, whatever_the_votes
     from fedasr.privacy.randomness import Randomness
 
-    rdp = float(query_costs(counts, found.mechanism, (order,), answered).sum())
-    most = whatever_the_votes(found.rdp_data_independent, found.orders, order, found.delta, coverage)
+    rdp = float(query_costs(counts, analysis.mechanism, (order,), answered).sum())
+    most = whatever_the_votes(analysis.rdp_data_independent, analysis.orders, order, analysis.delta, coverage)
     rng = Randomness.of(seed is None, 0 if seed is None else seed).generator("pate-smooth-release")
-    return release(rdp, local, order, found.delta, rng, coverage=coverage, most=most)
+    return release(rdp, local, order, analysis.delta, rng, coverage=coverage, most=most)
 
 
-def pate_rows(found: Analysis) -> list[tuple[str, str]]:
+def pate_rows(analysis: Analysis) -> list[tuple[str, str]]:
     """Return the result for people."""
-    answered = f"{found.answered:,.1f} expected" if found.expected else f"{found.answered:,.0f}"
-    secret = "" if found.mechanism.soft else "; do not publish, bounds one direction"
+    answered = f"{analysis.answered:,.1f} expected" if analysis.expected else f"{analysis.answered:,.0f}"
+    secret = "" if analysis.mechanism.soft else "; do not publish, bounds one direction"
     return [
-        ("ε of these votes", f"{upward(found.best[0])} (order {found.best[1]:g}{secret})"),
+        ("ε of these votes", f"{upward(analysis.best[0])} (order {analysis.best[1]:g}{secret})"),
         (
             "ε of any votes",
-            f"{upward(found.best_data_independent[0])} (order {found.best_data_independent[1]:g})",
+            f"{upward(analysis.best_data_independent[0])} (order {analysis.best_data_independent[1]:g})",
         ),
-        ("δ", f"{found.delta:g}"),
-        ("queries", f"{found.queries:,}"),
+        ("δ", f"{analysis.delta:g}"),
+        ("queries", f"{analysis.queries:,}"),
         ("answered", answered),
         ("adjacency", "one teacher votes otherwise"),
         ("accountant", "rdp"),
     ]
 
 
-def write_costs(path: Path, found: Analysis, counts: Any, answered: Any) -> None:
+def write_costs(path: Path, analysis: Analysis, counts: Any, answered: Any) -> None:
     """Write a row a query: how likely it was answered, how surely the plurality won, and RDP at the best order.
 
     Raises:
@@ -209,10 +211,10 @@ def write_costs(path: Path, found: Analysis, counts: Any, answered: Any) -> None
             "query": range(len(counts)),
             "winner": counts.argmax(axis=1),
             "votes": counts.max(axis=1).astype(int),
-            "log_q": found.mechanism.log_q(counts),
-            "answered": answer_chances(counts, found.mechanism, answered),
-            "order": found.best[1],
-            "rdp": query_costs(counts, found.mechanism, (found.best[1],), answered)[:, 0],
+            "log_q": analysis.mechanism.log_q(counts),
+            "answered": answer_chances(counts, analysis.mechanism, answered),
+            "order": analysis.best[1],
+            "rdp": query_costs(counts, analysis.mechanism, (analysis.best[1],), answered)[:, 0],
         }
     )
     try:

@@ -30,7 +30,7 @@ def check_attack(config: Config, where: str) -> None:
             " 'attack' out"
         )
     if attack.share and attack.clients:
-        refuse("'attack.share' and 'attack.clients' are both set; say by one of them who is Byzantine")
+        refuse("'attack.share' and 'attack.clients' are both set; set only one of them")
     if not attack.share and not attack.clients:
         refuse(
             f"'attack.name' is '{attack.name}' but no client is Byzantine; set attack.share, for example to 0.2, or"

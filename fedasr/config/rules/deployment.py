@@ -31,7 +31,7 @@ def check_deployment(config: Config, where: str) -> None:
     if config.stream.arrival != "static":
         refuse(f"'stream.arrival' is '{config.stream.arrival}'; speech comes as devices record it: leave 'stream' out")
     if config.devices.clock:
-        refuse("'devices.clock' is true; edge devices take the time they take: leave 'devices' out")
+        refuse("'devices.clock' is true; edge devices run in real time: leave 'devices' out")
     if config.evaluate.held_out:
         refuse(
             f"'evaluate.held_out' is {config.evaluate.held_out}; the server has no speech of the devices: leave it out"

@@ -121,14 +121,15 @@ def check_correlated_noise(config: Config, where: str) -> None:
     traits = known_traits(config)
     if selection.separation < 1 or (traits is not None and traits.separation < 1):
         raise InputError(
-            f"'privacy.noise' is '{privacy.noise}', which needs to know how far apart the turns of a device are; set"
+            f"'privacy.noise' is '{privacy.noise}', which depends on how far apart a device's participations are; set"
             " selection.name=round-robin and 'selection.separation'",
             where=where,
         )
     if privacy.noise == "banded" and privacy.bands > selection.separation:
         raise InputError(
-            f"'privacy.bands' is {privacy.bands}, but 'selection.separation' {selection.separation}; the turns of a"
-            " device must be at least as many rounds apart as the noise has bands: lower one or raise the other",
+            f"'privacy.bands' is {privacy.bands}, but 'selection.separation' {selection.separation}; a"
+            " device's participations must be at least as many rounds apart as the noise has bands: lower one or"
+            " raise the other",
             where=where,
         )
     if privacy.clipping == "adaptive":

@@ -38,21 +38,21 @@ def check_selection(config: Config, where: str) -> None:
         )
     if config.strategy.weighting != "inverse-probability":
         return
-    said = f"'strategy.weighting' is 'inverse-probability' but 'selection.name' is '{selection.name}', which"
+    problem = f"'strategy.weighting' is 'inverse-probability' but 'selection.name' is '{selection.name}', which"
     traits = known_traits(config)
     if traits is None:
         return  # the weighting looks at what it reports
     if not traits.reports_probabilities:
-        refuse(f"{said} has no probabilities that are known in every round; choose another of the two")
+        refuse(f"{problem} has no probabilities that are known in every round; change one of them")
     if not traits.reaches_everybody:
         setting = " with 'selection.afl.random_share' 0" if selection.name == "afl" else ""
         refuse(
-            f"{said}{setting} never chooses some devices, so that no weights make up for them; choose another of the"
+            f"{problem}{setting} never chooses some devices, so that no weights make up for them; choose another of the"
             " two"
         )
     recent = traits.reads_activity and selection.activity.startswith("recent-")
     if recent and selection.exponent > 0 and config.stream.arrival != "static" and config.stream.keep != "period":
         refuse(
-            f"{said} with 'selection.activity' '{selection.activity}' seldom chooses devices without recent speech, so"
-            " that no weights make up for them; count all that is stored, or choose another weighting"
+            f"{problem} with 'selection.activity' '{selection.activity}' seldom chooses devices without recent speech,"
+            " so that no weights make up for them; count all that is stored, or choose another weighting"
         )

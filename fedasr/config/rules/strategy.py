@@ -34,25 +34,25 @@ def check_aggregation(config: Config, where: str) -> None:
     chosen = strategy.aggregation
     if chosen == "mean":
         return
-    said = f"'strategy.aggregation' is '{chosen}'"
+    problem = f"'strategy.aggregation' is '{chosen}'"
     if chosen == "norm-bound" and strategy.norm_bound is None:
-        refuse(f"{said} but 'strategy.norm_bound' is not set; 'update_norm' of a run that nobody disturbed tells what")
+        refuse(f"{problem} but 'strategy.norm_bound' is not set; take 'update_norm' from a run without attacks")
     if strategy.name == "pate":
-        refuse(f"{said} but 'strategy.name' is 'pate', whose server gets no updates; leave it out")
+        refuse(f"{problem} but 'strategy.name' is 'pate', whose server gets no updates; leave it out")
     if privacy.unit == "user" and privacy.noise_at == "server":
         refuse(
-            f"{said} but 'privacy.unit' is 'user' with noise on the server, which is enough for a mean of updates"
+            f"{problem} but 'privacy.unit' is 'user' with noise on the server, which is enough for a mean of updates"
             " clipped to 'privacy.clip_norm' and for nothing else; set strategy.aggregation=mean"
         )
     if chosen == "norm-bound" or is_reference(chosen):
         return
     if strategy.weighting != "uniform":
         refuse(
-            f"{said}, which counts every client once, but 'strategy.weighting' is '{strategy.weighting}'; set"
+            f"{problem}, which counts every client once, but 'strategy.weighting' is '{strategy.weighting}'; set"
             " strategy.weighting=uniform"
         )
     if config.selection.replacement:
         refuse(
-            f"{said}, which counts every client once, but 'selection.replacement' is true; set it to false, or choose"
-            " mean or norm-bound"
+            f"{problem}, which counts every client once, but 'selection.replacement' is true; set it to false, or"
+            " choose mean or norm-bound"
         )

@@ -42,7 +42,7 @@ def within(schema: type, default: object, prefix: str, outer: tuple[When, ...]) 
         if inner is not None:
             yield from within(inner, value, f"{name}.", (*outer, *own))
         else:
-            about_others = tuple(found for found in (*outer, *own) if getattr(found, "key", None) != name)
+            about_others = tuple(other for other in (*outer, *own) if getattr(other, "key", None) != name)
             yield Leaf(name, value, about_others)
 
 
@@ -58,8 +58,8 @@ def unread(config: Config) -> Iterator[tuple[str, When]]:
 def reason(config: Config, key: str, broken: When) -> str:
     """Return why nothing reads a key, and what to do, in a line."""
     conditions = broken.conditions if isinstance(broken, Either) else (broken,)
-    now = " and ".join(f"'{found.key}' {is_now(config, found)}" for found in conditions)
-    wanted = " or ".join(dict.fromkeys(change(found) for found in conditions))
+    now = " and ".join(f"'{condition.key}' {is_now(config, condition)}" for condition in conditions)
+    wanted = " or ".join(dict.fromkeys(change(condition) for condition in conditions))
     return f"'{key}' is set but {now}, which does not read it; leave it out, or {wanted}"
 
 

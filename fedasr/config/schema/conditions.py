@@ -85,10 +85,10 @@ def either(*conditions: Condition) -> Either:
 
 def value_of(config: object, key: str) -> Any:
     """Return the value of a dotted key."""
-    found: Any = config
+    value: Any = config
     for step in key.split("."):
-        found = getattr(found, step)
-    return found
+        value = getattr(value, step)
+    return value
 
 
 def shown(value: Any) -> str:

@@ -27,6 +27,11 @@ class EvaluateConfig:
     limit: int | None = key(None, "evaluate on so many utterances, drawn once with the seed; absent: all", low=1)
     batch_size: int = key(32, "utterances a batch", low=1)
     by: list[str] = key(list, "columns whose values get a WER of their own")
+    transcripts: int = key(
+        10,
+        "utterances whose transcripts each evaluation keeps in `transcripts.parquet`, drawn once with the seed",
+        low=0,
+    )
     held_out: float = key(
         0.0, "share of each client's utterances that it never trains on, for `deciles`", low=0, high=0.9
     )

@@ -22,10 +22,10 @@ class Logged:
 
 def logged(items: Sequence[Any]) -> list[Logged]:
     """Return the items of a checked ``log``."""
-    found = []
+    entries = []
     for number, item in enumerate(items):
         if isinstance(item, str):
-            found.append(Logged(number, item))
+            entries.append(Logged(number, item))
         else:
-            found.append(Logged(number, item["name"], item.get("options") or {}))
-    return found
+            entries.append(Logged(number, item["name"], item.get("options") or {}))
+    return entries

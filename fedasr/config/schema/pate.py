@@ -65,8 +65,8 @@ class StudentConfig(ClientConfig):
     least_labels: int | None = key(
         None,
         "`self_training`: with fewer released labels than these the first stage is left out: a student of a handful of"
-        " labels hears little else, so that the public start labels first; the better the start, the more of them;"
-        " absent: 16",
+        " labels hears little else, so that the public initial model labels first; the better that is, the"
+        " more of them; absent: 16",
         low=1,
         when=unless(".self_training", 0, refused=True),
     )
@@ -128,14 +128,14 @@ class PateConfig:
     )
     min_confidence: float | None = key(
         None,
-        "only utterances of which the public start is at least this sure are put to the teachers: its posterior of the"
-        " likeliest candidate (`utterance`), or a token of what it hears (`token`, `frame`); costs nothing",
+        "only utterances of which the public initial model is at least this sure are put to the teachers: its posterior"
+        " of the likeliest candidate (`utterance`), or a token of what it hears (`token`, `frame`); costs nothing",
         low=0,
         high=1,
     )
     max_confidence: float | None = key(
         None,
-        "only utterances of which the public start is at most this sure: those that teach something",
+        "only utterances of which the public initial model is at most this sure: those that teach something",
         low=0,
         high=1,
     )

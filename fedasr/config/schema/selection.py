@@ -98,8 +98,8 @@ class SelectionConfig:
     )
     separation: int = key(
         0,
-        "`round-robin`: two turns of a device are at least so many rounds apart, if need be with smaller cohorts; 0: as"
-        " many as full cohorts allow",
+        "`round-robin`: two participations of a device are at least so many rounds apart, if need be with smaller"
+        " cohorts; 0: as many as full cohorts allow",
         low=0,
         when=when(".name", "round-robin"),
     )

@@ -85,12 +85,12 @@ def custom(
     key = "data.partition.name"
     known = {"config": config, "columns": columns, "rows": rows, "clients": clients, "seed": seed}
     leading = tuple(known.values())
-    found = make_part(config.name, key, known, config.options, "data.partition.options", leading)
-    said = f"'{key}' is '{config.name}', which"
-    if not isinstance(found, Partition):
-        raise InputError(f"{said} returned {type(found).__name__}; expected a fedasr Partition")
-    if len(np.unique(found.rows)) != len(found.rows):
-        raise InputError(f"{said} gave an utterance to two clients")
-    if not np.isin(found.rows, rows).all():
-        raise InputError(f"{said} handed out utterances outside the training split")
-    return found
+    partitioner = make_part(config.name, key, known, config.options, "data.partition.options", leading)
+    subject = f"'{key}' is '{config.name}', which"
+    if not isinstance(partitioner, Partition):
+        raise InputError(f"{subject} returned {type(partitioner).__name__}; expected a fedasr Partition")
+    if len(np.unique(partitioner.rows)) != len(partitioner.rows):
+        raise InputError(f"{subject} gave an utterance to two clients")
+    if not np.isin(partitioner.rows, rows).all():
+        raise InputError(f"{subject} handed out utterances outside the training split")
+    return partitioner

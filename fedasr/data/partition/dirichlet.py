@@ -67,7 +67,7 @@ def by_prior(request: Request, codes: Codes, labels: int) -> Partition:
     size = np.full(clients, len(rows) // clients)
     size[: len(rows) % clients] += 1
     concentration = request.config.alpha * remaining / len(rows)
-    found: list[tuple[Counts, Counts, Counts]] = []
+    parts: list[tuple[Counts, Counts, Counts]] = []
     for start in range(0, clients, step := max(CELLS // labels, 1)):
         of_client = size[start : start + step]
         shares = dirichlet_draws(np.broadcast_to(concentration, (len(of_client), labels)), rng)
@@ -78,8 +78,8 @@ def by_prior(request: Request, codes: Codes, labels: int) -> Partition:
                 taken += rng.multivariate_hypergeometric(remaining - taken, missing, method="marginals")
             remaining = remaining - taken
             held = np.flatnonzero(taken)
-            found.append((held, np.full(len(held), client), taken[held]))
-    label, client_of, count = (np.concatenate(part) for part in zip(*found, strict=True))
+            parts.append((held, np.full(len(held), client), taken[held]))
+    label, client_of, count = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.argsort(label, kind="stable")
     return request.derived(np.repeat(client_of[order], count[order]), rows, clients)
 

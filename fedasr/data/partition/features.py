@@ -99,6 +99,6 @@ def cluster(embeddings: npt.NDArray[np.floating], clusters: int, rng: np.random.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # says that fewer points than clusters are distinct
         means = MiniBatchKMeans(clusters, random_state=int(rng.integers(2**31)), n_init=3, batch_size=1024)
-        found = means.fit_predict(scaled)
-    codes: Codes = np.unique(found, return_inverse=True)[1].astype(np.int64)
+        labels = means.fit_predict(scaled)
+    codes: Codes = np.unique(labels, return_inverse=True)[1].astype(np.int64)
     return codes

@@ -20,19 +20,20 @@ def microseconds(corpus: Corpus, rows: npt.NDArray[np.integer]) -> npt.NDArray[n
     Raises:
         InputError: a timestamp is missing or is not ISO 8601; the line names the row and the column.
     """
-    found = np.empty(len(rows), np.int64)
+    stamps = np.empty(len(rows), np.int64)
     for position, (row, value) in enumerate(
         zip(rows.tolist(), corpus.columns["timestamp"][rows].tolist(), strict=True)
     ):
         try:
-            found[position] = parse(value)
+            stamps[position] = parse(value)
         except ValueError:
-            said = "is empty" if value in (None, "") else f"is '{value}'"
+            problem = "is empty" if value in (None, "") else f"is '{value}'"
             raise InputError(
-                f"the timestamp {said}; 'stream.arrival' is 'trace' and expects ISO 8601, such as 2024-05-01T12:00:00Z",
+                f"the timestamp {problem}; 'stream.arrival' is 'trace' and expects ISO 8601,"
+                " such as 2024-05-01T12:00:00Z",
                 where=corpus.where(row),
             ) from None
-    return found
+    return stamps
 
 
 def parse(value: object) -> int:

@@ -124,8 +124,8 @@ class SyntheticCorpus:
             bounds = np.cumsum(weights, axis=1)
             bounds[:, -1] = 1.0
             bounds += np.arange(len(weights))[:, None]
-            found = np.searchsorted(bounds.ravel(), rows + draws[start:stop, 0], side="right")
-            topics[start:stop] = np.clip(found - rows * weights.shape[1], 0, weights.shape[1] - 1)
+            drawn = np.searchsorted(bounds.ravel(), rows + draws[start:stop, 0], side="right")
+            topics[start:stop] = np.clip(drawn - rows * weights.shape[1], 0, weights.shape[1] - 1)
         return topics, self.grammar.sentences(topics, draws[:, 1:])
 
     def _builders(

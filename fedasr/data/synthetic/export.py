@@ -38,7 +38,9 @@ def synthesize(
     if grammar == "words":
         raise InputError("grammar 'words' needs a list of words; expected home, everyday, digits or keywords")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("the folder is not empty; give a new one, synthetic speech overwrites nothing", where=str(out))
+        raise InputError(
+            "the folder is not empty; give a new one: synthetic speech never overwrites files", where=str(out)
+        )
     test = max(speakers // 10, 1) if speakers >= 2 else 0
     config = SyntheticConfig(
         grammar=grammar,

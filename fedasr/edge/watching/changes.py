@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedasr.edge.watching.run_state import rounds_after
-from fedasr.edge.watching.words import account, outcome, rate
+from fedasr.edge.watching.words import outcome, rate, spending
 from fedasr.errors import InputError
 from fedasr.files import finite
 from fedasr.protocol import Status
@@ -39,19 +39,19 @@ class Event:
 
 def changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Iterator[Event]:
     """Yield what happened between two statuses of a server; before the first, nothing was there."""
-    yield from box_changes(before["boxes"] if before else [], after["boxes"])
+    yield from device_changes(before["boxes"] if before else [], after["boxes"])
     if after["run"] is not None:
         same = before is not None and before["run"] is not None and before["run"]["run"] == after["run"]["run"]
         yield from run_changes(before["run"] if before is not None and same else None, after["run"])
 
 
-def box_changes(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Iterator[Event]:
+def device_changes(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Iterator[Event]:
     """Yield the edge devices whose state is another."""
-    known = {box["name"]: box["state"] for box in before}
-    for box in after:
-        if known.get(box["name"]) != box["state"]:
-            fields = {"box": box["name"], "state": box["state"], "since": box["since"]}
-            yield Event("box", f"box {box['name']}: {box['state']}", "info", fields)
+    known = {device["name"]: device["state"] for device in before}
+    for device in after:
+        if known.get(device["name"]) != device["state"]:
+            fields = {"box": device["name"], "state": device["state"], "since": device["since"]}
+            yield Event("box", f"edge device {device['name']}: {device['state']}", "info", fields)
 
 
 def run_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Iterator[Event]:
@@ -65,13 +65,12 @@ def run_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> I
     now, then = after["now"], before["now"] if before else None
     if now is not None and (then is None or (now["kind"], now["since"]) != (then["kind"], then["since"])):
         asked = len(now["waiting"]) + len(now["answered"]) + len(now["failed"])
-        text = f"round {now['round']}: {now['kind']} went out to {asked} boxes"
+        text = f"round {now['round']}: {now['kind']} went out to {asked} edge devices"
         yield Event("asked", text, "info", {**of, "round": now["round"], "kind": now["kind"], "boxes": asked})
     if after["over"] and (before is None or not before["over"]):
-        said = outcome(after)
         fields = {**of, "state": after["state"], "error": after["error"], "wer": after["wer"]}
-        yield Event("over", said, "info" if after["good"] else "error", fields)
-        for sentence in account(after["privacy"]):
+        yield Event("over", outcome(after), "info" if after["good"] else "error", fields)
+        for sentence in spending(after["privacy"]):
             yield Event("privacy", sentence, "info", {**of, **(after["privacy"] or {})})
 
 
@@ -85,21 +84,23 @@ def round_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) ->
         return
     known = seen["round"] if seen else last["round"] - 1
     try:
-        found = list(rounds_after(Path(after["folder"]), max(known, last["round"] - MOST_ROUNDS)))
+        rows = list(rounds_after(Path(after["folder"]), max(known, last["round"] - MOST_ROUNDS)))
     except InputError:  # the next look says what is wrong with the folder
-        found = [last]
-    for row in reversed([row for row in found if row["round"] <= last["round"]]):
+        rows = [last]
+    for row in reversed([row for row in rows if row["round"] <= last["round"]]):
         fields = {"run": after["run"], "round": row["round"]}
-        for box in row["boxes"]:
-            if box["status"] != Status.OK:
-                text = f"round {row['round']}: box {box['box']} {box['status']}: {box['reason']}"
-                yield Event("failure", text, "warning", {**fields, "box": box["box"], "reason": box["reason"]})
+        for device in row["boxes"]:
+            if device["status"] != Status.OK:
+                text = f"round {row['round']}: edge device {device['box']} {device['status']}: {device['reason']}"
+                yield Event("failure", text, "warning", {**fields, "box": device["box"], "reason": device["reason"]})
         numbers = {key: row[key] for key in ("asked", "answered", "failed", "seconds", "wer", "train_loss", "epsilon")}
         wer = "" if row["wer"] is None else f", WER {rate(row['wer'])}"
-        text = f"round {row['round']} of {after['rounds']}: {row['answered']} of {row['asked']} boxes answered{wer}"
-        yield Event("round", text, "info", {**fields, **numbers, "boxes": [box["box"] for box in answered(row)]})
+        text = (
+            f"round {row['round']} of {after['rounds']}: {row['answered']} of {row['asked']} edge devices answered{wer}"
+        )
+        yield Event("round", text, "info", {**fields, **numbers, "boxes": [device["box"] for device in answered(row)]})
 
 
 def answered(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the edge devices of a round whose work counts."""
-    return [box for box in row["boxes"] if box["status"] == Status.OK]
+    return [device for device in row["boxes"] if device["status"] == Status.OK]

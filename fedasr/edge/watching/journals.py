@@ -49,9 +49,9 @@ def backwards(path: Path, block: int = BLOCK_BYTES) -> Iterator[dict[str, Any]]:
 def row(line: bytes, path: Path) -> dict[str, Any]:
     """Return the row in a line of a journal."""
     try:
-        found = json.loads(line)
+        entry = json.loads(line)
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise InputError("is damaged: a line is no JSON object", where=str(path))
-    return found
+        entry = None
+    if not isinstance(entry, dict):
+        raise InputError("is damaged: a line is not a JSON object", where=str(path))
+    return entry

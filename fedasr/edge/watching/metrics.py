@@ -61,18 +61,18 @@ def exposition(status: Mapping[str, Any], now: float | None = None) -> str:
     """
     stamp = Metric("fedasr_status_timestamp_seconds", "gauge", "When this was read, in seconds since 1970.")
     stamp.add(time.time() if now is None else now)
-    found = [stamp, *box_metrics(status)]
+    metrics = [stamp, *device_metrics(status)]
     if status["run"] is not None:
-        found += run_metrics(status["run"])
-    return "".join(f"{line}\n" for metric in found for line in metric.lines())
+        metrics += run_metrics(status["run"])
+    return "".join(f"{line}\n" for metric in metrics for line in metric.lines())
 
 
-def box_metrics(status: Mapping[str, Any]) -> list[Metric]:
+def device_metrics(status: Mapping[str, Any]) -> list[Metric]:
     """Return what there is to say of edge devices that may take part."""
-    connected = Metric("fedasr_box_connected", "gauge", "1 where the box is connected, else 0.")
-    for box in status["boxes"]:
-        if box["state"] != "revoked":
-            connected.add(box["state"] == "online", box=box["name"])
+    connected = Metric("fedasr_box_connected", "gauge", "1 where the edge device is connected, else 0.")
+    for device in status["boxes"]:
+        if device["state"] != "revoked":
+            connected.add(device["state"] == "online", box=device["name"])
     return [connected]
 
 
@@ -84,14 +84,17 @@ GAUGES = {
     "fedasr_run_train_loss": ("train_loss", "Mean training loss of the last round."),
 }
 COUNTERS = {
-    "fedasr_run_received_bytes_total": ("bytes_received", "Bytes that the SuperLink got from the boxes of the run."),
-    "fedasr_run_sent_bytes_total": ("bytes_sent", "Bytes that the SuperLink sent to the boxes of the run."),
+    "fedasr_run_received_bytes_total": (
+        "bytes_received",
+        "Bytes that the SuperLink got from the edge devices of the run.",
+    ),
+    "fedasr_run_sent_bytes_total": ("bytes_sent", "Bytes that the SuperLink sent to the edge devices of the run."),
 }
 ROUND = {
     "fedasr_run_last_round_duration_seconds": ("seconds", "How long the last round took."),
-    "fedasr_run_last_round_boxes_asked": ("asked", "Boxes that were to take part in the last round."),
-    "fedasr_run_last_round_boxes_answered": ("answered", "Boxes whose work counted in the last round."),
-    "fedasr_run_last_round_boxes_failed": ("failed", "Boxes that failed in the last round."),
+    "fedasr_run_last_round_boxes_asked": ("asked", "Edge devices that were to take part in the last round."),
+    "fedasr_run_last_round_boxes_answered": ("answered", "Edge devices whose work counted in the last round."),
+    "fedasr_run_last_round_boxes_failed": ("failed", "Edge devices that failed in the last round."),
 }
 
 
@@ -115,12 +118,16 @@ def run_metrics(run: Mapping[str, Any]) -> Iterator[Metric]:
             metric = Metric(name, "gauge", text)
             metric.add(last[key], **labels)
             yield metric
-        good = Metric("fedasr_box_last_round_answered", "gauge", "1 where the box's work counted in the last round.")
-        for box in last["boxes"]:
-            good.add(box["status"] == Status.OK, **labels, box=box["box"])
+        good = Metric(
+            "fedasr_box_last_round_answered", "gauge", "1 where the edge device's work counted in the last round."
+        )
+        for device in last["boxes"]:
+            good.add(device["status"] == Status.OK, **labels, box=device["box"])
         yield good
     if now is not None:
-        waiting = Metric("fedasr_run_boxes_waited_for", "gauge", "Boxes that were asked and have not answered yet.")
+        waiting = Metric(
+            "fedasr_run_boxes_waited_for", "gauge", "Edge devices that were asked and have not answered yet."
+        )
         waiting.add(0 if now["over"] else len(now["waiting"]), **labels)
         yield waiting
     if privacy is not None:

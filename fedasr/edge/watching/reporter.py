@@ -9,8 +9,8 @@ from typing import Any
 
 from fedasr.edge.control import Control
 from fedasr.edge.server_folder import ServerFolder
-from fedasr.edge.watching.changes import Event, box_changes, run_changes
-from fedasr.edge.watching.server_state import box_states, in_detail
+from fedasr.edge.watching.changes import Event, device_changes, run_changes
+from fedasr.edge.watching.server_state import device_states, in_detail
 from fedasr.errors import InputError
 
 LOOK_EVERY_SECONDS = 5.0
@@ -31,7 +31,7 @@ class Reporter:
         self.server = server
         self.control = control
         self.tell = tell
-        self.boxes: list[dict[str, Any]] = []
+        self.devices: list[dict[str, Any]] = []
         self.runs: dict[str, dict[str, Any]] = {}
         """the runs that are not over, as they were"""
         self.over: set[str] | None = None
@@ -42,10 +42,10 @@ class Reporter:
         Raises:
             InputError: the SuperLink does not answer, or a file of the server is damaged.
         """
-        boxes, runs = box_states(self.server, self.control), self.control.runs()
-        for event in box_changes(self.boxes, boxes):
+        devices, runs = device_states(self.server, self.control), self.control.runs()
+        for event in device_changes(self.devices, devices):
             self.tell(event)
-        self.boxes = boxes
+        self.devices = devices
         if self.over is None:
             self.over = {run.run_id for run in runs if run.over}
         for run in reversed(runs):
@@ -67,15 +67,15 @@ def reporting(server: ServerFolder, tell: Callable[[Event], None]) -> Iterator[N
 
     def go_on() -> None:
         reporter = Reporter(server, Control(server), tell)
-        said = ""
+        problem = ""
         while not end.wait(LOOK_EVERY_SECONDS):
             try:
                 reporter.look()
-                said = ""
+                problem = ""
             except (InputError, OSError) as error:  # the SuperLink is starting or busy: said once, and looked again
-                if str(error) != said and reporter.over is not None:
+                if str(error) != problem and reporter.over is not None:
                     tell(Event("problem", str(error), "warning"))
-                    said = str(error)
+                    problem = str(error)
         reporter.control.close()
 
     thread = threading.Thread(target=go_on, daemon=True)

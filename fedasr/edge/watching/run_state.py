@@ -9,12 +9,12 @@ from typing import Any
 
 from fedasr.config.loading import read
 from fedasr.edge.server_folder import read_json
-from fedasr.edge.watching.account import spent
 from fedasr.edge.watching.journals import backwards
+from fedasr.edge.watching.spending import spent
 from fedasr.errors import InputError
 from fedasr.paths import is_folder
 from fedasr.runtime.run_folder import RunFolder
-from fedasr.runtime.watched_boxes import EXCHANGE
+from fedasr.runtime.watched_edge_grid import EXCHANGE
 
 SHOWN = {"box": "client", "status": "status", "reason": "reason", "utterances": "examples", "bytes": "bytes_up"}
 """Keys of what is told of an edge device in a round, and the columns of ``clients.parquet`` they come from."""
@@ -72,15 +72,15 @@ def rounds_after(path: Path, known: int) -> Iterator[dict[str, Any]]:
         InputError: a journal is damaged.
     """
     rows = list(rows_after(journal(path, "rounds"), known))
-    boxes: dict[int, list[dict[str, Any]]] = {}
+    devices: dict[int, list[dict[str, Any]]] = {}
     # What PATE's teachers did has round 0, and is counted with the first of the student.
     before = (rows[-1]["round"] - 1 if rows else known) or -1
     for client in rows_after(journal(path, "clients"), before):
         told = {key: client.get(name) for key, name in SHOWN.items()}
-        boxes.setdefault(int(client["round"]) or 1, []).insert(0, told)
+        devices.setdefault(int(client["round"]) or 1, []).insert(0, told)
     for place, row in enumerate(rows):
-        found = boxes.get(int(row["round"]), [])
-        if place == 0 and len(found) < row["clients_selected"]:
+        details = devices.get(int(row["round"]), [])
+        if place == 0 and len(details) < row["clients_selected"]:
             continue
         yield {
             "round": int(row["round"]),
@@ -91,7 +91,7 @@ def rounds_after(path: Path, known: int) -> Iterator[dict[str, Any]]:
             "wer": row.get("wer"),
             "train_loss": row.get("train_loss"),
             "epsilon": row.get("epsilon"),
-            "boxes": found,
+            "boxes": details,
         }
 
 
@@ -112,16 +112,16 @@ def exchange(path: Path) -> dict[str, Any] | None:
     file = path / EXCHANGE
     if not file.is_file():
         return None
-    said: Mapping[str, Any] = read_json(file)
-    done = {*said["answered"], *said["failed"]}
+    document: Mapping[str, Any] = read_json(file)
+    done = {*document["answered"], *document["failed"]}
     return {
-        "kind": said["kind"],
-        "round": said["round"],
-        "over": said["over"],
-        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(said["since"])),
-        "seconds": max(0.0, time.time() - said["since"]),
-        "patience_s": said["patience_s"],
-        "answered": said["answered"],
-        "failed": said["failed"],
-        "waiting": [name for name in said["asked"] if name not in done],
+        "kind": document["kind"],
+        "round": document["round"],
+        "over": document["over"],
+        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(document["since"])),
+        "seconds": max(0.0, time.time() - document["since"]),
+        "patience_s": document["patience_s"],
+        "answered": document["answered"],
+        "failed": document["failed"],
+        "waiting": [name for name in document["asked"] if name not in done],
     }

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fedasr.edge.watching.words import account, ago, outcome, rate, span
+from fedasr.edge.watching.words import ago, outcome, rate, span, spending
 from fedasr.protocol import Status
 
 STYLES = {"online": "green", "answered": "green", Status.OK: "green", "waiting": "cyan", "offline": "yellow"}
@@ -49,7 +49,7 @@ def run_lines(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         wer = "no WER yet" if run["wer"] is None else f"WER {rate(run['wer'])} after round {run['wer_round']}"
         loss = "" if run["train_loss"] is None else f" · train loss {run['train_loss']:.3f}"
         yield f"round {run['round']} of {run['rounds']} · {wer}{loss}", ""
-    for sentence in account(run["privacy"]):
+    for sentence in spending(run["privacy"]):
         yield f"privacy {sentence}", ""
     if run["over"]:
         yield outcome(run), "green" if run["good"] else OTHER_STYLE
@@ -61,35 +61,38 @@ def under_way(now: Mapping[str, Any]) -> str:
     """Return what is happening now."""
     asked = len(now["answered"]) + len(now["failed"]) + len(now["waiting"])
     failed = f", {len(now['failed'])} failed" if now["failed"] else ""
-    told = f"{len(now['answered'])} of {asked} boxes have answered{failed}"
+    told = f"{len(now['answered'])} of {asked} edge devices have answered{failed}"
     head = f"round {now['round']}, {now['kind']}: {told}"
     if now["over"]:
         return f"{head}; the server works"
     return f"{head}, {span(now['seconds'])} of at most {span(now['patience_s'])}"
 
 
-def table(boxes: list[Mapping[str, Any]], run: Mapping[str, Any] | None) -> Table:
+def table(devices: list[Mapping[str, Any]], run: Mapping[str, Any] | None) -> Table:
     """Return the edge devices, what they do now, and what they did in the last round."""
-    found = Table(box=frames.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    rows = Table(box=frames.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     now, last = (run["now"], run["last_round"]) if run is not None else (None, None)
-    found.add_column("Box", overflow="fold")
-    found.add_column("State", overflow="fold")
+    rows.add_column("Edge device", overflow="fold")
+    rows.add_column("State", overflow="fold")
     if now is not None:
-        found.add_column("Now", overflow="fold")
+        rows.add_column("Now", overflow="fold")
     if last is not None:
-        found.add_column(f"Round {last['round']}", overflow="fold")
+        rows.add_column(f"Round {last['round']}", overflow="fold")
     if run is None:
-        found.add_column("Key", no_wrap=True)
-    for box in boxes:
-        cells = [Text(box["name"]), painted(box["state"], "" if box["state"] in QUIET else ago(box["since"]))]
+        rows.add_column("Key", no_wrap=True)
+    for device in devices:
+        cells = [
+            Text(device["name"]),
+            painted(device["state"], "" if device["state"] in QUIET else ago(device["since"])),
+        ]
         if now is not None:
-            cells.append(now_cell(box["name"], now))
+            cells.append(now_cell(device["name"], now))
         if last is not None:
-            cells.append(last_cell(box["name"], last))
+            cells.append(last_cell(device["name"], last))
         if run is None:
-            cells.append(Text(box["fingerprint"][:24]))
-        found.add_row(*cells)
-    return found
+            cells.append(Text(device["fingerprint"][:24]))
+        rows.add_row(*cells)
+    return rows
 
 
 def now_cell(name: str, now: Mapping[str, Any]) -> Text:

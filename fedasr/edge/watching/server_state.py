@@ -38,11 +38,11 @@ def look(server: ServerFolder, control: Control, run_id: str | None = None) -> d
     Raises:
         InputError: the SuperLink does not answer, or has no such run.
     """
-    boxes, runs = box_states(server, control), control.runs()
+    devices, runs = device_states(server, control), control.runs()
     chosen = choose(runs, run_id)
     return {
         "address": server.address,
-        "boxes": boxes,
+        "boxes": devices,
         "runs": [
             {
                 "run": run.run_id,
@@ -73,25 +73,25 @@ def choose(runs: Sequence[SubmittedRun], run_id: str | None) -> SubmittedRun | N
     return runs[known.index(run_id)]
 
 
-def box_states(server: ServerFolder, control: Control) -> list[dict[str, Any]]:
+def device_states(server: ServerFolder, control: Control) -> list[dict[str, Any]]:
     """Return how the edge devices are, in the order in which they were enrolled.
 
     Raises:
         InputError: the SuperLink does not answer, or the list of edge devices is damaged.
     """
     nodes = control.nodes()
-    return [box_state(box, nodes.get(box.node_id)) for box in server.boxes()]
+    return [device_state(device, nodes.get(device.node_id)) for device in server.devices()]
 
 
-def box_state(box: Enrolment, node: Node | None) -> dict[str, Any]:
+def device_state(device: Enrolment, node: Node | None) -> dict[str, Any]:
     """Return how an edge device is."""
     state = "unknown to the SuperLink" if node is None else STATES.get(node.status, node.status)
     return {
-        "name": box.name,
-        "state": "revoked" if box.revoked else state,
-        "since": box.revoked or (None if node is None else node.since),
-        "enrolled": box.enrolled,
-        "fingerprint": box.fingerprint,
+        "name": device.name,
+        "state": "revoked" if device.revoked else state,
+        "since": device.revoked or (None if node is None else node.since),
+        "enrolled": device.enrolled,
+        "fingerprint": device.fingerprint,
     }
 
 

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedasr.privacy.document import ONE_UNIT, epsilon_text
+from fedasr.units import percent
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def rate(value: float | None) -> str:
-    """Return an error rate, a fraction."""
-    return "—" if value is None else f"{value:.3f}"
+    """Return an error rate, a fraction, in per cent."""
+    return "—" if value is None else percent(value)
 
 
 def span(seconds: float | None) -> str:
@@ -37,7 +38,7 @@ def ago(moment: str | None) -> str:
     return span(max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()))
 
 
-def account(privacy: Mapping[str, Any] | None) -> list[str]:
+def spending(privacy: Mapping[str, Any] | None) -> list[str]:
     """Return what was spent in sentences that hold all that the number depends on; none where nothing is private."""
     if privacy is None:
         return []
@@ -52,7 +53,7 @@ def account(privacy: Mapping[str, Any] | None) -> list[str]:
 
 def outcome(run: Mapping[str, Any]) -> str:
     """Return how a run ended."""
-    said = str(run["state"] or run["status"]) if run["good"] or run["state"] != "running" else str(run["status"])
+    ending = str(run["state"] or run["status"]) if run["good"] or run["state"] != "running" else str(run["status"])
     reason = f": {run['error']}" if run["error"] else ""
     reached = "" if run["round"] is None else f" after round {run['round']} of {run['rounds']}, WER {rate(run['wer'])}"
-    return f"the run is over: {said}{reached}{reason}"
+    return f"the run is over: {ending}{reached}{reason}"

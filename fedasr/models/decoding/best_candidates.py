@@ -40,13 +40,13 @@ def best_candidates(
     tree = children_of(tuple(tuple(candidate) for candidate in candidates))
     promise = Promise(tree, [0.0] * len(candidates) if bonus is None else bonus.tolist())
     together = max(1, LARGEST_STEP // (BEAM * prefixes.weight()))
-    found: list[int] = []
+    chosen: list[int] = []
     for start in range(0, utterances, together):
         part = prefixes.only(torch.arange(start, min(start + together, utterances)))
         size = min(together, utterances - start)
         first = search(part, tree, promise, [(-inf, IMPOSSIBLE)] * size, beam=BEAM)
-        found += [winner for _, winner in search(part, tree, promise, first, beam=None)]
-    return found
+        chosen += [winner for _, winner in search(part, tree, promise, first, beam=None)]
+    return chosen
 
 
 class TrieChildren:
@@ -142,11 +142,11 @@ def search(
         best: what is known already.
         beam: beginnings an utterance that are kept; None: all that can still win.
     """
-    found = list(best)
-    size = len(found)
+    candidates = list(best)
+    size = len(candidates)
     waiting = [Frontier(0, prefixes, list(range(size)), [0] * size, torch.zeros(size, dtype=torch.float64))]
     while waiting:
-        following = step(waiting.pop(), tree, promise, found, beam)
+        following = step(waiting.pop(), tree, promise, candidates, beam)
         if following is None:
             continue
         large = len(following.rows) * following.prefixes.weight() > LARGEST_STEP
@@ -154,19 +154,21 @@ def search(
             waiting += following.halves()
         else:
             waiting.append(following)
-    return found
+    return candidates
 
 
 def step(
-    at: Frontier, tree: TrieChildren, promise: Promise, found: list[tuple[float, int]], beam: int | None
+    at: Frontier, tree: TrieChildren, promise: Promise, candidates: list[tuple[float, int]], beam: int | None
 ) -> Frontier | None:
-    """Return what is open one token further, None where nothing is; whole candidates go into ``found``."""
+    """Return what is open one token further, None where nothing is; whole candidates go into ``candidates``."""
     wholes = at.prefixes.whole().tolist()
     for row, node, score in zip(at.rows, at.nodes, wholes, strict=True):
         index = tree.ends.get((at.depth, node))
         score += 0.0 if index is None else promise.bonus[index]
-        if index is not None and (score > found[row][0] or (score == found[row][0] and index < found[row][1])):
-            found[row] = score, index
+        if index is not None and (
+            score > candidates[row][0] or (score == candidates[row][0] and index < candidates[row][1])
+        ):
+            candidates[row] = score, index
     if at.depth == len(tree.children):
         return None
     following = [
@@ -181,7 +183,7 @@ def step(
     device = scores.device
     new = at.totals.to(device)[places.to(device)] + scores[places.to(device), tokens.to(device)]
     new = new.double().cpu()
-    least = torch.tensor([score for score, _ in found], dtype=torch.float64)[rows]
+    least = torch.tensor([score for score, _ in candidates], dtype=torch.float64)[rows]
     hoped = new + torch.tensor(promise.most[at.depth + 1], dtype=torch.float64)[nodes]
     kept = (hoped >= least - SLACK) & torch.isfinite(new)
     if beam is not None:
@@ -202,10 +204,10 @@ def among_best(scores: torch.Tensor, rows: torch.Tensor, count: int) -> torch.Te
         rows: of each, rising, shape ``(scores,)``.
         count: how many a row are.
     """
-    found = torch.zeros(len(scores), dtype=torch.bool)
+    mask = torch.zeros(len(scores), dtype=torch.bool)
     order = scores.argsort(descending=True, stable=True)
     order = order[rows[order].argsort(stable=True)]
     sorted_rows = rows[order]
     first = torch.searchsorted(sorted_rows, sorted_rows)
-    found[order[torch.arange(len(order)) - first < count]] = True
-    return found
+    mask[order[torch.arange(len(order)) - first < count]] = True
+    return mask

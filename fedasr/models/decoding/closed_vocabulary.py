@@ -93,13 +93,13 @@ def scores(log_probabilities: torch.Tensor, lengths: torch.Tensor, phrases: Sequ
             token_mass[1:] = torch.where(on, spoken, token_mass[1:])
             blank_mass = torch.where(on, blanks, blank_mass)
             scale = torch.where(on, scale + largest.log(), scale)
-    found = ((token_mass[last] + blank_mass[last]).log() + scale).T.contiguous()
-    unsure = ~(found > TRUSTED) & (tree.frames[None, :] <= lengths.cpu()[:, None]).to(device)
+    log_likelihoods = ((token_mass[last] + blank_mass[last]).log() + scale).T.contiguous()
+    unsure = ~(log_likelihoods > TRUSTED) & (tree.frames[None, :] <= lengths.cpu()[:, None]).to(device)
     for row in unsure.any(dim=1).nonzero().flatten().tolist():
         lost = unsure[row].nonzero().flatten()
         exact = score(log_probabilities[row, : ends[row]], [phrases[place] for place in lost.tolist()])
-        found[row, lost] = exact.double()
-    return found
+        log_likelihoods[row, lost] = exact.double()
+    return log_likelihoods
 
 
 def first_best(scores: torch.Tensor) -> list[int]:

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
 from fedasr.config.schema import EvaluateConfig
 from fedasr.errors import InputError
+from fedasr.models.base import Decoder
 from fedasr.models.tokenizer import Tokenizer
 from fedasr.registry import is_reference, make_part
 
-if TYPE_CHECKING:
-    from fedasr.models.base import Encoded, SpeechModel
-
 KEY, OPTIONS = "evaluate.decoder", "evaluate.decoder_options"
-
-
-class Decoder(Protocol):
-    """Finds what was said."""
-
-    def decode(self, model: SpeechModel, speech: Encoded) -> list[list[int]]:
-        """Return the tokens of each utterance.
-
-        Args:
-            model: with ``greedy``, ``beam``, ``prefixes`` and ``phrase_scores``.
-            speech: the utterances as its encoder leaves them; of a CTC model ``speech.frames`` are the log-posteriors
-                of the tokens, ``(batch, time', tokens)`` in nats.
-        """
-        ...
 
 
 def make_decoder(config: EvaluateConfig, tokenizer: Tokenizer) -> str | Decoder:
@@ -45,5 +27,5 @@ def make_decoder(config: EvaluateConfig, tokenizer: Tokenizer) -> str | Decoder:
     made = make_part(config.decoder, KEY, known, config.decoder_options, OPTIONS)
     if not callable(getattr(made, "decode", None)):
         raise InputError(f"'{KEY}' is '{config.decoder}', which makes no decoder: it has no 'decode'")
-    found: Decoder = made
-    return found
+    decoder: Decoder = made
+    return decoder

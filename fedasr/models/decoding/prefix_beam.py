@@ -76,11 +76,11 @@ def beam_search(
         beam: prefixes kept after each frame.
         tokens_per_frame: tokens that a frame may extend prefixes by.
     """
-    found = []
+    hypotheses = []
     first = greedy(log_probabilities, lengths)
     for rows, frames, start in zip(log_probabilities, lengths.tolist(), first, strict=True):
         rows = rows[:frames].cpu()
         candidates = [list(prefix) for prefix, _ in prefix_beam(rows.double().numpy(), beam, tokens_per_frame)]
         candidates.append(start)
-        found.append(candidates[first_best(score(rows, candidates).unsqueeze(0))[0]])
-    return found
+        hypotheses.append(candidates[first_best(score(rows, candidates).unsqueeze(0))[0]])
+    return hypotheses

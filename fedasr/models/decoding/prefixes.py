@@ -123,11 +123,11 @@ def next_token(prefixes: Prefixes, wanted: Sequence[Sequence[int]]) -> torch.Ten
         prefixes: the empty prefix of each utterance.
         wanted: the tokens of each utterance's prefix.
     """
-    found: dict[int, torch.Tensor] = {}
+    by_row: dict[int, torch.Tensor] = {}
     for at, arrived in ends(prefixes, wanted):
         posteriors = at.log_posteriors()
-        found.update({row: posteriors[index] for index, row in arrived.items()})
-    return torch.stack([found[row] for row in range(len(wanted))])
+        by_row.update({row: posteriors[index] for index, row in arrived.items()})
+    return torch.stack([by_row[row] for row in range(len(wanted))])
 
 
 def score_transcripts(prefixes: Prefixes, transcripts: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -137,11 +137,11 @@ def score_transcripts(prefixes: Prefixes, transcripts: Sequence[Sequence[int]]) 
         prefixes: the empty prefix of each utterance.
         transcripts: the tokens of each; may be empty.
     """
-    found: dict[int, torch.Tensor] = {}
+    scores: dict[int, torch.Tensor] = {}
     for at, arrived in ends(prefixes, transcripts):
         wholes = at.whole()
-        found.update({row: wholes[index] for index, row in arrived.items()})
-    return torch.stack([found[row] for row in range(len(transcripts))]).double()
+        scores.update({row: wholes[index] for index, row in arrived.items()})
+    return torch.stack([scores[row] for row in range(len(transcripts))]).double()
 
 
 class Trie:
@@ -214,7 +214,7 @@ def greedy_search(prefixes: Prefixes, limits: Sequence[int]) -> list[list[int]]:
         prefixes: the empty prefix of each utterance.
         limits: most tokens of each.
     """
-    found: list[list[int]] = [[] for _ in limits]
+    sequences: list[list[int]] = [[] for _ in limits]
     rows = [row for row, limit in enumerate(limits) if limit > 0]
     if len(rows) < len(limits):
         prefixes = prefixes.only(torch.tensor(rows, dtype=torch.int64))
@@ -223,15 +223,15 @@ def greedy_search(prefixes: Prefixes, limits: Sequence[int]) -> list[list[int]]:
         going = []
         for index, (row, token) in enumerate(zip(rows, best.tolist(), strict=True)):
             if token != END:
-                found[row].append(token)
-                if len(found[row]) < limits[row]:
+                sequences[row].append(token)
+                if len(sequences[row]) < limits[row]:
                     going.append(index)
         if not going:
             break
         rows = [rows[index] for index in going]
         kept = torch.tensor(going)
         prefixes = prefixes.extended(kept, best[kept])
-    return found
+    return sequences
 
 
 def beam_search(prefixes: Prefixes, limit: int, beam: int, known: tuple[list[int], float]) -> list[int]:

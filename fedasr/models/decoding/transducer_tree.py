@@ -90,5 +90,5 @@ def part(
         reached[nodes] = before + (entries - before).logcumsumexp(2)
     ends = tree.ends.to(device)
     last = (lengths - 1)[None, :, None].expand(len(ends), -1, 1)
-    found: torch.Tensor = (reached[ends] + blank[of_node[ends]]).gather(2, last).squeeze(2)
-    return found.T.contiguous()
+    log_likelihoods: torch.Tensor = (reached[ends] + blank[of_node[ends]]).gather(2, last).squeeze(2)
+    return log_likelihoods.T.contiguous()

@@ -95,10 +95,10 @@ class BandedToeplitz:
 
     def matrix(self, rounds: int) -> Floats:
         """Return M, shape ``(rounds, rounds)``."""
-        found = np.zeros((rounds, rounds))
+        matrix = np.zeros((rounds, rounds))
         for k, value in enumerate(self.coefficients[:rounds]):
-            np.fill_diagonal(found[k:], value / self.norm)
-        return found
+            np.fill_diagonal(matrix[k:], value / self.norm)
+        return matrix
 
     def state_dict(self) -> Arrays:
         """Return the round, the coefficients and the noise of the last rounds, the oldest first."""
@@ -117,8 +117,8 @@ class BandedToeplitz:
         """
         round, coefficients = saved_round(state), state.get("coefficients")
         if coefficients is None or coefficients.shape != (self.bands,):
-            found = "no" if coefficients is None else len(coefficients)
-            raise InputError(f"has {found} bands; expected {self.bands}", where=PLACE)
+            held = "no" if coefficients is None else len(coefficients)
+            raise InputError(f"has {held} bands; expected {self.bands}", where=PLACE)
         rows = self.bands - 1
         saved = saved_rows(state, "recent", min(rows, round))
         fresh = BandedToeplitz(coefficients, self.separation)

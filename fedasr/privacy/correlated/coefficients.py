@@ -53,9 +53,9 @@ def optimised(bands: int, rounds: int) -> Floats:
         squares, norm = left @ w**2, c @ c
         return float(np.log(squares) + np.log(norm)), (slope / squares + 2 * c / norm)[1:]
 
-    found = start
+    coefficients = start
     if len(start) > 1:
         best = minimize(error, start[1:], jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0)] * (len(start) - 1))
-        found = np.concatenate([[1.0], best.x])
+        coefficients = np.concatenate([[1.0], best.x])
     # Bands that no round reaches.
-    return np.concatenate([found, np.zeros(bands - len(found))])
+    return np.concatenate([coefficients, np.zeros(bands - len(coefficients))])

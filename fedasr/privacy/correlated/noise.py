@@ -124,8 +124,8 @@ def saved_rows(state: Mapping[str, npt.NDArray[Any]], name: str, rows: int) -> F
     """
     if not rows:
         return None
-    found = state.get(name)
-    if found is None or found.ndim != 2 or len(found) != rows:
-        shape = None if found is None else found.shape
+    array = state.get(name)
+    if array is None or array.ndim != 2 or len(array) != rows:
+        shape = None if array is None else array.shape
         raise InputError(f"is damaged: '{name}' has shape {shape}; expected {rows} rows", where=PLACE)
-    return found.astype(np.float64)
+    return array.astype(np.float64)

@@ -83,10 +83,10 @@ class Tree:
 
     def matrix(self, rounds: int) -> Floats:
         """Return M, shape ``(rounds, rounds)``."""
-        found = np.zeros((rounds, rounds))
+        matrix = np.zeros((rounds, rounds))
         for round in range(1, rounds + 1):
-            found[round - 1, round - (1 << ones(round)[0]) : round] = 1
-        return found
+            matrix[round - 1, round - (1 << ones(round)[0]) : round] = 1
+        return matrix
 
     def state_dict(self) -> Arrays:
         """Return the round, and the noise of its nodes by rising level."""

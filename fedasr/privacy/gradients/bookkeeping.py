@@ -136,12 +136,12 @@ class BookKeeper:
         """
         books = Books(self.layout, self._room)
         with self._kept(books):
-            found = losses()
-            self._check(books, len(found))
-            if found.requires_grad:
-                found.sum().backward()  # type: ignore[no-untyped-call]
-        norms, terms = books.closed(found.detach())
-        return SampleGradients(found.detach(), norms, terms, self.layout)
+            values = losses()
+            self._check(books, len(values))
+            if values.requires_grad:
+                values.sum().backward()  # type: ignore[no-untyped-call]
+        norms, terms = books.closed(values.detach())
+        return SampleGradients(values.detach(), norms, terms, self.layout)
 
     def _room(self, batch: int, part: slice) -> torch.Tensor | None:
         """Return where a parameter's gradients may stay, ``(batch, entries)``; None where a batch's are too many.

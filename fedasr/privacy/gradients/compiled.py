@@ -126,9 +126,9 @@ def kernels() -> Kernels | None:
 def find_compiler() -> str | None:
     """Return the C++ compiler: ``$CXX``, or the first of c++, g++ and clang++ on the path; None where there is none."""
     for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
-        found = shutil.which(name) if name else None
-        if found:
-            return found
+        path = shutil.which(name) if name else None
+        if path:
+            return path
     return None
 
 

@@ -101,12 +101,12 @@ def convolution(layer: nn.Conv1d, watch: Hook, x: torch.Tensor) -> torch.Tensor:
         taken = windows.reshape(batch, groups, channels // groups, time, kernel).transpose(2, 3).flatten(3)
         outputs = gradient.reshape(batch, groups, -1, time).transpose(2, 3)
         if groups == 1:
-            found: dict[str, Term] = {"weight": Product(outputs[:, 0], taken[:, 0])}
+            by_parameter: dict[str, Term] = {"weight": Product(outputs[:, 0], taken[:, 0])}
         else:
-            found = {"weight": Product(outputs, taken)}
+            by_parameter = {"weight": Product(outputs, taken)}
         if layer.bias is not None:
-            found["bias"] = Direct(gradient.sum(2))
-        return found
+            by_parameter["bias"] = Direct(gradient.sum(2))
+        return by_parameter
 
     return watch(nn.Conv1d.forward(layer, x), terms)
 
@@ -118,10 +118,10 @@ def scaled(
     values = normal.detach()
 
     def terms(gradient: torch.Tensor) -> dict[str, Term]:
-        found: dict[str, Term] = {"weight": Direct(over(gradient * values))}
+        by_parameter: dict[str, Term] = {"weight": Direct(over(gradient * values))}
         if bias is not None:
-            found["bias"] = Direct(over(gradient))
-        return found
+            by_parameter["bias"] = Direct(over(gradient))
+        return by_parameter
 
     return watch(normal * weight if bias is None else torch.addcmul(bias, normal, weight), terms)
 
@@ -136,10 +136,10 @@ def layer_norm(layer: nn.LayerNorm, watch: Hook, x: torch.Tensor) -> torch.Tenso
     def terms(gradient: torch.Tensor) -> dict[str, Term]:
         # The normalised values once more: cheaper than keeping them, since autograd keeps what they come from anyway.
         weighted = (inputs - mean).mul_(scale).mul_(gradient)
-        found: dict[str, Term] = {"weight": Direct(weighted.view(len(x), -1, entries).sum(1))}
+        by_parameter: dict[str, Term] = {"weight": Direct(weighted.view(len(x), -1, entries).sum(1))}
         if bias is not None:
-            found["bias"] = Direct(gradient.reshape(len(x), -1, entries).sum(1))
-        return found
+            by_parameter["bias"] = Direct(gradient.reshape(len(x), -1, entries).sum(1))
+        return by_parameter
 
     return watch(y, terms)
 

@@ -43,10 +43,10 @@ def choose(recurrence: str) -> Kernels | None:
         raise InputError(f"recurrence is '{recurrence}'; expected one of: {', '.join(RECURRENCES)}")
     if recurrence == "torch":
         return None
-    found = kernels()
-    if found is None and recurrence == "compiled":
+    compiled = kernels()
+    if compiled is None and recurrence == "compiled":
         raise InputError("recurrence 'compiled' needs a C++ compiler (g++ or clang++) on the path; or take 'auto'")
-    return found
+    return compiled
 
 
 def usable(compiled: Kernels | None, x: torch.Tensor) -> Kernels | None:

@@ -102,15 +102,15 @@ def one_direction(
 
     def terms(delta: torch.Tensor) -> dict[str, Term]:
         # h_{t-1} is what was put out one frame earlier.
-        found: dict[str, Term] = {f"weight_ih_{suffix}": Product(delta, inputs)}
+        by_parameter: dict[str, Term] = {f"weight_ih_{suffix}": Product(delta, inputs)}
         if given:
             earlier = torch.cat([before.unsqueeze(1), hidden[:, :-1]], dim=1)
-            found[f"weight_hh_{suffix}"] = Product(delta, earlier)
+            by_parameter[f"weight_hh_{suffix}"] = Product(delta, earlier)
         else:
-            found[f"weight_hh_{suffix}"] = Product(delta[:, 1:], hidden[:, :-1])
+            by_parameter[f"weight_hh_{suffix}"] = Product(delta[:, 1:], hidden[:, :-1])
         if layer.bias:
-            found[f"bias_ih_{suffix}"] = found[f"bias_hh_{suffix}"] = Direct(delta.sum(1))
-        return found
+            by_parameter[f"bias_ih_{suffix}"] = by_parameter[f"bias_hh_{suffix}"] = Direct(delta.sum(1))
+        return by_parameter
 
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if layer.bias else ("weight_ih", "weight_hh")
     pre = watch(F.linear(x, inward, bias), terms, [f"{kind}_{suffix}" for kind in kinds])
@@ -127,13 +127,13 @@ def lstm_cell(layer: nn.LSTMCell, watch: Hook, x: torch.Tensor, hx: Hidden | Non
 
     def terms(delta: torch.Tensor) -> dict[str, Term]:
         frame = delta.unsqueeze(1)
-        found: dict[str, Term] = {
+        by_parameter: dict[str, Term] = {
             "weight_ih": Product(frame, inputs.unsqueeze(1)),
             "weight_hh": Product(frame, before.unsqueeze(1)),
         }
         if layer.bias:
-            found["bias_ih"] = found["bias_hh"] = Direct(delta)
-        return found
+            by_parameter["bias_ih"] = by_parameter["bias_hh"] = Direct(delta)
+        return by_parameter
 
     pre = watch(
         F.linear(x, layer.weight_ih, layer.bias_ih) + F.linear(h, layer.weight_hh, layer.bias_hh),

@@ -238,10 +238,10 @@ def query_costs(
     """Return the data-dependent RDP of each query, shape ``(queries, orders)``; arguments as of ``analyse``."""
     counts = np.atleast_2d(np.asarray(votes, float))
     chances = answer_chances(counts, mechanism, answered)
-    found = np.zeros((len(counts), len(orders)))
+    costs = np.zeros((len(counts), len(orders)))
     for part in chunks(len(counts)):
-        found[part] = mechanism.query_rdp(counts[part], chances[part], orders)
-    return found
+        costs[part] = mechanism.query_rdp(counts[part], chances[part], orders)
+    return costs
 
 
 def to_epsilon(rdp: Floats, orders: Orders, delta: float, conversion: str = "classic") -> tuple[float, float]:
@@ -252,9 +252,9 @@ def to_epsilon(rdp: Floats, orders: Orders, delta: float, conversion: str = "cla
         epsilon, order = compute_epsilon(orders, rdp, delta)
         return float(epsilon), float(order)
     alpha = np.asarray(orders)
-    found = rdp - np.log(delta) / (alpha - 1)
-    best = int(np.argmin(found))
-    return float(found[best]), float(alpha[best])
+    epsilons = rdp - np.log(delta) / (alpha - 1)
+    best = int(np.argmin(epsilons))
+    return float(epsilons[best]), float(alpha[best])
 
 
 def answer_chances(votes: Floats, mechanism: VoteMechanism, answered: npt.ArrayLike | None) -> Floats:

@@ -48,14 +48,14 @@ def gaps(votes: npt.ArrayLike) -> Floats:
     winners = counts.argmax(axis=1)
     others = np.ones(counts.shape, bool)
     others[np.arange(len(counts)), winners] = False
-    found: Floats = counts.max(axis=1, keepdims=True) - counts[others].reshape(len(counts), -1)
-    return found
+    differences: Floats = counts.max(axis=1, keepdims=True) - counts[others].reshape(len(counts), -1)
+    return differences
 
 
 def capped(log_q: Floats, classes: int) -> Floats:
     """Return ln q, at most ln(1 − 1/m): some class must win."""
-    found: Floats = np.minimum(log_q, np.log1p(-1.0 / classes))
-    return found
+    bound: Floats = np.minimum(log_q, np.log1p(-1.0 / classes))
+    return bound
 
 
 def gnmax_data_independent(sigma: float, orders: Orders) -> Floats:
@@ -80,8 +80,8 @@ def soft_laplace_rdp(scale: float, orders: Orders) -> Floats:
     alpha = np.asarray(orders, float)
     down = np.log(alpha) + (alpha - 1) / scale
     up = np.log(alpha - 1) - alpha / scale
-    found: Floats = 2 * (np.logaddexp(down, up) - np.log(2 * alpha - 1)) / (alpha - 1)
-    return found
+    rdp: Floats = 2 * (np.logaddexp(down, up) - np.log(2 * alpha - 1)) / (alpha - 1)
+    return rdp
 
 
 def threshold_data_independent(threshold_scale: float, orders: Orders) -> Floats:
@@ -124,8 +124,8 @@ def gaussian_bound(log_q: npt.ArrayLike, sigma: float, orders: npt.ArrayLike) ->
     log_1q = log_one_minus(logq)
     log_a = log_1q - log_one_minus((logq + eps2) * (1 - 1 / mu2))
     log_b = eps1 - logq / mu2
-    found: Floats = np.logaddexp(log_1q + (alpha - 1) * log_a, logq + (alpha - 1) * log_b) / (alpha - 1)
-    return found
+    rdp: Floats = np.logaddexp(log_1q + (alpha - 1) * log_a, logq + (alpha - 1) * log_b) / (alpha - 1)
+    return rdp
 
 
 def laplace_rdp(log_q: Floats, scale: float, orders: Orders) -> Floats:
@@ -165,5 +165,5 @@ def threshold_rdp(votes: npt.ArrayLike, threshold: float, threshold_scale: float
 
 def log_one_minus(log_x: Floats) -> Floats:
     """Return ln(1 − x) from ln x < 0, without cancellation."""
-    found: Floats = np.where(log_x > -np.log(2.0), np.log(-np.expm1(log_x)), np.log1p(-np.exp(log_x)))
-    return found
+    complement: Floats = np.where(log_x > -np.log(2.0), np.log(-np.expm1(log_x)), np.log1p(-np.exp(log_x)))
+    return complement

@@ -96,8 +96,8 @@ def log_shifted(log_q: npt.ArrayLike, sigma: float, classes: int, teachers: floa
     """
     others = log(classes - 1)
     tail = np.minimum(np.asarray(log_q, float) - others, -1e-300)
-    found: Floats = np.minimum(others + log_ndtr(ndtri_exp(tail) + teachers * sqrt(2.0) / sigma), 0.0)
-    return found
+    bound: Floats = np.minimum(others + log_ndtr(ndtri_exp(tail) + teachers * sqrt(2.0) / sigma), 0.0)
+    return bound
 
 
 def rdp_at(log_q: npt.ArrayLike, sigma: float, order: float) -> Floats:
@@ -151,14 +151,14 @@ def local_sensitivity_gnmax(votes: npt.ArrayLike, teachers: int, sigma: float, o
             # Of equal runners-up the last loses the vote, so that they stay sorted.
             counts[1 + np.flatnonzero(counts[1:] == counts[1])[-1]] -= 1
             path.append(q := float(log_q_gnmax(counts, sigma)[0]))
-    found = np.full(teachers, float(local_sensitivity_at(q1, sigma, len(counts), order)))
+    sensitivities = np.full(teachers, float(local_sensitivity_at(q1, sigma, len(counts), order)))
     if not q1 <= path[0] <= q0:
-        found[: len(path)] = local_sensitivity_at(np.array(path), sigma, len(counts), order)
+        sensitivities[: len(path)] = local_sensitivity_at(np.array(path), sigma, len(counts), order)
     if q > q0 and path[0] > q0 and counts[1] == 0 and counts[0] >= teachers:
         # All teachers agree, and still do not reach q₀: no change of votes leads any nearer to it. One that abstains
         # could still join them.
-        found[len(path) :] = found[len(path) - 1]
-    return found
+        sensitivities[len(path) :] = sensitivities[len(path) - 1]
+    return sensitivities
 
 
 def local_sensitivity_threshold(
@@ -180,11 +180,11 @@ def local_sensitivity_threshold(
     rdp = threshold_rdp(np.arange(teachers + 1)[:, None], threshold, threshold_scale, (order,))[:, 0]
     steps = np.abs(np.diff(rdp))
     step = np.maximum(np.append(steps, 0.0), np.append(0.0, steps))
-    found = np.zeros(teachers)
+    sensitivities = np.zeros(teachers)
     for distance in range(teachers):
         near = [v for v in (most - distance, most + distance) if 0 <= v <= teachers]
-        found[distance] = max((step[v] for v in near), default=0.0)
-    return found
+        sensitivities[distance] = max((step[v] for v in near), default=0.0)
+    return sensitivities
 
 
 def smooth_maximum(local: npt.ArrayLike, beta: float) -> float:
@@ -351,8 +351,8 @@ def whatever_the_votes(
         coverage: of the release.
     """
     beta, sigma = PUBLIC_BETA / order, PUBLIC_SIGMA * sqrt(order)
-    margin, found = margin_of(sigma, coverage), inf
+    margin, least = margin_of(sigma, coverage), inf
     for alpha, labels in zip(orders, np.asarray(rdp, float).tolist(), strict=True):
         if 1 + alpha * expm1(-2 * beta) > 0:
-            found = min(found, labels + release_cost(beta, sigma, alpha, margin) - log(delta) / (alpha - 1))
-    return found
+            least = min(least, labels + release_cost(beta, sigma, alpha, margin) - log(delta) / (alpha - 1))
+    return least

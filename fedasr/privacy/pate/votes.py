@@ -72,8 +72,8 @@ def read_npy(path: Path) -> Floats:
         raise InputError(f"is no array file of NumPy: {error}", where=str(path)) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
         raise InputError("holds no numbers; expected vote counts", where=str(path))
-    found: Floats = np.atleast_2d(array.astype(np.float64))
-    return found
+    counts: Floats = np.atleast_2d(array.astype(np.float64))
+    return counts
 
 
 def read_csv(path: Path) -> Floats:

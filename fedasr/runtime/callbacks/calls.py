@@ -93,7 +93,7 @@ class Callbacks:
 
     def reasons(self, hook: str, argument: Any) -> list[str]:
         """Call a hook of all, and return why the run should end, in the words of each that asks for it."""
-        found = []
+        texts = []
         for name in self.callbacks:
             reason = self.call(name, hook, argument)
             if reason is None:
@@ -102,8 +102,8 @@ class Callbacks:
                 raise RunFailed(
                     f"callback '{name}': {hook} returned {reason!r}; expected None, or in a text why the run should end"
                 )
-            found.append(f"{name}: {reason}")
-        return found
+            texts.append(f"{name}: {reason}")
+        return texts
 
     def call(self, name: str, hook: str, *arguments: Any) -> Any:
         """Return what a hook of a callback returns.
@@ -123,14 +123,14 @@ class Callbacks:
 
 def named(callbacks: Iterable[tuple[str, Callback]]) -> dict[str, Callback]:
     """Return callbacks by name; where two have one name, the second is numbered."""
-    found: dict[str, Callback] = {}
+    by_name: dict[str, Callback] = {}
     for name, callback in callbacks:
         number, free = 1, name
-        while free in found:
+        while free in by_name:
             number += 1
             free = f"{name} {number}"
-        found[free] = callback
-    return found
+        by_name[free] = callback
+    return by_name
 
 
 def given(callbacks: Sequence[object]) -> list[tuple[str, Callback]]:
@@ -139,11 +139,11 @@ def given(callbacks: Sequence[object]) -> list[tuple[str, Callback]]:
     Raises:
         InputError: one is none.
     """
-    found = []
+    pairs = []
     for number, callback in enumerate(callbacks):
         if not isinstance(callback, Callback):
             raise InputError(
                 f"'callbacks[{number}]' is {callback!r}; expected an object whose class inherits from fedasr.Callback"
             )
-        found.append((type(callback).__name__, callback))
-    return found
+        pairs.append((type(callback).__name__, callback))
+    return pairs

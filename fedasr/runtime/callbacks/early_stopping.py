@@ -8,6 +8,7 @@ from typing import Any
 
 from fedasr.errors import InputError, nearest
 from fedasr.runtime.callbacks.base import Callback, Row
+from fedasr.units import metric_text
 
 METRICS = ("wer", "cer", "loss", "train_loss", "client_wer")
 """Columns of ``rounds.parquet`` where less is better."""
@@ -61,5 +62,6 @@ class EarlyStopping(Callback):
         if self.bad < self.patience:
             return None
         return (
-            f"{self.metric} is no better than its {self.best:.4g} of round {self.best_round} (patience {self.patience})"
+            f"{self.metric} is no better than its {metric_text(self.metric, self.best)} of round {self.best_round}"
+            f" (patience {self.patience})"
         )

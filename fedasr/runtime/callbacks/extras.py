@@ -17,6 +17,6 @@ def check_installed(package: str, name: str) -> None:
     Raises:
         InputError: naming the extra.
     """
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:  # W&B leaves a folder of its own name in the working folder
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:  # W&B leaves a folder of its own name in the working folder
         raise InputError(f"needs the package '{package}': pip install 'fedasr[{name}]'")

@@ -32,11 +32,11 @@ def make(item: Logged) -> Callback:
     own = is_reference(item.name)
     reference = item.name if own else SHIPPED[item.name]
     try:
-        found = make_part(reference, key, {}, item.options, f"{key}.options")
+        callback = make_part(reference, key, {}, item.options, f"{key}.options")
     except InputError as error:
-        said = str(error).replace(f"'{reference}'", f"'{item.name}'")
-        names_it = said.startswith((f"'{key}", "unknown option"))
-        raise InputError(said if names_it else f"'{key}' is '{item.name}': {said}") from None
-    if not isinstance(found, Callback):
+        problem = str(error).replace(f"'{reference}'", f"'{item.name}'")
+        names_it = problem.startswith((f"'{key}", "unknown option"))
+        raise InputError(problem if names_it else f"'{key}' is '{item.name}': {problem}") from None
+    if not isinstance(callback, Callback):
         raise InputError(f"'{key}' is '{item.name}', which makes no callback; let it inherit from fedasr.Callback")
-    return found
+    return callback

@@ -56,9 +56,9 @@ class Devices:
         training = np.asarray(config.compute)[tier] * np.asarray(audio_seconds, np.float64)
         down = np.asarray(bytes_down, np.float64) * 8e-6 / np.asarray(config.down_mbps)[tier]
         up = np.asarray(bytes_up, np.float64) * 8e-6 / np.asarray(config.up_mbps)[tier]
-        found: Floats = self._spread("compute", round, clients) * training
-        found += self._spread("network", round, clients) * (down + up)
-        return found
+        seconds: Floats = self._spread("compute", round, clients) * training
+        seconds += self._spread("network", round, clients) * (down + up)
+        return seconds
 
     def dropped(self, round: int, clients: Ids) -> Mask:
         """Return which devices never answer in a round, each with probability ``config.dropout``, shape ``(n,)``."""

@@ -67,12 +67,12 @@ def records(path: Path) -> list[tuple[int, str, str, str]]:
         raise InputError("'devices.trace': there is no such file", where=str(path)) from None
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
-            said = f"is not UTF-8 text (byte {error.start}); save it as UTF-8"
+            problem = f"is not UTF-8 text (byte {error.start}); save it as UTF-8"
         else:
-            said = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        raise InputError(f"'devices.trace': {said}", where=str(path)) from None
+            problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise InputError(f"'devices.trace': {problem}", where=str(path)) from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    found: list[tuple[int, str, str, str]] = []
+    rows: list[tuple[int, str, str, str]] = []
     header: list[str] | None = None
     places = (0, 0, 0)
     while True:
@@ -99,8 +99,8 @@ def records(path: Path) -> list[tuple[int, str, str, str]]:
             raise InputError(f"the row has {len(fields)} fields; expected {len(header)}", where=f"{path}:{line}")
         else:
             client, start, end = places
-            found.append((line, fields[client], fields[start], fields[end]))
-    return found
+            rows.append((line, fields[client], fields[start], fields[end]))
+    return rows
 
 
 def seconds(column: str, value: str, path: str | Path, line: int) -> float:
@@ -110,15 +110,15 @@ def seconds(column: str, value: str, path: str | Path, line: int) -> float:
         InputError: it is no number of seconds since the start of the run.
     """
     try:
-        found = float(value)
+        number = float(value)
     except ValueError:
-        found = math.nan
-    if not 0 <= found <= LONGEST_S:
+        number = math.nan
+    if not 0 <= number <= LONGEST_S:
         raise InputError(
             f"'{column}' is '{value}'; expected seconds since the start of the run, at most {LONGEST_S:.0e}",
             where=f"{path}:{line}",
         )
-    return found
+    return number
 
 
 def resolve(

@@ -136,9 +136,9 @@ def reach(address: str) -> None:
 
 def unreachable(address: str, error: Exception) -> InputError:
     """Return what to raise where there is no cluster."""
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    problem = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     return InputError(
-        f"no Ray cluster answers at 'runtime.ray_address', '{address}' ({said}); start one with"
+        f"no Ray cluster answers at 'runtime.ray_address', '{address}' ({problem}); start one with"
         " 'ray start --head', or leave the key out to use this machine alone"
     )
 

@@ -67,7 +67,7 @@ class Batch:
     buffers: list[Bytes | None]
     """arrays of the reply to each, where it travels packed"""
     total: npt.NDArray[np.float64] | None
-    """sum of the replies, shape ``(size,)``, where there is a fold"""
+    """sum of the replies, shape ``(size,)``, where replies are accumulated"""
     seconds: float = field(default=0.0)
 
 

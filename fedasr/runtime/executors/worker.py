@@ -81,8 +81,8 @@ def loaded(app: ClientApp | WorkerApp | str) -> ClientApp:
     """
     if isinstance(app, WorkerApp):
         return app.make()
-    found: ClientApp = load_reference(app) if isinstance(app, str) else app
-    return found
+    client_app: ClientApp = load_reference(app) if isinstance(app, str) else app
+    return client_app
 
 
 def end_with(parent: int, attached: Attachments) -> None:

@@ -54,13 +54,13 @@ class FrameVotes:
 
     def transcripts(self, record: Record) -> dict[int, str]:
         """Return the labels of the frames, equal neighbours as one and blanks left out, where that is not empty."""
-        found = {}
+        texts = {}
         for utterance, labels in record.tokens().items():
             if len(labels) == self.frames(utterance) and NO_LABEL not in labels:
                 tokens = [label for label, _ in groupby(labels) if label != BLANK]
                 if tokens:
-                    found[utterance] = self.tokenizer.decode(tokens)
-        return found
+                    texts[utterance] = self.tokenizer.decode(tokens)
+        return texts
 
     def right(self, record: Record) -> list[bool | None]:
         """Nobody knows which token a frame has."""

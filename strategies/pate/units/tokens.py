@@ -60,23 +60,23 @@ class TokenVotes:
 
     def transcripts(self, record: Record) -> dict[int, str]:
         """Return the labels that have come to their end, less the empty ones."""
-        found = {u: labels[:-1] for u, labels in record.tokens().items() if labels[-1] == END and len(labels) > 1}
-        return {utterance: self.tokenizer.decode(tokens) for utterance, tokens in found.items()}
+        sequences = {u: labels[:-1] for u, labels in record.tokens().items() if labels[-1] == END and len(labels) > 1}
+        return {utterance: self.tokenizer.decode(tokens) for utterance, tokens in sequences.items()}
 
     def right(self, record: Record) -> list[bool | None]:
         """Compare each token with what was said, as long as the prefix is right."""
         places: dict[int, int] = {}
         lost: set[int] = set()
-        found: list[bool | None] = []
+        verdicts: list[bool | None] = []
         for utterance, label in zip(record.utterances, record.labels, strict=True):
             place = places.get(utterance, 0)
             places[utterance] = place + 1
             reference = self.references[utterance]
             if reference is None or utterance in lost or label == NO_LABEL:
-                found.append(None)
+                verdicts.append(None)
                 continue
             expected = [*reference, END]
-            found.append(label == expected[place])
+            verdicts.append(label == expected[place])
             if label != expected[place]:
                 lost.add(utterance)
-        return found
+        return verdicts

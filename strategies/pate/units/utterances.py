@@ -42,14 +42,14 @@ class UtteranceVotes:
             record: of a soft mechanism, whose counts are what was released.
             answers: how many an utterance at most.
         """
-        found = {}
+        ranked = {}
         for utterance, counts in zip(record.utterances, record.counts, strict=True):
             best = np.argsort(-counts, kind="stable")[:answers]
             best = best[(counts[best] > 0) | (np.arange(len(best)) == 0)]
             shares = np.maximum(counts[best], 0.0)
             shares = shares / shares.sum() if shares.sum() > 0 else np.full(len(best), 1 / len(best))
-            found[utterance] = [self.texts[place] for place in best.tolist()], shares
-        return found
+            ranked[utterance] = [self.texts[place] for place in best.tolist()], shares
+        return ranked
 
     def transcripts(self, record: Record) -> dict[int, str]:
         """Return the winners."""

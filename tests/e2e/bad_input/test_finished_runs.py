@@ -15,7 +15,7 @@ from .world import TOO_LONG, Place, Refuse, commands
 def test_a_folder_that_is_no_run(place: Place, refuse: Refuse) -> None:
     for folder in (place.root / "none", place.manifest, place.manifest.parent, place.root / TOO_LONG):
         for command in commands(place, folder):
-            refuse(command, f"{folder}: is no run folder: there is no config.yaml in it")
+            refuse(command, f"{folder}: is not a run folder: it has no config.yaml")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,11 @@ STOP = "mend or remove it, or set data.on_bad_audio=skip"
 
 
 MANIFESTS: dict[str, tuple[str, str | bytes | Callable[[str], str], tuple[str, ...]]] = {
-    "unknown extension": ("m.xlsx", HEADER, ("m.xlsx: is no manifest by its name; expected one that ends in .csv",)),
+    "unknown extension": (
+        "m.xlsx",
+        HEADER,
+        ("m.xlsx: is not named like a manifest; expected a name that ends in .csv",),
+    ),
     "empty": ("m.csv", "", ("m.csv: is empty; expected a header with path, speaker, text",)),
     "blank lines": ("m.csv", "\n\n\n", ("m.csv: is empty",)),
     "header only": ("m.csv", HEADER + "\n", ("m.csv: has no rows; expected one utterance a row",)),

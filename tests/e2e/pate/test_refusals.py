@@ -26,11 +26,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "steps": ({"client__steps": 3}, "'client.steps' is set"),
     "a-speaker-of-several-teachers": (
         {"data__partition": {"name": "iid"}, "data__clients": 4},
-        "'data.partition' gives what speaker 's00001' says to 3 teachers",
+        "'data.partition' splits the speech of speaker 's00001' over 3 teachers",
     ),
     "weight-of-nobody": (
         {"pate": {"mechanism": "soft-gaussian", "scale": 2.0, "public": PUBLIC, "weights": {"00001": 0.5}}},
-        "'pate.weights.00001' is of no teacher (did you mean 's00001'?)",
+        "'pate.weights.00001' names no teacher (did you mean 's00001'?)",
     ),
     "private-transcripts-as-phrases": (
         {"evaluate": {"decoder": "vocabulary"}},
@@ -43,7 +43,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"pate__public": {**PUBLIC, "manifest": "public.csv"}},
         "'pate.public.manifest' is set but 'pate.public.corpus' is 'synthetic', which does not read it",
     ),
-    "store": ({"pate__store": __file__}, "is no folder; 'pate.store' names the folder"),
+    "store": ({"pate__store": __file__}, "is not a folder; 'pate.store' names the folder"),
     "scale": ({"pate__scale": 1e160}, "'pate.scale' is 1e+160; expected"),
 }
 

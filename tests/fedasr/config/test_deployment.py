@@ -1,4 +1,4 @@
-"""What cannot be with real boxes is refused when the config is read."""
+"""What cannot be with real edge devices is refused when the config is read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def deployed(**changes: Any) -> dict[str, Any]:
     [
         ({"data__partition": {"name": "iid"}}, "'data.partition' is set; every device is a client"),
         ({"stream__arrival": "poisson"}, "'stream.arrival' is 'poisson'; speech comes as devices record it"),
-        ({"devices__clock": True}, "'devices.clock' is true; edge devices take the time they take"),
+        ({"devices__clock": True}, "'devices.clock' is true; edge devices run in real time"),
         ({"evaluate__held_out": 0.1}, "'evaluate.held_out' is 0.1; the server has no speech of the devices"),
         ({"model__alphabet": "auto"}, "'model.alphabet' is 'auto'; the server sees no transcripts"),
         (
@@ -36,7 +36,7 @@ def deployed(**changes: Any) -> dict[str, Any]:
         ({"evaluate__decoder": "vocabulary"}, "'evaluate.vocabulary' is empty; the server sees no transcripts"),
     ],
 )
-def test_what_cannot_be_with_boxes(changes: dict[str, Any], says: str) -> None:
+def test_what_cannot_be_with_edge_devices(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=r"'runtime\.name' is 'deployment' but ") as caught:
         load(deployed(**changes), [])
     assert says in str(caught.value)
@@ -78,8 +78,8 @@ def test_a_deployed_aggregator_is_private_whatever_its_unit_says() -> None:
 
 
 def test_a_deployed_run_is_submitted_to_its_superlink(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="submit the run there with 'flwr run'"):
+    with pytest.raises(InputError, match="submit the run with 'flwr run'"):
         launch(load(deployed()), tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(InputError, match="only they know what they hold"):
+    with pytest.raises(InputError, match="only it knows how much"):
         len(Experiment(load(deployed())).partition)

@@ -124,7 +124,7 @@ def test_others_are_heard_meanwhile(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_macos_leaves_beside_a_file(tmp_path: Path) -> None:
-    with pytest.raises(AudioProblem, match="what macOS keeps beside a file"):
+    with pytest.raises(AudioProblem, match="a macOS metadata file"):
         read_audio(write(tmp_path / "._a.wav"))
     for speaker in ("s1", "s2"):
         write(tmp_path / "yes" / f"{speaker}_nohash_0.wav")

@@ -125,7 +125,7 @@ BAD_TABLES = {
     "JSON key with a list of keys": ("m.jsonl", '{"path":"a","who":"s","text":"t"}\n', 1, "it has: path, who, text"),
     "no JSON": ("m.jsonl", "\n\n", 0, "is empty"),
     "not Parquet": ("m.parquet", "path,speaker,text\n", 0, "is not Parquet"),
-    "no manifest": ("m.txt", "path,speaker,text\na,s,t\n", 0, "is no manifest by its name"),
+    "no manifest": ("m.txt", "path,speaker,text\na,s,t\n", 0, "is not named like a manifest"),
 }
 
 

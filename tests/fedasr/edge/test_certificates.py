@@ -16,7 +16,7 @@ from fedasr.edge.certificates import (
     load_certificate,
     load_public_key,
     make_authority,
-    make_box_key,
+    make_device_key,
     make_server,
     public_key_of,
 )
@@ -56,8 +56,8 @@ def test_what_is_no_host_is_refused(host: str) -> None:
         make_server(make_authority("a"), [host])
 
 
-def test_box_keys_are_what_openssh_reads() -> None:
-    private, public = make_box_key()
+def test_edge_device_keys_are_what_openssh_reads() -> None:
+    private, public = make_device_key()
     assert private.startswith(b"-----BEGIN OPENSSH PRIVATE KEY-----")
     assert public.startswith(b"ecdsa-sha2-nistp384 ")
     assert fingerprint(public_key_of(private, "a")) == fingerprint(load_public_key(public, "a"))
@@ -89,5 +89,5 @@ def test_a_private_file_is_never_readable_by_others(tmp_path: Path) -> None:
 def test_a_certificate_is_read_or_named(tmp_path: Path) -> None:
     path = tmp_path / "ca.crt"
     write_public(path, ssl.DER_cert_to_PEM_cert(b"no certificate").encode())
-    with pytest.raises(InputError, match=r"ca\.crt: is no certificate in PEM"):
+    with pytest.raises(InputError, match=r"ca\.crt: is not a PEM certificate"):
         load_certificate(path)

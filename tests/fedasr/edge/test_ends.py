@@ -1,4 +1,4 @@
-"""What it means for a box that its SuperNode has ended."""
+"""What it means for an edge device that its SuperNode has ended."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INTERRUPTED = "import os, signal; os.kill(os.getpid(), signal.SIGINT); import ti
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", False, False),
     ],
 )
-def test_a_box_whose_server_is_lost_or_refuses_it_starts_again_or_says_so(
+def test_an_edge_device_whose_server_is_lost_or_refuses_it_starts_again_or_says_so(
     script: str, rejected: bool, again: bool, tmp_path: Path
 ) -> None:
     process = Process([sys.executable, "-c", script], dict(os.environ), tmp_path)

@@ -1,4 +1,4 @@
-"""The folders of a server and of a box: made once, readable by their owner, and refused with a line where wrong."""
+"""The folders of a server and of a device: made once, readable by their owner, and refused with a line where wrong."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from fedasr.cli.main import status
-from fedasr.edge.box_folder import BoxFolder, Identity
 from fedasr.edge.certificates import (
     certificate_pem,
     hosts_of,
     load_authority,
     load_certificate,
-    make_box_key,
+    make_device_key,
     make_server,
 )
-from fedasr.edge.checks import Finding, box_findings, server_findings
+from fedasr.edge.checks import Finding, device_findings, server_findings
+from fedasr.edge.device_folder import DeviceFolder, Identity
 from fedasr.edge.enrolment import check_name
 from fedasr.edge.flower_command import environment, last_object
 from fedasr.edge.policy import Policy, policy_text, read_policy
@@ -28,7 +28,7 @@ from fedasr.edge.run_server import run_server, superlink_arguments
 from fedasr.edge.secrets import write_private
 from fedasr.edge.server_folder import ServerFolder
 from fedasr.errors import InputError
-from tests.clients.boxes import manifest, record
+from tests.clients.edge_devices import manifest, record
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ def server(tmp_path: Path) -> ServerFolder:
 
 
 @pytest.fixture
-def box(tmp_path: Path, server: ServerFolder) -> BoxFolder:
-    found = BoxFolder(tmp_path / "box")
+def device(tmp_path: Path, server: ServerFolder) -> DeviceFolder:
+    found = DeviceFolder(tmp_path / "box")
     found.identity.mkdir(parents=True)
-    private, public = make_box_key()
+    private, public = make_device_key()
     write_private(found.key, private)
     found.public_key.write_bytes(public)
     found.authority.write_bytes(server.authority.read_bytes())
@@ -110,37 +110,37 @@ def test_the_doctor_of_a_server_that_is_not_running(server: ServerFolder) -> Non
     assert any("server.key: is private but others may read it" in line for line in found)
 
 
-def test_the_doctor_of_a_box(box: BoxFolder) -> None:
-    found = texts(box_findings(box, box.manifest), "error")
+def test_the_doctor_of_an_edge_device(device: DeviceFolder) -> None:
+    found = texts(device_findings(device, device.manifest), "error")
     assert any(line.startswith("server: nobody answers at 127.0.0.1:") for line in found)
     assert any(line.startswith("speech: ") and "there is no such manifest" in line for line in found)
-    box.public_key.write_bytes(make_box_key()[1])
-    box.account.write_text("{")
-    found = texts(box_findings(box, box.manifest), "error")
-    assert any("files of two boxes" in line for line in found)
+    device.public_key.write_bytes(make_device_key()[1])
+    device.ledger_file.write_text("{")
+    found = texts(device_findings(device, device.manifest), "error")
+    assert any("they belong to different edge devices" in line for line in found)
     assert any("account.json: cannot be read" in line for line in found)
 
 
-def test_the_doctor_says_it_by_its_exit_status(box: BoxFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert status(["edge", "doctor", "--data", str(box.path), "--json"]) == 1
+def test_the_doctor_says_it_by_its_exit_status(device: DeviceFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(["edge", "doctor", "--data", str(device.path), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] is False
     assert {"identity", "server", "speech", "disk", "versions"} <= {row["check"] for row in found["findings"]}
 
 
-def test_a_box_that_has_done_nothing(box: BoxFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert status(["edge", "status", "--data", str(box.path), "--json"]) == 0
+def test_an_edge_device_that_has_done_nothing(device: DeviceFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(["edge", "status", "--data", str(device.path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["name"], found["rounds"], found["epsilon"], found["running"]) == ("anna", 0, None, False)
 
 
-def test_a_box_runs_as_long_as_somebody_runs_it(box: BoxFolder) -> None:
-    assert not box.running
-    with box.alone():
-        assert box.running
-        with pytest.raises(InputError, match="runs already on this machine"), box.alone():
+def test_an_edge_device_runs_as_long_as_somebody_runs_it(device: DeviceFolder) -> None:
+    assert not device.running
+    with device.alone():
+        assert device.running
+        with pytest.raises(InputError, match="runs already on this machine"), device.alone():
             pass
-    assert not box.running
+    assert not device.running
 
 
 @pytest.mark.parametrize(
@@ -166,23 +166,23 @@ def test_wrong_input_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_box_key_that_others_may_read_is_refused(box: BoxFolder) -> None:
-    box.key.chmod(0o644)
+def test_an_edge_device_key_that_others_may_read_is_refused(device: DeviceFolder) -> None:
+    device.key.chmod(0o644)
     with pytest.raises(InputError, match="others may read it"):
-        box.require()
+        device.require()
 
 
-def test_the_node_configuration_says_where_things_are_whatever_their_names(box: BoxFolder) -> None:
-    box.prepare(Identity("anna", "a:1"), Path('/a "b" \\c/manifest.csv'))
-    found = tomllib.loads(box.node_config.read_text())
-    assert found == {"name": "anna", "data": str(box.path), "manifest": '/a "b" \\c/manifest.csv'}
-    assert box.secret.stat().st_mode & 0o777 == 0o600
-    assert len(box.secret.read_bytes()) == 32
+def test_the_node_configuration_says_where_things_are_whatever_their_names(device: DeviceFolder) -> None:
+    device.prepare(Identity("anna", "a:1"), Path('/a "b" \\c/manifest.csv'))
+    found = tomllib.loads(device.node_config.read_text())
+    assert found == {"name": "anna", "data": str(device.path), "manifest": '/a "b" \\c/manifest.csv'}
+    assert device.secret.stat().st_mode & 0o777 == 0o600
+    assert len(device.secret.read_bytes()) == 32
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../a", "a/b", ".a", "-a", "ä", "a" * 61])
-def test_what_is_no_name_for_a_box(name: str) -> None:
-    with pytest.raises(InputError, match="is no name for a box"):
+def test_what_is_no_name_for_an_edge_device(name: str) -> None:
+    with pytest.raises(InputError, match="is no name for an edge device"):
         check_name(name)
 
 
@@ -223,11 +223,11 @@ def test_a_full_disk_leaves_no_key_and_no_part(tmp_path: Path) -> None:
     small.create(["127.0.0.1"], 8443)
 
 
-def test_a_box_that_cannot_train_is_not_sound(box: BoxFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edge_device_that_cannot_train_is_not_sound(device: DeviceFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every header is read, but no feature can be made, as with a torchaudio that does not fit its torch."""
-    rows = record(box.path, range(3), 0)
-    manifest(box.manifest, rows, ("path", "speaker", "text"))
-    (sound,) = [finding for finding in box_findings(box, box.manifest) if finding.check == "turn"]
+    rows = record(device.path, range(3), 0)
+    manifest(device.manifest, rows, ("path", "speaker", "text"))
+    (sound,) = [finding for finding in device_findings(device, device.manifest) if finding.check == "turn"]
     assert sound.level == "ok"
     assert "were decoded, made features of and trained on" in sound.text
 
@@ -235,21 +235,22 @@ def test_a_box_that_cannot_train_is_not_sound(box: BoxFolder, monkeypatch: pytes
         raise OSError("undefined symbol")
 
     monkeypatch.setattr("fedasr.data.speech.Speech.features", broken)
-    assert "turn: a round cannot be done here: OSError: undefined symbol" in texts(
-        box_findings(box, box.manifest), "error"
+    assert "turn: a training round fails on this machine: OSError: undefined symbol" in texts(
+        device_findings(device, device.manifest), "error"
     )
 
 
-def test_the_doctor_explains_the_policy(box: BoxFolder) -> None:
-    said = [finding for finding in box_findings(box, box.manifest) if finding.check == "policy"]
+def test_the_doctor_explains_the_policy(device: DeviceFolder) -> None:
+    said = [finding for finding in device_findings(device, device.manifest) if finding.check == "policy"]
     assert said[0].text == "there is no policy.yaml: the safe rules hold"
-    assert any("takes part only in runs whose noise this box adds itself" in finding.text for finding in said)
-    box.policy.write_text("privacy: none\nepsilon_per_run: 3\n")
-    said = [finding for finding in box_findings(box, box.manifest) if finding.check == "policy"]
+    assert any("takes part only in runs whose noise this edge device adds itself" in finding.text for finding in said)
+    device.policy.write_text("privacy: none\nepsilon_per_run: 3\n")
+    said = [finding for finding in device_findings(device, device.manifest) if finding.check == "policy"]
     assert [finding.level for finding in said][:2] == ["ok", "warning"]
-    box.policy.write_text("privacy: nobody\n")
+    device.policy.write_text("privacy: nobody\n")
     assert any(
-        "'privacy' is 'nobody'; expected one of" in line for line in texts(box_findings(box, box.manifest), "error")
+        "'privacy' is 'nobody'; expected one of" in line
+        for line in texts(device_findings(device, device.manifest), "error")
     )
 
 

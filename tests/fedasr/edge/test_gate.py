@@ -1,4 +1,4 @@
-"""From the network a SuperLink answers boxes; orders come from its own machine."""
+"""From the network a SuperLink answers edge devices; orders come from its own machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flwr.supercore.primitives.asymmetric import sign_message
 from flwr.superlink.routers.control import router as control
 from flwr.superlink.routers.fleet.router import router as fleet
 
-from fedasr.edge.certificates import fingerprint, load_public_key, make_box_key, public_key_of
+from fedasr.edge.certificates import fingerprint, load_public_key, make_device_key, public_key_of
 from fedasr.edge.door import Door, Guard
 from fedasr.edge.gate import (
     BODIES,
@@ -121,19 +121,19 @@ def call(path: str, address: str | None, status: int = 200, headers: list[tuple[
 def test_refusals_are_logged(capfd: pytest.CaptureFixture[str]) -> None:
     assert call("/v1/control/register-node", STRANGER) == 403
     assert call("/v1/control/register-node", None) == 403
-    assert call("/v1/fleet/pull-messages", STRANGER, headers=signed(make_box_key()[0])) == 200
+    assert call("/v1/fleet/pull-messages", STRANGER, headers=signed(make_device_key()[0])) == 200
     assert call("/v1/control/list-runs", "127.0.0.1") == 200
     for proxy in (b"X-Forwarded-For", b"X-Forwarded-Proto", b"Forwarded", b"Via", b"X-Real-IP"):
         assert call("/v1/control/list-runs", "127.0.0.1", headers=[(proxy, b"127.0.0.1")]) == 403
     assert capfd.readouterr().err.splitlines() == [
-        f"refused: POST /v1/control/register-node from {STRANGER}: only boxes may call from the network",
-        "refused: POST /v1/control/register-node from nowhere: only boxes may call from the network",
-        *["refused: POST /v1/control/list-runs from a proxy: only boxes may call from the network"] * 5,
+        f"refused: POST /v1/control/register-node from {STRANGER}: only edge devices may call from the network",
+        "refused: POST /v1/control/register-node from nowhere: only edge devices may call from the network",
+        *["refused: POST /v1/control/list-runs from a proxy: only edge devices may call from the network"] * 5,
     ]
 
 
 def signed(private: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a box with a private key."""
+    """Return the headers of an edge device with a private key."""
     key = load_ssh_private_key(private, None)
     moment = now().isoformat().encode()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -182,7 +182,7 @@ def test_connections_are_counted_by_address_and_this_machine_always_gets_in() ->
 
 
 def test_a_refused_key_is_named(capfd: pytest.CaptureFixture[str]) -> None:
-    private, _ = make_box_key()
+    private, _ = make_device_key()
     key = public_key_of(private, "a")
     assert call("/v1/fleet/activate-node", STRANGER, 412, signed(private)) == 412
     assert call("/v1/fleet/pull-messages", STRANGER, 401, [(KEY_HEADER, b"%%")]) == 401
@@ -193,8 +193,8 @@ def test_a_refused_key_is_named(capfd: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_a_box_sends_in_answer_to_a_message_as_much_as_the_server_was_told(tmp_path: Path) -> None:
-    private, public = make_box_key()
+def test_an_edge_device_sends_in_answer_to_a_message_as_much_as_the_server_was_told(tmp_path: Path) -> None:
+    private, public = make_device_key()
     registry = tmp_path / "boxes.json"
     print_of_key = fingerprint(load_public_key(public, "a"))
     registry.write_text(json.dumps([{"fingerprint": print_of_key, "revoked": None}]))

@@ -27,7 +27,7 @@ KEY = "SHA256:8ejQXqWssaBVMxRTmx5/YCQ7AGxkKFmyMjUnWSIA+yQ"
         ("INFO :      Receiving: train message (ID: 0c11)", {"event": "received", "kind": "train", "message": "0c11"}),
         (f"refused: a from 10.0.0.2, key {KEY}: its key", {"event": "refused", "address": "10.0.0.2", "key": KEY}),
         (
-            "refused: POST /x from ::1: only boxes may call from the network",
+            "refused: POST /x from ::1: only edge devices may call from the network",
             {"event": "refused", "level": "warning", "what": "POST /x", "address": "::1"},
         ),
         (
@@ -46,19 +46,19 @@ def test_a_line_is_taken_apart(line: str, expected: dict[str, Any]) -> None:
 
 def test_a_stranger_cannot_pass_for_another() -> None:
     path = f"POST /v1/control/x from 10.9.9.9, key {KEY}: its key is unknown"
-    found = structured(f"refused: {path} from 10.0.0.2: only boxes may call from the network")
+    found = structured(f"refused: {path} from 10.0.0.2: only edge devices may call from the network")
     assert (found["address"], found["what"], found.get("key")) == ("10.0.0.2", path, None)
 
 
 def test_a_stranger_cannot_write_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    say("POST /a\nerror: all is lost from 10.0.0.2: only boxes may call from the network")
+    say("POST /a\nerror: all is lost from 10.0.0.2: only edge devices may call from the network")
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_every_line_is_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
     target = io.StringIO()
     monkeypatch.setattr(sys, "stderr", JsonLines(target))
-    print("box: waiting", file=sys.stderr)
+    print("edge device: waiting", file=sys.stderr)
     sys.stderr.write("error: in two ")
     sys.stderr.write("parts\n\n")
     pass_on("Traceback (most recent call last):\n", "executor")
@@ -66,7 +66,7 @@ def test_every_line_is_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
     pass_on("INFO :      \n", "supernode")
     rows = [json.loads(line) for line in target.getvalue().splitlines()]
     assert [(row["source"], row["level"], row["text"]) for row in rows] == [
-        ("fedasr", "info", "box: waiting"),
+        ("fedasr", "info", "edge device: waiting"),
         ("fedasr", "error", "error: in two parts"),
         ("executor", "error", "Traceback (most recent call last):"),
         ("executor", "error", '  File "x.py", line 3'),

@@ -1,4 +1,4 @@
-"""What a process of a box has started ends with it."""
+"""What a process of an edge device has started ends with it."""
 
 from __future__ import annotations
 

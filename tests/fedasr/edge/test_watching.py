@@ -1,4 +1,4 @@
-"""Watching a run of boxes: its folder is read while it is written, and told to people, programs and Prometheus."""
+"""Watching a run of devices: its folder is read while it is written, and told to people, programs and Prometheus."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from fedasr.edge.watching.journals import backwards
 from fedasr.edge.watching.metrics import exposition
 from fedasr.edge.watching.run_state import rounds_after, run_state
 from fedasr.edge.watching.screen import screen
-from fedasr.edge.watching.server_state import box_state, choose, in_detail
-from fedasr.edge.watching.words import account
+from fedasr.edge.watching.server_state import choose, device_state, in_detail
+from fedasr.edge.watching.words import spending
 from fedasr.errors import InputError
 from fedasr.runtime.launch import open_run
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import Silent, session
-from fedasr.runtime.watched_boxes import EXCHANGE, WatchedBoxGrid
+from fedasr.runtime.watched_edge_grid import EXCHANGE, WatchedEdgeGrid
 from fedasr.strategies.server_app import run_strategy
-from tests.clients.boxes import NAMES, SuperLink, Town
+from tests.clients.edge_devices import NAMES, SuperLink, Town
 
 RUN = "17042938378696582008"
 
@@ -48,7 +48,7 @@ class Onlooker(Silent):
 
 
 class Watched:
-    """A run of three boxes, and somebody who looks at it."""
+    """A run of three edge devices, and somebody who looks at it."""
 
     def __init__(self, root: Path, **changes: Any) -> None:
         self.folder = root / "run"
@@ -58,7 +58,7 @@ class Watched:
         experiment = open_run(config, self.folder, resume=False, fleet=fleet)
         assert experiment is not None
         self.onlooker = Onlooker(self.folder)
-        grid = WatchedBoxGrid(SuperLink(town.folders), fleet.names, 5.0, self.folder)
+        grid = WatchedEdgeGrid(SuperLink(town.folders), fleet.names, 5.0, self.folder)
         with session(self.onlooker):
             run_strategy(grid, experiment, RunFolder(self.folder), resume=False)
 
@@ -82,13 +82,13 @@ def submitted(out: Path | str, status: str = "finished:completed") -> SubmittedR
 
 
 def whole_status(server: ServerFolder, run: SubmittedRun | None, *states: str) -> dict[str, Any]:
-    """Return the status of a server whose boxes have these states."""
-    boxes = [
-        {**box_state(Enrolment(name, "1", "SHA256:abc", "2026-11-21T21:23:16Z"), None), "state": state}
+    """Return the status of a server whose edge devices have these states."""
+    devices = [
+        {**device_state(Enrolment(name, "1", "SHA256:abc", "2026-11-21T21:23:16Z"), None), "state": state}
         for name, state in zip(NAMES, states, strict=False)
     ]
     short = [] if run is None else [{"run": run.run_id, "status": run.status}]
-    return {"address": "h:1", "boxes": boxes, "runs": short, "run": None if run is None else in_detail(server, run)}
+    return {"address": "h:1", "boxes": devices, "runs": short, "run": None if run is None else in_detail(server, run)}
 
 
 @pytest.mark.parametrize("block", [1, 2, 7, 1 << 16])
@@ -103,7 +103,7 @@ def test_a_journal_is_read_from_its_end(tmp_path: Path, block: int, rows: int, u
 def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
     journal = tmp_path / "rounds.jsonl"
     journal.write_text('{"n": 1}\nnonsense\n{"n": 2}\n')
-    with pytest.raises(InputError, match=r"rounds.jsonl: is damaged: a line is no JSON object"):
+    with pytest.raises(InputError, match=r"rounds.jsonl: is damaged: a line is not a JSON object"):
         list(backwards(journal))
     assert list(backwards(tmp_path / "none.jsonl")) == []
 
@@ -115,8 +115,8 @@ def test_a_run_is_read_while_it_goes_on(watched: Watched) -> None:
     assert (second["round"], second["wer_round"]) == (2, 2)
     assert first["wer"] is not None
     assert first["privacy"] is None
-    assert [box["box"] for box in first["last_round"]["boxes"]] == ["cleo", "ben", "anna"]  # the most audio first
-    assert {box["status"] for box in first["last_round"]["boxes"]} == {"ok"}
+    assert [device["box"] for device in first["last_round"]["boxes"]] == ["cleo", "ben", "anna"]  # the most audio first
+    assert {device["status"] for device in first["last_round"]["boxes"]} == {"ok"}
     assert first["now"]["kind"] == "train"
     assert sorted(first["now"]["answered"]) == sorted(NAMES)
     assert (first["now"]["waiting"], first["now"]["over"]) == ([], True)
@@ -156,17 +156,17 @@ def test_what_a_private_run_has_spent_is_told_while_it_goes_on(tmp_path: Path) -
     document = json.loads((found.folder / "privacy.json").read_text())
     assert (last["epsilon"], last["guarantee"]) == (document["epsilon"], [document["guarantee"]])
     assert last["epsilon"] == second["epsilon"]
-    assert account(first) == [f"after round 1: {sentence}"]
+    assert spending(first) == [f"after round 1: {sentence}"]
 
 
-def test_rounds_since_are_told_with_their_boxes(watched: Watched) -> None:
+def test_rounds_since_are_told_with_their_edge_devices(watched: Watched) -> None:
     assert [row["round"] for row in rounds_after(watched.folder, 0)] == [2, 1]
     (last,) = rounds_after(watched.folder, 1)
     assert (last["asked"], last["answered"], last["failed"]) == (3, 3, 0)
     assert list(rounds_after(watched.folder, 2)) == []
 
 
-def test_a_round_whose_boxes_are_not_written_yet_is_left(watched: Watched, tmp_path: Path) -> None:
+def test_a_round_whose_edge_devices_are_not_written_yet_is_left(watched: Watched, tmp_path: Path) -> None:
     copy = tmp_path / "checkpoint"
     copy.mkdir()
     (copy / "rounds.jsonl").write_bytes((watched.folder / "checkpoint/rounds.jsonl").read_bytes())
@@ -181,12 +181,12 @@ def test_what_happened_is_a_line_each(watched: Watched, server: ServerFolder) ->
     before["run"] |= watched.onlooker.seen[0]
     after = whole_status(server, submitted(watched.folder), "online", "offline", "offline")
     first = [event.text for event in changes(None, before)]
-    assert first[:3] == ["box anna: online", "box ben: online", "box cleo: offline"]
+    assert first[:3] == ["edge device anna: online", "edge device ben: online", "edge device cleo: offline"]
     assert first[3] == f"run {RUN}: running"
-    assert first[4].startswith("round 1 of 2: 3 of 3 boxes answered, WER ")
+    assert first[4].startswith("round 1 of 2: 3 of 3 edge devices answered, WER ")
     events = list(changes(before, after))
     assert [event.event for event in events] == ["box", "run", "round", "over"]
-    assert events[0].text == "box ben: offline"
+    assert events[0].text == "edge device ben: offline"
     assert events[-1].text.startswith("the run is over: done after round 2 of 2, WER ")
     assert list(changes(after, after)) == []
     assert all(json.dumps(event.as_json()) for event in events)
@@ -207,7 +207,7 @@ def test_a_picture_fits_80_columns(watched: Watched, server: ServerFolder) -> No
     status["run"]["now"]["waiting"] = ["cleo"]
     text = shown(status)
     assert max(map(len, text.splitlines())) <= 80
-    assert "round 1, train: 1 of 3 boxes have answered, 1 failed" in text
+    assert "round 1, train: 1 of 3 edge devices have answered, 1 failed" in text
     assert re.search(r"cleo +never connected +waiting +ok", text)
     assert "[red]" in text
     assert "no run was submitted yet" in shown(whole_status(server, None, "online"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedasr.evaluation.wer import ErrorCounts, by_group, error_counts
+from fedasr.evaluation.wer import ErrorCounts, by_group, error_counts, utterance_errors
 
 sentences = st.lists(st.tuples(st.text("ab ب", max_size=8), st.text("ab ب", max_size=8)), max_size=6)
 
@@ -71,6 +71,17 @@ def test_groups_are_sorted_and_add_up() -> None:
     assert (groups["gb"].wer, groups["us"].wer) == (0, 3 / 5)
     assert groups["gb"] + groups["us"] == error_counts(references, hypotheses)
     assert list(by_group(["a"], ["a"], [7])) == ["7"]
+
+
+@settings(deadline=None)  # the first example may import jiwer
+@given(sentences)
+def test_errors_of_utterances_add_up(pairs: list[tuple[str, str]]) -> None:
+    references, hypotheses = [r for r, _ in pairs], [h for _, h in pairs]
+    words, errors = utterance_errors(references, hypotheses)
+    counts = error_counts(references, hypotheses)
+    assert (words.sum(), errors.sum()) == (counts.words, counts.word_errors)
+    alone = [error_counts([r], [h]) for r, h in pairs]
+    assert list(zip(words, errors, strict=True)) == [(one.words, one.word_errors) for one in alone]
 
 
 @given(sentences, st.integers(0, 6))

@@ -183,6 +183,33 @@ def test_a_run_ends_before_it_begins(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "gone"),
+    [
+        (["run-server", "--home", "home"], "flwr.supercore.sql_mixin.SQLITE_PRAGMAS"),
+        (["run-client", "--data", "anna"], "flwr.supernode.runtime.run_clientapp.push_message"),
+    ],
+)
+def test_nodes_of_a_deployment_end_before_they_begin(
+    command: list[str],
+    gone: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as made:
+        main(["edge", "init-server", "--host", "127.0.0.1", "--home", "home"])
+    assert made.value.code == 0
+    monkeypatch.delattr(gone)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["edge", *command])
+    line = capsys.readouterr().err
+    assert (ended.value.code, line.count("\n")) == (2, 1), line
+    assert f"{gone} is missing" in line
+
+
 def test_the_check_imports_neither_torch_nor_ray() -> None:
     code = "import sys, fedasr.flower as f; f.check(); sys.exit(len({'torch', 'ray'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

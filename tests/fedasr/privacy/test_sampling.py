@@ -111,5 +111,5 @@ def test_turns_are_charged_as_often_as_a_device_may_have_one() -> None:
     turns = assumed("round-robin", separation=20)
     assert [round for round in range(1, 62) if turns.is_charged(round)] == [1, 21, 41, 61]
     for rounds in range(1, 100):
-        assert sum(turns.is_charged(round) for round in range(1, rounds + 1)) == turns.turns(rounds)
+        assert sum(turns.is_charged(round) for round in range(1, rounds + 1)) == turns.participations(rounds)
     assert isinstance(turns.gaussian(1.0), Gaussian)

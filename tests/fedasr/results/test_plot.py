@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 import fedasr
 from fedasr.results import plot
-from fedasr.results.style import spread
+from fedasr.results.style import name_axes, remark, spread
 from tests.fedasr.results.run_folders import add_activity, add_periods, make_run, two_strategies
 
 
@@ -55,6 +56,12 @@ def test_many_groups_get_a_legend_below(tmp_path):
     figure = plot.compare(runs)
     assert len(figure.legends[0].get_texts()) == 8
     assert png(figure)
+
+
+def test_a_label_that_begins_with_an_underscore_is_in_the_legend(tmp_path):
+    runs = [make_run(tmp_path / str(i), selection=f"_{i}") for i in range(8)]
+    found = [text.get_text() for text in plot.compare(runs).legends[0].get_texts()]
+    assert [name.strip() for name in found] == [f"_{i}" for i in range(8)]
 
 
 def test_a_dollar_in_a_label_is_no_formula(tmp_path):
@@ -127,7 +134,10 @@ def test_forgetting_is_drawn_around_zero(tmp_path):
 def test_a_long_title_gives_way_to_the_remark(tmp_path):
     figure = plot.forgetting([add_periods(run, [[0.5], [0.4, 0.3]]) for run in two_strategies(tmp_path)])
     assert figure.axes[0].get_title(loc="left") == "Forgetting (percentage points)\n"  # a line above the remark
-    assert plot.compare(two_strategies(tmp_path / "b")).axes[0].get_title(loc="left") == "Word error rate (%)"
+    ax = Figure().subplots()
+    name_axes(ax, "round", "WER (%)")
+    remark(ax, "3 seeds")
+    assert ax.get_title(loc="left") == "WER (%)"
 
 
 @pytest.mark.parametrize("draw", [plot.deciles, plot.forgetting, plot.periods, plot.participation])

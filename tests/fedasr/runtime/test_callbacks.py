@@ -30,7 +30,7 @@ def answers(stopping: EarlyStopping, values: list[float], first: int = 1) -> lis
 def test_early_stopping_counts_values_that_are_no_better() -> None:
     stopping = EarlyStopping(patience=2)
     assert answers(stopping, [0.9, math.nan, 0.8, 0.8, math.nan, 0.7, 0.75]) == [None] * 7
-    assert stopping.on_round(row(8, wer=0.7)) == "wer is no better than its 0.7 of round 6 (patience 2)"
+    assert stopping.on_round(row(8, wer=0.7)) == "wer is no better than its 70.0 % of round 6 (patience 2)"
 
 
 def test_early_stopping_wants_a_difference() -> None:
@@ -45,7 +45,7 @@ def test_early_stopping_goes_on_from_its_state() -> None:
         before = answers(first, values[:cut])
         second.load_state_dict(json.loads(json.dumps(first.state_dict())))
         found = before + answers(second, values[cut:], cut + 1)
-        assert found == [None, None, None, "wer is no better than its 0.4 of round 2 (patience 2)"]
+        assert found == [None, None, None, "wer is no better than its 40.0 % of round 2 (patience 2)"]
 
 
 def test_an_object_that_serves_another_run_begins_anew() -> None:

@@ -28,7 +28,7 @@ def test_a_bar_that_moves_in_one_place(tmp_path: Path) -> None:
     (output,) = [item for item in done.cells[0].outputs if item.output_type == "display_data"]
     picture = output["data"]["text/html"]
     assert '1/2 &lt;a&gt; <progress value="2" max="4">' in picture
-    assert "round 2 of 4 · WER 0.250 · train loss 1.500" in picture
+    assert "round 2 of 4 · WER 25.0 % · train loss 1.500" in picture
     assert "left out: 3 utterances" in picture
 
 

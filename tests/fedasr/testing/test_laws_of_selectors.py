@@ -120,7 +120,7 @@ def test_a_sound_selector_keeps_all_laws() -> None:
         (Unspeakable, "state_dict holds JSON values"),
         (ByLoss, "losses change no cohort unless 'reads_losses' is declared"),
         (ByCount, "what clients store changes no cohort unless 'reads_activity' is declared"),
-        (NoPause, "two turns of a client are at least the declared separation apart"),
+        (NoPause, "two participations of a client are at least the declared separation apart"),
     ],
 )
 def test_a_broken_selector_breaks_its_law(broken: type, sentence: str) -> None:

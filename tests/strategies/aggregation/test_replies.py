@@ -230,10 +230,10 @@ def test_a_reply_with_ballast_is_refused_and_the_ballast_dropped() -> None:
         ({"epsilon": "x"}, "'epsilon' is 'x'; expected a number"),
         ({"spent": 1}, "'spent' is 1; expected true or false"),
         ({"rounds": -1}, "'rounds' is -1"),
-        ({"ledger": "{"}, "the privacy account is damaged"),
-        ({"ledger": "[]"}, "the privacy account is damaged"),
-        ({"ledger": "{}"}, "the privacy account is damaged"),
-        ({"ledger": "[" * 100_000}, "the privacy account is damaged"),
+        ({"ledger": "{"}, "the privacy ledger is damaged"),
+        ({"ledger": "[]"}, "the privacy ledger is damaged"),
+        ({"ledger": "{}"}, "the privacy ledger is damaged"),
+        ({"ledger": "[" * 100_000}, "the privacy ledger is damaged"),
     ],
 )
 def test_statements_of_privacy_accounts_that_cannot_be(changes: dict[str, Any], why: str) -> None:

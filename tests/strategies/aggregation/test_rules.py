@@ -28,7 +28,7 @@ USERS = {**UNIFORM, "privacy.unit": "user", "privacy.noise_multiplier": 1.0, "mo
             "'strategy.trim_share' is 0.5; expected at most 0.49",
         ),
         ({"strategy.norm_bound": 1.0}, "'strategy.norm_bound' is set but 'strategy.aggregation' is 'mean'"),
-        ({"strategy.aggregation": "norm-bound"}, "'strategy.norm_bound' is not set; 'update_norm' of a run"),
+        ({"strategy.aggregation": "norm-bound"}, "'strategy.norm_bound' is not set; take 'update_norm'"),
         ({**USERS, "strategy.aggregation": "median"}, "'privacy.unit' is 'user' with noise on the server"),
         (
             {**USERS, "strategy.aggregation": "norm-bound", "strategy.norm_bound": 1.0},

@@ -94,14 +94,14 @@ def test_with_replacement_by_hand() -> None:
         np.testing.assert_allclose(selection.expected_draws, 2 * p)
         np.testing.assert_allclose(selection.probabilities, 1 - (1 - p) ** 2)
         np.testing.assert_allclose(selection.inverse_weights, selection.draws / (2 * p))
-    outcomes = np.bincount([int(s.times[s.clients == 0].sum()) for s in drawn], minlength=3)
+    outcomes = np.bincount([int(s.draw_counts[s.clients == 0].sum()) for s in drawn], minlength=3)
     assert stats.chisquare(outcomes, 4000 * np.array([9, 6, 1]) / 16).pvalue > 1e-3
 
 
 def test_with_replacement_a_lone_device_is_certain() -> None:
     chosen = Activity(replacement=True).select(1, roster([0, 7]), 5, rng())
     assert chosen.clients.tolist() == [1]
-    assert chosen.times.tolist() == [5]
+    assert chosen.draw_counts.tolist() == [5]
     np.testing.assert_array_equal(chosen.probabilities, [1.0])
 
 

@@ -1,12 +1,13 @@
-from math import comb
+from math import comb, sqrt
 
 import numpy as np
 import pytest
+from scipy.linalg import solve_triangular
 
 from fedasr.privacy.correlated.banded import BandedToeplitz
 from fedasr.privacy.correlated.coefficients import optimised, square_root
-from fedasr.privacy.correlated.error import prefix_error
 from fedasr.privacy.correlated.factory import make_noise
+from fedasr.privacy.correlated.noise import CorrelatedNoise
 
 
 def test_the_square_root_squares_to_prefix_sums():
@@ -74,3 +75,13 @@ def test_correlated_noise_leaves_less_on_the_model_at_equal_epsilon():
     assert banded < few < tree < independent
     assert banded < independent / 4
     assert tree < independent / 1.6
+
+
+def prefix_error(noise: CorrelatedNoise, rounds: int) -> float:
+    """Return the noise on a model, averaged over the rounds, that goes with μ = 1 of Gaussian DP at the end.
+
+    That is the root mean square of Σ_{i ≤ t} σ·y_i over all rounds t, in clip norms, where σ² is what the ledger is
+    charged for all rounds.
+    """
+    inverse = solve_triangular(noise.matrix(rounds), np.eye(rounds), lower=True)
+    return sqrt(noise.total(rounds) * float((np.cumsum(inverse, axis=0) ** 2).sum()) / rounds)

@@ -1,4 +1,4 @@
-"""Whether what a private run starts from is public: nobody's account covers what the start was trained on."""
+"""Whether the initial model of a private run is public: no ledger covers what it was trained on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fedasr.config import Config, to_dict
 from fedasr.config.loading import read
 from fedasr.paths import is_file, is_folder
 
-Tree = Mapping[str, Any]
+ConfigTree = Mapping[str, Any]
 
 PLACES = ("manifest", "root")
 """Of section ``data``: where the recordings of a corpus are."""
@@ -21,33 +21,33 @@ SAME_PEOPLE = ("subset", "where", "train_split")
 def caveat(config: Config) -> str | None:
     """Return in words why the ε of a run does not cover all that its model knows of its people; None: it may.
 
-    What is known are the run folders that ``init_from`` leads to. A start that heard people of this run without privacy
-    is no public one; one with an account of its own has spent some of theirs. Of weights without a run folder, and of
-    what edge devices hold, nothing is known here.
+    What is known are the run folders that ``init_from`` leads to. An initial model that was trained on people of this
+    run without privacy is not public; one with a ledger of its own has spent some of their privacy. Nothing is known
+    here of weights without a run folder, or of what edge devices hold.
 
     Args:
         config: of a private run, or of one of PATE.
 
     Raises:
-        InputError: the start's ``config.yaml`` cannot be read.
+        InputError: the initial model's ``config.yaml`` cannot be read.
     """
     if config.runtime.name == "deployment":
         return None
     run = to_dict(config)
-    for folder, start in starts(config.init_from):
-        shared = shared_people(start, run)
+    for folder, trained in origins(config.init_from):
+        shared = shared_people(trained, run)
         if shared is None:
             continue
-        private = start.get("privacy", {}).get("unit", "none") != "none"
+        private = trained.get("privacy", {}).get("unit", "none") != "none"
         if private and is_file(folder / "privacy.json"):
-            return f"the start, {folder}, has an ε of its own for {shared}, to be added to this one"
+            return f"the initial model, {folder}, has an ε of its own for {shared}, to be added to this one"
         if not private:
-            return f"the start, {folder}, was trained without privacy on {shared}, which no ε covers"
+            return f"the initial model, {folder}, was trained without privacy on {shared}, which no ε covers"
     return None
 
 
-def starts(source: str | None) -> Iterator[tuple[Path, Tree]]:
-    """Yield the run folders, and their configs, that a start comes from: its own, that of its start, and so on."""
+def origins(source: str | None) -> Iterator[tuple[Path, ConfigTree]]:
+    """Yield the run folders, with their configs, that an initial model comes from, the latest first."""
     seen: set[Path] = set()
     while source is not None:
         folder = Path(source) if is_folder(Path(source)) else Path(source).parent
@@ -60,17 +60,17 @@ def starts(source: str | None) -> Iterator[tuple[Path, Tree]]:
         source = tree.get("init_from")
 
 
-def shared_people(start: Tree, run: Tree) -> str | None:
-    """Return in words which people of a run a start was trained on; None: on none.
+def shared_people(trained: ConfigTree, run: ConfigTree) -> str | None:
+    """Return in words which people of a run an initial model was trained on; None: on none.
 
     The voices of synthetic people follow from the seed alone. Of recordings in one place, other rows may be the same
     people's, which a config does not tell: then so much is said.
     """
-    first, second = start.get("data", {}), run["data"]
+    first, second = trained.get("data", {}), run["data"]
     if first.get("corpus") != second["corpus"]:
         return None
     if first["corpus"] == "synthetic":
-        return "people of this run" if start.get("seed") == run["seed"] else None
+        return "people of this run" if trained.get("seed") == run["seed"] else None
     if any(place(first.get(name)) != place(second[name]) for name in PLACES):
         return None
     same = all(first.get(name) == second[name] for name in SAME_PEOPLE)

@@ -17,8 +17,8 @@ from fedasr.protocol import Address, Code, Longest
 from fedasr.runtime.wrapped_grid import WrappedGrid
 
 MEANINGS = {
-    Code.UNREACHABLE: "the box lost its connection, or was started anew",
-    Code.WORKER_DIED: "the box's app died, or was frozen",
+    Code.UNREACHABLE: "the edge device lost its connection, or was started anew",
+    Code.WORKER_DIED: "the edge device's app died, or was frozen",
 }
 """What Flower's errors mean of an edge device; its own words are about messages and heartbeats."""
 POLL_SECONDS = 0.5
@@ -31,7 +31,7 @@ def connected(grid: Grid) -> dict[str, int]:
     return {name: node for name, node in nodes if name and often[name] == 1}
 
 
-class BoxGrid(WrappedGrid):
+class EdgeGrid(WrappedGrid):
     """Clients 0…N−1 on Flower's grid, each an edge device that was enrolled by name.
 
     Names come from the SuperLink, which knows them by the devices' keys: a device cannot take another's. A device may
@@ -81,7 +81,7 @@ class BoxGrid(WrappedGrid):
                 sent.append(self.addressed(message, there[client]))
                 clients.append(client)
             else:
-                yield failure(message, client, Code.UNREACHABLE, "the box is not connected")
+                yield failure(message, client, Code.UNREACHABLE, "the edge device is not connected")
         waiting = dict(zip(self.grid.push_messages(sent), zip(clients, sent, strict=True), strict=True)) if sent else {}
         patience = self.timeout_s if timeout is None else timeout
         end = time.monotonic() + patience
@@ -89,11 +89,11 @@ class BoxGrid(WrappedGrid):
         while waiting and time.monotonic() < end:
             for answered, reply in arrivals.look(list(waiting)):
                 # A second reply to a message, or one to a message of a round before, is nobody's.
-                found = waiting.pop(answered, None)
-                if found is not None and reply is not None:
-                    yield self.received(reply, *found)
-                elif found is not None:
-                    client, message = found
+                asked = waiting.pop(answered, None)
+                if asked is not None and reply is not None:
+                    yield self.received(reply, *asked)
+                elif asked is not None:
+                    client, message = asked
                     yield failure(message, client, Code.UNREACHABLE, "its reply was cut off, and never went on")
             if waiting:
                 time.sleep(POLL_SECONDS)
@@ -116,8 +116,10 @@ class BoxGrid(WrappedGrid):
             if code in (Code.EXPIRED, Code.TIMED_OUT):
                 return failure(message, client, Code.TIMED_OUT, f"no reply within {self.timeout_s:g} s")
             code = Code.CLIENT_FAILED if code == Code.BAD_INPUT else code
-            said = one_line(str(reply.error.reason or "")[: Longest.REASON])  # an edge device may write to no terminal
-            reply.error = Error(code, MEANINGS.get(code, said))
+            reason = one_line(
+                str(reply.error.reason or "")[: Longest.REASON]
+            )  # an edge device may write to no terminal
+            reply.error = Error(code, MEANINGS.get(code, reason))
         set_source(reply, client)
         return reply
 

@@ -18,8 +18,8 @@ from fedasr.data.fleet import Fleet
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError, RunFailed, one_line
 from fedasr.files import write_json
-from fedasr.protocol import BoxNode, Kind, Longest, Order, Status
-from fedasr.runtime.box_grid import BoxGrid, connected
+from fedasr.protocol import EdgeNode, Kind, Longest, Order, Status
+from fedasr.runtime.edge_grid import EdgeGrid, connected
 from fedasr.runtime.session import current
 
 LOOK_EVERY_SECONDS = 1.0
@@ -34,7 +34,7 @@ LEAST_MEAN_SECONDS = 0.02
 """No recogniser hears less."""
 
 
-def wait_for_boxes(grid: Grid, wanted: int | None, patience_s: float) -> list[str]:
+def wait_for_edge_devices(grid: Grid, wanted: int | None, patience_s: float) -> list[str]:
     """Return the names of the connected edge devices, sorted, once there are enough.
 
     Args:
@@ -54,7 +54,7 @@ def wait_for_boxes(grid: Grid, wanted: int | None, patience_s: float) -> list[st
             nameless = len(list(grid.get_nodes())) - len(names)
             more = f", and {nameless} without a name of their own" if nameless else ""
             raise InputError(
-                f"{len(names)} of {wanted or 1} boxes were connected after {patience_s:.0f} s{more};"
+                f"{len(names)} of {wanted or 1} edge devices were connected after {patience_s:.0f} s{more};"
                 " enrol them with 'fedasr edge enroll', start them with 'fedasr edge run-client', or set data.clients"
             )
         time.sleep(LOOK_EVERY_SECONDS)
@@ -96,15 +96,15 @@ class InFlight:
         """Return the clients of the round after a checkpoint's, none where nothing was sent since."""
         if not self.file.is_file():
             return []
-        found = json.loads(self.file.read_text(encoding="utf-8"))
-        return [int(client) for client in found["clients"]] if found["round"] > checkpoint else []
+        document = json.loads(self.file.read_text(encoding="utf-8"))
+        return [int(client) for client in document["clients"]] if document["round"] > checkpoint else []
 
     def forget(self) -> None:
         """Forget what a checkpoint holds."""
         self.file.unlink(missing_ok=True)
 
 
-class Boxes:
+class EdgeDevices:
     """Follows what the edge devices hold and which of them are there.
 
     Args:
@@ -112,7 +112,7 @@ class Boxes:
         experiment_json: the run's config, as the edge devices get it: what of their speech can be used depends on it.
     """
 
-    def __init__(self, grid: BoxGrid, experiment_json: str) -> None:
+    def __init__(self, grid: EdgeGrid, experiment_json: str) -> None:
         self.grid = grid
         self.experiment_json = experiment_json
         self.fleet = Fleet.unasked(grid.names)
@@ -132,19 +132,19 @@ class Boxes:
         utterances, seconds = self.fleet.utterances.copy(), self.fleet.seconds.copy()
         for reply in self.grid.send_and_receive(questions):
             client = reply.metadata.src_node_id
-            said = None if reply.has_error() else holdings(reply, self.longest)
-            if said is None:
+            held = None if reply.has_error() else holdings(reply, self.longest)
+            if held is None:
                 why = reply.error.reason if reply.has_error() else "what it says of that cannot be"
                 self.warn(client, f"it does not say what it holds: {first_line(why)}")
                 continue
             before = int(utterances[client])
-            if before and said.utterances > GROWTH * before + NEW_UTTERANCES:
-                self.warn(client, f"it says that it holds {said.utterances} utterances after {before}; not believed")
+            if before and held.utterances > GROWTH * before + NEW_UTTERANCES:
+                self.warn(client, f"it says that it holds {held.utterances} utterances after {before}; not believed")
                 continue
-            utterances[client], seconds[client] = said.utterances, said.seconds
+            utterances[client], seconds[client] = held.utterances, held.seconds
             answered.append(client)
-            if said.version != __version__:
-                self.warn(client, f"it runs fedasr {said.version}, the server {__version__}")
+            if held.version != __version__:
+                self.warn(client, f"it runs fedasr {held.version}, the server {__version__}")
         self.fresh.clear()
         self.fleet = replace(self.fleet, utterances=utterances, seconds=seconds)
         return sorted(answered)
@@ -166,7 +166,7 @@ class Boxes:
         """Say something about an edge device, once."""
         if client not in self.warned:
             self.warned.add(client)
-            current().watcher.note(f"box {self.grid.names[client]}: {text}")
+            current().watcher.note(f"edge device {self.grid.names[client]}: {text}")
 
     def look(self, round: int, roster: Roster) -> None:
         """Bring the roster up to date before a round; wait where no device is there that could take part.
@@ -189,13 +189,13 @@ class Boxes:
                 return
             if time.monotonic() > end:
                 raise RunFailed(
-                    f"round {round}: for {self.grid.timeout_s:.0f} s no box with speech was connected;"
+                    f"round {round}: for {self.grid.timeout_s:.0f} s no edge device with speech was connected;"
                     " see 'fedasr edge status', then resume"
                 )
             time.sleep(LOOK_EVERY_SECONDS)
 
 
-def holdings(reply: Message, longest: float = MOST_SECONDS) -> BoxNode | None:
+def holdings(reply: Message, longest: float = MOST_SECONDS) -> EdgeNode | None:
     """Return what an edge device says of itself, or None where that cannot be.
 
     Args:
@@ -203,14 +203,14 @@ def holdings(reply: Message, longest: float = MOST_SECONDS) -> BoxNode | None:
         longest: seconds that an utterance has at most.
     """
     try:
-        said = BoxNode.of(reply, "the box")
+        claimed = EdgeNode.of(reply, "the edge device")
     except InputError:
         return None
-    if not (0 <= said.utterances <= MOST_UTTERANCES and 0 <= said.seconds <= MOST_SECONDS):
+    if not (0 <= claimed.utterances <= MOST_UTTERANCES and 0 <= claimed.seconds <= MOST_SECONDS):
         return None
-    if not LEAST_MEAN_SECONDS * said.utterances <= said.seconds <= longest * said.utterances * (1 + 1e-6):
+    if not LEAST_MEAN_SECONDS * claimed.utterances <= claimed.seconds <= longest * claimed.utterances * (1 + 1e-6):
         return None
-    return replace(said, version=one_line(said.version[: Longest.VERSION]))
+    return replace(claimed, version=one_line(claimed.version[: Longest.VERSION]))
 
 
 def first_line(text: str | None) -> str:

@@ -65,6 +65,11 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
 
 
+def percent_range(low: float, high: float) -> str:
+    """Return an interval of fractions as percent: ``7.9 to 9.2 %``."""
+    return f"{100 * low:.1f} to {100 * high:.1f} %" if math.isfinite(low) and math.isfinite(high) else "–"
+
+
 def percentage_points(value: float) -> str:
     """Return a difference of fractions in percentage points, signed: -0.021 is ``−2.1 points``."""
     if not math.isfinite(value):
@@ -92,14 +97,14 @@ def data_size(value: float) -> str:
     return scaled(value, BYTES)
 
 
-def duration(value: float) -> str:
+def duration(value: float, digits: int = 3) -> str:
     """Return seconds as ``41 s``, ``3.5 min`` or ``2.1 h``."""
-    return scaled(value, SECONDS)
+    return scaled(value, SECONDS, digits)
 
 
-def scaled(value: float, scales: tuple[Scale, ...]) -> str:
+def scaled(value: float, scales: tuple[Scale, ...], digits: int = 3) -> str:
     """Return a value in the unit that suits it."""
     if not math.isfinite(value):
         return "–"
     scale = suit(abs(value), scales)
-    return f"{number(value / scale.divisor)} {scale.unit}"
+    return f"{number(value / scale.divisor, digits)} {scale.unit}"

@@ -13,11 +13,11 @@ import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 import fedasr.experiment
-from fedasr.clients.account import opened
 from fedasr.clients.client_app import app, flower_app
-from fedasr.clients.edge.accounts import lock
+from fedasr.clients.edge.ledgers import lock
 from fedasr.clients.mods.device_noise import pay_for_a_turn
-from fedasr.clients.vote_account import price
+from fedasr.clients.privacy_ledger import opened
+from fedasr.clients.vote_ledger import price
 from fedasr.config import Config, load
 from fedasr.config.schema import PateConfig
 from fedasr.edge.status import spent
@@ -31,7 +31,7 @@ from fedasr.privacy.pate.analysis import ORDERS, VoteMechanism
 from fedasr.privacy.rdp import rdp_curve
 from fedasr.protocol import Record
 
-from .boxes import Town
+from .edge_devices import Town
 from .test_teacher import CONFIG, lesson, question
 from .test_teacher import context as simulated
 
@@ -56,8 +56,8 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
     return Town(tmp_path_factory.mktemp("boxes") / "town")
 
 
-def box(town: Town, folder: Path) -> Context:
-    """Return the context of a box with anna's speech and a memory of its own."""
+def edge_device(town: Town, folder: Path) -> Context:
+    """Return the context of an edge device with anna's speech and a memory of its own."""
     node: dict[str, bool | float | int | str] = {
         "name": "anna",
         "data": str(folder),
@@ -71,11 +71,11 @@ def config(town: Town, **changes: Any) -> Config:
 
 
 def turn(town: Town, round: int = 1, **changes: Any) -> Message:
-    """Return the message that asks a box to train."""
+    """Return the message that asks an edge device to train."""
     assume_identity()
     asked = config(town, **changes)
     content = RecordDict({"config": ConfigRecord({"round": round, "experiment": as_json(asked)})})
-    content[Record.BOX] = ConfigRecord({"client": 1, "name": "anna"})
+    content[Record.ADDRESS] = ConfigRecord({"client": 1, "name": "anna"})
     content["arrays"] = array_record(fedasr.experiment.Experiment(asked).first_weights())
     return Message(content, 5, "train")
 
@@ -85,7 +85,7 @@ def turn(town: Town, round: int = 1, **changes: Any) -> Message:
 def test_a_round_that_is_asked_for_again_is_a_turn(kind: dict[str, Any], town: Town, tmp_path: Path) -> None:
     """``participations: 1`` answered any number of times for one round; another name or seed made no difference."""
     answers = [
-        flower_app(turn(town, round, privacy__participations=1, **kind, **name), box(town, tmp_path))
+        flower_app(turn(town, round, privacy__participations=1, **kind, **name), edge_device(town, tmp_path))
         for round, name in ((1, {}), (1, {}), (2, {"name": "other"}), (1, {"seed": 7}))
     ]
     assert ["arrays" in answer.content for answer in answers] == [True, False, False, False]
@@ -97,19 +97,19 @@ def test_a_round_that_is_asked_for_again_is_a_turn(kind: dict[str, Any], town: T
 def test_a_budget_holds_over_all_runs(town: Town, tmp_path: Path) -> None:
     two = epsilon_of([Gaussian(unit="user", adjacency="zero-out", noise_multiplier=1.0, steps=2)], 1e-5).epsilon
     paid = [
-        pay_for_a_turn(box(town, tmp_path), config(town, **USERS, seed=seed, privacy__epsilon=1.01 * two), 1)
+        pay_for_a_turn(edge_device(town, tmp_path), config(town, **USERS, seed=seed, privacy__epsilon=1.01 * two), 1)
         for seed in range(4)
     ]
     assert paid == [True, True, False, False]
-    with opened(box(town, tmp_path), config(town, **USERS)) as account:
-        assert account.epsilon == pytest.approx(two)
-        assert (account.turns, account.rounds) == (2, 0)
+    with opened(edge_device(town, tmp_path), config(town, **USERS)) as ledger:
+        assert ledger.epsilon == pytest.approx(two)
+        assert (ledger.participations, ledger.rounds) == (2, 0)
 
 
 @pytest.mark.thorough
 def test_turns_of_all_mechanisms_are_in_one_account(town: Town, tmp_path: Path) -> None:
-    pay_for_a_turn(box(town, tmp_path), config(town, **USERS), 1)
-    flower_app(turn(town, **EXAMPLES), box(town, tmp_path))
+    pay_for_a_turn(edge_device(town, tmp_path), config(town, **USERS), 1)
+    flower_app(turn(town, **EXAMPLES), edge_device(town, tmp_path))
     kept = json.loads((tmp_path / "account.json").read_text())
     assert [(entry["unit"], entry["seen_by"]) for entry in kept["ledger"]["entries"]] == [
         ("user", "server"),
@@ -127,7 +127,7 @@ def test_two_messages_at_once_are_two_turns(town: Town, tmp_path: Path) -> None:
 
     def pay(_: int) -> bool:
         together.wait()
-        return pay_for_a_turn(box(town, tmp_path), asked, 1)
+        return pay_for_a_turn(edge_device(town, tmp_path), asked, 1)
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(pay, range(8))) == [False] * 6 + [True] * 2
@@ -137,7 +137,7 @@ def test_two_messages_at_once_are_two_turns(town: Town, tmp_path: Path) -> None:
 def test_a_turn_that_fails_is_paid_for_before_it_begins(town: Town, tmp_path: Path) -> None:
     message = turn(town, **USERS)
     message.content["arrays"] = array_record({})
-    assert flower_app(message, box(town, tmp_path)).has_error()
+    assert flower_app(message, edge_device(town, tmp_path)).has_error()
     assert sum(run["rounds"] for run in json.loads((tmp_path / "account.json").read_text())["runs"].values()) == 1
 
 
@@ -145,7 +145,7 @@ def test_a_turn_that_fails_is_paid_for_before_it_begins(town: Town, tmp_path: Pa
 def test_nothing_is_done_with_a_damaged_account(content: str, town: Town, tmp_path: Path) -> None:
     (tmp_path / "account.json").write_text(content)
     with pytest.raises(InputError, match=r"restore it from a copy|no privacy ledger|is not a privacy ledger"):
-        pay_for_a_turn(box(town, tmp_path), config(town, **USERS), 1)
+        pay_for_a_turn(edge_device(town, tmp_path), config(town, **USERS), 1)
 
 
 @pytest.mark.thorough
@@ -155,9 +155,9 @@ def test_votes_are_counted_each_time_they_are_asked_for(tmp_path: Path) -> None:
     app(lesson(run), device)
     for asked in range(1, 4):
         app(question(run), device)
-        with opened(device, run.config) as account:
-            (entry,) = account.ledger.entries
-            assert (entry.event.unit, entry.event.steps, account.turns) == ("teacher", asked, asked)
+        with opened(device, run.config) as ledger:
+            (entry,) = ledger.ledger.entries
+            assert (entry.event.unit, entry.event.steps, ledger.participations) == ("teacher", asked, asked)
 
 
 @pytest.mark.thorough

@@ -1,6 +1,6 @@
 import pytest
 
-from fedasr.results.units import axis_label, data_size, duration, metric_text, number, percent
+from fedasr.units import axis_label, data_size, duration, metric_text, number, percent
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a server believes of what boxes say, and whom it counts as there."""
+"""What a server believes of what edge devices say, and whom it counts as there."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from flwr.proto.node_pb2 import NodeInfo
 from fedasr.clients.client_app import flower_app
 from fedasr.errors import InputError
 from fedasr.flower.messages import assume_identity
-from fedasr.protocol import BoxNode, Code
-from fedasr.runtime.box_grid import BoxGrid, connected
+from fedasr.protocol import Code, EdgeNode
+from fedasr.runtime.edge_grid import EdgeGrid, connected
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.grid import LocalGrid
-from fedasr.strategies.boxes import holdings, wait_for_boxes
+from fedasr.strategies.edge_devices import holdings, wait_for_edge_devices
 
 
 class Nodes(LocalGrid):
@@ -36,21 +36,23 @@ def answer(**values: Any) -> Message:
     return Message(RecordDict({"node": ConfigRecord(values)}), reply_to=message)
 
 
-def test_boxes_are_known_by_a_name_of_their_own() -> None:
+def test_edge_devices_are_known_by_a_name_of_their_own() -> None:
     assert connected(Nodes("b", "a", "", "c", "c")) == {"b": 100, "a": 101}
 
 
-def test_enough_boxes_are_waited_for() -> None:
-    assert wait_for_boxes(Nodes("b", "a"), 2, 0.0) == ["a", "b"]
-    assert wait_for_boxes(Nodes("b", "a"), None, 0.0) == ["a", "b"]
-    with pytest.raises(InputError, match="2 of 3 boxes were connected after 0 s, and 1 without a name of their own"):
-        wait_for_boxes(Nodes("b", "a", ""), 3, 0.0)
-    with pytest.raises(InputError, match="0 of 1 boxes were connected"):
-        wait_for_boxes(Nodes(), None, 0.0)
+def test_enough_edge_devices_are_waited_for() -> None:
+    assert wait_for_edge_devices(Nodes("b", "a"), 2, 0.0) == ["a", "b"]
+    assert wait_for_edge_devices(Nodes("b", "a"), None, 0.0) == ["a", "b"]
+    with pytest.raises(
+        InputError, match="2 of 3 edge devices were connected after 0 s, and 1 without a name of their own"
+    ):
+        wait_for_edge_devices(Nodes("b", "a", ""), 3, 0.0)
+    with pytest.raises(InputError, match="0 of 1 edge devices were connected"):
+        wait_for_edge_devices(Nodes(), None, 0.0)
 
 
-def test_a_box_that_is_away_fails_at_once() -> None:
-    grid = BoxGrid(Nodes("a"), ["a", "b"], 0.1)
+def test_an_edge_device_that_is_away_fails_at_once() -> None:
+    grid = EdgeGrid(Nodes("a"), ["a", "b"], 0.1)
     assert list(grid.get_node_ids()) == [0, 1]
     assert grid.present() == {0: 100}
     assume_identity()
@@ -59,8 +61,8 @@ def test_a_box_that_is_away_fails_at_once() -> None:
 
 
 def test_what_makes_sense_is_believed() -> None:
-    assert holdings(answer(utterances=3, seconds=1.5, fedasr="0.1.0")) == BoxNode(3, 1.5, "0.1.0")
-    assert holdings(answer(utterances=3, seconds=3, fedasr="a\n" + 50 * "b")) == BoxNode(3, 3, "a\\n" + 38 * "b")
+    assert holdings(answer(utterances=3, seconds=1.5, fedasr="0.1.0")) == EdgeNode(3, 1.5, "0.1.0")
+    assert holdings(answer(utterances=3, seconds=3, fedasr="a\n" + 50 * "b")) == EdgeNode(3, 3, "a\\n" + 38 * "b")
 
 
 @pytest.mark.parametrize(

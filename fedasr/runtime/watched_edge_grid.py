@@ -13,14 +13,14 @@ from flwr.serverapp import Grid
 from fedasr.errors import one_line
 from fedasr.files import write_json
 from fedasr.protocol import Longest
-from fedasr.runtime.box_grid import BoxGrid
+from fedasr.runtime.edge_grid import EdgeGrid
 
 EXCHANGE = "exchange.json"
 """File of the run folder of a deployed run: the messages that are out, or the last that were."""
 WRITE_EVERY_SECONDS = 0.5
 
 
-class WatchedBoxGrid(BoxGrid):
+class WatchedEdgeGrid(EdgeGrid):
     """The same grid; beside it, ``exchange.json`` says what was sent to whom, when, and who has answered.
 
     It is written when messages go out, at most twice a second while answers come, and when the last is there.
@@ -44,7 +44,7 @@ class WatchedBoxGrid(BoxGrid):
         first = sent[0].metadata
         answered: list[str] = []
         failed: dict[str, str] = {}
-        said: dict[str, Any] = {
+        exchange: dict[str, Any] = {
             "kind": first.message_type,
             "round": int(first.group_id) if first.group_id.isdigit() else None,
             "since": time.time(),
@@ -54,7 +54,7 @@ class WatchedBoxGrid(BoxGrid):
             "failed": failed,
             "over": False,
         }
-        write_json(self.file, said)
+        write_json(self.file, exchange)
         written = time.monotonic()
         try:
             for reply in super().send_and_receive(sent, timeout=timeout):
@@ -64,9 +64,9 @@ class WatchedBoxGrid(BoxGrid):
                 else:
                     answered.append(name)
                 if time.monotonic() - written > WRITE_EVERY_SECONDS:
-                    write_json(self.file, said)
+                    write_json(self.file, exchange)
                     written = time.monotonic()
                 yield reply
         finally:
-            said["over"] = True
-            write_json(self.file, said)
+            exchange["over"] = True
+            write_json(self.file, exchange)

@@ -1,4 +1,4 @@
-"""Boxes in this process: folders of speech behind a grid that numbers its nodes as Flower does, at random."""
+"""Edge devices in this process: folders of speech behind a grid that numbers its nodes as Flower does, at random."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fedasr.config import load
 from fedasr.data.fleet import Fleet
 from fedasr.flower.messages import RUN_ID
 from fedasr.protocol import KINDS
-from fedasr.runtime.box_grid import BoxGrid
+from fedasr.runtime.edge_grid import EdgeGrid
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.launch import open_run
@@ -52,7 +52,7 @@ def manifest(path: Path, rows: Iterable[Mapping[str, str]], fields: tuple[str, .
 
 
 class Town:
-    """Three boxes with a folder each, a server with test speech, and a table of everything, for a simulation.
+    """Three edge devices with a folder each, a server with test speech, and a table of everything, for a simulation.
 
     Args:
         root: an empty folder.
@@ -75,7 +75,7 @@ class Town:
         self.root = root
 
     def allow(self, **rules: Any) -> None:
-        """Let the owners of all boxes have these rules, and the safe ones beside them."""
+        """Let the owners of all edge devices have these rules, and the safe ones beside them."""
         for folder in self.folders.values():
             (folder / "policy.yaml").write_text(json.dumps(rules))
 
@@ -99,37 +99,37 @@ class Town:
         return config
 
     def run(self, out: Path, watcher: Watcher | None = None, grid: SuperLink | None = None, **changes: Any) -> Path:
-        """Run the boxes and return the run folder."""
+        """Run the edge devices and return the run folder."""
         config = load(self.config(self.server, runtime__name="deployment", **changes))
         flower = grid or SuperLink(self.folders)
         fleet = Fleet.unasked(list(self.folders))
         experiment = open_run(config, out, resume=False, fleet=fleet)
         assert experiment is not None
         with session(watcher):
-            run_strategy(BoxGrid(flower, fleet.names, 5.0), experiment, RunFolder(out), resume=False)
+            run_strategy(EdgeGrid(flower, fleet.names, 5.0), experiment, RunFolder(out), resume=False)
         return out
 
 
 class SuperLink(LocalGrid):
-    """Answers as a SuperLink with these boxes: the state of a client app is lost as when every message restarts it."""
+    """A SuperLink with these devices: the state of a client app is lost as when every message restarts it."""
 
     partition_ids_are_node_ids = False
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         super().__init__(SerialExecutor(flower_app), 0)
-        self.boxes = {7919 * (number + 1) % 101: name for number, name in enumerate(folders)}
+        self.edge_devices = {7919 * (number + 1) % 101: name for number, name in enumerate(folders)}
         self.folders = folders
         self.away: set[str] = set()
         self.called: dict[str, str] = {}
-        """how the SuperLink calls a box, where that is not its own name"""
+        """how the SuperLink calls an edge device, where that is not its own name"""
 
     def get_nodes(self) -> Iterable[NodeInfo]:
-        nodes = {node: self.called.get(name, name) for node, name in self.boxes.items() if name not in self.away}
+        nodes = {node: self.called.get(name, name) for node, name in self.edge_devices.items() if name not in self.away}
         return [NodeInfo(node_id=node, name=name) for node, name in nodes.items()]
 
     def get_node_ids(self) -> Iterable[int]:
         return [node.node_id for node in self.get_nodes()]
 
     def context(self, node: int) -> Context:
-        name = self.boxes[node]
+        name = self.edge_devices[node]
         return Context(RUN_ID, node, {"name": name, "data": str(self.folders[name])}, RecordDict(), {})

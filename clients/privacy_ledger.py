@@ -1,8 +1,8 @@
-"""A device's own privacy account: what its speech has cost in all that it was asked for, whatever the server counts.
+"""A device's own privacy ledger: what its speech has cost in all that it was asked for, whatever the server counts.
 
 Every mechanism of which a device does a part is charged here: DP-SGD, noise on updates, votes of a teacher. It outlasts
 messages, checkpoints and restarts, wherever the device keeps it, and it believes nothing of a server: the same question
-asked again is another turn, and on an edge device so is a turn in a run of another name.
+asked again is another participation, and on an edge device so is one in a run of another name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fedasr.privacy.events import Event
 from fedasr.privacy.ledger import Ledger
 from fedasr.protocol import Statement
 
-from .edge.accounts import AccountBook, find_book
+from .edge.ledgers import LedgerBook, find_book
 
 SEEN_BY = {"example": "server", "user": "server", "teacher": "everyone"}
 """Noise that the device adds to what it sends protects from the server as well; that on votes, from who sees labels."""
@@ -29,20 +29,20 @@ ACCOUNTANTS = {"example": "rdp", "user": "pld", "teacher": "rdp"}
 
 
 @contextmanager
-def opened(context: Context, config: Config) -> Iterator[Account]:
-    """Open the account of the device of a context, or a new one; nobody else reads or charges it meanwhile.
+def opened(context: Context, config: Config) -> Iterator[DeviceLedger]:
+    """Open the ledger of the device of a context, or a new one; nobody else reads or charges it meanwhile.
 
     Args:
         context: of the client.
         config: of a run whose noise the device adds, or in which it is a teacher.
 
     Raises:
-        InputError: the account is damaged, or cannot be locked.
+        InputError: the ledger is damaged, or cannot be locked.
     """
     unit = unit_of(config)
     book = find_book(context, config, unit)
     with book.locked():
-        yield Account(book, config, unit)
+        yield DeviceLedger(book, config, unit)
 
 
 def unit_of(config: Config) -> str:
@@ -50,8 +50,8 @@ def unit_of(config: Config) -> str:
     return "teacher" if config.strategy.name == "pate" else config.privacy.unit
 
 
-class Account:
-    """An account that was read; ``charge`` writes it.
+class DeviceLedger:
+    """A ledger that was read; ``charge`` writes it.
 
     Args:
         book: where it is kept.
@@ -59,10 +59,10 @@ class Account:
         unit: of what is charged.
 
     Raises:
-        InputError: the account is damaged.
+        InputError: the ledger is damaged.
     """
 
-    def __init__(self, book: AccountBook, config: Config, unit: str) -> None:
+    def __init__(self, book: LedgerBook, config: Config, unit: str) -> None:
         self.privacy = config.privacy
         self.unit = unit
         self.book = book
@@ -72,7 +72,7 @@ class Account:
         """rounds of this run that were charged"""
         self.steps = 0
         """steps of this run that were charged"""
-        self.turns = 0
+        self.participations = 0
         """rounds of any run that were charged to this unit"""
         self.answered = ""
         """digest of the question that was answered last, where its answer is the same each time"""
@@ -80,7 +80,7 @@ class Account:
         if kept:
             self.ledger.load_state_dict(kept["ledger"])
             self.ledger.accountant = accountant
-            self.rounds, self.steps, self.turns = kept["rounds"], kept["steps"], kept["turns"]
+            self.rounds, self.steps, self.participations = kept["rounds"], kept["steps"], kept["participations"]
             self.answered = kept["answered"]
 
     @property
@@ -91,9 +91,9 @@ class Account:
     def affords(self, events: Sequence[Event]) -> bool:
         """Say whether one more round of these events stays within the budget and the number of rounds.
 
-        Both are those of the device's lifetime: a server that calls its run otherwise finds the same account.
+        Both are those of the device's lifetime: a server that calls its run otherwise finds the same ledger.
         """
-        if self.privacy.participations is not None and self.turns >= self.privacy.participations:
+        if self.privacy.participations is not None and self.participations >= self.privacy.participations:
             return False
         after = self.after(events)
         if (refused := self.book.refusal(after)) is not None:
@@ -105,13 +105,13 @@ class Account:
 
     def after(self, events: Sequence[Event]) -> Ledger:
         """Return the ledger as it would be after one more round of these events."""
-        found = Ledger(self.ledger.accountant, list(self.ledger.entries), secret=self.ledger.secret)
+        ledger = Ledger(self.ledger.accountant, list(self.ledger.entries), secret=self.ledger.secret)
         for event in events:
-            found.charge(event, released=RELEASED[self.unit], population=1, seen_by=SEEN_BY[self.unit])
-        return found
+            ledger.charge(event, released=RELEASED[self.unit], population=1, seen_by=SEEN_BY[self.unit])
+        return ledger
 
     def charge(self, events: Sequence[Event], population: int, round: int, answered: str = "") -> None:
-        """Enter a round, and keep the account; before anything of the round leaves the device.
+        """Enter a round, and keep the ledger; before anything of the round leaves the device.
 
         Args:
             events: of the round.
@@ -128,7 +128,7 @@ class Account:
                 seen_by=SEEN_BY[self.unit],
             )
         self.rounds += 1
-        self.turns += 1
+        self.participations += 1
         self.steps += sum(event.steps for event in events)
         self.answered = answered
         self.book.write(
@@ -141,7 +141,7 @@ class Account:
         )
 
     def statement(self, spent: bool) -> Statement:
-        """Return what the device tells of its account; none of it depends on what was said.
+        """Return what the device tells of its ledger; none of it depends on what was said.
 
         Args:
             spent: whether the device cannot afford another round like the last.

@@ -34,7 +34,7 @@ class Identity:
         return int(self.superlink.rpartition(":")[2])
 
 
-class BoxFolder(LockedFolder):
+class DeviceFolder(LockedFolder):
     """The files of an edge device.
 
     Args:
@@ -54,7 +54,7 @@ class BoxFolder(LockedFolder):
         self.work = self.path / "work"
         self.secret = self.work / "executor.secret"
         self.node_config = self.work / "node.toml"
-        self.account = self.path / "account.json"
+        self.ledger_file = self.path / "account.json"
         self.activity = self.path / "activity.json"
         self.policy = self.path / POLICY
 
@@ -69,13 +69,13 @@ class BoxFolder(LockedFolder):
                 "holds no identity; 'fedasr edge enroll NAME' on the server makes one, to be copied here",
                 where=str(self.path),
             )
-        found = read_json(self.settings_file)
-        known = isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ("name", "superlink"))
-        if not known or not found["superlink"].rpartition(":")[2].isdigit():
+        settings = read_json(self.settings_file)
+        known = isinstance(settings, dict) and all(isinstance(settings.get(key), str) for key in ("name", "superlink"))
+        if not known or not settings["superlink"].rpartition(":")[2].isdigit():
             raise InputError("is damaged; expected 'name' and 'superlink' (host:port)", where=str(self.settings_file))
         public_key_of(read_private(self.key), str(self.key))
-        node = str(found.get("node", ""))
-        return Identity(found["name"], found["superlink"], int(node) if node.isdecimal() else None)
+        node = str(settings.get("node", ""))
+        return Identity(settings["name"], settings["superlink"], int(node) if node.isdecimal() else None)
 
     def prepare(self, identity: Identity, manifest: Path) -> None:
         """Write what the device's processes are started with: the node configuration, and a secret that they share."""

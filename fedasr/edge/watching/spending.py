@@ -39,7 +39,7 @@ def spent(folder: Path, config: Mapping[str, Any], rows_epsilon: tuple[int, floa
     settings = config.get("privacy") or {}
     if settings.get("unit", "none") == "none":
         return None
-    found: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "epsilon": None,
         "delta": settings.get("delta"),
         "unit": settings.get("unit"),
@@ -50,12 +50,12 @@ def spent(folder: Path, config: Mapping[str, Any], rows_epsilon: tuple[int, floa
     if document is None:
         document, round = counted(folder, float(settings["delta"]))
     if document is not None:
-        found["epsilon"] = document.get("epsilon")
-        found[SENTENCE] = [str(text) for key, text in document.items() if key.startswith(SENTENCE)]
-        found["round"] = round
+        summary["epsilon"] = document.get("epsilon")
+        summary[SENTENCE] = [str(text) for key, text in document.items() if key.startswith(SENTENCE)]
+        summary["round"] = round
     elif rows_epsilon is not None:
-        found["round"], found["epsilon"] = rows_epsilon
-    return found
+        summary["round"], summary["epsilon"] = rows_epsilon
+    return summary
 
 
 def written(folder: Path) -> dict[str, Any] | None:
@@ -77,9 +77,9 @@ def counted(folder: Path, delta: float) -> tuple[dict[str, Any] | None, int | No
 @lru_cache(maxsize=1)
 def document_of(ledger: str, delta: float) -> dict[str, Any]:
     """Return a ledger as ``privacy.json`` has it; the last is kept, for composing may take a second."""
-    account = Ledger("rdp")  # its state says which accountant it really is
-    account.load_state_dict(json.loads(ledger))
-    return privacy_document(account, delta)
+    restored = Ledger("rdp")  # its state says which accountant it really is
+    restored.load_state_dict(json.loads(ledger))
+    return privacy_document(restored, delta)
 
 
 def checkpoint_facts(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A box: the same client as in the simulation, which reads what its own configuration names and forgets nothing."""
+"""A device: the same client as in the simulation, which reads what its own configuration names and forgets nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 import fedasr
 from fedasr.clients.client_app import flower_app
 from fedasr.clients.edge.app import UNTOLD
-from fedasr.clients.edge.box import Box, find_box
+from fedasr.clients.edge.edge_device import EdgeDevice, find_edge_device
 from fedasr.config import load
 from fedasr.config.loading import PATE_PATHS
 from fedasr.errors import InputError, RunFailed
@@ -23,10 +23,10 @@ from fedasr.flower.messages import RUN_ID, assume_identity
 from fedasr.flower.records import array_record, arrays_of, values_of
 from fedasr.models.weights import read_weights
 from fedasr.protocol import Code, Record
-from fedasr.runtime.box_grid import BoxGrid
+from fedasr.runtime.edge_grid import EdgeGrid
 from fedasr.runtime.session import Silent
 
-from .boxes import FREE, NAMES, SuperLink, Town, manifest, record
+from .edge_devices import FREE, NAMES, SuperLink, Town, manifest, record
 
 
 class Notes(Silent):
@@ -54,24 +54,26 @@ def simulated(town: Town, out: Path, **changes: Any) -> fedasr.Run:
 
 
 @pytest.mark.thorough
-def test_boxes_give_the_bits_of_the_simulation_of_the_same_clients(town: Town, tmp_path: Path) -> None:
+def test_edge_devices_give_the_bits_of_the_simulation_of_the_same_clients(town: Town, tmp_path: Path) -> None:
     changes = {"selection__clients_per_round": 2, "selection__name": "activity", "rounds": 3}
-    boxes = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
+    edge_devices = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
     local = simulated(town, tmp_path / "local", **changes)
-    assert boxes.summary["model_sha256"] == local.summary["model_sha256"]
+    assert edge_devices.summary["model_sha256"] == local.summary["model_sha256"]
     columns = ["round", "client", "probability", "examples", "audio_seconds", "train_loss", "status"]
-    # Boxes answer in an order of their own.
-    mine, theirs = (r.clients.sort_values(["round", "client"])[columns].to_numpy().tolist() for r in (boxes, local))
+    # Edge devices answer in an order of their own.
+    mine, theirs = (
+        r.clients.sort_values(["round", "client"])[columns].to_numpy().tolist() for r in (edge_devices, local)
+    )
     assert mine == theirs
 
 
 @pytest.mark.slow
-def test_loss_queries_and_evaluation_on_boxes_are_those_of_the_simulation(town: Town, tmp_path: Path) -> None:
+def test_loss_queries_and_evaluation_on_edge_devices_are_those_of_the_simulation(town: Town, tmp_path: Path) -> None:
     changes = {"selection__name": "power-of-choice", "selection__clients_per_round": 1, "evaluate__client_side": 1}
-    boxes = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
+    edge_devices = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
     local = simulated(town, tmp_path / "local", **changes)
-    assert boxes.summary["model_sha256"] == local.summary["model_sha256"]
-    assert boxes.rounds["client_wer"].tolist() == local.rounds["client_wer"].tolist()
+    assert edge_devices.summary["model_sha256"] == local.summary["model_sha256"]
+    assert edge_devices.rounds["client_wer"].tolist() == local.rounds["client_wer"].tolist()
 
 
 USERS = {
@@ -84,11 +86,11 @@ USERS = {
 
 
 @pytest.mark.slow
-def test_noise_on_boxes_costs_what_it_costs_in_the_simulation(town: Town, tmp_path: Path) -> None:
-    boxes = fedasr.load_run(town.run(tmp_path / "boxes", **USERS))
+def test_noise_on_edge_devices_costs_what_it_costs_in_the_simulation(town: Town, tmp_path: Path) -> None:
+    edge_devices = fedasr.load_run(town.run(tmp_path / "boxes", **USERS))
     local = simulated(town, tmp_path / "local", **USERS)
-    assert boxes.privacy == local.privacy
-    assert boxes.summary["model_sha256"] != local.summary["model_sha256"]
+    assert edge_devices.privacy == local.privacy
+    assert edge_devices.summary["model_sha256"] != local.summary["model_sha256"]
 
 
 @pytest.mark.parametrize(
@@ -100,22 +102,22 @@ def test_noise_on_boxes_costs_what_it_costs_in_the_simulation(town: Town, tmp_pa
     ],
     ids=["device", "example", "teachers"],
 )
-def test_a_box_draws_no_noise_from_a_seed_that_the_server_knows(changes: dict[str, Any], town: Town) -> None:
-    """Whatever the server's own check says: what it sends is read by the box."""
+def test_an_edge_device_draws_no_noise_from_a_seed_that_the_server_knows(changes: dict[str, Any], town: Town) -> None:
+    """Whatever the server's own check says: what it sends is read by the edge device."""
     if "strategy__name" not in changes:
         changes = {**changes, "privacy__noise_multiplier": 1.0}
     town.allow(**FREE)
-    box = Box("anna", town.folders["anna"], town.folders["anna"] / "manifest.csv")
+    edge_device = EdgeDevice("anna", town.folders["anna"], town.folders["anna"] / "manifest.csv")
     with pytest.raises(InputError, match=r"policy refuses: privacy\.secret_noise is false; allowed is true"):
-        box.config(json.dumps(town.config(town.server, **changes)))
-    box.config(json.dumps(town.config(town.server, privacy__secret_noise=True, **changes)))
+        edge_device.config(json.dumps(town.config(town.server, **changes)))
+    edge_device.config(json.dumps(town.config(town.server, privacy__secret_noise=True, **changes)))
 
 
 @pytest.mark.parametrize("told", ["${oc.env:HOME}", "chars:${data.manifest}"])
-def test_a_box_resolves_nothing_for_the_server(told: str, town: Town) -> None:
-    box = Box("anna", town.folders["anna"], town.folders["anna"] / "manifest.csv")
+def test_an_edge_device_resolves_nothing_for_the_server(told: str, town: Town) -> None:
+    edge_device = EdgeDevice("anna", town.folders["anna"], town.folders["anna"] / "manifest.csv")
     with pytest.raises(InputError, match="interpolation"):
-        box.config(json.dumps(town.config(town.server, model__alphabet=told)))
+        edge_device.config(json.dumps(town.config(town.server, model__alphabet=told)))
 
 
 @pytest.mark.slow
@@ -131,7 +133,7 @@ def test_new_recordings_are_in_the_next_round(town: Town, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_box_that_is_away_is_not_selected_and_comes_back(town: Town, tmp_path: Path) -> None:
+def test_an_edge_device_that_is_away_is_not_selected_and_comes_back(town: Town, tmp_path: Path) -> None:
     grid = SuperLink(town.folders)
     grid.away.add("anna")
     watcher = Notes({1: grid.away.clear, 2: lambda: grid.away.add("cleo")})
@@ -141,24 +143,26 @@ def test_a_box_that_is_away_is_not_selected_and_comes_back(town: Town, tmp_path:
 
 
 @pytest.mark.thorough
-def test_a_run_ends_where_no_box_comes(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_ends_where_no_edge_device_comes(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = SuperLink(town.folders)
     grid.away.update(NAMES)
-    monkeypatch.setattr("fedasr.strategies.boxes.LOOK_EVERY_SECONDS", 0.01)
-    monkeypatch.setattr(BoxGrid, "timeout_s", property(lambda self: 0.2, lambda self, value: None), raising=False)
-    with pytest.raises(RunFailed, match=r"round 1: for 0 s no box with speech was connected"):
+    monkeypatch.setattr("fedasr.strategies.edge_devices.LOOK_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(EdgeGrid, "timeout_s", property(lambda self: 0.2, lambda self, value: None), raising=False)
+    with pytest.raises(RunFailed, match=r"round 1: for 0 s no edge device with speech was connected"):
         town.run(tmp_path / "out", grid=grid)
 
 
 @pytest.mark.slow
-def test_one_broken_box_costs_one_box(town: Town, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_one_broken_edge_device_costs_one_edge_device(
+    town: Town, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (town.folders["ben"] / "manifest.csv").write_text("path,speaker\n")
     watcher = Notes()
     found = fedasr.load_run(town.run(tmp_path / "out", watcher)).clients
     assert set(found["client"]) == {"anna", "cleo"}
     told = [note for note in watcher.notes if "ben" in note]
-    assert told == [f"box ben: it does not say what it holds: {UNTOLD}"]
-    assert "misses the column 'text'" in capfd.readouterr().err  # in the box's own log
+    assert told == [f"edge device ben: it does not say what it holds: {UNTOLD}"]
+    assert "misses the column 'text'" in capfd.readouterr().err  # in the edge device's own log
 
 
 @pytest.mark.slow
@@ -177,7 +181,7 @@ def test_rows_of_another_split_stay_out(town: Town, tmp_path: Path) -> None:
     assert found[found["client"] == "anna"]["examples"].tolist() == [2, 2]
 
 
-def test_no_path_and_no_code_of_the_server_reaches_a_box(town: Town) -> None:
+def test_no_path_and_no_code_of_the_server_reaches_an_edge_device(town: Town) -> None:
     config = town.config(
         Path("/secret/manifest.csv"),
         init_from="/secret/run",
@@ -195,20 +199,20 @@ def test_no_path_and_no_code_of_the_server_reaches_a_box(town: Town) -> None:
         runtime__device="cuda",
         **{path.replace(".", "__"): "/secret/pate" for path in PATE_PATHS},
     )
-    box = Box("anna", town.folders["anna"], town.folders["anna"] / "manifest.csv")
-    found = json.loads(box.config(json.dumps(config)))
+    edge_device = EdgeDevice("anna", town.folders["anna"], town.folders["anna"] / "manifest.csv")
+    found = json.loads(edge_device.config(json.dumps(config)))
     assert "secret" not in json.dumps(found)
-    assert found["data"]["manifest"] == str(box.manifest)
-    assert found["data"]["cache"]["directory"] == str(box.data / "features")
+    assert found["data"]["manifest"] == str(edge_device.manifest)
+    assert found["data"]["cache"]["directory"] == str(edge_device.data / "features")
     assert found["runtime"] == {"device": "auto"}
     load(found)
 
 
 @pytest.mark.parametrize("sent", ["", "[]", "3", '{"data": 3}', "{" * 100_000])
 def test_what_is_no_config_is_refused_in_a_line(town: Town, sent: str) -> None:
-    box = Box("anna", town.folders["anna"], town.folders["anna"] / "manifest.csv")
+    edge_device = EdgeDevice("anna", town.folders["anna"], town.folders["anna"] / "manifest.csv")
     with pytest.raises(InputError, match="message: the server sent no config"):
-        box.config(sent)
+        edge_device.config(sent)
 
 
 def context(town: Town, name: str) -> Context:
@@ -220,12 +224,12 @@ def question(town: Town, **address: Any) -> Message:
     config = as_json(load(town.config(town.server, runtime__name="deployment")))
     content = RecordDict({"config": ConfigRecord({"round": 1, "experiment": config})})
     if address:
-        content[Record.BOX] = ConfigRecord(address)
+        content[Record.ADDRESS] = ConfigRecord(address)
     return Message(content, 5, "query.describe")
 
 
 @pytest.mark.thorough
-def test_a_box_says_what_it_holds(town: Town) -> None:
+def test_an_edge_device_says_what_it_holds(town: Town) -> None:
     reply = flower_app(question(town, client=1, name="ben"), context(town, "ben"))
     assert values_of(reply, "node") == {"utterances": 4, "seconds": 2.0, "fedasr": fedasr.__version__}
     counts = json.loads((town.folders["ben"] / "activity.json").read_text())
@@ -235,8 +239,8 @@ def test_a_box_says_what_it_holds(town: Town) -> None:
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        ({"client": 1, "name": "anna"}, "calls this box 'anna', but it was enrolled as 'ben'"),
-        ({}, "needs runtime.name=deployment"),
+        ({"client": 1, "name": "anna"}, "calls this edge device 'anna', but it was enrolled as 'ben'"),
+        ({}, "set runtime.name=deployment"),
     ],
 )
 def test_a_message_for_somebody_else_is_refused(
@@ -247,20 +251,20 @@ def test_a_message_for_somebody_else_is_refused(
     assert says in capfd.readouterr().err
 
 
-def test_a_box_needs_a_folder() -> None:
+def test_an_edge_device_needs_a_folder() -> None:
     with pytest.raises(InputError, match="has 'manifest' but no 'data'"):
-        find_box(Context(RUN_ID, 5, {"manifest": "a.csv"}, RecordDict(), {}))
+        find_edge_device(Context(RUN_ID, 5, {"manifest": "a.csv"}, RecordDict(), {}))
 
 
 class Boasting(SuperLink):
-    """One box says that it holds far more than the others, and sends weights of its own."""
+    """One edge device says that it holds far more than the others, and sends weights of its own."""
 
     claims = 10**6
 
     def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
         for message, reply in zip(messages, super().replies(messages, *more, **others), strict=True):
             kind = message.metadata.message_type
-            if self.boxes[message.metadata.dst_node_id] == "ben":
+            if self.edge_devices[message.metadata.dst_node_id] == "ben":
                 if kind == "query.describe":
                     held = {"utterances": self.claims, "seconds": 2.0 * self.claims, "fedasr": "1\x1b[2J\n"}
                     reply.content["node"] = ConfigRecord(held)
@@ -273,7 +277,7 @@ class Boasting(SuperLink):
 
 
 @pytest.mark.slow
-def test_a_box_that_boasts_does_not_own_the_model(town: Town, tmp_path: Path) -> None:
+def test_an_edge_device_that_boasts_does_not_own_the_model(town: Town, tmp_path: Path) -> None:
     watcher = Notes()
     found = fedasr.load_run(town.run(tmp_path / "out", watcher, grid=Boasting(town.folders), rounds=1))
     assert set(found.clients["status"]) == {"ok"}
@@ -288,26 +292,28 @@ def test_a_box_that_boasts_does_not_own_the_model(town: Town, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_box_that_claims_what_cannot_be_is_left_out(town: Town, tmp_path: Path) -> None:
+def test_an_edge_device_that_claims_what_cannot_be_is_left_out(town: Town, tmp_path: Path) -> None:
     grid = Boasting(town.folders)
     grid.claims = 10**8
     watcher = Notes()
     found = fedasr.load_run(town.run(tmp_path / "out", watcher, grid=grid, rounds=1))
     assert set(found.clients["client"]) == {"anna", "cleo"}
-    assert "box ben: it does not say what it holds: what it says of that cannot be" in watcher.notes
+    assert "edge device ben: it does not say what it holds: what it says of that cannot be" in watcher.notes
 
 
 class Hostile(SuperLink):
-    """One box says that its input is wrong, which would stop a simulation."""
+    """One edge device says that its input is wrong, which would stop a simulation."""
 
     def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
         for message, reply in zip(messages, super().replies(messages, *more, **others), strict=True):
-            hostile = message.metadata.message_type == "train" and self.boxes[message.metadata.dst_node_id] == "ben"
+            hostile = (
+                message.metadata.message_type == "train" and self.edge_devices[message.metadata.dst_node_id] == "ben"
+            )
             yield Message(Error(Code.BAD_INPUT, "stop"), reply_to=message) if hostile else reply
 
 
 @pytest.mark.slow
-def test_a_box_cannot_stop_a_run(town: Town, tmp_path: Path) -> None:
+def test_an_edge_device_cannot_stop_a_run(town: Town, tmp_path: Path) -> None:
     found = fedasr.load_run(town.run(tmp_path / "out", grid=Hostile(town.folders)))
     assert found.summary["status"] == "done"
     assert set(found.clients[found.clients["client"] == "ben"]["status"]) == {"failed"}
@@ -323,10 +329,10 @@ PRIVATE = {
 
 
 @pytest.mark.slow
-def test_the_account_of_a_box_outlives_its_process(town: Town, tmp_path: Path) -> None:
-    boxes = fedasr.load_run(town.run(tmp_path / "boxes", **PRIVATE))
+def test_the_account_of_an_edge_device_outlives_its_process(town: Town, tmp_path: Path) -> None:
+    edge_devices = fedasr.load_run(town.run(tmp_path / "boxes", **PRIVATE))
     local = simulated(town, tmp_path / "local", **PRIVATE)
-    assert boxes.summary["epsilon"] == local.summary["epsilon"]
+    assert edge_devices.summary["epsilon"] == local.summary["epsilon"]
     account = town.folders["anna"] / "account.json"
     assert account.stat().st_mode & 0o777 == 0o600
     (turns,) = json.loads(account.read_text())["runs"].values()
@@ -352,7 +358,7 @@ def test_nothing_private_is_done_with_a_damaged_account(
 
 
 @pytest.mark.slow
-def test_teachers_on_boxes_vote_as_in_the_simulation(town: Town, tmp_path: Path) -> None:
+def test_teachers_on_edge_devices_vote_as_in_the_simulation(town: Town, tmp_path: Path) -> None:
     changes = {
         "strategy__name": "pate",
         "privacy__unit": "teacher",
@@ -363,8 +369,8 @@ def test_teachers_on_boxes_vote_as_in_the_simulation(town: Town, tmp_path: Path)
         "pate__public__synthetic__speakers": 2,
         "pate__public__synthetic__utterances_per_speaker": 2,
     }
-    boxes = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
+    edge_devices = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
     local = simulated(town, tmp_path / "local", **changes)
-    mine, theirs = (np.load(run.path / "votes.npy") for run in (boxes, local))
+    mine, theirs = (np.load(run.path / "votes.npy") for run in (edge_devices, local))
     np.testing.assert_array_equal(mine, theirs)
     assert len(list((town.folders["anna"] / "weights").iterdir())) == 1

@@ -24,7 +24,7 @@ from fedasr.errors import InputError
 from fedasr.references import load_reference
 
 MANIFEST = "manifest.csv"
-CORPUS = "fedasr.clients.edge.corpus:box_corpus"
+CORPUS = "fedasr.clients.edge.corpus:device_corpus"
 TRAIN, TEST = "train", "test"
 KEPT_DATA = ("min_seconds", "max_seconds", "features", "augment")
 """What the server decides about speech: how features are made of it, and what is too short or too long."""
@@ -32,18 +32,18 @@ FOREIGN = ("init_from", "stream", "devices", "runtime", "attack")
 """What is none of an edge device's business, or names files and code."""
 SERVER_PARTS = {"name": "options", "aggregation": "aggregation_options"}
 """Keys of section ``strategy`` whose own parts run on the server alone, and those of their options."""
-BOX_PARTS = ("model.name", "model.encoder", "model.tokenizer", "client.optimizer", "evaluate.decoder")
+DEVICE_PARTS = ("model.name", "model.encoder", "model.tokenizer", "client.optimizer", "evaluate.decoder")
 """Parts that run on an edge device."""
 CACHE_MB = 2048.0
 SECRET = "true: who knows the seed of the run could take its noise off (secret_noise)"
 
 
 @dataclass(frozen=True)
-class Box:
+class EdgeDevice:
     """An edge device, as its node configuration describes it.
 
     The data folder holds the speech (unless ``manifest`` lies elsewhere) and all that has to survive a restart: weights
-    of a teacher, the privacy account, counts of activity, the cache of features.
+    of a teacher, the privacy ledger, counts of activity, the cache of features.
     """
 
     name: str
@@ -51,8 +51,8 @@ class Box:
     manifest: Path
 
     @property
-    def account(self) -> Path:
-        """The file of the privacy account."""
+    def ledger_file(self) -> Path:
+        """The file of the privacy ledger."""
         return self.data / "account.json"
 
     @property
@@ -162,13 +162,17 @@ def check_code(key: str, reference: str, policy: Policy) -> None:
         PolicyRefused: naming the key.
     """
     module = reference.partition(":")[0]
-    if key not in BOX_PARTS or module not in policy.modules:
-        listed = ", ".join(policy.modules) if key in BOX_PARTS else ""
-        allowed = f"a part of {listed} (modules)" if listed else "what FedASR has: a box loads no code for its server"
+    if key not in DEVICE_PARTS or module not in policy.modules:
+        listed = ", ".join(policy.modules) if key in DEVICE_PARTS else ""
+        allowed = (
+            f"a part of {listed} (modules)"
+            if listed
+            else "what FedASR has: an edge device loads no code for its server"
+        )
         raise PolicyRefused(key, reference, allowed)
     file = module_file(module)
     if file is None or not is_installed(file):
-        raise PolicyRefused(key, reference, "a part of a package that is installed on the box")
+        raise PolicyRefused(key, reference, "a part of a package that is installed on the edge device")
     # What the module has imported for itself, such as os.system, is not among its parts.
     part = load_reference(reference, key)
     defined = f"{getattr(part, '__module__', '')}."
@@ -182,7 +186,7 @@ def wants_gpu(tree: Mapping[str, Any]) -> bool:
     return isinstance(runtime, dict) and runtime.get("device") in ("cuda", "auto")
 
 
-def find_box(context: Context) -> Box | None:
+def find_edge_device(context: Context) -> EdgeDevice | None:
     """Return the device that a context belongs to; None in a simulation.
 
     Raises:
@@ -192,7 +196,7 @@ def find_box(context: Context) -> Box | None:
     if "data" not in given and "manifest" not in given:
         return None
     if "data" not in given:
-        raise InputError("has 'manifest' but no 'data', the box's own folder", where="--node-config")
+        raise InputError("has 'manifest' but no 'data', the edge device's own folder", where="--node-config")
     data = Path(str(given["data"]))
     manifest = Path(str(given.get("manifest", data / MANIFEST)))
-    return Box(str(given.get("name", "")), data, manifest)
+    return EdgeDevice(str(given.get("name", "")), data, manifest)

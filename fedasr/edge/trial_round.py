@@ -2,7 +2,7 @@
 step.
 
 A device may read its manifest and every header and yet not train: a torch that does not load, features that fail.
-Nothing of the turn is kept, and nothing leaves the device.
+Nothing of the round is kept, and nothing leaves the device.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from pathlib import Path
 
 from fedasr.errors import InputError
 
-CORPUS = "fedasr.clients.edge.corpus:box_corpus"
+CORPUS = "fedasr.clients.edge.corpus:device_corpus"
 MODEL = {"encoder": "lstm", "channels": [8, 8], "hidden": 8, "alphabet": "auto"}
 UTTERANCES = 2
 
 
-def take_turn(manifest: Path) -> str:
-    """Take a turn with the first usable recordings of a manifest and return in words what was done.
+def trial_round(manifest: Path) -> str:
+    """Do a round with the first usable recordings of a manifest and return in words what was done.
 
     Raises:
         InputError: it cannot be done; saying what failed.
     """
     started = time.perf_counter()
     try:
-        seconds, loss = turn(manifest)
+        seconds, loss = train_once(manifest)
     except InputError:
         raise
     except Exception as error:  # whatever is wrong with the installation is what is looked for
-        said = (str(error).splitlines() or [""])[0]
-        raise InputError(f"a round cannot be done here: {type(error).__name__}: {said}") from error
+        message = (str(error).splitlines() or [""])[0]
+        raise InputError(f"a training round fails on this machine: {type(error).__name__}: {message}") from error
     took = time.perf_counter() - started
     return f"{seconds:.1f} s of speech were decoded, made features of and trained on, loss {loss:.2f}, in {took:.1f} s"
 
 
-def turn(manifest: Path) -> tuple[float, float]:
+def train_once(manifest: Path) -> tuple[float, float]:
     """Return how much speech was trained on, in seconds, and the loss of it.
 
     Raises:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fedasr.config import load
-from fedasr.privacy.public_start import caveat
+from fedasr.privacy.initial_model import caveat
 
 SYNTHETIC = {"data": {"corpus": "synthetic"}}
 RECORDED = {"data": {"corpus": "manifest", "manifest": "/speech/manifest.csv"}}
@@ -58,7 +58,7 @@ def test_a_start_of_the_same_people_is_not_public(
     start: dict[str, Any], run: dict[str, Any], shared: str | None, tmp_path: Path
 ) -> None:
     path = folder(tmp_path / "start", **start)
-    words = f"the start, {path}, was trained without privacy on {shared}, which no ε covers"
+    words = f"the initial model, {path}, was trained without privacy on {shared}, which no ε covers"
     assert said(path, **run) == (words if shared else None)
     assert said(path / "model.safetensors", **run) == (words if shared else None)
 
@@ -75,7 +75,7 @@ def test_a_start_that_is_private_itself_has_spent_some_of_their_epsilon(tmp_path
     path = folder(tmp_path / "start", account=True, privacy={"unit": "user"}, **SYNTHETIC)
     assert (
         said(path, **SYNTHETIC)
-        == f"the start, {path}, has an ε of its own for people of this run, to be added to this one"
+        == f"the initial model, {path}, has an ε of its own for people of this run, to be added to this one"
     )
     assert said(path, **SYNTHETIC, seed=1) is None
 
@@ -84,7 +84,7 @@ def test_a_student_is_as_public_as_what_it_started_from(tmp_path: Path) -> None:
     """Its own teachers told it nothing: not a label could be paid for, and there is no account."""
     first = folder(tmp_path / "first", **SYNTHETIC)
     student = folder(tmp_path / "student", privacy={"unit": "teacher"}, init_from=str(first), **SYNTHETIC)
-    assert f"the start, {first}, was trained without privacy" in str(said(student, **SYNTHETIC))
+    assert f"the initial model, {first}, was trained without privacy" in str(said(student, **SYNTHETIC))
     public = folder(tmp_path / "public", **{**SYNTHETIC, "seed": 5})
     student = folder(tmp_path / "other", privacy={"unit": "teacher"}, init_from=str(public), **SYNTHETIC)
     assert said(student, **SYNTHETIC) is None

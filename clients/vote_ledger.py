@@ -2,7 +2,7 @@
 
 A device knows its own vote alone, so it charges what holds for any votes. Where a trusted server adds the noise, the
 votes leave in the clear; the device then charges what the config says will be released of them, by a server that it
-cannot check, and the account counts how often it was asked.
+cannot check, and the ledger counts how often it was asked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fedasr.privacy.events import Event, Gaussian, Laplace
 from fedasr.privacy.pate.noise import LAPLACE
 from fedasr.protocol import Key, Record, VoteOrder
 
-from .account import opened
+from .privacy_ledger import opened
 from .speech import Device
 
 ASKED = (Key.START, Key.UNIT, Key.INTERNAL_LM, Key.CLASSES, Key.NUMBER, Key.TEACHERS)
@@ -46,7 +46,7 @@ def price(pate: PateConfig, questions: int) -> list[Event]:
 
 
 def pay_for_votes(device: Device, message: Message, context: Context, questions: int) -> None:
-    """Charge the device's account for its answers to a message, before they leave.
+    """Charge the device's ledger for its answers to a message, before they leave.
 
     Raises:
         InputError: the budget does not allow them.
@@ -56,16 +56,16 @@ def pay_for_votes(device: Device, message: Message, context: Context, questions:
     # The same bits once more tell nothing new: a resumed run asks again, and its noise is the same.
     digest = digest_of(device, message) if at_teachers else ""
     due = price(config.pate, questions)
-    with opened(context, config) as account:
-        if digest and account.answered == digest:
+    with opened(context, config) as ledger:
+        if digest and ledger.answered == digest:
             return
         # How far a trusted server goes follows from the votes or from its own count, which a device does not know.
-        if at_teachers and not account.affords(due):
+        if at_teachers and not ledger.affords(due):
             raise InputError(
-                f"the privacy account of '{device.name}' does not allow {questions} more votes within ε ="
-                f" {config.privacy.epsilon}; it answers no more questions of this run"
+                f"the privacy ledger of '{device.name}' does not allow {questions} more votes within ε ="
+                f" {config.privacy.epsilon}; it answers no further question of this run"
             )
-        account.charge(due, 1, device.round, digest)
+        ledger.charge(due, 1, device.round, digest)
 
 
 def digest_of(device: Device, message: Message) -> str:
