@@ -6,14 +6,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
 from safetensors.numpy import load_file
 
 import fedasr
@@ -24,7 +22,8 @@ from fedasr.results.report import write_report
 from fedasr.runtime.callbacks import Row
 from fedasr.runtime.launch import launch
 
-from .tiny import environment, tiny
+from .own_callbacks import Kills
+from .tiny import ROOT, environment, tiny
 
 CENTRAL = {"strategy.name": "central"}
 EVERYTHING = 21
@@ -133,18 +132,17 @@ def test_broken_off_and_resumed(central: fedasr.Run, broken_in: int, tmp_path: P
     assert_same(resumed, central)
 
 
+def run_until_killed(folder: str) -> None:
+    """Run until the process is killed after round 2; what the child process of the next test does."""
+    run(tiny(), Path(folder), {**SETTINGS, **CENTRAL}, callbacks=[Kills()])
+
+
 def test_killed_and_resumed(central: fedasr.Run, tmp_path: Path) -> None:
-    config, out = tmp_path / "config.yaml", tmp_path / "run"
-    OmegaConf.save(central.config, config)
-    command = [sys.executable, "-m", "fedasr.cli.main", "run", str(config), "--out", str(out), "--resume"]
-    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, start_new_session=True)
-    journal, end = out / "checkpoint" / "rounds.jsonl", time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < end and not (journal.exists() and journal.read_text()):
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (out / "model.safetensors").exists(), "the run ended before it was killed"
-    assert_same(fedasr.load_run(launch(load(config), out, resume=True)), central)
+    program = f"from {__name__} import run_until_killed; run_until_killed({str(tmp_path / 'run')!r})"
+    command = [sys.executable, "-c", program]
+    killed = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert_same(run(tiny(), tmp_path / "run", {**SETTINGS, **CENTRAL}, resume=True), central)
 
 
 @pytest.mark.parametrize("keep", ["all", "period"])
