@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fedasr import seeds
 from fedasr.config import Config, load, to_dict
 from fedasr.config.loading import get
-from fedasr.config.schema import AttackConfig, CompressionConfig, walk
+from fedasr.config.schema import AttackConfig, CompressionConfig, StrategyConfig, walk
 from fedasr.data.corpus import Corpus
 from fedasr.data.fleet import Fleet
 from fedasr.data.held_out import decile_sample, split_held_out
@@ -316,6 +316,8 @@ def as_json(config: Config) -> str:
     del tree["log"]
     if not tree["strategy"]["options"]:
         del tree["strategy"]["options"]
+    if config.strategy.central_round == StrategyConfig.central_round:
+        del tree["strategy"]["central_round"]
     if config.attack == AttackConfig():
         del tree["attack"]
     if config.compression == CompressionConfig():

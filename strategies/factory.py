@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from flwr.serverapp import Grid
 
 from fedasr.config import Config
@@ -14,14 +12,19 @@ from fedasr.registry import arguments, is_reference, make_part
 from fedasr.runtime.run_folder import RunFolder
 
 from .server_run import ServerRun
+from .traits import StrategyTraits
 
 
-def shipped(name: str) -> Callable[[Grid, Experiment, RunFolder], ServerRun]:
+def shipped(name: str) -> type[ServerRun]:
     """Return the run of a shipped strategy; what the others import is left alone."""
     if name == "pate":
         from .pate.run import PateRun
 
         return PateRun
+    if name == "central":
+        from .central_run import CentralRun
+
+        return CentralRun
     from .federated_run import FederatedRun
 
     return FederatedRun
@@ -48,16 +51,32 @@ def make_run(grid: Grid, experiment: Experiment, folder: RunFolder) -> ServerRun
     return server_run
 
 
+def strategy_traits(config: Config) -> StrategyTraits:
+    """Return what the strategy of ``strategy.name`` declares of itself.
+
+    Raises:
+        InputError: the reference of a strategy of the user's own names nothing.
+    """
+    name = config.strategy.name
+    made: object = load_reference(name, "strategy.name") if is_reference(name) else shipped(name)
+    found = getattr(made, "traits", None)
+    return found if isinstance(found, StrategyTraits) else StrategyTraits()
+
+
 EXPECTED = "expected a class that inherits from fedasr.strategies.server_run.ServerRun"
 
 
 def check_strategy(config: Config) -> None:
-    """Raise where a strategy of the user's own cannot be found or does not take its options.
+    """Raise where a strategy of the user's own cannot be found or does not take its options, or one cannot be run.
 
     Raises:
         InputError: naming the key.
     """
     strategy = config.strategy
+    if strategy.name == "central":
+        from .budget import check_budget
+
+        check_budget(config)
     if not is_reference(strategy.name):
         return
     make = load_reference(strategy.name, "strategy.name")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ from fedasr.runtime.session import current
 
 from .evaluations import Evaluations
 from .soundness import check_evaluation, check_finite
+from .traits import StrategyTraits
 
 TABLES_EVERY_SECONDS = 20.0
 """How often the Parquet tables are brought up to date, so that a notebook can follow a run."""
@@ -63,6 +64,8 @@ class ServerRun(ABC):
         experiment: what is trained on what.
         folder: where the run is written.
     """
+
+    traits: ClassVar[StrategyTraits] = StrategyTraits()
 
     def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder) -> None:
         self.grid = grid

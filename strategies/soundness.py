@@ -36,9 +36,10 @@ def check_evaluation(evaluation: Evaluation, round: int, config: Config) -> None
 
 def lower(config: Config) -> str:
     """Return what to do about it, with the learning rates of the run."""
+    rates: dict[str, float] = {}
     if config.strategy.name == "pate":
         rates = {"pate.student.learning_rate": config.pate.student.learning_rate}
-    else:
+    elif config.strategy.name != "central":
         rates = {"strategy.learning_rate": config.strategy.learning_rate}
     rates["client.learning_rate"] = config.client.learning_rate
     rates_of = " or ".join(f"'{name}' ({rate:g})" for name, rate in rates.items())

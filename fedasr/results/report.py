@@ -71,22 +71,14 @@ def headline(run: Run) -> Html:
     summary, rounds = run.summary, run.rounds
     planned = run.config.get("rounds")
     done = completed(rounds)
-    took_part, known = run.participation.took_part, run.participation.clients
     simulated = total(run, "simulated_seconds")
     audio = heard(float(rounds["audio_seconds"].sum()), float(rounds["examples"].sum()))
     tiles = [
         tile("Word error rate", metric_text("wer", run.last("wer")), evaluated_at(run)),
         tile("Character error rate", metric_text("cer", run.last("cer"))),
         tile("Rounds", number(done), f"of {planned}" if planned not in (None, done) else ""),
-        tile("Clients that took part", number(took_part), f"of {number(known)}" if known is not None else ""),
-        tile("Client updates", number(float(rounds["clients_replied"].sum())), rate(summary)),
+        *(work_in_one_place(run) if in_one_place(run) else work_of_clients(run)),
         tile("Wall time", duration(float(summary.get("wall_seconds") or rounds["wall_seconds"].sum()))),
-        tile(
-            "Data sent",
-            data_size(float(rounds["bytes_up"].sum() + rounds["bytes_down"].sum())),
-            f"{data_size(float(rounds['bytes_up'].sum()))} to the server, "
-            f"{data_size(float(rounds['bytes_down'].sum()))} to the clients",
-        ),
         tile("Audio trained on", duration(audio), "with repetitions" if audio == audio else "devices do not tell"),
     ]
     if simulated == simulated:
@@ -105,6 +97,33 @@ def headline(run: Run) -> Html:
         element("dl", *tiles, class_="tiles"),
         element("p", "Model ", element("code", f"sha256 {digest}"), class_="muted") if digest else "",
     )
+
+
+def in_one_place(run: Run) -> bool:
+    """Say whether nobody was sent anything: all speech was trained on in one place."""
+    rounds = run.rounds
+    return bool(len(rounds)) and not len(run.clients) and not (rounds["bytes_up"] + rounds["bytes_down"]).any()
+
+
+def work_of_clients(run: Run) -> list[Html]:
+    """Return how many clients took part, and what was sent."""
+    rounds = run.rounds
+    took_part, known = run.participation.took_part, run.participation.clients
+    up, down = float(rounds["bytes_up"].sum()), float(rounds["bytes_down"].sum())
+    return [
+        tile("Clients that took part", number(took_part), f"of {number(known)}" if known is not None else ""),
+        tile("Client updates", number(float(rounds["clients_replied"].sum())), rate(run.summary)),
+        tile("Data sent", data_size(up + down), f"{data_size(up)} to the server, {data_size(down)} to the clients"),
+    ]
+
+
+def work_in_one_place(run: Run) -> list[Html]:
+    """Return whose speech was pooled, and how much of it was trained on."""
+    known, trained = run.participation.clients, run.summary.get("utterances_trained")
+    return [
+        tile("Speech pooled in one place", "" if known is None else number(known), "clients; nothing was sent"),
+        tile("Utterances trained on", number(float(trained)) if trained is not None else "", "with repetitions"),
+    ]
 
 
 def heard(seconds: float, examples: float) -> float:
@@ -160,14 +179,21 @@ def figures(run: Run) -> Html:
     if len(shared.counts):
         among = "all clients" if shared.clients is not None else "the clients that were selected at least once"
         fairness = f"Over {among}: Gini {shared.gini:.2f} (0 is even), Jain {shared.jain:.2f} (1 is even)."
+    trained = "Mean over the utterances trained on"
+    of_clients: list[Html] = []
+    if not in_one_place(run):
+        trained = "Mean of the selected clients"
+        of_clients = [
+            figure(plot.participation(run), "How many clients took part how often", fairness),
+            figure(plot.traffic(run), "Data sent over the rounds", "Model updates up, models down, summed."),
+        ]
     return section(
         "Over the rounds",
         element(
             "div",
             figure(plot.errors(run), "Error rates over the rounds", "On held-out speech."),
-            figure(plot.losses(run), "Losses over the rounds", "Mean of the selected clients, and held-out speech."),
-            figure(plot.participation(run), "How many clients took part how often", fairness),
-            figure(plot.traffic(run), "Data sent over the rounds", "Model updates up, models down, summed."),
+            figure(plot.losses(run), "Losses over the rounds", f"{trained}, and held-out speech."),
+            *of_clients,
             class_="figures",
         ),
     )

@@ -67,6 +67,7 @@ CLIENT_STORE = "clients"
 EXECUTION = ("runtime.", "data.cache.", "pate.store", "log")
 """Keys that say how a run is carried out and who sees it, which may change when it is resumed."""
 STRATEGY_CHECK = "fedasr.strategies.factory:check_strategy"
+STRATEGY_TRAITS = "fedasr.strategies.factory:strategy_traits"
 
 
 def launch(
@@ -112,7 +113,7 @@ def launch(
         lock.enter_context(failures_recorded(path, config))
         lock.enter_context(session(watcher, callbacks=called))
         say_what_is_special(run)
-        if config.runtime.name == "flower":
+        if config.runtime.name == "flower" and load_reference(STRATEGY_TRAITS)(config).asks_clients:
             from fedasr.runtime.flower_engine import run_in_flower
 
             run_in_flower(config, len(run.partition), settings, store)
@@ -255,15 +256,16 @@ def prepare(run: Experiment) -> None:
         InputError: the data, the partition, the seed model, the selector or the device is wrong.
     """
     device = run.config.runtime.device
-    on_ray = run.config.runtime.name == "ray" and run.config.runtime.executor == "pool"
-    # On a cluster the clients' nodes need a GPU; where PATE's student learns is here.
-    server_trains = run.config.strategy.name == "pate" or not on_ray
+    load_reference(STRATEGY_CHECK)(run.config)
+    traits = load_reference(STRATEGY_TRAITS)(run.config)
+    on_ray = asks_ray(run.config)
+    # On a cluster the clients' nodes need a GPU; where the server trains is here.
+    server_trains = traits.trains or not on_ray
     if device == "cuda" and server_trains and not torch_has_cuda():
         raise InputError("'runtime.device' is 'cuda', but torch sees no GPU; expected cpu or auto")
     if on_ray:
         check_cluster(run.config)
     load_reference(SELECTORS)(run.config.selection)
-    load_reference(STRATEGY_CHECK)(run.config)
     make_callbacks(run.config)
     run.check_columns()
     if not len(run.partition):
@@ -277,7 +279,8 @@ def prepare(run: Experiment) -> None:
             raise InputError("is not a folder; 'pate.store' names the folder of the teachers", where=store)
     run.stream.check()
     run.stream.test_periods(run.test_rows)
-    check_cohort(run)
+    if traits.cohorts:
+        check_cohort(run)
     if run.config.devices.clock:
         Clock(run.config.devices, run.config.seed, run.partition.names)
     layout = Layout.of(run.first_weights())
@@ -324,7 +327,7 @@ def check_cohort(run: Experiment) -> None:
         InputError: naming both numbers.
     """
     wanted, there = run.config.selection.clients_per_round, len(run.partition)
-    if wanted > max(there, DEFAULT_COHORT) and run.fleet is None and run.config.strategy.name != "pate":
+    if wanted > max(there, DEFAULT_COHORT) and run.fleet is None:
         raise InputError(
             f"'selection.clients_per_round' is {wanted:,}, but the run has {there:,} clients; set it to {there} or less"
         )
@@ -357,7 +360,7 @@ def say_what_is_special(run: Experiment) -> None:
     if run.fleet is not None:
         return
     wanted, there = run.config.selection.clients_per_round, len(run.partition)
-    if wanted > there and run.config.strategy.name != "pate":
+    if wanted > there and load_reference(STRATEGY_TRAITS)(run.config).cohorts:
         watcher.note(f"all {there} clients may take part in a round: 'selection.clients_per_round' is {wanted}")
     attack = described(run.config, run.partition.names)
     if attack is not None:
@@ -473,12 +476,18 @@ def check_checkpoint(saved: checkpoint.Checkpoint, run: Experiment, folder: RunF
     folder.check_journals(saved.facts["journals"])
 
 
+def asks_ray(config: Config) -> bool:
+    """Say whether clients are asked that run in Ray's actors."""
+    on_ray = config.runtime.name == "ray" and config.runtime.executor == "pool"
+    return on_ray and bool(load_reference(STRATEGY_TRAITS)(config).asks_clients)
+
+
 def make_executor(config: Config) -> Executor:
     """Return the executor of ``runtime.executor``."""
     client_app = make_client_app(config)
     if config.runtime.executor == "debug":
         return DebugExecutor(client_app)
-    if config.runtime.executor == "serial":
+    if config.runtime.executor == "serial" or not load_reference(STRATEGY_TRAITS)(config).asks_clients:
         return SerialExecutor(client_app)
     workers = config.runtime.workers or cores()
     fork = config.runtime.device == "cpu"
@@ -494,7 +503,7 @@ def started_executor(config: Config, store: str) -> Iterator[Executor]:
         config: of the run.
         store: folder in which simulated devices keep what never leaves them.
     """
-    if config.runtime.name == "ray" and config.runtime.executor == "pool":
+    if asks_ray(config):
         with ray_executor(config, WorkerApp.of(config), store) as actors:
             yield actors
         return

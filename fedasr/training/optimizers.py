@@ -6,8 +6,11 @@ a second per worker process, and every client would make one.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from fedasr.config.schema import ClientConfig
@@ -16,7 +19,10 @@ from fedasr.registry import is_reference, make_part
 
 
 class LocalOptimizer(Protocol):
-    """Updates the flat parameters in place from the flat gradient; starts afresh with every client and round."""
+    """Updates the flat parameters in place from the flat gradient; starts afresh with every client and round.
+
+    Where training goes on over the rounds, on a server, a checkpoint keeps its attributes that are tensors or numbers.
+    """
 
     def step(self, parameters: torch.Tensor, gradient: torch.Tensor, learning_rate: float) -> None:
         """Take one step; all tensors of shape ``(parameters,)``."""
@@ -94,3 +100,32 @@ def make_local_optimizer(config: ClientConfig) -> LocalOptimizer:
         )
     optimizer: LocalOptimizer = made
     return optimizer
+
+
+def state_of(optimizer: LocalOptimizer) -> dict[str, npt.NDArray[Any]]:
+    """Return what a checkpoint must hold of an optimiser that goes on: tensors and numbers, none without a shape."""
+    found: dict[str, npt.NDArray[Any]] = {}
+    for name, value in vars(optimizer).items():
+        if isinstance(value, torch.Tensor):
+            found[name] = np.atleast_1d(value.detach().cpu().numpy())
+        elif isinstance(value, (bool, int, float)):
+            found[name] = np.atleast_1d(np.asarray(value))
+    return found
+
+
+def load_state(optimizer: LocalOptimizer, state: Mapping[str, npt.NDArray[Any]], device: torch.device) -> None:
+    """Give a fresh optimiser what ``state_of`` returned.
+
+    Args:
+        optimizer: fresh.
+        state: of the one before.
+        device: of the parameters; what is no vector stays on the host.
+    """
+    for name, array in state.items():
+        now = getattr(optimizer, name, None)
+        if isinstance(now, (bool, int, float)):
+            setattr(optimizer, name, array.item())
+        elif isinstance(now, torch.Tensor) and now.ndim == 0:
+            setattr(optimizer, name, torch.from_numpy(np.array(array)).reshape(()))
+        else:
+            setattr(optimizer, name, torch.from_numpy(np.array(array)).to(device))

@@ -26,6 +26,7 @@ from fedasr.runtime.session import current
 from fedasr.training.local import chosen_device
 
 from ..server_run import Round, ServerRun
+from ..traits import StrategyTraits
 from .aggregator import Aggregator
 from .findings import LABELLING, Findings
 from .prefilter import narrow
@@ -60,6 +61,8 @@ class PateRun(ServerRun):
         experiment: what is trained on what.
         folder: where the run is written.
     """
+
+    traits = StrategyTraits(cohorts=False, trains=True)
 
     def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder) -> None:
         super().__init__(grid, experiment, folder)

@@ -18,6 +18,7 @@ from fedasr.experiment import Experiment
 from fedasr.models.weights import Vector
 from fedasr.training import local
 from fedasr.training.batching import batches_of_a_round
+from fedasr.training.optimizers import load_state, state_of
 from fedasr.training.schedules import learning_rate
 from fedasr.typing import Floats
 
@@ -62,11 +63,7 @@ class Student:
         resident = local.Resident(run.model().to(local.chosen_device(run.config.runtime.device)))
         arrays = resident.layout.views(start)
         self.state = local.init(resident, arrays, self.settings, self.settings.learning_rate)
-        for name, array in optimizer.items():
-            value = torch.from_numpy(np.array(array))
-            # A checkpoint holds no scalars; the number of steps is one, and stays on the host.
-            value = value.reshape(()) if name == "steps" else value.to(resident.parameters.device)
-            setattr(self.state.optimizer, name, value)
+        load_state(self.state.optimizer, optimizer, resident.parameters.device)
         self.rows = np.zeros(0, np.int64)
         self.choices: list[Choices] | None = None
         if speech is not None and choices is None:
@@ -125,5 +122,4 @@ class Student:
 
     def optimizer(self) -> dict[str, npt.NDArray[Any]]:
         """Return the state of the optimiser, as arrays."""
-        values = vars(self.state.optimizer).items()
-        return {name: value.cpu().numpy() for name, value in values if isinstance(value, torch.Tensor)}
+        return state_of(self.state.optimizer)

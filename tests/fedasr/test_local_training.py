@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from fedasr.models.factory import build_model
 from fedasr.models.weights import model_arrays, sha256
 from fedasr.training import local
 from fedasr.training.batching import plan_batches
-from fedasr.training.optimizers import make_local_optimizer
+from fedasr.training.optimizers import load_state, make_local_optimizer, state_of
 from fedasr.training.schedules import learning_rate
 from tests.tiers import examples
 
@@ -192,7 +193,7 @@ def test_optimizers_leave_dynamo_alone() -> None:
     code = (
         "import sys, torch\n"
         "from fedasr.config.schema import ClientConfig\n"
-        "from fedasr.training.optimizers import make_local_optimizer\n"
+        "from fedasr.training.optimizers import load_state, make_local_optimizer, state_of\n"
         "p = torch.ones(3)\n"
         "for name in ('sgd', 'adamw'):\n"
         "    make_local_optimizer(ClientConfig(optimizer=name)).step(p, torch.ones(3), 0.1)\n"
@@ -200,3 +201,37 @@ def test_optimizers_leave_dynamo_alone() -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert make_local_optimizer(ClientConfig()) is not None
+
+
+class Counting:
+    """An optimiser of a user's own: a number, a tensor, and what does not change."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.name = "counting"
+        self.sum: torch.Tensor | None = None
+
+    def step(self, parameters: torch.Tensor, gradient: torch.Tensor, learning_rate: float) -> None:
+        self.steps += 1
+        self.sum = gradient.clone() if self.sum is None else self.sum + gradient
+        parameters.sub_(self.sum, alpha=learning_rate / self.steps)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "own"])
+def test_an_optimiser_goes_on_from_what_a_checkpoint_holds(kind: str) -> None:
+    def make() -> Any:
+        return Counting() if kind == "own" else make_local_optimizer(ClientConfig(optimizer=kind, momentum=0.9))
+
+    gradients = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32))
+    whole, first, second = make(), make(), make()
+    expected, found = torch.ones(6), torch.ones(6)
+    for gradient in gradients:
+        whole.step(expected, gradient, 0.1)
+    for gradient in gradients[:2]:
+        first.step(found, gradient, 0.1)
+    state = state_of(first)
+    assert all(array.ndim == 1 for array in state.values())
+    load_state(second, state, found.device)
+    for gradient in gradients[2:]:
+        second.step(found, gradient, 0.1)
+    assert torch.equal(found, expected)

@@ -14,9 +14,9 @@ def check_compression(config: Config, where: str) -> None:
     """
     if config.compression.up == "none":
         return
-    if config.strategy.name == "pate":
+    if config.strategy.name in ("pate", "central"):
         raise InputError(
-            f"'compression.up' is '{config.compression.up}' but 'strategy.name' is 'pate', whose clients send no"
-            " updates: leave 'compression' out",
+            f"'compression.up' is '{config.compression.up}' but 'strategy.name' is '{config.strategy.name}', whose"
+            " clients send no updates: leave 'compression' out",
             where=where,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fedasr.config.schema.conditions import unless
 from fedasr.config.schema.keys import key
 
 
@@ -23,15 +24,18 @@ class CompressionConfig:
         dict,
         "of the codec, by parameter name: `block` (int8, int4, eden, sign), `density` (top-k, random-k), `tau`"
         " (threshold), `coding`: zstd or none (int8, int4), rice or none (top-k, threshold)",
+        when=unless(".up", "none"),
     )
     error_feedback: bool | None = key(
         None,
         "whether a client keeps what it has not sent and adds it to its next update; absent: where the codec needs it"
         " (sign, top-k, threshold)",
+        when=unless(".up", "none"),
     )
     decay: float = key(
         0.9,
         "what is left of it for each round that passes without the client: the weights have moved on",
         low=0,
         high=1,
+        when=unless(".up", "none"),
     )

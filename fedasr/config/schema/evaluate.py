@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fedasr.config.schema.conditions import when
+from fedasr.config.schema.conditions import unless, when
 from fedasr.config.schema.keys import key
 
 
@@ -42,5 +42,8 @@ class EvaluateConfig:
         low=0,
     )
     client_side: int = key(
-        0, "every so many rounds the selected clients evaluate the global model on their own speech; 0: never", low=0
+        0,
+        "every so many rounds the selected clients evaluate the global model on their own speech; 0: never",
+        low=0,
+        when=unless("strategy.name", "central", refused=True),
     )

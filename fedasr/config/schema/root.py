@@ -21,6 +21,9 @@ from fedasr.config.schema.selection import SelectionConfig
 from fedasr.config.schema.strategy import StrategyConfig
 from fedasr.config.schema.stream import StreamConfig
 
+POOLED = unless("strategy.name", "central", refused=True)
+"""Refused where there are no clients: the run would not be what it says."""
+
 
 @dataclass
 class Config:
@@ -39,6 +42,7 @@ class Config:
         None,
         "a Flower `ClientApp` of your own in place of FedASR's, or what makes one, as package.module:attribute",
         reference=True,
+        when=POOLED,
     )
     client_app_options: dict[str, Any] = key(dict, "what makes your client app is called with, by parameter name")
     data: DataConfig = part(DataConfig, "the speech and who holds it")
@@ -46,7 +50,9 @@ class Config:
     client: ClientConfig = part(ClientConfig, "local training")
     strategy: StrategyConfig = part(StrategyConfig, "what the server does with the updates")
     selection: SelectionConfig = part(
-        SelectionConfig, "which devices take part in a round", when=unless("strategy.name", "pate")
+        SelectionConfig,
+        "which devices take part in a round",
+        when=(unless("strategy.name", "pate"), when("strategy.central_round", "cohort")),
     )
     stream: StreamConfig = part(
         StreamConfig,
@@ -54,7 +60,7 @@ class Config:
         when=unless("stream.arrival", "static", refused=True),
     )
     devices: DevicesConfig = part(
-        DevicesConfig, "real devices, simulated", when=when("devices.clock", True, refused=True)
+        DevicesConfig, "real devices, simulated", when=(when("devices.clock", True, refused=True), POOLED)
     )
     privacy: PrivacyConfig = part(
         PrivacyConfig, "differential privacy", when=unless("privacy.unit", "none", refused=True)
@@ -65,7 +71,7 @@ class Config:
         when=when("strategy.name", "pate", refused=True),
     )
     attack: AttackConfig = part(
-        AttackConfig, "Byzantine clients, simulated", when=unless("attack.name", "none", refused=True)
+        AttackConfig, "Byzantine clients, simulated", when=(unless("attack.name", "none", refused=True), POOLED)
     )
     compression: CompressionConfig = part(
         CompressionConfig, "fewer bytes", when=unless("compression.up", "none", refused=True)

@@ -9,7 +9,7 @@ from fedasr.config.schema.conditions import unless, when
 from fedasr.config.schema.keys import key
 
 ADAPTIVE = when(".name", "fedadam", "fedyogi", "fedlamb")
-UPDATES = unless(".name", "pate")
+UPDATES = unless(".name", "pate", "central")
 
 
 @dataclass
@@ -18,12 +18,21 @@ class StrategyConfig:
 
     name: str = key(
         "fedavg",
-        "the server optimiser; or pate: no updates, the server aggregates the votes of teachers; a strategy of your own"
-        " is a `ServerRun`",
-        choices=("fedavg", "fedprox", "fedavgm", "bmuf", "fedadam", "fedyogi", "fedlamb", "pate"),
+        "the server optimiser; or pate: no updates, the server aggregates the votes of teachers; or central:"
+        " nothing is sent, the speech of all clients is pooled and trained on with the optimiser of `client`, see"
+        " `docs/central.md`; a strategy of your own is a `ServerRun`",
+        choices=("fedavg", "fedprox", "fedavgm", "bmuf", "fedadam", "fedyogi", "fedlamb", "pate", "central"),
         reference=True,
     )
     options: dict[str, Any] = key(dict, "what a strategy of your own is called with, by parameter name")
+    central_round: str = key(
+        "cohort",
+        "what a round of `central` trains on: cohort: as many utterances as the federated round would, with the same"
+        " seed, over all its devices and their local passes, so that both compare at equal passes; all: what one device"
+        " that holds all speech would, with `client.epochs: 1` all of it once",
+        choices=("cohort", "all"),
+        when=when(".name", "central", refused=True),
+    )
     learning_rate: float = key(1.0, "server learning rate", above=0, when=UPDATES)
     schedule: str = key(
         "constant",
@@ -71,7 +80,7 @@ class StrategyConfig:
         "all but `uniform`: no client counts for more than so many times what the median client stores, for what a"
         " device holds it alone knows; absent: 2 under runtime `deployment`, otherwise no limit",
         low=1,
-        when=unless(".weighting", "uniform"),
+        when=(unless(".weighting", "uniform"), UPDATES),
     )
     aggregation: str = key(
         "mean",
@@ -80,6 +89,7 @@ class StrategyConfig:
         " length; see `docs/robust-aggregation.md`",
         choices=("mean", "median", "trimmed-mean", "norm-bound"),
         reference=True,
+        when=unless(".name", "central", refused=True),
     )
     aggregation_options: dict[str, Any] = key(dict, "what an aggregator of your own is called with, by parameter name")
     trim_share: float = key(
@@ -102,4 +112,5 @@ class StrategyConfig:
         " `privacy` adds noise to the sum, which is released whoever fails",
         low=0,
         high=1,
+        when=unless(".name", "central"),
     )

@@ -1,0 +1,138 @@
+"""Central training: the speech of all clients in one place, for comparison with what federated training makes of it.
+
+The weights and the optimiser go on from round to round, and nobody is sent anything. All else is that of a federated
+run: the folder, the tables, the evaluation, the checkpoint.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flwr.serverapp import Grid
+
+from fedasr import seeds
+from fedasr.errors import InputError
+from fedasr.experiment import Experiment
+from fedasr.runtime import checkpoint
+from fedasr.runtime.run_folder import RunFolder
+from fedasr.training import local
+from fedasr.training.optimizers import load_state, state_of
+from fedasr.training.schedules import learning_rate
+
+from .budget import Work, make_budget
+from .passes import Passes
+from .server_run import Round, ServerRun
+from .traits import StrategyTraits
+
+
+class CentralRun(ServerRun):
+    """Central training, a budget of utterances a round.
+
+    Args:
+        grid: any Flower grid; no message is sent.
+        experiment: what is trained on what.
+        folder: where the run is written.
+    """
+
+    traits = StrategyTraits(asks_clients=False, cohorts=False, trains=True)
+
+    def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder) -> None:
+        super().__init__(grid, experiment, folder)
+        self.budget = make_budget(experiment)
+        self.passes = Passes(experiment)
+        resident = local.Resident(experiment.model().to(local.chosen_device(self.config.runtime.device)))
+        client = self.config.client
+        self.state = local.init(resident, self.layout.views(self.weights), client, client.learning_rate)
+        self.owed = 0
+        """utterances of the budgets so far less those that were trained on: a batch is not divided between rounds"""
+        self.trained = 0
+        """utterances trained on, over all passes"""
+        self.skipped: set[int] = set()
+        """rows of the corpus that could not be decoded"""
+
+    @property
+    def clients(self) -> int:
+        """The number of clients whose speech is pooled."""
+        return len(self.experiment.partition)
+
+    def round(self, number: int) -> Round:
+        """Train on the budget of a round."""
+        config, state, speech = self.config, self.state, self.experiment.speech
+        work = self.budget.of(number)
+        self.passes.begin(number)
+        self.owed += work.utterances
+        state.learning_rate = learning_rate(config.client, number, config.rounds)
+        state.loss, state.utterances = 0.0, 0
+        device = state.resident.parameters.device
+        rng = seeds.generator(config.seed, "central-augmentation", number)
+        with seeds.torch_scope(config.seed, "local-training", number, 0):
+            while self.owed > 0 and (rows := self.passes.next()) is not None:
+                batch = speech.batch(rows, rng)
+                if len(batch) < len(rows):
+                    self.skipped.update(set(map(int, rows)).difference(batch.indices))
+                local.step(state, batch.to(device))
+                self.owed -= len(rows)
+                self.trained += len(rows)
+        self.weights = state.resident.parameters.detach().cpu().numpy().copy()
+        return Round(self.row(number, work))
+
+    def row(self, round: int, work: Work) -> dict[str, Any]:
+        """Return the row of a round without its evaluation."""
+        state = self.state
+        return {
+            "round": round,
+            "train_loss": state.loss / state.utterances if state.utterances else float("nan"),
+            "clients_selected": 0,
+            "clients_replied": 0,
+            "clients_failed": 0,
+            "examples": work.examples,
+            "audio_seconds": work.seconds,
+            "bytes_up": 0,
+            "bytes_down": 0,
+            "simulated_seconds": float("nan"),
+            "update_norm": float("nan"),
+            "period": self.passes.period + 1,
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint of the current round."""
+        central = {
+            **self.passes.state_dict(),
+            "owed": self.owed,
+            "trained": self.trained,
+            "skipped": sorted(self.skipped),
+        }
+        self.write_checkpoint(state_of(self.state.optimizer), {"central": central}, {})
+
+    def restore(self, found: checkpoint.Checkpoint) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            InputError: it is of another kind of run.
+        """
+        central = found.facts.get("central")
+        if not isinstance(central, dict):
+            raise InputError("is no checkpoint of central training; start anew in another folder", where=self.where)
+        super().restore(found)
+        state = self.state
+        state.resident.load(self.layout.views(self.weights))
+        load_state(state.optimizer, found.optimizer, state.resident.parameters.device)
+        self.passes.load_state_dict(central)
+        self.owed, self.trained, self.skipped = central["owed"], central["trained"], set(central["skipped"])
+        # What a selector remembers follows from the cohorts before.
+        for number in range(1, found.round + 1):
+            self.budget.of(number)
+
+    @property
+    def where(self) -> str:
+        """The file of the checkpoint."""
+        return str(self.folder.checkpoint / checkpoint.NAME)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what ``summary.json`` has beside what every run has."""
+        return {
+            "delta": None,
+            "utterances_trained": self.trained,
+            "utterances_skipped": self.experiment.skipped + len(self.skipped),
+            **super().facts(),
+        }
