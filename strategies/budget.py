@@ -53,7 +53,7 @@ class CohortBudget:
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
-        self.population = Population(experiment, 0, no_losses)
+        self.population = Population(experiment, 0, 0, no_losses)
 
     def of(self, round: int) -> Work:
         """Return the work of a round; its cohort is then noted as one that has answered."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from fedasr.codecs.base import Codec, CodecTraits, Damaged
+from fedasr.codecs.feedback import send
 from fedasr.config.schema import CompressionConfig
 from fedasr.errors import InputError
 from fedasr.models.weights import Layout
 from fedasr.registry import make_part
-
-from .base import Codec, CodecTraits, Damaged
-from .feedback import send
 
 __all__ = ["CODECS", "Codec", "CodecTraits", "Damaged", "keeps_residual", "make_codec", "send"]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from fedasr.codecs import keeps_residual, make_codec
 from fedasr.config.schema import Config
 from fedasr.errors import InputError
 from fedasr.models.weights import Layout
-
-from . import keeps_residual, make_codec
 
 CENTRES = ("median", "trimmed-mean")
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from .base import Damaged
+from fedasr.codecs.base import Damaged
 
 Indices = npt.NDArray[np.int64]
 

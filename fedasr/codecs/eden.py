@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedasr.codecs.base import CodecTraits, Damaged, checked_whole
+from fedasr.hadamard import hadamard
 from fedasr.models.weights import Vector
-
-from .base import CodecTraits, Damaged, checked_whole
-from .hadamard import hadamard
 
 SEED = struct.Struct("<Q")
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedasr.codecs.base import Codec
 from fedasr.models.weights import Vector
-
-from .base import Codec
 
 
 def send(

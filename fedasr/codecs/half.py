@@ -6,9 +6,8 @@ import struct
 
 import numpy as np
 
+from fedasr.codecs.base import CodecTraits, Damaged
 from fedasr.models.weights import Vector
-
-from .base import CodecTraits, Damaged
 
 EXPONENT = struct.Struct("<h")
 TOP = 15

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedasr.codecs.base import CodecTraits, Damaged, checked_choice, checked_whole
+from fedasr.codecs.blocks import Blocks
+from fedasr.codecs.coding import CODINGS, pack, unpack
 from fedasr.models.weights import Vector
-
-from .base import CodecTraits, Damaged, checked_choice, checked_whole
-from .blocks import Blocks
-from .coding import CODINGS, pack, unpack
 
 
 class Integers:

@@ -8,9 +8,8 @@ import struct
 import numpy as np
 import numpy.typing as npt
 
+from fedasr.codecs.base import CodecTraits, Damaged, checked_share
 from fedasr.models.weights import Vector
-
-from .base import CodecTraits, Damaged, checked_share
 
 SEED = struct.Struct("<Q")
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedasr.codecs.base import CodecTraits, Damaged, checked_whole
+from fedasr.codecs.blocks import Blocks
 from fedasr.models.weights import Vector
-
-from .base import CodecTraits, Damaged, checked_whole
-from .blocks import Blocks
 
 
 class Sign:

@@ -6,8 +6,8 @@ import struct
 
 import numpy as np
 
-from .base import Damaged
-from .coding import Indices, rice, rice_indices
+from fedasr.codecs.base import Damaged
+from fedasr.codecs.coding import Indices, rice, rice_indices
 
 CODINGS = ("rice", "none")
 COUNT = struct.Struct("<I")

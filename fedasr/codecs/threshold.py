@@ -7,10 +7,9 @@ import struct
 
 import numpy as np
 
+from fedasr.codecs.base import CodecTraits, Damaged, checked_choice, checked_length
+from fedasr.codecs.sparse import CODINGS, pack_indices, unpack_indices
 from fedasr.models.weights import Vector
-
-from .base import CodecTraits, Damaged, checked_choice, checked_length
-from .sparse import CODINGS, pack_indices, unpack_indices
 
 TAU = struct.Struct("<f")
 TAU_BITS = 8

@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 
+from fedasr.codecs.base import CodecTraits, checked_choice, checked_share
+from fedasr.codecs.half import from_half, to_half
+from fedasr.codecs.sparse import CODINGS, pack_indices, unpack_indices
 from fedasr.models.weights import Vector
-
-from .base import CodecTraits, checked_choice, checked_share
-from .half import from_half, to_half
-from .sparse import CODINGS, pack_indices, unpack_indices
 
 
 class TopK:

@@ -60,7 +60,7 @@ def turns_attack(world: World) -> Scores:
 
 def most_turns(world: World) -> tuple[Any, list[int]]:
     """Return the server's account after all rounds, and the rounds of the user with the most turns."""
-    population = part(POPULATION)(world.experiment, 0, no_losses)
+    population = part(POPULATION)(world.experiment, 0, 0, no_losses)
     mechanism = part(MECHANISM)(world.config, world.layout, len(population), population.selector)
     taken: dict[int, list[int]] = {}
     for round in range(1, world.rounds + 1):

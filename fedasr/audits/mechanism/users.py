@@ -103,7 +103,7 @@ def assumed(world: World) -> str:
 
 def selector_of(world: World) -> Any:
     """Return the selector of the run."""
-    return part(POPULATION)(world.experiment, 0, no_losses).selector
+    return part(POPULATION)(world.experiment, 0, 0, no_losses).selector
 
 
 def no_losses(round: int, clients: Any) -> Floats:
@@ -120,7 +120,7 @@ def watch(world: World, chosen: Integers, coins: Floats) -> Watched:
         coins: the sign of what each sends.
     """
     config, layout = world.config, world.layout
-    population = part(POPULATION)(world.experiment, 0, no_losses)
+    population = part(POPULATION)(world.experiment, 0, 0, no_losses)
     mechanism = part(MECHANISM)(config, layout, len(population), population.selector)
     start = np.zeros(layout.size, np.float32)
     nothing = layout.views(start)

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from fedasr.hadamard import hadamard
 from fedasr.typing import Floats, Integers
 
 
@@ -58,7 +59,7 @@ class Canaries:
         signs, columns, rows = self.draws
         line = np.zeros(self.count)
         line[columns] = signs * self.weights * np.asarray(values, np.float64)
-        return np.asarray(hadamard(line)[rows] / self.length, np.float64)
+        return np.asarray(hadamard(line[None])[0][rows] * (math.sqrt(self.count) / self.length), np.float64)
 
 
 def parity(numbers: Integers) -> Floats:
@@ -67,13 +68,3 @@ def parity(numbers: Integers) -> Floats:
     for shift in (32, 16, 8, 4, 2, 1):
         folded ^= folded >> shift
     return np.asarray(1 - 2 * (folded & 1), np.float64)
-
-
-def hadamard(values: Floats) -> Floats:
-    """Return H·values for the Hadamard matrix H_{ij} = (−1)^{popcount(i & j)}; the length is a power of two."""
-    found, half = np.array(values, np.float64), 1
-    while half < len(found):
-        pairs = found.reshape(-1, 2, half)
-        found = np.stack([pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]], axis=1).ravel()
-        half *= 2
-    return found

@@ -15,10 +15,10 @@ from hypothesis.extra.numpy import arrays
 from fedasr import seeds
 from fedasr.codecs import CODECS, Codec, make_codec, send
 from fedasr.codecs.coding import pack, rice, rice_indices, unpack
-from fedasr.codecs.hadamard import hadamard
 from fedasr.codecs.top_k import largest
 from fedasr.config.schema import CompressionConfig
 from fedasr.errors import InputError
+from fedasr.hadamard import hadamard
 from fedasr.models.weights import Layout, Vector
 from tests.tiers import examples
 

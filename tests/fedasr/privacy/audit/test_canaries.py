@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from scipy.linalg import hadamard as matrix
 
+from fedasr.hadamard import hadamard
 from fedasr.privacy.audit import scores
-from fedasr.privacy.audit.canaries import Canaries, hadamard, parity
+from fedasr.privacy.audit.canaries import Canaries, parity
 
 
 def test_the_transform_is_that_of_the_matrix() -> None:
     values = np.random.default_rng(0).standard_normal(16)
-    np.testing.assert_allclose(hadamard(values), matrix(16) @ values, atol=1e-12)
+    np.testing.assert_allclose(hadamard(values[None])[0] * 4, matrix(16) @ values, atol=1e-12)
     assert parity(np.array([0, 1, 2, 3, 7])).tolist() == [1, -1, -1, 1, -1]
 
 
