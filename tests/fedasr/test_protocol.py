@@ -113,9 +113,10 @@ def constants(group: type) -> list[Any]:
 def test_the_words_on_the_wire_stay_as_they_are() -> None:
     assert KINDS == ("query.describe", "train", "train.teacher", "query.votes", "query.loss", "evaluate")
     assert constants(protocol.Record) == [
-        *("arrays", "config", "metrics", "node", "box", "privacy", "speech", "questions", "votes", "folded")
+        *("arrays", "config", "metrics", "node", "box", "privacy", "speech", "questions", "votes"),
+        *("residual", "residual-round", "folded"),
     ]
-    assert constants(protocol.Name) == ["frames", "lengths", "tokens", "votes"]
+    assert constants(protocol.Name) == ["frames", "lengths", "tokens", "votes", "encoded", "residual"]
     assert constants(protocol.Status) == ["ok", "failed", "spent", "late", "dropped"]
     assert constants(protocol.Code) == [2, 3, 4, 5, 8, 422]
     assert set(classes()) == set(GOLDEN)
