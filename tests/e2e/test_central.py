@@ -212,7 +212,7 @@ def test_what_central_training_cannot_have_is_a_line(changes: dict[str, Any], li
     assert not (tmp_path / "run").exists()
 
 
-FEDERATED = ("quickstart", "heavy_tailed", "ten_thousand_clients", "speech_commands", "seed_keywords")
+FEDERATED = ("quickstart", "ten_thousand_clients", "speech_commands", "seed_keywords")
 
 
 @pytest.mark.parametrize("name", FEDERATED)
