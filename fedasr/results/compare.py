@@ -40,7 +40,7 @@ def compare(runs: Runs, metric: str = "wer") -> pd.DataFrame:
         took part; ``unfinished``, how many of the runs did not come to their end. Fractions, bytes, seconds.
 
     Raises:
-        InputError: no runs, a folder is no run folder, or no run has the metric.
+        InputError: no runs, a folder is not a run folder, or no run has the metric.
     """
     return table(group_runs(runs), metric)
 

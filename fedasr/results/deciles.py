@@ -26,7 +26,7 @@ def deciles(runs: Runs) -> pd.DataFrame:
         t interval (NaN for one seed). Empty where no run evaluated its clients by activity.
 
     Raises:
-        InputError: no runs, or a folder is no run folder.
+        InputError: no runs, or a folder is not a run folder.
     """
     return decile_table(group_runs(runs))
 

@@ -24,7 +24,7 @@ def differences(runs: Runs, metric: str = "wer") -> pd.DataFrame:
         seeds that both have of this group's value less the first group's, with its 95 % t interval (NaN for one seed).
 
     Raises:
-        InputError: no runs, a folder is no run folder, or no run has the metric.
+        InputError: no runs, a folder is not a run folder, or no run has the metric.
     """
     groups = group_runs(runs)
     check_metric(groups, metric)

@@ -24,7 +24,7 @@ def forgetting(runs: Runs) -> pd.DataFrame:
         seed). Fractions; less than zero where the model went on to improve on old speech. The last period has none.
 
     Raises:
-        InputError: no runs, or a folder is no run folder.
+        InputError: no runs, or a folder is not a run folder.
     """
     return forgetting_table(group_runs(runs))
 

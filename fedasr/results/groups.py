@@ -56,7 +56,7 @@ def group_runs(runs: Runs) -> list[Group]:
     """Return the groups in order of first appearance, each labelled by the config keys that differ between groups.
 
     Raises:
-        InputError: there is no run, or a folder is no run folder.
+        InputError: there is no run, or a folder is not a run folder.
     """
     members: dict[str, list[Run]] = {}
     settings: dict[str, dict[str, Any]] = {}

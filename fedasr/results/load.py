@@ -179,7 +179,7 @@ def load_run(path: str | Path) -> Run:
     """Return the run in a folder.
 
     Raises:
-        InputError: the folder is no run folder. A damaged table raises when it is first read.
+        InputError: the folder is not a run folder. A damaged table raises when it is first read.
     """
     folder = Path(path)
     wanted = "expected a run folder, made by 'fedasr run CONFIG --out DIR'"
@@ -188,7 +188,7 @@ def load_run(path: str | Path) -> Run:
     if not is_folder(folder):
         raise InputError(f"is a file; {wanted}", where=str(folder))
     if not (folder / "config.yaml").is_file():
-        raise InputError(f"is no run folder: 'config.yaml' is missing; {wanted}", where=str(folder))
+        raise InputError(f"is not a run folder: 'config.yaml' is missing; {wanted}", where=str(folder))
     return Run(folder)
 
 

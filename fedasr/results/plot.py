@@ -44,7 +44,7 @@ def deciles(runs: Runs) -> Figure:
         runs: one or more ``Run`` objects or run folders; those that differ only in their seed become one line.
 
     Raises:
-        InputError: no runs, or a folder is no run folder.
+        InputError: no runs, or a folder is not a run folder.
     """
     return group_figures.deciles(group_runs(runs))
 
@@ -56,7 +56,7 @@ def forgetting(runs: Runs) -> Figure:
         runs: one or more ``Run`` objects or run folders of the continual setting.
 
     Raises:
-        InputError: no runs, or a folder is no run folder.
+        InputError: no runs, or a folder is not a run folder.
     """
     return group_figures.forgetting(group_runs(runs))
 
@@ -68,7 +68,7 @@ def participation(runs: Runs) -> Figure:
         runs: a ``Run`` or run folder, or several; those that differ only in their seed become one line.
 
     Raises:
-        InputError: no runs, or a folder is no run folder.
+        InputError: no runs, or a folder is not a run folder.
     """
     groups = group_runs(runs)
     if len(groups) == 1 and len(groups[0].runs) == 1:
@@ -80,7 +80,7 @@ def periods(run: Run | str | Path) -> Figure:
     """Draw the WER on the speech of each period as training goes on; a large dot marks a period's own model.
 
     Raises:
-        InputError: the folder is no run folder.
+        InputError: the folder is not a run folder.
     """
     return single(draw_periods, run)
 
@@ -127,7 +127,7 @@ def epsilon(run: Run | str | Path) -> Figure:
     """Draw what a private run has spent over the rounds.
 
     Raises:
-        InputError: the folder is no run folder.
+        InputError: the folder is not a run folder.
     """
     return single(draw_epsilon, run)
 

@@ -34,7 +34,7 @@ def write_report(run: Run | str | Path, out: str | Path | None = None) -> Path:
         out: the page; by default ``report.html`` in the run folder.
 
     Raises:
-        InputError: the folder is no run folder, a file in it is damaged, or the page cannot be written.
+        InputError: the folder is not a run folder, a file in it is damaged, or the page cannot be written.
     """
     loaded = as_run(run)
     path = Path(out) if out is not None else loaded.path / "report.html"

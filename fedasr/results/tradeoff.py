@@ -61,7 +61,7 @@ def tradeoff(runs: Runs, metric: str = "wer") -> pd.DataFrame:
         seeds. By mechanism, then ε.
 
     Raises:
-        InputError: no runs, a folder is no run folder, or a run has not ended or never measured the metric.
+        InputError: no runs, a folder is not a run folder, or a run has not ended or never measured the metric.
     """
     points: dict[tuple[str, float, str], list[Run]] = {}
     names = mechanism_names(distinct := unique(runs))

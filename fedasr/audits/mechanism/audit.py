@@ -99,6 +99,6 @@ def attacks_on(config: Config) -> tuple[list[Attack], list[str]]:
             return [examples.step_attack], [*missed, "the whole run: with micro-batches single steps alone"]
         return [examples.run_attack, examples.step_attack], missed
     if privacy.noise_at == "device":
-        return [devices.turns_attack], ["the device's own account, which refuses turns beyond the budget"]
+        return [devices.turns_attack], ["the device's own ledger, which refuses participations beyond the budget"]
     missed = ["the noisy count of unclipped updates"] if privacy.clipping == "adaptive" else []
     return [users.run_attack, users.release_attack], missed

@@ -24,7 +24,7 @@ MOST_UPDATES, MOST_INSERTED, HELD_OUT = 2000, 300, 60
 
 
 def turns_attack(world: World) -> Scores:
-    """Return the scores of the updates of the user with the most turns, against its whole account."""
+    """Return the scores of the updates of the user who participates most, against its whole ledger."""
     inside: list[float] = []
     outside: list[Floats] = []
     mechanism, rounds = most_turns(world)
@@ -47,19 +47,19 @@ def turns_attack(world: World) -> Scores:
         inside.append(float(total[number]) + np.sqrt(len(rounds)) / z)
         outside.append(total[-HELD_OUT:])
     return Scores(
-        "canary updates of the user with the most turns",
+        "canary updates of the user who participates most",
         np.array(inside),
         np.concatenate(outside),
         partial(scaled, mechanism.ledger.events(("user", "server"))),
         mechanism.ledger.accountant,
         SERVER,
         "each noisy update of the user",
-        "the canary and the user's turns",
+        "the canary and when the user participates",
     )
 
 
 def most_turns(world: World) -> tuple[Any, list[int]]:
-    """Return the server's account after all rounds, and the rounds of the user with the most turns."""
+    """Return the server's ledger after all rounds, and the rounds of the user who participates most."""
     population = part(POPULATION)(world.experiment, 0, 0, no_losses)
     mechanism = part(MECHANISM)(world.config, world.layout, len(population), population.selector)
     taken: dict[int, list[int]] = {}

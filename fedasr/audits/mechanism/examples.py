@@ -108,7 +108,7 @@ def participations(world: World) -> int:
 
 
 def charged(world: World, plan: example_level.Plan, steps: int) -> list[Event]:
-    """Return what a device's account is charged for so many steps, round by round."""
+    """Return what a device's ledger is charged for so many steps, round by round."""
     ledger = Ledger(world.config.privacy.accountant or "rdp")
     micro = world.config.privacy.micro_batches is not None
     for done in range(0, steps, plan.steps):
@@ -119,7 +119,7 @@ def charged(world: World, plan: example_level.Plan, steps: int) -> list[Event]:
 
 
 def run_attack(world: World) -> Scores:
-    """Return the scores of canary utterances over all steps of a device, against its whole account."""
+    """Return the scores of canary utterances over all steps of a device, against its whole ledger."""
     privacy, layout, plan = world.config.privacy, world.layout, plan_of(world)
     device = Device(world, layout, plan)
     rounds = participations(world)

@@ -61,7 +61,7 @@ def run_attack(world: World) -> Scores:
             outside.append(found[count:])
         else:
             matrix = watched.mechanism.noise.matrix(len(watched.products))
-            # Who is held out gets the turns of somebody who took part: they say nothing of who it was.
+            # Who is held out gets the participations of somebody who took part: they say nothing of who it was.
             held = watched.turns[:, rng.integers(count, size=watched.products.shape[1] - count)]
             everybody = np.concatenate([watched.turns, held], axis=1)
             found = scores.matched(watched.products, everybody, matrix, z)
@@ -71,7 +71,7 @@ def run_attack(world: World) -> Scores:
     knows = {
         "poisson": "the canary, the cohorts and updates of all others, but not in which rounds the canary is",
         "fixed-size": "the two canaries, all others' updates, but not in which rounds the canary is",
-        "none": "the canary, its turns and all others' updates",
+        "none": "the canary, its participations and all others' updates",
     }[kind]
     return Scores(
         f"canary users over {len(watched.products)} rounds",

@@ -36,7 +36,7 @@ def test_a_damaged_run_folder(file: str, content: str | None, says: str, place: 
     path = place.run / file
     path.unlink() if content is None else path.write_text(content)
     for command in commands(place, place.run):
-        refuse(command, f"{path}{says}" if says else f"{place.run}: is no run folder")
+        refuse(command, f"{path}{says}" if says else f"{place.run}: is not a run folder")
 
 
 def test_a_config_or_tokenizer_of_another_model(place: Place, refuse: Refuse) -> None:
@@ -95,7 +95,7 @@ def test_compare(place: Place, refuse: Refuse) -> None:
     refuse(["compare", "none"], "none: no such folder; expected a run folder, made by 'fedasr run CONFIG --out DIR'")
     refuse(["compare", TOO_LONG], f"{TOO_LONG}: no such folder")
     refuse([*start, place.manifest], f"{place.manifest}: is a file; expected a run folder")
-    refuse([*start, place.root], f"{place.root}: is no run folder: 'config.yaml' is missing")
+    refuse([*start, place.root], f"{place.root}: is not a run folder: 'config.yaml' is missing")
     refuse([*start, "--x", "rounds"], "'rounds' is no axis (did you mean 'round'?); expected one of: round, bytes")
     refuse([*start, "--x", "simulated_seconds"], f"{place.run}: recorded no 'simulated_seconds'")
     refuse([*start, "--metric", "wr"], "no run has a column 'wr' (did you mean 'wer'?); expected one of: loss")
@@ -108,7 +108,7 @@ def test_compare(place: Place, refuse: Refuse) -> None:
 def test_report(place: Place, refuse: Refuse) -> None:
     refuse(["report"], "fedasr report: Missing argument 'RUN_DIR'")
     refuse(["report", "none"], "none: no such folder; expected a run folder")
-    refuse(["report", place.root], f"{place.root}: is no run folder")
+    refuse(["report", place.root], f"{place.root}: is not a run folder")
     refuse(["report", place.run, "--out", "a.pdf"], "a.pdf: the report is a page, not '.pdf'; expected FILE.html")
     refuse(["report", place.run, "--out", place.manifest / "a.html"], f"{place.manifest}/a.html: cannot be written")
 
