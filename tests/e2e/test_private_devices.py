@@ -81,7 +81,7 @@ def test_the_document_gives_the_largest_and_the_spread(reference: fedasr.Run) ->
     wanted = {"unit": "example", "adjacency": "add-remove", "sampling": "poisson", "seen_by": "server", "delta": 1e-5}
     assert {name: found[name] for name in wanted} == wanted
     assert reference.rounds["epsilon"].is_monotonic_increasing
-    assert "keeps its own privacy ledger" in (reference.path / "report.html").read_text(encoding="utf-8")
+    assert "keeps its own ledger" in (reference.path / "report.html").read_text(encoding="utf-8")
 
 
 def test_nothing_but_the_protected_leaves_the_devices(reference: fedasr.Run) -> None:
