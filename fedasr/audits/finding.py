@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fedasr.privacy.accountants import round_up, settled
+from fedasr.privacy.audit.contradiction import contradicts, ledger_bound
 from fedasr.privacy.audit.curves import curve_of
-from fedasr.privacy.audit.ledger_test import contradicts, ledger_bound
 from fedasr.privacy.events import Event
 from fedasr.typing import Floats
 

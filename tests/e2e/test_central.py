@@ -145,6 +145,7 @@ def test_killed_and_resumed(central: fedasr.Run, tmp_path: Path) -> None:
     assert_same(run(tiny(), tmp_path / "run", {**SETTINGS, **CENTRAL}, resume=True), central)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["all", "period"])
 def test_speech_that_comes_over_time(keep: str, tmp_path: Path) -> None:
     """A round trains on what is stored by then; a run that is broken off in any period goes on with the same bits."""

@@ -278,6 +278,7 @@ def test_what_is_private_is_nobody_elses(done: fedasr.Run, town: Town) -> None:
     assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
 
 
+@pytest.mark.slow
 def test_edge_devices_as_teachers_cast_the_votes_of_the_simulation(
     done: fedasr.Run, town: Town, tmp_path: Path
 ) -> None:

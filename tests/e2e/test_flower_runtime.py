@@ -55,6 +55,7 @@ def test_the_same_bits_and_nothing_but_our_lines(tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_resume_with_a_client_that_fails(tmp_path: Path) -> None:
     """A terminal's Ctrl-C reaches the whole process group, Ray's processes too."""
     config = tiny(rounds=8, data__corpus="tests.e2e.broken_speech:breaks_down", selection__clients_per_round=9)

@@ -111,6 +111,7 @@ def flwr(variables: dict[str, str], *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_flwr_run_gives_the_bits_of_fedasr_run(flower: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "run"
     settings = {

@@ -54,6 +54,7 @@ def test_a_notebook_is_committed_without_outputs(name):
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_notebook_runs_and_ends_with_figures(tmp_path, name):
     found = pictures(run(name, tmp_path))

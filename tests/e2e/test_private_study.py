@@ -33,6 +33,7 @@ def small(folder: Path, unit: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["users", "utterances"])
 def test_the_study_in_miniature(unit: str, tmp_path: Path) -> None:
     runs = tmp_path / "runs"

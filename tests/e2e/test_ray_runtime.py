@@ -124,6 +124,7 @@ def test_wrong_input_on_a_client_is_one_line_and_status_2(
     assert "is no audio" in only_line(capsys)
 
 
+@pytest.mark.slow
 def test_a_node_killed_in_the_middle_of_a_round(nodes: Nodes, marks: Path, tmp_path: Path) -> None:
     """The second node is killed while its devices train in round 2; the first does their work, to the same bits."""
     config = tiny(data__corpus="tests.e2e.ray_speech:hangs", rounds=4)

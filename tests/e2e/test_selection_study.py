@@ -25,6 +25,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", ["static", "continual"])
 def test_the_study_in_miniature(setting: str, tmp_path: Path) -> None:
     sweep = ROOT / "simulations" / "sweeps" / f"selection_{setting}.yaml"

@@ -120,7 +120,7 @@ def test_device_that_does_not_clip(monkeypatch: Patch) -> None:
     assert caught(devices.turns_attack, world(privacy={**USERS, "noise_at": "device"}), 2) == 1.0
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_training_with_half_the_noise(monkeypatch: Patch) -> None:
     monkeypatch.setattr(dpsgd, "with_normal", halved)
     base = world(privacy=EXAMPLE, client={"batch_size": 2})

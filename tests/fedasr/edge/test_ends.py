@@ -16,6 +16,7 @@ from fedasr.edge.supernode import GIVEN_UP
 INTERRUPTED = "import os, signal; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(60)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "rejected", "again"),
     [

@@ -142,7 +142,7 @@ def run(ledger, budget, rounds, start=1):
     return rounds
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_budget_stops_in_time_and_not_before():
     for accountant, epsilon in (("pld", 1.5), ("rdp", 8.0)):
         ledger = Ledger(accountant)

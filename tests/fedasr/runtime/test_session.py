@@ -12,9 +12,14 @@ from fedasr.runtime.session import STOPPING, session, signals_kept
 
 @pytest.fixture(autouse=True)
 def same_handlers() -> Iterator[None]:
+    """What a process ignores stays ignored (``nohup``), so each test begins with handlers of its own."""
+    inherited = {number: signal.signal(number, signal.default_int_handler) for number in STOPPING}
     before = {number: signal.getsignal(number) for number in STOPPING}
     yield
-    assert {number: signal.getsignal(number) for number in STOPPING} == before
+    after = {number: signal.getsignal(number) for number in STOPPING}
+    for number, handler in inherited.items():
+        signal.signal(number, handler)
+    assert after == before
 
 
 class Notes:

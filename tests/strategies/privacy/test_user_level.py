@@ -102,6 +102,7 @@ def test_the_count_of_unclipped_updates_is_paid_for() -> None:
     assert restored.bound == mechanism.bound
 
 
+@pytest.mark.slow
 def test_the_noise_of_a_budget_spends_it_and_no_more() -> None:
     asked = config(noise_multiplier=None, epsilon=4.0)
     asked.privacy.noise_multiplier = noise_for_budget(asked, 200)

@@ -12,8 +12,8 @@ from fedasr.errors import InputError
 from fedasr.privacy.accountants import calibrate
 from fedasr.privacy.audit import scores
 from fedasr.privacy.audit.bounds import gaussian_dp, gaussian_t, one_shot, pointwise, ranks_of, rates, upper
+from fedasr.privacy.audit.contradiction import contradicts, ledger_bound
 from fedasr.privacy.audit.curves import curve_of
-from fedasr.privacy.audit.ledger_test import contradicts, ledger_bound
 from fedasr.privacy.audit.one_run import f_dp_one_run, guesses, one_run
 from fedasr.privacy.events import Event, FixedSizeGaussian, Gaussian, PoissonGaussian
 from fedasr.privacy.pld import gaussian_epsilon
