@@ -159,6 +159,7 @@ def test_what_a_private_run_has_spent_is_told_while_it_goes_on(tmp_path: Path) -
     assert spending(first) == [f"after round 1: {sentence}"]
 
 
+@pytest.mark.thorough
 def test_rounds_since_are_told_with_their_edge_devices(watched: Watched) -> None:
     assert [row["round"] for row in rounds_after(watched.folder, 0)] == [2, 1]
     (last,) = rounds_after(watched.folder, 1)
@@ -166,6 +167,7 @@ def test_rounds_since_are_told_with_their_edge_devices(watched: Watched) -> None
     assert list(rounds_after(watched.folder, 2)) == []
 
 
+@pytest.mark.thorough
 def test_a_round_whose_edge_devices_are_not_written_yet_is_left(watched: Watched, tmp_path: Path) -> None:
     copy = tmp_path / "checkpoint"
     copy.mkdir()
@@ -175,6 +177,7 @@ def test_a_round_whose_edge_devices_are_not_written_yet_is_left(watched: Watched
     assert [row["round"] for row in rounds_after(tmp_path, 0)] == [1]
 
 
+@pytest.mark.thorough
 def test_what_happened_is_a_line_each(watched: Watched, server: ServerFolder) -> None:
     run = submitted(watched.folder, "running")
     before = whole_status(server, run, "online", "online", "offline")
@@ -200,6 +203,7 @@ def shown(status: dict[str, Any], columns: int = 80) -> str:
     return file.getvalue()
 
 
+@pytest.mark.thorough
 def test_a_picture_fits_80_columns(watched: Watched, server: ServerFolder) -> None:
     status = whole_status(server, submitted(watched.folder, "running"), "online", "online", "never connected")
     status["run"] |= watched.onlooker.seen[0]
@@ -236,6 +240,7 @@ def parsed(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
     return found
 
 
+@pytest.mark.thorough
 def test_prometheus_can_read_it(watched: Watched, server: ServerFolder) -> None:
     status = whole_status(server, submitted(watched.folder), "online", "offline", "revoked")
     status["run"]["name"] = 'a "b" \\ c\nd'
@@ -253,6 +258,7 @@ def test_prometheus_can_read_it(watched: Watched, server: ServerFolder) -> None:
     assert found["fedasr_run_privacy_epsilon"] == [({**of, "delta": "1e-05", "unit": "user"}, float("inf"))]
 
 
+@pytest.mark.thorough
 def test_metrics_are_written_whole(watched: Watched, server: ServerFolder, tmp_path: Path) -> None:
     status = whole_status(server, submitted(watched.folder), "online")
     metrics_command(status, tmp_path / "fedasr.prom")
