@@ -35,7 +35,7 @@ def from_half(content: bytes, count: int) -> Vector:
     if abs(exponent) > LARGEST_EXPONENT:
         raise Damaged("its scale is beyond single precision")
     values = np.frombuffer(content, "<f2", count, EXPONENT.size)
-    with np.errstate(over="ignore"):  # a server refuses what is not finite
+    with np.errstate(invalid="ignore", over="ignore"):  # a server refuses what is not finite
         found: Vector = (values.astype(np.float64) * 2.0**exponent).astype(np.float32)
     return found
 
