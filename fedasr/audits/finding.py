@@ -62,6 +62,10 @@ class Finding:
     unit: str
     adjacency: str
     sampling: str
+    clients: int
+    """registered, of whom one is looked at"""
+    randomness: str
+    """``secret``, or ``public seed``: whoever has the config can take the noise off"""
     n: int
     inside: int
     outside: int
@@ -88,13 +92,15 @@ def alarmed(scores: Scores, alpha: float) -> bool:
     return any(contradicts(scores.inside, scores.outside, curve, alpha) for curve in curves)
 
 
-def found(scores: Scores, delta: float, alpha: float) -> Finding:
+def found(scores: Scores, delta: float, alpha: float, clients: int, randomness: str) -> Finding:
     """Hold scores against their claim.
 
     Args:
         scores: of an attack.
         delta: at which ε is told; the contradiction is to the whole curve.
         alpha: probability of a false alarm, at most.
+        clients: registered in the run.
+        randomness: of the noise, ``secret`` or ``public seed``.
     """
     events = list(scores.claim(1.0))
     alarm = alarmed(scores, alpha)
@@ -113,6 +119,8 @@ def found(scores: Scores, delta: float, alpha: float) -> Finding:
         unit=events[0].unit,
         adjacency=events[0].adjacency,
         sampling=", ".join(sorted({event.sampling for event in events})),
+        clients=clients,
+        randomness=randomness,
         n=bound.n,
         inside=len(scores.inside),
         outside=len(scores.outside),
@@ -133,7 +141,8 @@ def sentence(finding: Finding) -> str:
     change = CHANGE[finding.adjacency]
     return (
         f"{finding.attack}: {finding.kind} ε ≥ {number(finding.value)} {verdict} {whose} ε ="
-        f" {number(finding.claim, up=True)} at δ = {finding.delta:g} for one {finding.unit} ({change}; {sampled});"
+        f" {number(finding.claim, up=True)} at δ = {finding.delta:g} for one {finding.unit} ({change}; {sampled};"
+        f" {finding.clients:,} clients; randomness: {finding.randomness});"
         f" observer: {finding.observer}, who looks at {finding.access} and knows {finding.knowledge};"
         f" {finding.inside:,} scores inside and {finding.outside:,} outside, {finding.method},"
         f" confidence {100 * finding.confidence:g} %"

@@ -46,6 +46,8 @@ class Report:
                 "unit": main.unit,
                 "adjacency": main.adjacency,
                 "sampling": main.sampling,
+                "clients": main.clients,
+                "randomness": main.randomness,
                 "of_ledger": main.of_ledger,
             },
             "lower_bound": main.value,
@@ -79,7 +81,9 @@ def audit_mechanism(config: Config, trials: int = 1, seed: int = 0, alpha: float
     world = World(settled, experiment(as_json(settled)), seed, trials)
     attacks, not_attacked = attacks_on(settled)
     each = alpha / len(attacks)
-    return Report(tuple(found(attack(world), settled.privacy.delta, each) for attack in attacks), tuple(not_attacked))
+    randomness = "secret" if settled.privacy.secret_noise else "public seed"
+    findings = (found(attack(world), settled.privacy.delta, each, world.population, randomness) for attack in attacks)
+    return Report(tuple(findings), tuple(not_attacked))
 
 
 def attacks_on(config: Config) -> tuple[list[Attack], list[str]]:
