@@ -37,7 +37,8 @@ GUESSED = 0.3
 LARGEST = 1e4
 """ε beyond which a claim says nothing that could be contradicted."""
 NOISE_OF = "fedasr.strategies.privacy.user_level:noise_of"
-ALL, SIGNED, LAST = "the global model after every round", "the sign of what each sends", "each noisy update"
+NO_TURN = "no canary user had a turn"
+ALL, LAST = "the global model after every round", "each noisy update"
 
 
 @dataclass(frozen=True)
@@ -156,16 +157,16 @@ def beside_ledger(config: Config, watched: Watched, ledger: Ledger, alpha: float
         return [not_attacked(name, reason, observer=observer, access=access, unit=entry.event.unit)]
     inside, outside, knowledge = scored(config, watched, entry.event)
     if not len(inside) or not len(outside):
-        reason = f"of {watched.inserted} canary users all send the same, by their coins; insert more"
+        reason = NO_TURN if entry.event.sampling == "none" else "all send the same, by their coins; insert more"
         return [not_attacked(name, reason, observer=observer, access=access, unit=entry.event.unit)]
     seen = Scores(name, inside, outside, partial(scaled, events), ledger.accountant, observer, access, knowledge)
     methods = applicable(seen, entry.event, delta)
     each = alpha / (1 + len(methods))
     population, randomness = entry.population, entry.randomness
-    findings = [found(seen, delta, each, population, randomness)]
-    findings += [of_bound(seen, method(each), population, randomness) for method in methods]
+    findings = [found(seen, delta, each, population, randomness, claim)]
+    findings += [of_bound(seen, method(each), population, randomness, claim) for method in methods]
     if entry.event.sampling == "none":  # else scores are no Gaussians
-        findings.append(of_bound(seen, bounds.one_shot(inside, outside, delta), population, randomness))
+        findings.append(of_bound(seen, bounds.one_shot(inside, outside, delta), population, randomness, claim))
     return findings
 
 
@@ -186,8 +187,22 @@ def scored(config: Config, watched: Watched, event: Event) -> tuple[Floats, Floa
     rounds = len(watched.products)
     correlated = config.privacy.noise_at == "server"
     matrix = load_reference(NOISE_OF)(config).matrix(rounds) if correlated else np.eye(rounds)
-    found = scores.matched(watched.products, watched.turns.astype(np.float64), matrix, float(watched.noise[0, 0]))
-    return found[:count], found[count:], "the canary, its participations and all others' updates"
+    inside, outside = known_turns(watched, matrix, float(watched.noise[0, 0]))
+    return inside, outside, "the canary, its participations and all others' updates"
+
+
+def known_turns(watched: Watched, matrix: Floats, noise: float) -> tuple[Floats, Floats]:
+    """Return the scores inside and outside of canaries whose turns are known, of those that had any.
+
+    Args:
+        watched: what the rounds showed.
+        matrix: of correlated noise, as ``scores.matched`` takes it.
+        noise: its multiplier.
+    """
+    found = scores.matched(watched.products, watched.turns.astype(np.float64), matrix, noise)
+    some = watched.turns.any(0)
+    inside, outside = np.split(np.arange(len(found)), [watched.inserted])
+    return found[inside[some[inside]]], found[outside[some[outside]]]
 
 
 def applicable(seen: Scores, event: Event, delta: float) -> Sequence[Callable[[float], Bound]]:
@@ -211,19 +226,20 @@ def applicable(seen: Scores, event: Event, delta: float) -> Sequence[Callable[[f
 
 def without_ledger(config: Config, watched: Watched, alpha: float) -> list[Finding]:
     """Return what canary users show where nothing was promised: who took part can be told from the models."""
-    turns = watched.turns.astype(np.float64)
-    found = scores.matched(watched.products, turns, np.eye(len(turns)), 1.0)
-    inside, outside = found[: watched.inserted], found[watched.inserted :]
+    rounds = len(watched.products)
+    inside, outside = known_turns(watched, np.eye(rounds), 1.0)
+    if not len(inside) or not len(outside):
+        return [not_attacked(name_of(rounds), NO_TURN, observer=EVERYBODY, access=ALL, unit="user")]
     area, low, high = area_under_curve(inside, outside)
     delta = config.privacy.delta
     proven, fitted = bounds.pointwise(inside, outside, delta, alpha), bounds.one_shot(inside, outside, delta)
     shared: dict[str, Any] = {
-        "attack": name_of(len(watched.products)),
+        "attack": name_of(rounds),
         "observer": EVERYBODY,
         "access": ALL,
         "knowledge": "the canary and its participations, and nothing of the others",
         "unit": "user",
-        "n": len(found),
+        "n": len(inside) + len(outside),
         "inside": len(inside),
         "outside": len(outside),
     }
