@@ -5,9 +5,9 @@ import pytest
 
 import fedasr
 from fedasr.errors import InputError
-from fedasr.results.compare import align, curves, price_table, rounds_to_target
-from fedasr.results.groups import group_runs
-from fedasr.results.statistics import t_quantile
+from fedasr.results.tables.compare import align, curves, price_table, rounds_to_target
+from fedasr.results.tables.groups import group_runs
+from fedasr.results.tables.statistics import t_quantile
 from tests.fedasr.results.run_folders import MODEL_BYTES, make_run, simulate_clock, two_strategies
 
 

@@ -3,8 +3,8 @@ import math
 import pytest
 
 from fedasr.errors import InputError
-from fedasr.results.differences import differences
-from fedasr.results.statistics import t_quantile
+from fedasr.results.tables.differences import differences
+from fedasr.results.tables.statistics import t_quantile
 from tests.fedasr.results.run_folders import make_run
 
 

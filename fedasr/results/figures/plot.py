@@ -12,12 +12,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedasr.results import group_figures, style
-from fedasr.results import tradeoff as privacy_tradeoff
-from fedasr.results.compare import points
-from fedasr.results.forgetting import at_period_ends
-from fedasr.results.groups import Runs, group_runs
+from fedasr.results.figures import group_figures, style
+from fedasr.results.figures.tradeoff import draw
 from fedasr.results.load import Run, as_run
+from fedasr.results.tables.compare import points
+from fedasr.results.tables.forgetting import at_period_ends
+from fedasr.results.tables.groups import Runs, group_runs
+from fedasr.results.tables.tradeoff import tradeoff as privacy_tradeoff
 from fedasr.units import BYTES, metric_factor, suit
 
 Drawing = Callable[[Axes, Run], None]
@@ -32,7 +33,7 @@ def compare(runs: Runs, metric: str = "wer", x: str = "round") -> Figure:
         x: ``round``, ``bytes``, ``audio_seconds``, ``simulated_seconds`` or ``updates``.
 
     Raises:
-        InputError: as ``fedasr.results.compare.curves``.
+        InputError: as ``fedasr.results.tables.compare.curves``.
     """
     return group_figures.learning_curves(group_runs(runs), metric, x)
 
@@ -90,8 +91,8 @@ def run(run: Run | str | Path) -> Figure:
     loaded = as_run(run)
     fig = style.figure(9.6, 6.2, pad=0.12)
     axes = [style.quiet(ax) for ax in fig.subplots(2, 2).flat]
-    for ax, draw in zip(axes, (draw_errors, draw_losses, draw_participation, draw_traffic), strict=True):
-        draw(ax, loaded)
+    for ax, draw_one in zip(axes, (draw_errors, draw_losses, draw_participation, draw_traffic), strict=True):
+        draw_one(ax, loaded)
     return fig
 
 
@@ -118,9 +119,9 @@ def tradeoff(runs: Runs, metric: str = "wer") -> Figure:
         metric: a numeric column of ``rounds``.
 
     Raises:
-        InputError: as ``fedasr.results.tradeoff.tradeoff``.
+        InputError: as ``fedasr.results.tables.tradeoff.tradeoff``.
     """
-    return privacy_tradeoff.draw(privacy_tradeoff.tradeoff(runs, metric), metric)
+    return draw(privacy_tradeoff(runs, metric), metric)
 
 
 def epsilon(run: Run | str | Path) -> Figure:

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from fedasr.evaluation.wer import error_counts
-from fedasr.results.comparison import difference_text, interval
 from fedasr.results.load import load_run
-from fedasr.results.report import marked, write_report
-from fedasr.results.transcripts import align
+from fedasr.results.pages.comparison import difference_text, interval
+from fedasr.results.pages.report import marked, write_report
+from fedasr.results.tables.transcripts import align
 from tests.fedasr.results.run_folders import extend, make_run
 
 PAIRS = {

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 import fedasr
-from fedasr.results import plot
-from fedasr.results.style import name_axes, remark, spread
+from fedasr.results.figures import plot
+from fedasr.results.figures.style import name_axes, remark, spread
 from tests.fedasr.results.run_folders import add_activity, add_periods, make_run, two_strategies
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import fedasr
-from fedasr.results.participation import profile
+from fedasr.results.tables.participation import profile
 from tests.fedasr.results.run_folders import make_run
 
 

@@ -14,7 +14,7 @@ from fedasr import seeds
 from fedasr.data.corpus import Column
 from fedasr.data.heterogeneity import LabelCounts, client_pairs, gini, jensen_shannon, label_counts, lorenz
 from fedasr.data.partition.base import Partition
-from fedasr.results import style
+from fedasr.results.figures import style
 from fedasr.units import SECONDS, duration, suit
 
 SHOWN_CLIENTS = 80

@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedasr.errors import InputError, nearest
-from fedasr.results.groups import Group, Runs, group_runs
 from fedasr.results.load import Run, completed
-from fedasr.results.statistics import mean_interval
+from fedasr.results.tables.groups import Group, Runs, group_runs
+from fedasr.results.tables.statistics import mean_interval
 
 AXES = {
     "round": ("round",),

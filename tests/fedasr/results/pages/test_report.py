@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from fedasr.errors import InputError
-from fedasr.results.comparison import write_comparison
-from fedasr.results.groups import group_runs
-from fedasr.results.html import element
-from fedasr.results.report import heard, write_report
+from fedasr.results.pages.comparison import write_comparison
+from fedasr.results.pages.html import element
+from fedasr.results.pages.report import heard, write_report
+from fedasr.results.tables.groups import group_runs
 from tests.fedasr.results.run_folders import add_activity, add_periods, make_run, simulate_clock, two_strategies
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}

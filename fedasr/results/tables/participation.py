@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedasr.data.heterogeneity import gini
 from fedasr.protocol import Status
-from fedasr.results.statistics import jain
+from fedasr.results.tables.statistics import jain
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fedasr.data.partition import Partition
-from fedasr.results import describe
-from fedasr.results.describe import figure, shown_clients
+from fedasr.results.figures import describe
+from fedasr.results.figures.describe import figure, shown_clients
 
 
 def held(clients, each, labels, seed=0):

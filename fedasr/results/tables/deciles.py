@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fedasr.results.groups import Group, Runs, group_runs
 from fedasr.results.load import Run
-from fedasr.results.statistics import mean_interval
+from fedasr.results.tables.groups import Group, Runs, group_runs
+from fedasr.results.tables.statistics import mean_interval
 
 DECILES = 10
 

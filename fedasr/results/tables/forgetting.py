@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from fedasr.results.groups import Group, Runs, group_runs
 from fedasr.results.load import Run
-from fedasr.results.statistics import mean_interval
+from fedasr.results.tables.groups import Group, Runs, group_runs
+from fedasr.results.tables.statistics import mean_interval
 
 
 def forgetting(runs: Runs) -> pd.DataFrame:

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import fedasr
-from fedasr.results.deciles import deciles
-from fedasr.results.statistics import t_quantile
+from fedasr.results.tables.deciles import deciles
+from fedasr.results.tables.statistics import t_quantile
 from tests.fedasr.results.run_folders import add_activity, make_run
 
 FALLING = [0.3, 0.28, 0.26, 0.24, 0.22, 0.2, 0.18, 0.16, 0.14, 0.12]

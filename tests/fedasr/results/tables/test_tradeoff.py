@@ -13,8 +13,10 @@ import pytest
 import fedasr
 from fedasr.cli.main import status
 from fedasr.errors import InputError
-from fedasr.results.statistics import mean_interval
-from fedasr.results.tradeoff import draw, text_rows, tradeoff
+from fedasr.results.figures.tradeoff import draw
+from fedasr.results.pages.tradeoff import text_rows
+from fedasr.results.tables.statistics import mean_interval
+from fedasr.results.tables.tradeoff import tradeoff
 from tests.fedasr.results.run_folders import make_run
 
 

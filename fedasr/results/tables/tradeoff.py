@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,19 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from fedasr.errors import InputError
 from fedasr.privacy.ledger import PUBLIC_SEED, SECRET
-from fedasr.results import style
-from fedasr.results.comparison import check_suffix, interval, short_name
-from fedasr.results.groups import Runs, flatten, swept, unique
-from fedasr.results.html import element, figure, page, write
-from fedasr.results.html import table as html_table
 from fedasr.results.load import Run
-from fedasr.results.statistics import mean_interval
-from fedasr.units import metric_factor, metric_label, metric_text
+from fedasr.results.tables.groups import Runs, flatten, swept, unique
+from fedasr.results.tables.statistics import mean_interval
 
 PUBLIC = "no privacy"
 NOTHING = "nothing released"
@@ -190,106 +182,3 @@ def privacy_facts(runs: Sequence[Run]) -> dict[str, Any]:
 def number(population: object) -> float:
     """Return a population to compare by; None, where it changed during a run, comes last."""
     return math.inf if population is None else float(str(population))
-
-
-def text_rows(table: pd.DataFrame, metric: str) -> tuple[list[str], list[list[str]]]:
-    """Return the head and the rows of ``tradeoff`` as people read it."""
-    head = ["Mechanism", "ε", "δ", "Neighbour", "Seen by", "Sampling", "Population", "Randomness", short_name(metric),
-            "95 % interval", "Seeds"]  # fmt: skip
-    body = []
-    for row in table.to_dict("records"):
-        spent = 0 < row["epsilon"] < math.inf
-        body.append(
-            [
-                row["mechanism"],
-                "∞" if row["epsilon"] == math.inf else f"{row['epsilon']:.3g}",
-                f"{row['delta']:g}" if spent else "–",
-                row["adjacency"] or "–",
-                row["seen_by"] or "–",
-                row["sampling"] or "–",
-                row["population"] or "–",
-                row["randomness"] or "–",
-                metric_text(metric, row[metric]),
-                interval(metric, row[f"{metric}_low"], row[f"{metric}_high"]),
-                str(row["n"]),
-            ]
-        )
-    return head, body
-
-
-def draw(table: pd.DataFrame, metric: str = "wer") -> Figure:
-    """Draw the metric against ε: a line a mechanism with its interval, dashed without privacy, dotted at ε = 0."""
-    fig = style.figure(5.6, 3.4)
-    ax = style.axes(fig)
-    factor = metric_factor(metric)
-    spent = np.isfinite(table["epsilon"]) & (table["epsilon"] > 0)
-    private = table[spent]
-    names = list(dict.fromkeys(private["mechanism"]))
-    ends = []
-    for index, name in enumerate(names):
-        rows = private[private["mechanism"] == name]
-        looks = style.look(index)
-        ax.plot(rows["epsilon"], factor * rows[metric], **looks, marker="o", markersize=3.6, label=style.literal(name))
-        ax.fill_between(
-            rows["epsilon"], factor * rows[f"{metric}_low"], factor * rows[f"{metric}_high"], alpha=0.15,
-            color=looks["color"], linewidth=0,
-        )  # fmt: skip
-        last = rows.iloc[-1]
-        ends.append((float(last["epsilon"]), float(factor * last[metric]), name, looks["color"]))
-    for _, row in table[~spent].iterrows():
-        level = float(factor * row[metric])
-        dashes = ":" if row["epsilon"] == 0 else "--"
-        ax.axhline(level, color=style.MUTED, linestyle=dashes, linewidth=1, label=row["mechanism"])
-        ends.append((math.inf, level, str(row["mechanism"]), style.MUTED))
-    scale(ax, private["epsilon"].tolist())
-    style.name_axes(ax, "ε" + common_facts(private), metric_label(metric))
-    style.from_zero(ax)
-    style.name_lines(ax, ends)
-    return fig
-
-
-def scale(ax: Axes, epsilons: Sequence[float]) -> None:
-    """Give the axis of ε a logarithmic scale with a tick at each point."""
-    if not epsilons:
-        return
-    ax.set_xscale("log", base=2)
-    ticks = sorted({float(f"{epsilon:.2g}") for epsilon in epsilons})
-    apart = [tick for at, tick in enumerate(ticks) if not at or tick > 1.25 * ticks[at - 1]]
-    ax.set_xticks(apart, [f"{tick:g}" for tick in apart])
-    ax.minorticks_off()
-
-
-def common_facts(private: pd.DataFrame) -> str:
-    """Return what all ε of a figure have in common, for the axis."""
-    deltas = sorted(set(private["delta"]))
-    drawn = sorted(set(private["randomness"]))
-    at = [f" at δ = {deltas[0]:g}"] if len(deltas) == 1 else []
-    return ",".join([*at, f" {drawn[0]}"]) if len(drawn) == 1 else "".join(at)
-
-
-def write_tradeoff(table: pd.DataFrame, out: str | Path, metric: str = "wer") -> Path:
-    """Write the trade-off as a figure, a page or a table, by the suffix, and return the path.
-
-    Raises:
-        InputError: an unknown suffix, or the file cannot be written.
-    """
-    path = check_suffix(out)
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        return write(path, table.assign(seeds=table["seeds"].map(lambda s: " ".join(map(str, s)))).to_csv(index=False))
-    if suffix == ".html":
-        heading = f"{metric_label(metric).removesuffix(' (%)')} against ε"
-        about = "Bands and intervals are 95 % t intervals of the mean over seeds. An ε of one unit cannot be compared"
-        about += " with an ε of another: a user's covers all that the user said, an example's one utterance. An ε whose"
-        about += " randomness is a public seed is a simulation's: it holds against nobody who has the seed."
-        body = page(
-            heading,
-            element("h1", heading),
-            element("p", about, class_="muted"),
-            element("section", figure(draw(table, metric), heading, "")),
-            element("section", html_table(*text_rows(table, metric), text_columns=8)),
-        )
-        return write(path, body)
-    image = io.BytesIO()
-    draw(table, metric).savefig(image, format=suffix[1:], dpi=300)
-    return write(path, image.getvalue())

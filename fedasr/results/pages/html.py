@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fedasr.errors import InputError
 from fedasr.files import FULL, READABLE, write_bytes
-from fedasr.results import colours
+from fedasr.results.figures import colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

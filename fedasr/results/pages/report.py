@@ -12,11 +12,11 @@ from typing import Any
 from fedasr.errors import InputError
 from fedasr.privacy.ledger import SECRET
 from fedasr.protocol import Status
-from fedasr.results import forgetting
-from fedasr.results.compare import total
-from fedasr.results.html import Html, element, figure, join, page, table, write
 from fedasr.results.load import Run, as_run, completed
-from fedasr.results.transcripts import Piece, align
+from fedasr.results.pages.html import Html, element, figure, join, page, table, write
+from fedasr.results.tables import forgetting
+from fedasr.results.tables.compare import total
+from fedasr.results.tables.transcripts import Piece, align
 from fedasr.units import data_size, duration, metric_text, number, percent, percent_range, percentage_points
 
 LAST_ROUNDS = 12
@@ -172,7 +172,7 @@ def figures(run: Run) -> Html:
     """Return the figures, each with what it means."""
     if not len(run.rounds):
         return section("Rounds", element("p", "No round has finished yet."))
-    from fedasr.results import plot
+    from fedasr.results.figures import plot
 
     shared = run.participation
     fairness = ""
@@ -217,7 +217,7 @@ def by_activity(run: Run) -> Html:
     table_ = run.activity
     if not len(table_):
         return Html()
-    from fedasr.results import plot
+    from fedasr.results.figures import plot
 
     last = table_[table_["round"] == table_["round"].max()]
     totals = last.groupby("decile")[["clients", "utterances", "words", "errors"]].sum()
@@ -248,7 +248,7 @@ def over_periods(run: Run) -> Html:
     """Return the WER on each period's speech, and what was forgotten of the past ones."""
     if not len(run.periods):
         return Html()
-    from fedasr.results import plot
+    from fedasr.results.figures import plot
 
     past = forgetting.of_run(run)
     rows = [
@@ -411,7 +411,7 @@ def privacy(run: Run) -> Html:
     """Return the privacy ledger as it is, with every assumption it was computed under."""
     if run.privacy is None:
         return Html()
-    from fedasr.results import plot
+    from fedasr.results.figures import plot
 
     plain = {key: value for key, value in run.privacy.items() if is_plain(value) and key != "note"}
     facts = [(key.replace("_", " "), "–" if value is None else value) for key, value in plain.items()]

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 import fedasr
-from fedasr.results.forgetting import average_table, forgetting
-from fedasr.results.groups import group_runs
+from fedasr.results.tables.forgetting import average_table, forgetting
+from fedasr.results.tables.groups import group_runs
 from tests.fedasr.results.run_folders import add_periods, make_run
 
 THREE = [[0.5], [0.4, 0.3], [0.45, 0.28, 0.2]]

@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 
 from fedasr.errors import InputError, nearest
-from fedasr.results import group_figures
-from fedasr.results.compare import curve_table, price_table, recorded, table
-from fedasr.results.deciles import decile_table
-from fedasr.results.differences import difference_table
-from fedasr.results.forgetting import average_table, forgetting_table
-from fedasr.results.groups import Group, title
-from fedasr.results.html import Html, element, figure, page, write
-from fedasr.results.html import table as html_table
+from fedasr.results.figures import group_figures
+from fedasr.results.pages.html import Html, element, figure, page, write
+from fedasr.results.pages.html import table as html_table
+from fedasr.results.tables.compare import curve_table, price_table, recorded, table
+from fedasr.results.tables.deciles import decile_table
+from fedasr.results.tables.differences import difference_table
+from fedasr.results.tables.forgetting import average_table, forgetting_table
+from fedasr.results.tables.groups import Group, title
 from fedasr.units import (
     BYTES,
     PERCENT,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedasr.data.heterogeneity import gini
-from fedasr.results.statistics import jain, mean_interval, t_quantile
+from fedasr.results.tables.statistics import jain, mean_interval, t_quantile
 
 # Two-sided 95 % points of Student's t from printed tables.
 TABLE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 9: 2.262, 10: 2.228, 30: 2.042, 120: 1.980}

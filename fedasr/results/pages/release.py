@@ -28,7 +28,7 @@ from fedasr.privacy.document import PRIVACY_JSON, privacy_document
 from fedasr.privacy.events import PateVotes
 from fedasr.privacy.ledger import SECRET, Budget, Ledger
 from fedasr.results.load import Run, as_run
-from fedasr.results.privacy_card import as_text, card_of
+from fedasr.results.pages.privacy_card import as_text, card_of
 
 CONFIG_YAML, CARD_JSON, README, LABELS = "config.yaml", "card.json", "README.md", "labels.csv"
 OPTIONS = "options"

@@ -13,10 +13,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from fedasr.results.colours import GRID as GRID
-from fedasr.results.colours import INK as INK
-from fedasr.results.colours import MUTED as MUTED
-from fedasr.results.colours import SERIES as SERIES
+from fedasr.results.figures.colours import GRID as GRID
+from fedasr.results.figures.colours import INK as INK
+from fedasr.results.figures.colours import MUTED as MUTED
+from fedasr.results.figures.colours import SERIES as SERIES
 
 DASHES = ("-", "--", ":", "-.")
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from fedasr.results.compare import check_metric
-from fedasr.results.groups import Group, Runs, group_runs
-from fedasr.results.statistics import mean_interval
+from fedasr.results.tables.compare import check_metric
+from fedasr.results.tables.groups import Group, Runs, group_runs
+from fedasr.results.tables.statistics import mean_interval
 
 
 def differences(runs: Runs, metric: str = "wer") -> pd.DataFrame:

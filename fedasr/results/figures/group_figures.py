@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fedasr.results import style
-from fedasr.results.compare import average, curve_table
-from fedasr.results.deciles import DECILES, decile_table
-from fedasr.results.forgetting import forgetting_table
-from fedasr.results.groups import Group, title
-from fedasr.results.participation import profile
+from fedasr.results.figures import style
+from fedasr.results.tables.compare import average, curve_table
+from fedasr.results.tables.deciles import DECILES, decile_table
+from fedasr.results.tables.forgetting import forgetting_table
+from fedasr.results.tables.groups import Group, title
+from fedasr.results.tables.participation import profile
 from fedasr.units import axis_label, metric_factor, metric_label
 
 Values = NDArray[np.float64]
