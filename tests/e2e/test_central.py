@@ -137,6 +137,7 @@ def run_until_killed(folder: str) -> None:
     run(tiny(), Path(folder), {**SETTINGS, **CENTRAL}, callbacks=[Kills()])
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(central: fedasr.Run, tmp_path: Path) -> None:
     program = f"from {__name__} import run_until_killed; run_until_killed({str(tmp_path / 'run')!r})"
     command = [sys.executable, "-c", program]
