@@ -10,6 +10,7 @@ from fedasr.config import Config
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment
 
+from ..pool import noise_for_budget as noise_for_pool
 from ..selection import Eligible, configured_traits, make_selector
 from .device_noise import device_noise_for_budget
 from .user_level import noise_for_budget, sampling_of
@@ -30,6 +31,9 @@ def settled_privacy(config: Config, population: int, run: Experiment | None = No
     privacy = config.privacy
     settled: dict[str, Any] = {}
     wanted = privacy.noise_multiplier is None
+    if config.strategy.name == "central":
+        assert run is not None, "central training has no fleet"
+        return {"noise_multiplier": noise_for_pool(config, run)}
     if privacy.unit == "example" and wanted and privacy.participations is None:
         share = min(1.0, config.selection.clients_per_round / population)
         settled["participations"] = max(1, ceil(config.rounds * share))
