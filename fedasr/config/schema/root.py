@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fedasr.config.schema.attack import AttackConfig
+from fedasr.config.schema.audit import AuditConfig
 from fedasr.config.schema.client import ClientConfig
 from fedasr.config.schema.compression import CompressionConfig
 from fedasr.config.schema.conditions import unless, when
@@ -72,6 +73,11 @@ class Config:
     )
     attack: AttackConfig = part(
         AttackConfig, "Byzantine clients, simulated", when=(unless("attack.name", "none", refused=True), POOLED)
+    )
+    audit: AuditConfig = part(
+        AuditConfig,
+        "canary users, by whom the run audits its own ledger",
+        when=unless("audit.canaries", 0, refused=True),
     )
     compression: CompressionConfig = part(
         CompressionConfig, "fewer bytes", when=unless("compression.up", "none", refused=True)
