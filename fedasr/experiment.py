@@ -156,6 +156,11 @@ class Experiment:
         """Which client trains on which utterances, over its whole life."""
         return self._split[0]
 
+    @property
+    def held_out(self) -> Partition | None:
+        """What the clients hold and never train on, with ``evaluate.held_out``; None: nothing."""
+        return self._split[1]
+
     @cached_property
     def stream(self) -> Stream:
         """What each client stores in each round."""

@@ -73,7 +73,8 @@ def _open(config: DataConfig, seed: int) -> Corpus:
     if config.corpus == "synthetic":
         from fedasr.data.synthetic import SyntheticCorpus
 
-        return SyntheticCorpus(config.synthetic, seed)
+        own = config.synthetic.seed
+        return SyntheticCorpus(config.synthetic, seed if own is None else own)
     if config.corpus == "manifest":
         if config.manifest is None:
             raise InputError("'data.corpus' is 'manifest' but 'data.manifest' is not set; give its path")

@@ -32,7 +32,7 @@ def test_p_keeps_to_its_level_by_chance_and_not_below_it_by_much(codes: int) -> 
 
 
 def test_p_of_what_is_remembered_is_small() -> None:
-    assert p_value(exposure(np.full(8, 3), 10_000)) < 1e-20
+    assert p_value(exposure(np.full(8, 3), 10_000)) < 1e-18
     assert p_value(exposure(np.array([10_000]), 10_000)) == pytest.approx(1.0)
 
 
