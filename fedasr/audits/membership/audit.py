@@ -21,7 +21,7 @@ from fedasr.errors import InputError
 from fedasr.models.weights import load_arrays
 from fedasr.privacy.audit.bounds import upper
 from fedasr.privacy.audit.membership import freedom, lira, ratios, rmia, shape_of, stable_logit
-from fedasr.privacy.audit.roc import CONFIDENCE, FALSE_RATES, Rate, Rates, rates
+from fedasr.privacy.audit.roc import CONFIDENCE, FALSE_RATES, Rate, Rates, chance, rates
 from fedasr.results.load import as_run
 from fedasr.typing import Floats
 
@@ -30,9 +30,11 @@ LIMIT = 2000
 FEWEST_FALSE = 0.02
 """Probability at most with which a floor is above chance although nothing tells members apart."""
 OBSERVER = "whoever has the final model"
-ACCESS = "the loss of the final model on an utterance and its transcript"
+ACCESS = "the final model's loss"
+BEFORE = "what was there before training"
 ONE = {"utterance": "the utterance and its transcript", "speaker": "some utterances of the speaker, with transcripts"}
 AUC = "AUC"
+MOST_CLIENTS = 1 << 40
 Bools = npt.NDArray[np.bool_]
 
 
@@ -44,6 +46,8 @@ class Shown:
     scores: Floats
     member: Bools
     rates: Rates
+    chance: float
+    """of so large an area where nothing leaks"""
     knowledge: str
     method: str
     assumes: tuple[str, ...] = ()
@@ -130,6 +134,12 @@ class Game:
         self.compared = np.array(
             [candidates.compared(draw, each.recognizer.config.seed) for draw, each in zip(draws, runs, strict=True)]
         )
+        one_draw = candidates.unit == "speaker"
+        self.groups = [
+            np.full(len(candidates), number) if one_draw else number * MOST_CLIENTS + draw.clients[candidates.rows]
+            for number, draw in enumerate(draws)
+        ]
+        """within which a coin told members from non-members, by run"""
         speech = target.experiment.speech
         self.batches = batches_of(speech, candidates.rows, target.recognizer.config.evaluate.batch_size)
         heard = [
@@ -163,8 +173,10 @@ class Game:
         values = np.concatenate([score[keep] for score, keep in zip(scores, kept, strict=True)])
         member = np.concatenate([self.inside[number][keep] for number, keep in enumerate(kept)])
         speakers = np.concatenate([self.candidates.speakers[keep] for keep in kept])
-        found = rates(values, member, speakers, self.target.recognizer.config.seed)
-        return Shown(name, values, member, found, knowledge, method, tuple(assumes))
+        groups = np.concatenate([self.groups[number][keep] for number, keep in enumerate(kept)])
+        seed = self.target.recognizer.config.seed
+        found, by_chance = rates(values, member, speakers, seed), chance(values, member, groups, seed)
+        return Shown(name, values, member, found, by_chance, knowledge, method, tuple(assumes))
 
     def attacks(self) -> list[Shown]:
         """Return what the attacks show that are possible."""
@@ -211,7 +223,7 @@ class Game:
 def told_of(game: Game, shown: Sequence[Shown], claim: Claim | str) -> list[Finding]:
     """Return the findings: three quantities an attack, the area of each floor, and what was not attacked."""
     floors = {each.name: each.rates for each in shown if each.name in FLOORS}
-    exchangeable = all(found.auc.low <= 0.5 or math.isnan(found.auc.low) for found in floors.values())
+    exchangeable = all(each.chance > FEWEST_FALSE / len(FLOORS) for each in shown if each.name in FLOORS)
     findings: list[Finding] = []
     for each in shown:
         asked = (AUC,) if each.name in FLOORS else (AUC, *FALSE_RATES)
@@ -249,7 +261,9 @@ def finding(
     beside = {"random": 0.5 if isinstance(what, str) else what}
     beside |= {name: (found.auc if isinstance(what, str) else found.true[what]).value for name, found in floors.items()}
     certified = shown.rates.certified()
-    method = [shown.method, "intervals by resampling speakers"]
+    method = [shown.method, "interval by resampling speakers"]
+    if isinstance(what, str):
+        method.append(f"p = {shown.chance:.2g} of so large an area by chance")
     if game.pool and shown.name not in FLOORS:
         method.append(f"{len(game.attacked)} runs attacked, each with all others for shadow models")
     if not isinstance(what, str) and certified > what:
@@ -261,7 +275,7 @@ def finding(
     common = {
         "attack": f"{shown.name}, membership of {game.candidates.unit}s",
         "observer": OBSERVER if shown.name != NO_MODEL else "whoever has the speech alone",
-        "access": ACCESS if shown.name not in FLOORS else "what was there before training",
+        "access": ACCESS if shown.name not in FLOORS else BEFORE,
         "knowledge": shown.knowledge,
         "kind": "estimate",
         "quantity": what if isinstance(what, str) else quantity(what),

@@ -64,7 +64,15 @@ def draw(path: Path, lines: Sequence[Line], ceiling: Ceiling | None, caption: st
         axis.set_ticks([tick for tick in TICKS if tick >= lowest])
         axis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
     style.name_axes(ax, "False-positive rate", "True-positive rate")
-    fig.legend(loc="outside lower center", frameon=False, fontsize=style.LABEL_POINTS, labelcolor=style.INK, ncols=2)
-    fig.supxlabel("\n".join(textwrap.wrap(caption, 58)), fontsize=7.0, color=style.MUTED)
+    legend = fig.legend(
+        loc="outside lower center",
+        frameon=False,
+        fontsize=style.LABEL_POINTS,
+        labelcolor=style.INK,
+        ncols=2,
+        title="\n".join(textwrap.wrap(caption, 60)),
+        title_fontproperties={"size": 7.5},
+    )
+    legend.get_title().set_color(style.MUTED)
     with replacing(path) as temporary:
         fig.savefig(temporary, format="png")

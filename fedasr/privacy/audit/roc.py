@@ -112,6 +112,36 @@ def rates(
     return Rates(each[0], true, int(member.sum()), int((~member).sum()), count)
 
 
+def chance(
+    scores: Floats, member: npt.NDArray[np.bool_], groups: npt.NDArray[Any], seed: int = 0, resamples: int = RESAMPLES
+) -> float:
+    """Return the probability of at least this area where a coin alone told members from non-members within groups.
+
+    Args:
+        scores: larger for members, shape ``(n,)``.
+        member: who is one, shape ``(n,)``.
+        groups: within which the coins fell, shape ``(n,)``.
+        seed: of the coins that are thrown anew.
+        resamples: how often.
+
+    Raises:
+        InputError: as ``checked``.
+    """
+    place, different = checked(scores, member)
+    _, group = np.unique(groups, return_inverse=True)
+    even = np.ones(len(member))
+    rng = seeds.generator(seed, "audit/permutation")
+    area = weighed(place, different, member, even, ())[0]
+    order = np.lexsort((~member, group))  # the places of each group, its members first
+    as_many = 0
+    for _ in range(resamples):
+        mixed = np.lexsort((rng.random(len(member)), group))
+        drawn = np.zeros(len(member), bool)
+        drawn[mixed] = member[order]
+        as_many += weighed(place, different, drawn, even, ())[0] >= area - 1e-12
+    return (1 + as_many) / (1 + resamples)
+
+
 def weighed(
     place: npt.NDArray[np.integer],
     groups: int,

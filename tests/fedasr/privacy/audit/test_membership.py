@@ -13,7 +13,7 @@ from fedasr.privacy.accountants import calibrate
 from fedasr.privacy.audit.ceiling import Ceiling
 from fedasr.privacy.audit.curves import curve_of
 from fedasr.privacy.audit.membership import freedom, lira, ratios, rmia, shape_of, stable_logit
-from fedasr.privacy.audit.roc import certified_false_rate, curve, rates
+from fedasr.privacy.audit.roc import certified_false_rate, chance, curve, rates
 from fedasr.privacy.events import Gaussian, PoissonGaussian
 
 DELTA = 1e-5
@@ -62,6 +62,15 @@ def test_intervals_over_speakers_are_wider_than_over_utterances() -> None:
 def test_one_speaker_has_no_interval() -> None:
     found = rates(np.array([1.0, 0.0]), np.array([True, False]), np.zeros(2))
     assert math.isnan(found.auc.low)
+
+
+def test_how_often_chance_gives_an_area() -> None:
+    member = np.tile([True, False], 6)
+    groups = np.repeat(np.arange(6), 2)
+    assert chance(member * 1.0, member, groups) == pytest.approx(1 / 64, abs=0.01)
+    assert chance(-1.0 * member, member, groups) == 1.0
+    assert chance(groups * 1.0, member, groups) == 1.0, "between groups there is nothing to be found"
+    assert chance(member * 1.0, member, np.zeros(12)) < 0.004
 
 
 def test_how_few_false_positives_so_many_non_members_certify() -> None:
