@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fedasr import seeds
 from fedasr.config import Config, load, to_dict
 from fedasr.config.loading import get
-from fedasr.config.schema import AttackConfig, CompressionConfig, StrategyConfig, walk
+from fedasr.config.schema import AttackConfig, AuditConfig, CompressionConfig, StrategyConfig, walk
 from fedasr.data.corpus import Corpus
 from fedasr.data.fleet import Fleet
 from fedasr.data.held_out import decile_sample, split_held_out
@@ -27,7 +27,7 @@ from fedasr.data.quality import usable_rows
 from fedasr.data.roster import Roster
 from fedasr.data.sources import usable_corpus
 from fedasr.data.speech import Speech
-from fedasr.data.stream import Stream, make_stream
+from fedasr.data.stream import Stored, Stream, make_stream
 from fedasr.errors import InputError, nearest
 from fedasr.models.base import SpeechModel
 from fedasr.models.factory import build_model
@@ -60,7 +60,7 @@ class Experiment:
 
     @cached_property
     def _usable_corpus(self) -> tuple[Corpus, dict[str, int]]:
-        return usable_corpus(self.config.data, self.config.seed)
+        return usable_corpus(self.config.data, self.config.seed, self.config.audit.secrets)
 
     @cached_property
     def splits(self) -> npt.NDArray[Any]:
@@ -183,11 +183,29 @@ class Experiment:
         """Return an embedding of utterances, mean and deviation of each mel band over time, ``(n, 2·mel)``."""
         return utterance_embeddings(self.corpus, self.config.data)(rows)
 
+    @property
+    def registered(self) -> int:
+        """How many users there are for a ledger: the clients, and after them the canary users of an audit."""
+        return len(self.partition) + self.config.audit.canaries
+
+    def counts(self, period: int) -> Stored:
+        """Return what the registered users store in a period; shape ``(registered,)`` each.
+
+        A canary user has no speech. It is listed with what a client drawn once with the seed stores, so that a selector
+        treats it as one of them.
+        """
+        stored = self.stream.counts(period)
+        canaries = self.config.audit.canaries
+        if not canaries:
+            return stored
+        like = seeds.generator(self.config.seed, "canary-users").integers(len(self.partition), size=canaries)
+        return Stored(*(np.concatenate([column, column[like]]) for column in stored))
+
     def roster(self) -> Roster:
         """Return a fresh roster of the population."""
         if self.fleet is not None:
             return self.fleet.roster()
-        stored = self.stream.counts(0)
+        stored = self.counts(0)
         roster = Roster.from_counts(stored.utterances, stored.seconds)
         roster.store(*stored)
         return roster
@@ -325,6 +343,8 @@ def as_json(config: Config) -> str:
         del tree["strategy"]["central_round"]
     if config.attack == AttackConfig():
         del tree["attack"]
+    if config.audit == AuditConfig():
+        del tree["audit"]
     if config.compression == CompressionConfig():
         del tree["compression"]
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))

@@ -54,8 +54,22 @@ class RoundResult:
     bytes_down: int = 0
     norm: float = 0.0
     """largest L2 norm of an update"""
+    weighting: Weighting | None = None
+    """what the updates counted"""
+    canaries: list[dict[str, Any]] = field(default_factory=list)
+    """rows of the canary users that were selected, which are no rows of ``clients.parquet``"""
     statements: dict[int, Statement] = field(default_factory=dict)
     """client → what it says of its own privacy ledger, where it keeps one"""
+
+    @property
+    def everybody(self) -> list[dict[str, Any]]:
+        """The rows of all who were selected, canary users included: a ledger and a selector make no difference."""
+        return [*self.rows, *self.canaries] if self.canaries else self.rows
+
+    @property
+    def replied(self) -> int:
+        """How many clients' updates are in the aggregate, beside those of canary users."""
+        return self.mean.updates - sum(row["status"] == Status.OK for row in self.canaries)
 
     @property
     def train_loss(self) -> float:
@@ -120,11 +134,20 @@ class Rounds:
         return [int(client) for client in clients]
 
     def train(
-        self, round: int, weights: Vector, cohort: Cohort, roster: Roster, clip: Clip | None = None
+        self,
+        round: int,
+        weights: Vector,
+        cohort: Cohort,
+        roster: Roster,
+        clip: Clip | None = None,
+        weighed: Selection | None = None,
     ) -> RoundResult:
         """Train a round and return the aggregate and the tables' rows.
 
         With ``clip`` the aggregate is what user-level privacy needs: clipped, unweighted, over the expected cohort.
+
+        ``weighed`` are all whose updates will be in the aggregate, where that is more than the cohort: canary users are
+        sent nothing.
 
         Who is late or drops out by the virtual clock is sent the weights and trains for nothing: it is not simulated.
 
@@ -133,9 +156,10 @@ class Rounds:
             TooManyFailures: more clients failed than allowed.
         """
         selection, closing = cohort.selection, cohort.closing
-        weighting = self.weighting(selection, roster, clip)
+        weighting = self.weighting(selection if weighed is None else weighed, roster, clip)
         strategy = self.config.strategy
-        result = RoundResult(make_aggregate(strategy, self.layout, weights, weighting, clip, self.updates))
+        aggregate = make_aggregate(strategy, self.layout, weights, weighting, clip, self.updates)
+        result = RoundResult(aggregate, weighting=weighting)
         clients = self.start_order(selection.clients if closing is None else closing.accepted, roster)
         content = self.content(round, weights)
         result.bytes_down = content_bytes(content) * len(selection.clients)

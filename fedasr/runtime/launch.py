@@ -59,6 +59,7 @@ PATE_CHECK = "fedasr.strategies.pate.run:check_pate"
 DEPENDING = ("model.alphabet", "privacy.unit", "privacy.noise_multiplier", "privacy.epsilon")
 """Keys that ``settle`` makes explicit."""
 DEFAULT_COHORT = SelectionConfig().clients_per_round
+CANARIES_CHECK = "fedasr.strategies.canaries:check_canaries"
 AGGREGATOR_CHECK = "fedasr.strategies.aggregation.factory:check_aggregator"
 CLIENT_STORE = "clients"
 """Folder of the checkpoint in which simulated devices keep what never leaves them."""
@@ -243,7 +244,7 @@ def settle(config: Config, fleet: Fleet | None = None) -> Config:
     elif config.privacy.unit != "none" and config.privacy.noise_multiplier is None:
         if fleet is None:
             run = experiment(as_json(load(tree)))
-            tree["privacy"] |= load_reference(PRIVACY)(config, len(run.partition), run)
+            tree["privacy"] |= load_reference(PRIVACY)(config, run.registered, run)
         else:
             tree["privacy"] |= load_reference(PRIVACY)(config, len(fleet))
     return load(tree)
@@ -271,7 +272,9 @@ def prepare(run: Experiment) -> None:
     if not len(run.partition):
         raise InputError("the partition has no clients; lower 'data.partition.min_utterances'")
     check_people(run)
-    load_reference(PRIVACY_CHECK)(run.config, len(run.partition))
+    load_reference(PRIVACY_CHECK)(run.config, run.registered)
+    if run.config.audit.canaries:
+        load_reference(CANARIES_CHECK)(run)
     if run.config.strategy.name == "pate":
         load_reference(PATE_CHECK)(run)
         store = run.config.pate.store
@@ -326,7 +329,7 @@ def check_cohort(run: Experiment) -> None:
     Raises:
         InputError: naming both numbers.
     """
-    wanted, there = run.config.selection.clients_per_round, len(run.partition)
+    wanted, there = run.config.selection.clients_per_round, run.registered
     if wanted > max(there, DEFAULT_COHORT) and run.fleet is None:
         raise InputError(
             f"'selection.clients_per_round' is {wanted:,}, but the run has {there:,} clients; set it to {there} or less"
@@ -359,7 +362,7 @@ def say_what_is_special(run: Experiment) -> None:
         watcher.note(warning)
     if run.fleet is not None:
         return
-    wanted, there = run.config.selection.clients_per_round, len(run.partition)
+    wanted, there = run.config.selection.clients_per_round, run.registered
     if wanted > there and load_reference(STRATEGY_TRAITS)(run.config).cohorts:
         watcher.note(f"all {there} clients may take part in a round: 'selection.clients_per_round' is {wanted}")
     attack = described(run.config, run.partition.names)

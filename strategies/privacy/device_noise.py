@@ -88,7 +88,7 @@ class DeviceNoise(Public):
 
     def release(self, result: RoundResult, round: int, registered: int) -> Vector | None:
         """Count the participations of the round; return the mean."""
-        self.lost([row["id"] for row in result.rows], round)
+        self.lost([row["id"] for row in result.everybody], round)
         return super().release(result, round, registered)
 
     def lost(self, clients: Sequence[int], round: int) -> None:

@@ -21,7 +21,7 @@ def settled_privacy(config: Config, population: int, run: Experiment | None = No
     Args:
         config: of the run; without a number of participations it is that of the average device where every device
             does with its own noise, and the largest possible elsewhere.
-        population: how many clients there are.
+        population: how many users are registered.
         run: knows what they hold; None: nobody does.
 
     Raises:
@@ -60,7 +60,7 @@ def least_eligible(config: Config, run: Experiment) -> int | None:
         return None
     roster, counts = run.roster(), []
     for period in sorted({run.stream.period_of_round(round) for round in range(1, config.rounds + 1)}):
-        roster.store(*run.stream.counts(period))
+        roster.store(*run.counts(period))
         counts.append(len(selector.eligible(roster)))
     return min(counts, default=None)
 

@@ -17,13 +17,13 @@ from torch import nn
 
 from fedasr.audits.finding import SERVER, Scores
 from fedasr.audits.mechanism.users import AGREEING, RELEASES, SMALL
-from fedasr.audits.mechanism.world import LARGE, World, clip_weights, scaled
+from fedasr.audits.mechanism.world import LARGE, World, scaled
 from fedasr.config.schema import ClientConfig
 from fedasr.data.batches import Batch
 from fedasr.models.weights import Layout, model_arrays
 from fedasr.privacy import dpsgd, example_level
 from fedasr.privacy.audit import scores
-from fedasr.privacy.audit.canaries import Canaries
+from fedasr.privacy.audit.canaries import Canaries, clip_weights
 from fedasr.privacy.events import Event, Gaussian, PoissonGaussian
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.privacy.ledger import Ledger

@@ -11,7 +11,6 @@ MECHANISM = "fedasr.strategies.privacy.factory:make_mechanism"
 AGGREGATE = "fedasr.strategies.aggregation.factory:make_aggregate"
 WEIGHTING = "fedasr.strategies.rounds:clipped_weighting"
 RESULT = "fedasr.strategies.rounds:RoundResult"
-PROTECT = "fedasr.clients.mods.device_noise:protect"
 AGGREGATOR = "fedasr.strategies.pate.aggregator:Aggregator"
 RECORD = "fedasr.strategies.pate.record:Record"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedasr.config.rules.attack import check_attack
+from fedasr.config.rules.audit import check_audit
 from fedasr.config.rules.central import check_central
 from fedasr.config.rules.compression import check_compression
 from fedasr.config.rules.data import check_data, check_features
@@ -50,6 +51,7 @@ def check_combinations(config: Config, where: str) -> None:
     check_selection(config, where)
     check_aggregation(config, where)
     check_attack(config, where)
+    check_audit(config, where)
     check_compression(config, where)
     check_pate(config, where)
     check_central(config, where)

@@ -4,6 +4,7 @@
 """
 
 from fedasr.config.schema.attack import AttackConfig
+from fedasr.config.schema.audit import AuditConfig, SecretsConfig
 from fedasr.config.schema.client import ClientConfig
 from fedasr.config.schema.compression import CompressionConfig
 from fedasr.config.schema.data import DataConfig
@@ -25,6 +26,7 @@ from fedasr.config.schema.synthetic import SyntheticConfig
 __all__ = [
     "AflConfig",
     "AttackConfig",
+    "AuditConfig",
     "AugmentConfig",
     "CacheConfig",
     "ClientConfig",
@@ -42,6 +44,7 @@ __all__ = [
     "PrivacyConfig",
     "PublicSpeechConfig",
     "RuntimeConfig",
+    "SecretsConfig",
     "SelectionConfig",
     "SpellerConfig",
     "StrategyConfig",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fedasr.config.schema.attack import AttackConfig
+from fedasr.config.schema.audit import AuditConfig
 from fedasr.config.schema.client import ClientConfig
 from fedasr.config.schema.compression import CompressionConfig
 from fedasr.config.schema.conditions import unless, when
@@ -73,6 +74,7 @@ class Config:
     attack: AttackConfig = part(
         AttackConfig, "Byzantine clients, simulated", when=(unless("attack.name", "none", refused=True), POOLED)
     )
+    audit: AuditConfig = part(AuditConfig, "canary users, by whom the run audits its own ledger, and spoken secrets")
     compression: CompressionConfig = part(
         CompressionConfig, "fewer bytes", when=unless("compression.up", "none", refused=True)
     )
