@@ -60,7 +60,7 @@ class Experiment:
 
     @cached_property
     def _usable_corpus(self) -> tuple[Corpus, dict[str, int]]:
-        return usable_corpus(self.config.data, self.config.seed)
+        return usable_corpus(self.config.data, self.config.seed, self.config.audit.secrets)
 
     @cached_property
     def splits(self) -> npt.NDArray[Any]:
@@ -155,6 +155,11 @@ class Experiment:
     def partition(self) -> Partition:
         """Which client trains on which utterances, over its whole life."""
         return self._split[0]
+
+    @property
+    def held_out(self) -> Partition | None:
+        """What the clients hold and never train on, with ``evaluate.held_out``; None: nothing."""
+        return self._split[1]
 
     @cached_property
     def stream(self) -> Stream:

@@ -70,11 +70,17 @@ def shared_people(trained: ConfigTree, run: ConfigTree) -> str | None:
     if first.get("corpus") != second["corpus"]:
         return None
     if first["corpus"] == "synthetic":
-        return "people of this run" if trained.get("seed") == run["seed"] else None
+        return "people of this run" if speech_seed(trained) == speech_seed(run) else None
     if any(place(first.get(name)) != place(second[name]) for name in PLACES):
         return None
     same = all(first.get(name) == second[name] for name in SAME_PEOPLE)
     return "people of this run" if same else "speech of the same corpus, which may be of people of this run"
+
+
+def speech_seed(config: ConfigTree) -> Any:
+    """Return the seed of synthetic people: their own, else the run's."""
+    own = config["data"].get("synthetic", {}).get("seed")
+    return config.get("seed") if own is None else own
 
 
 def place(path: str | None) -> str | None:

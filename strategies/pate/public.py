@@ -228,7 +228,8 @@ def shares_corpus(config: Config) -> bool:
 def open_public(run: Experiment, config: DataConfig) -> Corpus:
     """Return the public corpus: the private one where a part of it is set aside, otherwise another.
 
-    Synthetic speakers of another are drawn with a seed of their own, so that no private one is among them.
+    Synthetic speakers of another are drawn with a seed of their own, so that no private one is among them, unless the
+    config gives them one: then ``check_disjoint`` looks.
     """
     if shares_corpus(run.config):
         return run.corpus
@@ -248,13 +249,15 @@ def open_public(run: Experiment, config: DataConfig) -> Corpus:
 def check_disjoint(run: Experiment, public: Corpus, rows: Ids) -> None:
     """Raise where a public speaker is also a teacher's, or one that the student is evaluated on.
 
-    Synthetic speakers of another corpus never are; names of different kinds of corpora do not compare.
+    Synthetic speakers of another seed never are; names of different kinds of corpora do not compare.
 
     Raises:
         InputError: naming one.
     """
-    data = run.config.data
-    other = data.corpus != run.config.pate.public.corpus or data.corpus == "synthetic"
+    data, given = run.config.data, run.config.pate.public
+    seed = run.config.seed if data.synthetic.seed is None else data.synthetic.seed
+    rendered_apart = data.corpus == "synthetic" and given.synthetic.seed != seed
+    other = data.corpus != given.corpus or rendered_apart
     if other and not shares_corpus(run.config):
         return
     speakers = set(public.columns["speaker"][rows].tolist())

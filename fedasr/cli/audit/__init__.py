@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedasr.cli.audit import mechanism, run
+from fedasr.cli.audit import mechanism, membership, run, secrets
 
 app = typer.Typer(
     help="Audits: what does an attacker learn, and is a ledger contradicted?",
@@ -14,6 +14,8 @@ app = typer.Typer(
 COMMANDS = (
     mechanism,
     run,
+    membership,
+    secrets,
 )  # fmt: skip
 """Modules with a command each, in the order of the help."""
 

@@ -1,4 +1,4 @@
-"""What canary users need."""
+"""What canary users and spoken secrets need."""
 
 from __future__ import annotations
 
@@ -7,11 +7,24 @@ from fedasr.errors import InputError
 
 
 def check_audit(config: Config, where: str) -> None:
-    """Raise on canary users where they could not be simulated, or would show nothing.
+    """Raise on canary users and secrets where they could not be simulated, or would show nothing.
 
     Raises:
         InputError: naming the keys and what to change.
     """
+    secrets, synthetic = config.audit.secrets, config.data.synthetic
+    if secrets.codes and secrets.across == "users" and secrets.repeats > synthetic.speakers:
+        raise InputError(
+            f"'audit.secrets.repeats' is {secrets.repeats} and 'audit.secrets.across' is 'users', but there are"
+            f" {synthetic.speakers} speakers ('data.synthetic.speakers'); lower the one or raise the other",
+            where=where,
+        )
+    if secrets.codes and synthetic.grammar == "words" and synthetic.language != "en":
+        raise InputError(
+            f"'audit.secrets.codes' is {secrets.codes} but 'data.synthetic.language' is '{synthetic.language}'; codes"
+            " are said in English: set it to en, or leave 'audit.secrets' out",
+            where=where,
+        )
     if not config.audit.canaries:
         return
 

@@ -4,7 +4,7 @@
 """
 
 from fedasr.config.schema.attack import AttackConfig
-from fedasr.config.schema.audit import AuditConfig
+from fedasr.config.schema.audit import AuditConfig, SecretsConfig
 from fedasr.config.schema.client import ClientConfig
 from fedasr.config.schema.compression import CompressionConfig
 from fedasr.config.schema.data import DataConfig
@@ -44,6 +44,7 @@ __all__ = [
     "PrivacyConfig",
     "PublicSpeechConfig",
     "RuntimeConfig",
+    "SecretsConfig",
     "SelectionConfig",
     "SpellerConfig",
     "StrategyConfig",

@@ -74,11 +74,7 @@ class Config:
     attack: AttackConfig = part(
         AttackConfig, "Byzantine clients, simulated", when=(unless("attack.name", "none", refused=True), POOLED)
     )
-    audit: AuditConfig = part(
-        AuditConfig,
-        "canary users, by whom the run audits its own ledger",
-        when=unless("audit.canaries", 0, refused=True),
-    )
+    audit: AuditConfig = part(AuditConfig, "canary users, by whom the run audits its own ledger, and spoken secrets")
     compression: CompressionConfig = part(
         CompressionConfig, "fewer bytes", when=unless("compression.up", "none", refused=True)
     )

@@ -44,6 +44,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "'pate.public.manifest' is set but 'pate.public.corpus' is 'synthetic', which does not read it",
     ),
     "store": ({"pate__store": __file__}, "is not a folder; 'pate.store' names the folder"),
+    "the-same-synthetic-speakers": (
+        {"pate__public": {"synthetic": {**PUBLIC["synthetic"], "seed": 0}}},
+        "of the speakers that the teachers were trained on",
+    ),
     "scale": ({"pate__scale": 1e160}, "'pate.scale' is 1e+160; expected"),
 }
 
