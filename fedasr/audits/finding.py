@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,9 @@ from fedasr.typing import Floats
 
 EVERYBODY = "whoever sees all that is released"
 SERVER = "the server, which sees every message"
+NOT_ATTACKED = "not attacked"
+SYMBOLS = {"epsilon": "ε"}
+"""Of quantities, in sentences."""
 
 
 @dataclass(frozen=True)
@@ -41,45 +44,92 @@ class Scores:
     """the noise that the ledger's entry names, where it is known more exactly than the ledger's ε; it must hold too"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One attack's result, as it stands in ``audit.json``."""
+    """One attack's result, as it stands in ``audit.json``: an ε, or any other figure of what leaks.
+
+    Nothing is known of a field that is None: of a run without privacy there is no claim, and what was not attacked has
+    no value.
+    """
 
     attack: str
     observer: str
     access: str
+    """what of the run the attacker looks at"""
     knowledge: str
+    """what else the attacker knows"""
     kind: str
-    """``bound`` or ``estimate``"""
-    value: float
-    """ε, at least"""
-    low: float
-    high: float | None
+    """``bound``, ``estimate`` or ``not attacked``"""
+    quantity: str = "epsilon"
+    """what ``value`` is: ``epsilon``, ``AUC``, ``TPR at 1 % FPR``, ``exposure``, ``equal error rate``, …"""
+    quantity_unit: str = ""
+    """of ``value``, such as ``bits``; empty: a plain number"""
+    value: float | None
+    """of the quantity; of a bound on ε, at least"""
+    low: float | None = None
+    high: float | None = None
     """of the interval; a lower bound has no upper end"""
-    claim: float
-    """ε that the ledger says of what was attacked"""
-    delta: float
+    claim: float | None = None
+    """the most that the ledger allows, in the same quantity; None: no ledger applies"""
+    claim_epsilon: float | None = None
+    """the ledger's ε from which the claim follows; of ``epsilon`` it is the claim"""
+    delta: float | None = None
     unit: str
-    adjacency: str
-    sampling: str
-    clients: int
+    """whom the attack is on, such as ``user`` or ``utterance``; where there is a claim, the ledger's"""
+    adjacency: str | None = None
+    sampling: str | None = None
+    clients: int | None = None
     """registered, of whom one is looked at"""
-    randomness: str
+    randomness: str | None = None
     """``secret``, or ``public seed``: whoever has the config can take the noise off"""
-    n: int
-    inside: int
-    outside: int
-    method: str
-    confidence: float
-    assumes: tuple[str, ...]
-    contradiction: bool
-    of_ledger: bool
+    n: int = 0
+    """scores, codes, pairs or speakers that the value rests on"""
+    inside: int | None = None
+    outside: int | None = None
+    method: str = ""
+    confidence: float | None = None
+    """of the bound or the interval; None: neither"""
+    assumes: tuple[str, ...] = ()
+    floors: Mapping[str, float] = field(default_factory=dict)
+    """what the same attack finds where nothing can leak, such as ``{"random": 0.5, "initial model": 0.51}``"""
+    contradiction: bool = False
+    of_ledger: bool = False
     """whether the claim is of the whole run"""
-    sentence: str = field(default="")
+    command: str = ""
+    """of ``fedasr audit``, which replaces its former findings"""
+    sentence: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values."""
-        return asdict(self)
+        return {**asdict(self), "floors": dict(self.floors), "assumes": list(self.assumes)}
+
+
+def told(finding: Finding) -> Finding:
+    """Return a finding with its sentence."""
+    return replace(finding, sentence=sentence(finding))
+
+
+def not_attacked(attack: str, reason: str, *, observer: str, access: str, unit: str) -> Finding:
+    """Return what stands for an attack that was not possible: never that it is safe.
+
+    Args:
+        attack: its name.
+        reason: why it was not possible, as a clause.
+        observer: who would have attacked.
+        access: what of the run it would have looked at.
+        unit: whom it would have attacked, such as ``user``.
+    """
+    return Finding(
+        attack=attack,
+        observer=observer,
+        access=access,
+        knowledge="",
+        kind=NOT_ATTACKED,
+        value=None,
+        unit=unit,
+        method=reason,
+        sentence=f"{attack}: not attacked: {reason}; that is no statement of safety",
+    )
 
 
 CHANGE = {"add-remove": "one more or less", "replace-one": "one exchanged for another", "zero-out": "one silenced"}
@@ -105,6 +155,7 @@ def found(scores: Scores, delta: float, alpha: float, clients: int, randomness: 
     events = list(scores.claim(1.0))
     alarm = alarmed(scores, alpha)
     bound = ledger_bound(scores.inside, scores.outside, scores.named or scores.claim, delta, alpha)
+    claim = settled(events, delta, scores.accountant).epsilon
     finding = Finding(
         attack=scores.attack,
         observer=scores.observer,
@@ -114,7 +165,8 @@ def found(scores: Scores, delta: float, alpha: float, clients: int, randomness: 
         value=bound.epsilon,
         low=bound.epsilon,
         high=None,
-        claim=settled(events, delta, scores.accountant).epsilon,
+        claim=claim,
+        claim_epsilon=claim,
         delta=delta,
         unit=events[0].unit,
         adjacency=events[0].adjacency,
@@ -130,23 +182,76 @@ def found(scores: Scores, delta: float, alpha: float, clients: int, randomness: 
         contradiction=alarm,
         of_ledger=scores.of_ledger,
     )
-    return replace(finding, sentence=sentence(finding))
+    return told(finding)
 
 
 def sentence(finding: Finding) -> str:
     """Return a finding with all that it depends on, in one sentence."""
-    whose = "the ledger's" if finding.of_ledger else "what the ledger says of this part:"
+    knows = f" and knows {finding.knowledge}" if finding.knowledge else ""
+    parts = [
+        f"{finding.attack}: {finding.kind} {found_value(finding)} {claimed(finding)} for one {finding.unit}"
+        f"{circumstances(finding)}",
+        *([floors(finding)] if finding.floors else []),
+        f"observer: {finding.observer}, who looks at {finding.access}{knows}",
+        f"{rests_on(finding)}, {finding.method}{certainty(finding)}",
+    ]
+    return "; ".join(parts)
+
+
+def found_value(finding: Finding) -> str:
+    """Return the quantity with its value and interval: ``ε ≥ 3.5``, ``AUC = 0.62 (0.55 to 0.7)``."""
+    assert finding.value is not None
+    symbol = SYMBOLS.get(finding.quantity, finding.quantity)
+    unit = f" {finding.quantity_unit}" if finding.quantity_unit else ""
+    sign = "≥" if finding.kind == "bound" or finding.quantity == "epsilon" else "="
+    interval = ""
+    if finding.kind != "bound" and finding.low is not None and finding.high is not None:
+        interval = f" ({number(finding.low)} to {number(finding.high)})"
+    return f"{symbol} {sign} {number(finding.value)}{unit}{interval}"
+
+
+def claimed(finding: Finding) -> str:
+    """Return what the ledger says of the same."""
+    if finding.claim is None:
+        return "(no ledger: nothing was promised)"
     verdict = "CONTRADICTS" if finding.contradiction else "does not contradict"
-    sampled = {"none": "no sampling counted on"}.get(finding.sampling, f"sampling {finding.sampling}")
-    change = CHANGE[finding.adjacency]
-    return (
-        f"{finding.attack}: {finding.kind} ε ≥ {number(finding.value)} {verdict} {whose} ε ="
-        f" {number(finding.claim, up=True)} at δ = {finding.delta:g} for one {finding.unit} ({change}; {sampled};"
-        f" {finding.clients:,} clients; randomness: {finding.randomness});"
-        f" observer: {finding.observer}, who looks at {finding.access} and knows {finding.knowledge};"
-        f" {finding.inside:,} scores inside and {finding.outside:,} outside, {finding.method},"
-        f" confidence {100 * finding.confidence:g} %"
-    )
+    whose = "the ledger's" if finding.of_ledger else "what the ledger says of this part:"
+    at = "" if finding.delta is None else f" at δ = {finding.delta:g}"
+    if finding.quantity == "epsilon":
+        return f"{verdict} {whose} ε = {number(finding.claim, up=True)}{at}"
+    epsilon = "" if finding.claim_epsilon is None else f", from ε = {number(finding.claim_epsilon, up=True)}{at},"
+    return f"{verdict} {whose} ceiling of {number(finding.claim, up=True)}{epsilon}"
+
+
+def circumstances(finding: Finding) -> str:
+    """Return what the claim depends on, as far as it is known."""
+    known = []
+    if finding.adjacency is not None:
+        known.append(CHANGE[finding.adjacency])
+    if finding.sampling is not None:
+        known.append({"none": "no sampling counted on"}.get(finding.sampling, f"sampling {finding.sampling}"))
+    if finding.clients is not None:
+        known.append(f"{finding.clients:,} clients")
+    if finding.randomness is not None:
+        known.append(f"randomness: {finding.randomness}")
+    return f" ({'; '.join(known)})" if known else ""
+
+
+def floors(finding: Finding) -> str:
+    """Return what the attack finds where nothing can leak."""
+    return "where nothing leaks: " + ", ".join(f"{name} {number(value)}" for name, value in finding.floors.items())
+
+
+def rests_on(finding: Finding) -> str:
+    """Return on how many scores the value rests."""
+    if finding.inside is None or finding.outside is None:
+        return f"n = {finding.n:,}"
+    return f"{finding.inside:,} scores inside and {finding.outside:,} outside"
+
+
+def certainty(finding: Finding) -> str:
+    """Return the confidence, where there is one."""
+    return "" if finding.confidence is None else f", confidence {100 * finding.confidence:g} %"
 
 
 def number(epsilon: float, up: bool = False) -> str:

@@ -122,7 +122,7 @@ p { margin: .5rem 0; max-width: 46rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: .75rem;
   margin-top: .75rem; }
 figure { margin: 0; padding: .85rem; }
-figure svg { display: block; width: 100%; height: auto; margin: 0 auto; }
+figure svg, figure img { display: block; width: 100%; height: auto; margin: 0 auto; }
 figcaption { font-size: .88rem; margin-top: .5rem; }
 .scroll { overflow-x: auto; border: 1px solid var(--grid); border-radius: .5rem; background: var(--card); }
 .figures .scroll { align-self: start; }
@@ -149,7 +149,7 @@ details pre { border-top: 1px solid var(--grid); }
 
 def page(title: str, *children: object) -> str:
     """Return a whole page. Its policy forbids the browser to fetch anything, whatever a name in the run contains."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

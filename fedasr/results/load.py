@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from fedasr.config.loading import read
 from fedasr.errors import InputError
 from fedasr.paths import exists, is_folder
+from fedasr.results.audit import read_findings, table_of
 from fedasr.results.participation import Participation, participation
 from fedasr.runtime.run_folder import TABLES
 from fedasr.units import percent
@@ -103,6 +104,14 @@ class Run:
         ``query, utterance, answered, label, correct, votes, rdp, order``.
         """
         return read_table(self.path / "queries.parquet", TABLES["queries"])
+
+    @cached_property
+    def audit(self) -> pd.DataFrame:
+        """What audits of the run found, a row a finding; may be empty.
+
+        ``command, attack, kind, quantity, value, low, high, claim, …, sentence``; see ``docs/tables.md``.
+        """
+        return table_of(read_findings(self.path))
 
     @cached_property
     def participation(self) -> Participation:

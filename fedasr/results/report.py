@@ -13,6 +13,7 @@ from fedasr.errors import InputError
 from fedasr.privacy.ledger import SECRET
 from fedasr.protocol import Status
 from fedasr.results import forgetting
+from fedasr.results.audit import audit_section
 from fedasr.results.compare import total
 from fedasr.results.html import Html, element, figure, join, page, table, write
 from fedasr.results.load import Run, as_run, completed
@@ -57,6 +58,7 @@ def report_page(run: Run) -> str:
         left_out(run),
         failures(run),
         privacy(run),
+        audit_section(run.path, run.audit),
         repeat(run),
     )
 
