@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedasr.cli.audit import mechanism
+from fedasr.cli.audit import mechanism, update
 
 app = typer.Typer(
     help="Audits: what does an attacker learn, and is a ledger contradicted?",
@@ -13,6 +13,7 @@ app = typer.Typer(
 
 COMMANDS = (
     mechanism,
+    update,
 )  # fmt: skip
 """Modules with a command each, in the order of the help."""
 
