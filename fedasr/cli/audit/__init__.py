@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedasr.cli.audit import mechanism, update
+from fedasr.cli.audit import link, mechanism, update
 
 app = typer.Typer(
     help="Audits: what does an attacker learn, and is a ledger contradicted?",
@@ -14,6 +14,7 @@ app = typer.Typer(
 COMMANDS = (
     mechanism,
     update,
+    link,
 )  # fmt: skip
 """Modules with a command each, in the order of the help."""
 
