@@ -13,6 +13,7 @@ from fedasr.audits.finding import EVERYBODY, SERVER, Finding, told
 from fedasr.audits.finding import not_attacked as nothing
 from fedasr.audits.matching import Effort, Matcher, Rebuilt
 from fedasr.audits.received import Received, Senders, Update, obstacle, one_sum
+from fedasr.audits.spread import interval
 from fedasr.audits.target import Target
 from fedasr.config import Config
 from fedasr.errors import InputError
@@ -24,8 +25,6 @@ from fedasr.typing import Floats
 
 REBUILT = "update inversion"
 CHARACTERS = "characters in an update"
-DRAWS = 1000
-"""Of utterances, for an interval."""
 
 
 @dataclass(frozen=True)
@@ -249,16 +248,6 @@ def public_frequencies(senders: Senders) -> Floats:
     for text in run.corpus.columns["text"][run.rows(run.config.data.test_split)]:
         np.add.at(counts, run.tokenizer.encode(str(text)), 1.0)
     return counts
-
-
-def interval(values: Floats) -> tuple[float | None, float | None]:
-    """Return the interval of a mean by drawing the values anew, 95 %; None for fewer than two."""
-    if len(values) < 2:
-        return None, None
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(len(values), size=(DRAWS, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def speech_finding(
