@@ -18,7 +18,7 @@ import fedasr
 from fedasr.cli.main import status
 from fedasr.config import load, override
 from fedasr.errors import InputError, RunFailed
-from fedasr.results.report import write_report
+from fedasr.results.pages.report import write_report
 from fedasr.runtime.callbacks import Row
 from fedasr.runtime.launch import launch
 

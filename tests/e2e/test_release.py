@@ -17,8 +17,8 @@ from fedasr.models.weights import read_weights, sha256
 from fedasr.privacy.document import privacy_document
 from fedasr.privacy.events import Gaussian, PateVotes, PoissonGaussian
 from fedasr.privacy.ledger import Ledger
-from fedasr.results.privacy_card import concentrated_dp, gaussian_dp
-from fedasr.results.report import write_report
+from fedasr.results.pages.privacy_card import concentrated_dp, gaussian_dp
+from fedasr.results.pages.report import write_report
 
 from .tiny import tiny
 

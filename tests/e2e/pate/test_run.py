@@ -51,7 +51,7 @@ def test_what_a_run_leaves_behind(reference: fedasr.Run) -> None:
 
 
 def test_reports_and_comparisons_read_it(reference: fedasr.Run) -> None:
-    from fedasr.results.report import write_report
+    from fedasr.results.pages.report import write_report
 
     write_report(reference.path)
     assert (reference.path / "report.html").stat().st_size > 1000
