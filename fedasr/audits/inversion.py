@@ -270,8 +270,8 @@ def compared(
     return pairs
 
 
-def check_alike(base: Trained, other: Trained) -> None:
-    """Raise where two runs read speech differently.
+def check_alike(base: Trained, other: Trained, same_seed: bool = True) -> None:
+    """Raise where two runs read speech differently, or with other models or seeds where those must not differ.
 
     Raises:
         InputError: naming what differs.
@@ -280,12 +280,12 @@ def check_alike(base: Trained, other: Trained) -> None:
         raise InputError(
             f"has other characters than {base.run.path}; set model.alphabet alike", where=str(other.run.path)
         )
-    for name, one, two in (
-        ("data.features", base.config.data.features, other.config.data.features),
-        ("model", base.config.model.name, other.config.model.name),
-        ("seed", base.config.seed, other.config.seed),
+    for name, one, two, needed in (
+        ("data.features", base.config.data.features, other.config.data.features, True),
+        ("model.name", base.config.model.name, other.config.model.name, same_seed),
+        ("seed", base.config.seed, other.config.seed, same_seed),
     ):
-        if one != two:
+        if needed and one != two:
             raise InputError(f"differs from {base.run.path} in '{name}'; set it alike", where=str(other.run.path))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedasr.cli.audit import link, mechanism, update
+from fedasr.cli.audit import invert, link, mechanism, update
 
 app = typer.Typer(
     help="Audits: what does an attacker learn, and is a ledger contradicted?",
@@ -15,6 +15,7 @@ COMMANDS = (
     mechanism,
     update,
     link,
+    invert,
 )  # fmt: skip
 """Modules with a command each, in the order of the help."""
 
