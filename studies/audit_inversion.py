@@ -1,6 +1,7 @@
-"""Rebuild speech from updates and link updates, and write the tables of ``docs/results/audit_inversion.md``.
+"""Rebuild speech from updates, or link updates, and write the page of results.
 
-FEDASR_DATA=FOLDER python -m studies.audit_inversion --out docs/results/audit_inversion.md
+FEDASR_DATA=FOLDER python -m studies.audit_inversion updates --out docs/results/audit_inversion.md
+python -m studies.audit_inversion links --out docs/results/audit_linkability.md
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import copy
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +64,13 @@ def private(**changes: Any) -> dict[str, Any]:
 
 UPDATES: dict[str, tuple[dict[str, Any], int]] = {
     "plain": ({}, 1),
-    "0.85 s and longer": ({"data.min_seconds": 0.85, "data.max_seconds": 2.0}, 1),
     "clipped to 0.1": (private(noise_multiplier=1e-9), 1),
     "noise on the device, ε = 8": (private(epsilon=8, participations=1), 1),
     "noise on the device, ε = 1": (private(epsilon=1, participations=1), 1),
     "int8": ({"compression.up": "int8"}, 1),
     "EDEN": ({"compression.up": "eden"}, 1),
     "sum of 2 clients": ({}, 2),
+    "0.85 s and longer": ({"data.min_seconds": 0.85, "data.max_seconds": 2.0}, 1),
     "sum of 8 clients": ({}, 8),
 }
 LINKS: dict[str, dict[str, Any]] = {
@@ -116,33 +118,37 @@ def estimate(finding: Finding) -> str:
 def main() -> None:
     """Attack and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("updates", "links"))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--utterances", type=int, default=8)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     given = parser.parse_args()
-    links: list[list[str]] = []
-    rebuilt: list[list[str]] = []
-
-    def write() -> None:
+    rows: list[list[str]] = []
+    made = link_rows(given) if given.part == "links" else update_rows(given)
+    page = link_page if given.part == "links" else update_page
+    for row in made:
+        rows.append(row)
+        print(row, flush=True)
         if given.out:
-            given.out.write_text(page(rebuilt, links, given))
+            given.out.write_text(page(rows, given))
 
+
+def link_rows(given: argparse.Namespace) -> Iterator[list[str]]:
+    """Yield a row of the table a case."""
     for name, changes in LINKS.items():
         per_seed = [link_updates(target(LINKED, changes, seed), given.clients, seed) for seed in given.seeds]
-        links.append([name, *(spread([row[place].finding for row in per_seed]) for place in (0, 1))])
-        print(links[-1], flush=True)
-        write()
+        yield [name, *(spread([row[place].finding for row in per_seed]) for place in (0, 1))]
+
+
+def update_rows(given: argparse.Namespace) -> Iterator[list[str]]:
+    """Yield a row of the table a case; the first seed alone."""
+    seed, effort = given.seeds[0], Effort(steps=given.steps)
     for name, (changes, cohort) in UPDATES.items():
         started = time.process_time()
-        effort = Effort(steps=given.steps)
-        found = invert_updates(
-            target(DIGITS, changes, given.seeds[0]), given.utterances, cohort, effort, given.seeds[0]
-        )
-        rebuilt.append(rebuilt_row(name, found, time.process_time() - started))
-        print(rebuilt[-1], flush=True)
-        write()
+        found = invert_updates(target(DIGITS, changes, seed), given.utterances, cohort, effort, seed)
+        yield rebuilt_row(name, found, time.process_time() - started)
 
 
 def spread(findings: list[Finding]) -> str:
@@ -151,42 +157,43 @@ def spread(findings: list[Finding]) -> str:
     return f"{np.mean(values):.3f} ({min(values):.3f} – {max(values):.3f})" if values else "not attacked"
 
 
-def page(rebuilt: list[list[str]], links: list[list[str]], given: argparse.Namespace) -> str:
-    """Return the page of results."""
-    head = [
-        "update",
-        "n",
-        "mel correlation",
-        "another's",
-        "≥ 0.9",
-        "detail / another's",
-        "characters / public",
-        "CPU s",
-    ]
+def update_page(rows: list[list[str]], given: argparse.Namespace) -> str:
+    """Return the page of rebuilt speech."""
+    measured = ["mel correlation", "another's", "≥ 0.9", "detail / another's", "characters / public"]
+    return f"""# Speech rebuilt from updates
+
+What the attack does and what its numbers mean: [audits](../audits.md#can-speech-be-rebuilt-from-an-update).
+
+```
+FEDASR_DATA=FOLDER python -m studies.audit_inversion updates --utterances {given.utterances} --steps {given.steps} \\
+  --seeds {given.seeds[0]} --out docs/results/audit_inversion.md
+```
+
+One SGD step on one recording of a spoken digit (`fsdd_mini`, real speech, at most 0.5 s unless the row says otherwise),
+default model of 266,000 parameters, untrained, seed {given.seeds[0]}; clip norm 0.1 where devices clip. *Mel
+correlation*: of the rebuilt features with those that the client trained on, with the 95 % interval over utterances;
+*another's*: with those rebuilt from another update; *detail*: both without loudness, which rises and falls alike in all
+recordings; *characters*: AUC of the head's bias gradient, beside public character frequencies.
+
+{grid(["update", "n", *measured, "CPU s"], rows)}"""
+
+
+def link_page(rows: list[list[str]], given: argparse.Namespace) -> str:
+    """Return the page of linked updates."""
     seeds = " ".join(map(str, given.seeds))
-    return f"""# What updates tell: speech rebuilt, and updates linked
+    return f"""# Updates linked over two rounds
 
-What the attacks do and what their numbers mean: [audits](../audits.md#can-speech-be-rebuilt-from-a-model-or-an-update).
+What the attack does and what its numbers mean: [audits](../audits.md#can-two-updates-be-linked).
 
 ```
-FEDASR_DATA=FOLDER python -m studies.audit_inversion --utterances {given.utterances} --steps {given.steps} \\
-  --clients {given.clients} --seeds {seeds} --out docs/results/audit_inversion.md
+python -m studies.audit_inversion links --clients {given.clients} --seeds {seeds} --out docs/results/audit_linkability.md
 ```
-
-## Speech rebuilt from an update
-
-One SGD step on one recording of a spoken digit (`fsdd_mini`, real speech, at most 0.5 s), default model, untrained,
-seed {given.seeds[0]}; clip norm 0.1 where devices clip. *Mel correlation*: of the rebuilt features with those that the
-client trained on, with the 95 % interval over utterances; *another's*: with those rebuilt from another update;
-*detail*: both without loudness; *characters*: AUC of the head's bias gradient, beside public character frequencies.
-
-{grid(head, rebuilt)}
-## Updates linked over two rounds
 
 Equal error rate of telling whether two updates are of one client; 0.5 is chance. {given.clients} synthetic speakers, a
-client each, AdamW, one pass; noise for two participations. Mean over seeds {seeds}, lowest and highest.
+client each, about eight digit strings each, AdamW, one pass, 37,000 parameters, from the initial model; with noise, for
+two participations at clip norm 0.1. Mean over seeds {seeds}, lowest and highest.
 
-{grid(["update", "the same speech in both rounds", "other speech in each round"], links)}"""
+{grid(["update", "the same speech in both rounds", "other speech in each round"], rows)}"""
 
 
 if __name__ == "__main__":
