@@ -341,6 +341,8 @@ def as_json(config: Config) -> str:
         del tree["strategy"]["options"]
     if config.strategy.central_round == StrategyConfig.central_round:
         del tree["strategy"]["central_round"]
+    if not tree["data"]["exclude"]:
+        del tree["data"]["exclude"]
     if config.attack == AttackConfig():
         del tree["attack"]
     if config.audit == AuditConfig():
