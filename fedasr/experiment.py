@@ -18,7 +18,14 @@ import numpy.typing as npt
 from fedasr import seeds
 from fedasr.config import Config, load, to_dict
 from fedasr.config.loading import get
-from fedasr.config.schema import AttackConfig, CompressionConfig, StrategyConfig, walk
+from fedasr.config.schema import (
+    AttackConfig,
+    CompressionConfig,
+    DistillationConfig,
+    InterleaveConfig,
+    StrategyConfig,
+    walk,
+)
 from fedasr.data.corpus import Corpus
 from fedasr.data.fleet import Fleet
 from fedasr.data.held_out import decile_sample, split_held_out
@@ -322,6 +329,10 @@ def as_json(config: Config) -> str:
         del tree["attack"]
     if config.compression == CompressionConfig():
         del tree["compression"]
+    if config.distillation == DistillationConfig():
+        del tree["distillation"]
+    if config.interleave == InterleaveConfig():
+        del tree["interleave"]
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
 
 

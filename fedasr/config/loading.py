@@ -25,7 +25,8 @@ LARGEST = 2**63 - 1
 MISSING = "???"
 """What a base config has where a run must fill in a value."""
 PATE_PATHS = ("pate.public.manifest", "pate.public.root", "pate.store", "pate.votes_from")
-PATHS = ("init_from", "data.manifest", "data.root", "devices.trace", *PATE_PATHS)
+TEACHER_PATHS = ("distillation.teacher", "distillation.store")
+PATHS = ("init_from", "data.manifest", "data.root", "devices.trace", *PATE_PATHS, *TEACHER_PATHS)
 """Keys whose values name files, which are kept as they are."""
 
 
