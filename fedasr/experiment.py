@@ -34,6 +34,7 @@ from fedasr.data.quality import usable_rows
 from fedasr.data.roster import Roster
 from fedasr.data.sources import usable_corpus
 from fedasr.data.speech import Speech
+from fedasr.data.splits import hold_out
 from fedasr.data.stream import Stream, make_stream
 from fedasr.errors import InputError, nearest
 from fedasr.models.base import SpeechModel
@@ -75,6 +76,22 @@ class Experiment:
         return np.asarray(self.corpus.columns["split"])
 
     @cached_property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """Whether the transcript of each utterance is read: all are, but of the training split those of a share of its
+        speakers (``interleave.labelled_share``), and with a teacher those that there are.
+        """
+        config, columns = self.config, self.corpus.columns
+        labelled = np.ones(len(self.corpus), bool)
+        rows = np.flatnonzero(self.splits == config.data.train_split)
+        if config.interleave.labelled_share < 1 and len(rows):
+            share = config.interleave.labelled_share
+            drawn = hold_out(np.asarray(columns["speaker"])[rows], share, config.seed, "", "labelled", "labelled")
+            labelled[rows] = drawn == "labelled"
+        if config.distillation.teacher is not None:
+            labelled[rows] &= np.array([bool(str(text).strip()) for text in columns["text"][rows].tolist()], bool)
+        return labelled
+
+    @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer: the seed model's where there is one, otherwise what section ``model`` says."""
         model = self.config.model
@@ -98,7 +115,8 @@ class Experiment:
                     f" ({self.config.init_from}); put it there, or list the characters that the seed model was trained"
                     " with after 'chars:'"
                 )
-            texts = self.corpus.columns["text"][self.splits == self.config.data.train_split].tolist()
+            read = (self.splits == self.config.data.train_split) & self.labelled
+            texts = self.corpus.columns["text"][read].tolist()
         return make_tokenizer(model, texts)
 
     @cached_property
@@ -119,7 +137,7 @@ class Experiment:
     @cached_property
     def _usable(self) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
         model = self.model()
-        return usable_rows(self.corpus, self.config.data, self.tokenizer, model.output_frames)
+        return usable_rows(self.corpus, self.config.data, self.tokenizer, model.output_frames, self.labelled)
 
     def rows(self, split: str) -> Rows:
         """Return the usable rows of a split.
@@ -219,7 +237,8 @@ class Experiment:
                 "'evaluate.vocabulary' is empty, and the phrases of decoder 'vocabulary' would be the training"
                 " transcripts, which are private in this run; list the phrases"
             )
-        texts = self.corpus.columns["text"][self.rows(self.config.data.train_split)]
+        rows = self.rows(self.config.data.train_split)
+        texts = self.corpus.columns["text"][rows[self.labelled[rows]]]
         return tuple(sorted({self.tokenizer.normalise(str(text)) for text in texts}))
 
     def model(self) -> SpeechModel:

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedasr import seeds
-from fedasr.data.splits import hold_out
 from fedasr.experiment import Experiment
 
 from .passes import Passes, Rows
@@ -18,25 +16,10 @@ LABELLED, MACHINE = 0, 1
 """Sources of speech: with transcripts, and with what a teacher says."""
 
 
-def labelled_rows(experiment: Experiment) -> npt.NDArray[np.bool_]:
-    """Return the rows of the corpus whose transcripts are read, shape ``(utterances,)``: all, or those of a share of
-    the speakers of the training split.
-    """
-    config, corpus = experiment.config, experiment.corpus
-    share = config.interleave.labelled_share
-    labelled = np.ones(len(corpus), bool)
-    if share == 1:
-        return labelled
-    rows = np.flatnonzero(experiment.splits == config.data.train_split)
-    speakers = np.asarray(corpus.columns["speaker"])[rows]
-    labelled[rows] = hold_out(speakers, share, config.seed, "unlabelled", "labelled", "labelled") == "labelled"
-    return labelled
-
-
 def unlabelled_rows(experiment: Experiment) -> Rows:
-    """Return the rows that the teacher labels, sorted: all that clients ever store of speakers without transcripts."""
+    """Return the rows that the teacher labels, sorted: all that clients ever store without a transcript."""
     rows = np.unique(experiment.partition.rows)
-    return rows[~labelled_rows(experiment)[rows]]
+    return rows[~experiment.labelled[rows]]
 
 
 class Mixture:
@@ -55,10 +38,10 @@ class Mixture:
     def __init__(self, experiment: Experiment) -> None:
         config = experiment.config
         self.config, self.seed, self.rounds = config.interleave, config.seed, config.rounds
-        labelled = None if self.config.labelled_share == 1 else labelled_rows(experiment)
-        self.labelled = Passes(experiment, kept=labelled)
+        labelled = experiment.labelled
+        self.labelled = Passes(experiment, kept=None if labelled.all() else labelled)
         self.machine: Passes | None = None
-        if config.distillation.teacher is not None and labelled is not None:
+        if config.distillation.teacher is not None:
             self.machine = Passes(experiment, "machine-labelled", ~labelled)
         self.drawn = 0
         """batches of both sources"""

@@ -55,7 +55,8 @@ def check_teacher(experiment: Experiment) -> None:
     rows = unlabelled_rows(experiment)
     if not len(rows):
         raise InputError(
-            "'distillation.teacher' is set, but all speakers are labelled; lower 'interleave.labelled_share'"
+            "'distillation.teacher' is set, but all speech has transcripts that are read, and nothing is left to label;"
+            " set 'interleave.labelled_share', for example to 0.05, or leave transcripts empty in the manifest"
         )
     store = experiment.config.distillation.store
     if store is None:

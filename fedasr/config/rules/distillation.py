@@ -1,4 +1,4 @@
-"""What a teacher cannot label, and what a student cannot learn."""
+"""What a student cannot learn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fedasr.errors import InputError
 
 
 def check_distillation(config: Config, where: str) -> None:
-    """Raise on a teacher without speech to label, or on targets that would not fit what the student hears.
+    """Raise on targets that the student's family cannot learn, or that would not fit what it hears.
 
     Raises:
         InputError: naming the keys and what to change.
@@ -19,11 +19,6 @@ def check_distillation(config: Config, where: str) -> None:
     def refuse(message: str) -> None:
         raise InputError(message, where=where)
 
-    if config.interleave.labelled_share == 1:
-        refuse(
-            "'distillation.teacher' is set but 'interleave.labelled_share' is 1: all transcripts are read, and nothing"
-            " is left to label; set the share of the speakers whose transcripts are, for example 0.05"
-        )
     targets = distillation.targets
     families = {"frames": ("ctc", "ctc-conformer"), "lattice": ("rnnt",)}.get(targets)
     if families is None:

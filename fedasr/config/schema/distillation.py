@@ -18,7 +18,8 @@ class DistillationConfig:
 
     teacher: str | None = key(
         None,
-        "the folder of a finished run, whose model labels the speech that has no transcript; `{seed}` in it stands for"
+        "the folder of a finished run, whose model labels the training speech that has no transcript: those of speakers"
+        " outside `interleave.labelled_share`, and rows of a manifest whose `text` is empty; `{seed}` in it stands for"
         " the seed",
     )
     targets: str = key(

@@ -41,7 +41,7 @@ def keys_of(corpus: Corpus, rows: npt.NDArray[np.integer]) -> Keys:
 class PosteriorStore:
     """The utterances of all shards.
 
-    In memory are 20 bytes an utterance, to find them; the rows stay on the disk until they are asked for.
+    In memory are 12 bytes an utterance, to find them; the rows stay on the disk until they are asked for.
 
     Args:
         folder: of the store.
