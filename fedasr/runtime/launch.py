@@ -56,6 +56,7 @@ SELECTORS = "fedasr.strategies.selection:make_selector"
 PRIVACY = "fedasr.strategies.privacy.settling:settled_privacy"
 PRIVACY_CHECK = "fedasr.strategies.privacy.settling:check_privacy_of"
 PATE_CHECK = "fedasr.strategies.pate.run:check_pate"
+TEACHER_CHECK = "fedasr.strategies.taught:check_teacher"
 DEPENDING = ("model.alphabet", "privacy.unit", "privacy.noise_multiplier", "privacy.epsilon")
 """Keys that ``settle`` makes explicit."""
 DEFAULT_COHORT = SelectionConfig().clients_per_round
@@ -65,7 +66,7 @@ CLIENT_STORE = "clients"
 """Folder of the checkpoint in which simulated devices keep what never leaves them."""
 
 
-EXECUTION = ("runtime.", "data.cache.", "pate.store", "log")
+EXECUTION = ("runtime.", "data.cache.", "pate.store", "distillation.store", "log")
 """Keys that say how a run is carried out and who sees it, which may change when it is resumed."""
 STRATEGY_CHECK = "fedasr.strategies.factory:check_strategy"
 STRATEGY_TRAITS = "fedasr.strategies.factory:strategy_traits"
@@ -286,6 +287,8 @@ def prepare(run: Experiment) -> None:
         check_cohort(run)
     if run.config.devices.clock:
         Clock(run.config.devices, run.config.seed, run.partition.names)
+    if run.config.distillation.teacher is not None:
+        load_reference(TEACHER_CHECK)(run)
     layout = Layout.of(run.first_weights())
     load_reference(AGGREGATOR_CHECK)(run.config.strategy, layout)
     if run.config.attack.name != "none":

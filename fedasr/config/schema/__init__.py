@@ -9,6 +9,7 @@ from fedasr.config.schema.client import ClientConfig
 from fedasr.config.schema.compression import CompressionConfig
 from fedasr.config.schema.data import DataConfig
 from fedasr.config.schema.devices import DevicesConfig
+from fedasr.config.schema.distillation import DistillationConfig, InterleaveConfig
 from fedasr.config.schema.evaluate import EvaluateConfig
 from fedasr.config.schema.features import AugmentConfig, CacheConfig, FeatureConfig
 from fedasr.config.schema.keys import section
@@ -35,8 +36,10 @@ __all__ = [
     "ConformerConfig",
     "DataConfig",
     "DevicesConfig",
+    "DistillationConfig",
     "EvaluateConfig",
     "FeatureConfig",
+    "InterleaveConfig",
     "ModelConfig",
     "OortConfig",
     "PartitionConfig",

@@ -12,6 +12,7 @@ from fedasr.config.schema.compression import CompressionConfig
 from fedasr.config.schema.conditions import unless, when
 from fedasr.config.schema.data import DataConfig
 from fedasr.config.schema.devices import DevicesConfig
+from fedasr.config.schema.distillation import DistillationConfig, InterleaveConfig
 from fedasr.config.schema.evaluate import EvaluateConfig
 from fedasr.config.schema.keys import key, part, section
 from fedasr.config.schema.model import ModelConfig
@@ -24,6 +25,7 @@ from fedasr.config.schema.stream import StreamConfig
 
 POOLED = unless("strategy.name", "central", refused=True)
 """Refused where there are no clients: the run would not be what it says."""
+CENTRAL = when("strategy.name", "central", refused=True)
 
 
 @dataclass
@@ -78,6 +80,12 @@ class Config:
     compression: CompressionConfig = part(
         CompressionConfig, "fewer bytes", when=unless("compression.up", "none", refused=True)
     )
+    distillation: DistillationConfig = part(
+        DistillationConfig,
+        "a teacher for the speech that has no transcript",
+        when=(CENTRAL, unless("distillation.teacher", None, refused=True)),
+    )
+    interleave: InterleaveConfig = part(InterleaveConfig, "speech with and without transcripts", when=CENTRAL)
     evaluate: EvaluateConfig = part(EvaluateConfig, "evaluation")
     runtime: RuntimeConfig = part(RuntimeConfig, "where the clients run")
 
