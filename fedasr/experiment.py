@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fedasr import seeds
 from fedasr.config import Config, load, to_dict
 from fedasr.config.loading import get
-from fedasr.config.schema import AttackConfig, CompressionConfig, StrategyConfig, walk
+from fedasr.config.schema import AttackConfig, CompressionConfig, SecureAggregationConfig, StrategyConfig, walk
 from fedasr.data.corpus import Corpus
 from fedasr.data.fleet import Fleet
 from fedasr.data.held_out import decile_sample, split_held_out
@@ -322,6 +322,8 @@ def as_json(config: Config) -> str:
         del tree["attack"]
     if config.compression == CompressionConfig():
         del tree["compression"]
+    if config.secure_aggregation == SecureAggregationConfig():
+        del tree["secure_aggregation"]
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
 
 

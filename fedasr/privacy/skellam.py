@@ -74,9 +74,7 @@ def skellam_rdp(noise_multiplier: float, dimensions: int, scaled_clip: float, or
     wanted = np.asarray(orders, np.float64)
     whole = np.arange(1.0, math.ceil(wanted.max()) + 1)
     curve = whole * square / (2 * variance)
-    curve += np.minimum(
-        ((2 * whole - 1) * square + 6 * absolute) / (4 * variance**2), 3 * absolute / (2 * variance)
-    )
+    curve += np.minimum(((2 * whole - 1) * square + 6 * absolute) / (4 * variance**2), 3 * absolute / (2 * variance))
     lines: Floats = np.interp(wanted, whole, (whole - 1) * curve) / (wanted - 1)
     return lines
 

@@ -17,6 +17,7 @@ from fedasr.config.schema.model import ModelConfig
 from fedasr.config.schema.pate import PateConfig
 from fedasr.config.schema.privacy import PrivacyConfig
 from fedasr.config.schema.runtime import RuntimeConfig
+from fedasr.config.schema.secure_aggregation import SecureAggregationConfig
 from fedasr.config.schema.selection import SelectionConfig
 from fedasr.config.schema.strategy import StrategyConfig
 from fedasr.config.schema.stream import StreamConfig
@@ -75,6 +76,11 @@ class Config:
     )
     compression: CompressionConfig = part(
         CompressionConfig, "fewer bytes", when=unless("compression.up", "none", refused=True)
+    )
+    secure_aggregation: SecureAggregationConfig = part(
+        SecureAggregationConfig,
+        "a server that sees no single update",
+        when=unless("secure_aggregation.mode", "none", refused=True),
     )
     evaluate: EvaluateConfig = part(EvaluateConfig, "evaluation")
     runtime: RuntimeConfig = part(RuntimeConfig, "where the clients run")
