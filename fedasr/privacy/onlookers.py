@@ -18,7 +18,8 @@ def noise_place(config: Config) -> str:
     """Return what stands between speech and onlookers.
 
     ``none``: nothing; ``server``: noise of a server that is trusted with all that devices send; ``device``: noise of
-    each device, before anything leaves it, or its share of it under secure aggregation; ``teacher``: noise on the votes of teachers, who stay on their devices.
+    each device, before anything leaves it, or its share of it under secure aggregation; ``teacher``: noise on the votes
+    of teachers, who stay on their devices.
     """
     privacy = config.privacy
     if config.strategy.name == "pate" or privacy.unit == "teacher":

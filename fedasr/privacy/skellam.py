@@ -1,8 +1,8 @@
 """The Skellam mechanism: a sum of whole numbers modulo 2ᵇ with noise that every summand brings a share of.
 
 Agarwal, Kairouz and Liu 2021, The Skellam Mechanism for Differentially Private Federated Learning (arXiv 2110.04995);
-scale and conditional rounding as in Kairouz, Liu and Steinke 2021 (arXiv 2102.06387). Skellam noise is the difference of
-two Poisson numbers, and sums of it are Skellam noise again, exactly. That sums wrap around is post-processing.
+scale and conditional rounding as in Kairouz, Liu and Steinke 2021 (arXiv 2102.06387). Skellam noise is the difference
+of two Poisson numbers, and sums of it are Skellam noise again, exactly. That sums wrap around is post-processing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Who shares masks and shares with whom: a ring of all clients in random order, each linked to the next k/2 both ways.
 
-In so many neighbours, chosen at random, secure aggregation of a large cohort is as good as with everybody (Bell et al.
-2020, arXiv 2009.11248: a Harary graph with its nodes permuted). The order follows from what all clients have advertised,
-so that a server cannot choose it.
+With neighbours chosen at random secure aggregation of a large cohort is as good as with everybody (Bell et al. 2020,
+arXiv 2009.11248: a Harary graph with its nodes permuted). The order follows from what all clients have advertised, so
+that a server cannot choose it.
 """
 
 from __future__ import annotations

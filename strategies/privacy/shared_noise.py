@@ -1,8 +1,8 @@
 """User-level privacy by noise that every device brings a share of: the server sees the sum of updates and noise alone.
 
 Distributed DP under secure aggregation. The server knows who takes part, so nothing is amplified by sampling: a user
-pays for each of its own participations, as with noise on each device, but the noise is that of one sum. Of a round whose
-sum is not opened everybody has paid as well.
+pays for each of its own participations, as with noise on each device, but the noise is that of one sum. Of a round
+whose sum is not opened everybody has paid as well.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from fedasr.errors import one_line
 from fedasr.flower.records import content_bytes
 from fedasr.models.weights import Vector
 from fedasr.privacy.update_clipping import Clip
-from fedasr.protocol import Kind, KeyList, Masking, OpenedShares, Order, Record, SealedShares, Status
+from fedasr.protocol import KeyList, Kind, Masking, OpenedShares, Order, Record, SealedShares, Status
 from fedasr.secure.coders import Coder, Counts, make_coder
 from fedasr.secure.identity import Directory, SimulatedDirectory
 from fedasr.secure.keys import clients_to_bytes, keys_from_bytes

@@ -83,14 +83,15 @@ def check_numbers(config: Config, where: str) -> None:
     holders = min(secure.neighbours + secure.neighbours % 2, cohort - 1) + 1
     if cohort < 2:
         raise InputError(
-            f"'secure_aggregation.mode' is '{secure.mode}' but 'selection.clients_per_round' is {cohort}: the sum of one"
-            " update is that update; set at least 2",
+            f"'secure_aggregation.mode' is '{secure.mode}' but 'selection.clients_per_round' is {cohort}: the sum of"
+            " one update is that update; set at least 2",
             where=where,
         )
     if secure.threshold is not None and not holders / 2 < secure.threshold <= holders:
         raise InputError(
             f"'secure_aggregation.threshold' is {secure.threshold}, but {holders} clients hold a share of a secret;"
-            f" expected {holders // 2 + 1} to {holders}: with half of them or fewer a server could open a single update",
+            f" expected {holders // 2 + 1} to {holders}: with half of them or fewer a server could open a single"
+            " update",
             where=where,
         )
     if secure.least_clients is not None and secure.least_clients > cohort:

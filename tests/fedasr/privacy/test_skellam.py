@@ -60,7 +60,7 @@ def test_the_curve_is_the_formula_at_whole_orders_and_never_below_it_between() -
 
 
 def test_too_few_bits_are_refused() -> None:
-    with pytest.raises(InputError, match="'secure_aggregation.bits' is 8, which cannot hold a sum of 5000 clients"):
+    with pytest.raises(InputError, match="is 8, which cannot hold a sum of 5000 clients"):
         integer_scale(8, 5000, 4096, 1.0, 0.1)
 
 

@@ -1,4 +1,4 @@
-"""The protocol of secure aggregation: its sum is the sum, bit for bit, and what would open a single update is refused."""
+"""The protocol of secure aggregation: its sum is the sum, and what would open a single update is refused."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_second_list_is_refused() -> None:
 
 
 def test_different_lists_for_different_clients_open_one_secret_at_most() -> None:
-    """A server that says of client 7 to some that it is in the sum, and to others that it is not, gets too few shares."""
+    """A server that calls client 7 living to some and dead to others has too few shares of one secret."""
     server, clients = shared(TERMS, MEMBERS)
     summed(server, clients, MEMBERS)
     alive = dead = 0
