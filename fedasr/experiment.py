@@ -24,6 +24,7 @@ from fedasr.config.schema import (
     CompressionConfig,
     DistillationConfig,
     InterleaveConfig,
+    SecureAggregationConfig,
     StrategyConfig,
     walk,
 )
@@ -380,6 +381,8 @@ def as_json(config: Config) -> str:
         del tree["distillation"]
     if config.interleave == InterleaveConfig():
         del tree["interleave"]
+    if config.secure_aggregation == SecureAggregationConfig():
+        del tree["secure_aggregation"]
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
 
 

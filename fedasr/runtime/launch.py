@@ -49,6 +49,7 @@ from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import Watcher, current, session
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.runtime.threads import one_thread, threads_restored
+from fedasr.secure.checks import check_secure_aggregation
 from fedasr.training.optimizers import make_local_optimizer
 
 SERVER_APP = "fedasr.strategies.server_app:app"
@@ -295,6 +296,7 @@ def prepare(run: Experiment) -> None:
         make_attack(run.config.attack, layout)
         described(run.config, run.partition.names)
     check_compression(run.config, layout)
+    check_secure_aggregation(run.config, layout, len(run.partition))
     make_local_optimizer(run.config.client)
     make_client_app(run.config)
     make_decoder(run.config.evaluate, run.tokenizer)

@@ -18,6 +18,7 @@ from fedasr.config.rules.own import check_own
 from fedasr.config.rules.pate import check_pate
 from fedasr.config.rules.privacy import check_privacy
 from fedasr.config.rules.runtime import check_runtime
+from fedasr.config.rules.secure_aggregation import check_secure_aggregation
 from fedasr.config.rules.selection import check_selection
 from fedasr.config.rules.strategy import check_aggregation, check_strategy
 from fedasr.config.rules.stream import check_stream
@@ -58,6 +59,7 @@ def check_combinations(config: Config, where: str) -> None:
     check_central(config, where)
     check_distillation(config, where)
     check_privacy(config, where)
+    check_secure_aggregation(config, where)
     check_deployment(config, where)
 
 

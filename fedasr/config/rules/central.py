@@ -29,6 +29,11 @@ def check_central(config: Config, where: str) -> None:
             f"'privacy.unit' is 'example' and 'stream.arrival' is '{config.stream.arrival}': the accountant counts"
             " on the same utterances in every step; set stream.arrival=static"
         )
+    if unit == "example" and (config.distillation.teacher is not None or config.interleave.labelled_share < 1):
+        refuse(
+            "'privacy.unit' is 'example' and speech is labelled by a teacher, which no accountant here covers: leave"
+            " 'distillation.teacher' and 'interleave.labelled_share' out"
+        )
     if unit == "example" and config.privacy.participations is not None:
         refuse(
             f"'privacy.participations' is {config.privacy.participations}, which is of devices, and no device takes"

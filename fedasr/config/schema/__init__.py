@@ -19,6 +19,7 @@ from fedasr.config.schema.pate import PateConfig, PublicSpeechConfig, StudentCon
 from fedasr.config.schema.privacy import PrivacyConfig
 from fedasr.config.schema.root import Config, walk
 from fedasr.config.schema.runtime import RuntimeConfig
+from fedasr.config.schema.secure_aggregation import SecureAggregationConfig
 from fedasr.config.schema.selection import AflConfig, OortConfig, SelectionConfig
 from fedasr.config.schema.strategy import StrategyConfig
 from fedasr.config.schema.stream import StreamConfig
@@ -48,6 +49,7 @@ __all__ = [
     "PublicSpeechConfig",
     "RuntimeConfig",
     "SecretsConfig",
+    "SecureAggregationConfig",
     "SelectionConfig",
     "SpellerConfig",
     "StrategyConfig",

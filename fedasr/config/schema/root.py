@@ -19,6 +19,7 @@ from fedasr.config.schema.model import ModelConfig
 from fedasr.config.schema.pate import PateConfig
 from fedasr.config.schema.privacy import PrivacyConfig
 from fedasr.config.schema.runtime import RuntimeConfig
+from fedasr.config.schema.secure_aggregation import SecureAggregationConfig
 from fedasr.config.schema.selection import SelectionConfig
 from fedasr.config.schema.strategy import StrategyConfig
 from fedasr.config.schema.stream import StreamConfig
@@ -86,6 +87,11 @@ class Config:
         when=(CENTRAL, unless("distillation.teacher", None, refused=True)),
     )
     interleave: InterleaveConfig = part(InterleaveConfig, "speech with and without transcripts", when=CENTRAL)
+    secure_aggregation: SecureAggregationConfig = part(
+        SecureAggregationConfig,
+        "a server that sees no single update",
+        when=unless("secure_aggregation.mode", "none", refused=True),
+    )
     evaluate: EvaluateConfig = part(EvaluateConfig, "evaluation")
     runtime: RuntimeConfig = part(RuntimeConfig, "where the clients run")
 
