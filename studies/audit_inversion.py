@@ -180,13 +180,14 @@ recordings; *characters*: AUC of the head's bias gradient, beside public charact
 
 def link_page(rows: list[list[str]], given: argparse.Namespace) -> str:
     """Return the page of linked updates."""
-    seeds = " ".join(map(str, given.seeds))
+    seeds, out = " ".join(map(str, given.seeds)), "docs/results/audit_linkability.md"
+    command = f"python -m studies.audit_inversion links --clients {given.clients} --seeds {seeds} --out {out}"
     return f"""# Updates linked over two rounds
 
 What the attack does and what its numbers mean: [audits](../audits.md#can-two-updates-be-linked).
 
 ```
-python -m studies.audit_inversion links --clients {given.clients} --seeds {seeds} --out docs/results/audit_linkability.md
+{command}
 ```
 
 Equal error rate of telling whether two updates are of one client; 0.5 is chance. {given.clients} synthetic speakers, a
