@@ -44,8 +44,8 @@ def check_audit(config: Config, where: str) -> None:
         refuse("'runtime.name' is 'deployment'; canary users are simulated, and devices are not: leave 'audit' out")
     if config.secure_aggregation.mode != "none":
         refuse(
-            f"'secure_aggregation.mode' is '{config.secure_aggregation.mode}', where updates are summed before the server"
-            " sees them, and a canary user sends none: set it to none"
+            f"'secure_aggregation.mode' is '{config.secure_aggregation.mode}', where updates are summed before the"
+            " server sees them, and a canary user sends none: set it to none"
         )
     if config.devices.trace is not None:
         refuse("'devices.trace' says of no canary user when it is there: leave one of them out")
