@@ -18,7 +18,16 @@ import numpy.typing as npt
 from fedasr import seeds
 from fedasr.config import Config, load, to_dict
 from fedasr.config.loading import get
-from fedasr.config.schema import AttackConfig, AuditConfig, CompressionConfig, StrategyConfig, walk
+from fedasr.config.schema import (
+    AttackConfig,
+    AuditConfig,
+    CompressionConfig,
+    DistillationConfig,
+    InterleaveConfig,
+    SecureAggregationConfig,
+    StrategyConfig,
+    walk,
+)
 from fedasr.data.corpus import Corpus
 from fedasr.data.fleet import Fleet
 from fedasr.data.held_out import decile_sample, split_held_out
@@ -27,6 +36,7 @@ from fedasr.data.quality import usable_rows
 from fedasr.data.roster import Roster
 from fedasr.data.sources import usable_corpus
 from fedasr.data.speech import Speech
+from fedasr.data.splits import hold_out
 from fedasr.data.stream import Stored, Stream, make_stream
 from fedasr.errors import InputError, nearest
 from fedasr.models.base import SpeechModel
@@ -60,12 +70,28 @@ class Experiment:
 
     @cached_property
     def _usable_corpus(self) -> tuple[Corpus, dict[str, int]]:
-        return usable_corpus(self.config.data, self.config.seed)
+        return usable_corpus(self.config.data, self.config.seed, self.config.audit.secrets)
 
     @cached_property
     def splits(self) -> npt.NDArray[Any]:
         """The split of every utterance."""
         return np.asarray(self.corpus.columns["split"])
+
+    @cached_property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """Whether the transcript of each utterance is read: all are, but of the training split those of a share of its
+        speakers (``interleave.labelled_share``), and with a teacher those that there are.
+        """
+        config, columns = self.config, self.corpus.columns
+        labelled = np.ones(len(self.corpus), bool)
+        rows = np.flatnonzero(self.splits == config.data.train_split)
+        if config.interleave.labelled_share < 1 and len(rows):
+            share = config.interleave.labelled_share
+            drawn = hold_out(np.asarray(columns["speaker"])[rows], share, config.seed, "", "labelled", "labelled")
+            labelled[rows] = drawn == "labelled"
+        if config.distillation.teacher is not None:
+            labelled[rows] &= np.array([bool(str(text).strip()) for text in columns["text"][rows].tolist()], bool)
+        return labelled
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -91,7 +117,8 @@ class Experiment:
                     f" ({self.config.init_from}); put it there, or list the characters that the seed model was trained"
                     " with after 'chars:'"
                 )
-            texts = self.corpus.columns["text"][self.splits == self.config.data.train_split].tolist()
+            read = (self.splits == self.config.data.train_split) & self.labelled
+            texts = self.corpus.columns["text"][read].tolist()
         return make_tokenizer(model, texts)
 
     @cached_property
@@ -112,7 +139,7 @@ class Experiment:
     @cached_property
     def _usable(self) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
         model = self.model()
-        return usable_rows(self.corpus, self.config.data, self.tokenizer, model.output_frames)
+        return usable_rows(self.corpus, self.config.data, self.tokenizer, model.output_frames, self.labelled)
 
     def rows(self, split: str) -> Rows:
         """Return the usable rows of a split.
@@ -155,6 +182,11 @@ class Experiment:
     def partition(self) -> Partition:
         """Which client trains on which utterances, over its whole life."""
         return self._split[0]
+
+    @property
+    def held_out(self) -> Partition | None:
+        """What the clients hold and never train on, with ``evaluate.held_out``; None: nothing."""
+        return self._split[1]
 
     @cached_property
     def stream(self) -> Stream:
@@ -230,7 +262,8 @@ class Experiment:
                 "'evaluate.vocabulary' is empty, and the phrases of decoder 'vocabulary' would be the training"
                 " transcripts, which are private in this run; list the phrases"
             )
-        texts = self.corpus.columns["text"][self.rows(self.config.data.train_split)]
+        rows = self.rows(self.config.data.train_split)
+        texts = self.corpus.columns["text"][rows[self.labelled[rows]]]
         return tuple(sorted({self.tokenizer.normalise(str(text)) for text in texts}))
 
     def model(self) -> SpeechModel:
@@ -336,12 +369,20 @@ def as_json(config: Config) -> str:
         del tree["strategy"]["options"]
     if config.strategy.central_round == StrategyConfig.central_round:
         del tree["strategy"]["central_round"]
+    if not tree["data"]["exclude"]:
+        del tree["data"]["exclude"]
     if config.attack == AttackConfig():
         del tree["attack"]
     if config.audit == AuditConfig():
         del tree["audit"]
     if config.compression == CompressionConfig():
         del tree["compression"]
+    if config.distillation == DistillationConfig():
+        del tree["distillation"]
+    if config.interleave == InterleaveConfig():
+        del tree["interleave"]
+    if config.secure_aggregation == SecureAggregationConfig():
+        del tree["secure_aggregation"]
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedasr.cli.audit import mechanism, run
+from fedasr.cli.audit import invert, link, mechanism, membership, run, secrets, update
 
 app = typer.Typer(
     help="Audits: what does an attacker learn, and is a ledger contradicted?",
@@ -14,6 +14,11 @@ app = typer.Typer(
 COMMANDS = (
     mechanism,
     run,
+    membership,
+    secrets,
+    update,
+    link,
+    invert,
 )  # fmt: skip
 """Modules with a command each, in the order of the help."""
 
