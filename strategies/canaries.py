@@ -298,6 +298,7 @@ def make_canaries(config: Config, layout: Layout, clients: int, mechanism: Mecha
         return BesideServerNoise(config, layout, clients, mechanism)
     if isinstance(mechanism, DeviceNoise):
         return BehindDeviceNoise(config, layout, clients)
+    assert config.privacy.unit == "none", "the rules of section audit refuse other mechanisms"
     return Unprotected(config, layout, clients)
 
 
