@@ -34,6 +34,9 @@ ALPHA = 0.001
 """Probability of a false alarm of all findings together, at most."""
 GUESSED = 0.3
 """Share of the canaries that is guessed for the bounds of one run, fixed beforehand."""
+SUSPECTED = 0.7
+"""Share of the claimed noise that scores under sampling are the best ones for: an audit looks for less noise than is
+claimed, and a score that was fixed beforehand may be any."""
 LARGEST = 1e4
 """ε beyond which a claim says nothing that could be contradicted."""
 NOISE_OF = "fedasr.strategies.privacy.user_level:noise_of"
@@ -175,13 +178,13 @@ def scored(config: Config, watched: Watched, event: Event) -> tuple[Floats, Floa
 
     Worlds follow the ledger's adjacency: in or out, +c or −c, with its update or with none.
     """
-    count = watched.inserted
+    count, noise = watched.inserted, SUSPECTED * watched.noise
     if event.adjacency == "replace-one":
-        found = scores.exchanged(watched.products[:, :count], watched.noise, watched.probability)
+        found = scores.exchanged(watched.products[:, :count], noise, watched.probability)
         knows = "the two updates of each canary, all others' updates, but not in which rounds the canary is"
         return found[watched.signs > 0], found[watched.signs < 0], knows
     if event.sampling == "poisson":
-        found = scores.poisson(watched.products, watched.noise, watched.probability)
+        found = scores.poisson(watched.products, noise, watched.probability)
         knows = "the canary, the cohorts and updates of all others, but not in which rounds the canary is"
         return found[:count], found[count:], knows
     rounds = len(watched.products)
