@@ -283,9 +283,9 @@ class Unprotected(CanaryUsers):
 
     def seen(self, round: int, released: Vector | None) -> CanaryRound | None:
         """Return the products with the mean update, in standard deviations of those with a random direction."""
-        length = 0.0 if released is None else float(np.linalg.norm(released.astype(np.float64)))
-        if released is None or not length:
+        if released is None:
             return None
+        length = float(np.linalg.norm(released.astype(np.float64))) or 1.0
         products = self.directions.products(released)[: self.count] * (np.sqrt(self.layout.size) / length)
         turns = self.with_partners(self.turns)
         return CanaryRound(round, 1.0, float("nan"), self.signs, turns, products.astype(np.float32))

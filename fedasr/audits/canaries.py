@@ -85,7 +85,8 @@ def audit_canaries(path: str | Path, alpha: float = ALPHA) -> list[Finding]:
     watched = watched_in(run, config)
     observer = SERVER if config.privacy.noise_at == "device" else EVERYBODY
     if watched is None:
-        return [not_attacked(name_of(0), "nothing was released", observer=observer, access=ALL, unit="user")]
+        reason = "there is no canaries.parquet: the run has released nothing, or has not ended"
+        return [not_attacked(name_of(0), reason, observer=observer, access=ALL, unit="user")]
     ledger = ledger_of(run)
     if ledger is None:
         return without_ledger(config, watched, alpha)
