@@ -204,9 +204,9 @@ def known_turns(watched: Watched, matrix: Floats, noise: float) -> tuple[Floats,
         noise: its multiplier.
     """
     found = scores.matched(watched.products, watched.turns.astype(np.float64), matrix, noise)
-    some = watched.turns.any(0)
-    inside, outside = np.split(np.arange(len(found)), [watched.inserted])
-    return found[inside[some[inside]]], found[outside[some[outside]]]
+    some = np.asarray(np.any(watched.turns, axis=0), np.bool_)
+    inside = np.arange(len(found)) < watched.inserted
+    return found[some & inside], found[some & ~inside]
 
 
 def applicable(seen: Scores, event: Event, delta: float) -> Sequence[Callable[[float], Bound]]:
