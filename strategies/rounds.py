@@ -71,7 +71,7 @@ class RoundResult:
     @property
     def replied(self) -> int:
         """How many clients' updates are in the aggregate, beside those of canary users."""
-        return self.mean.updates - sum(row["status"] == Status.OK for row in self.canaries)
+        return self.mean.updates - len([row for row in self.canaries if row["status"] == Status.OK])
 
     @property
     def train_loss(self) -> float:

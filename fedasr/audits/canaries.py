@@ -34,6 +34,9 @@ ALPHA = 0.001
 """Probability of a false alarm of all findings together, at most."""
 GUESSED = 0.3
 """Share of the canaries that is guessed for the bounds of one run, fixed beforehand."""
+SUSPECTED = 0.7
+"""Share of the claimed noise that scores under sampling are the best ones for: an audit looks for less noise than is
+claimed, and a score that was fixed beforehand may be any."""
 LARGEST = 1e4
 """ε beyond which a claim says nothing that could be contradicted."""
 NOISE_OF = "fedasr.strategies.privacy.user_level:noise_of"
@@ -82,7 +85,8 @@ def audit_canaries(path: str | Path, alpha: float = ALPHA) -> list[Finding]:
     watched = watched_in(run, config)
     observer = SERVER if config.privacy.noise_at == "device" else EVERYBODY
     if watched is None:
-        return [not_attacked(name_of(0), "nothing was released", observer=observer, access=ALL, unit="user")]
+        reason = "there is no canaries.parquet: the run has released nothing, or has not ended"
+        return [not_attacked(name_of(0), reason, observer=observer, access=ALL, unit="user")]
     ledger = ledger_of(run)
     if ledger is None:
         return without_ledger(config, watched, alpha)
@@ -175,13 +179,13 @@ def scored(config: Config, watched: Watched, event: Event) -> tuple[Floats, Floa
 
     Worlds follow the ledger's adjacency: in or out, +c or −c, with its update or with none.
     """
-    count = watched.inserted
+    count, noise = watched.inserted, SUSPECTED * watched.noise
     if event.adjacency == "replace-one":
-        found = scores.exchanged(watched.products[:, :count], watched.noise, watched.probability)
+        found = scores.exchanged(watched.products[:, :count], noise, watched.probability)
         knows = "the two updates of each canary, all others' updates, but not in which rounds the canary is"
         return found[watched.signs > 0], found[watched.signs < 0], knows
     if event.sampling == "poisson":
-        found = scores.poisson(watched.products, watched.noise, watched.probability)
+        found = scores.poisson(watched.products, noise, watched.probability)
         knows = "the canary, the cohorts and updates of all others, but not in which rounds the canary is"
         return found[:count], found[count:], knows
     rounds = len(watched.products)
@@ -200,9 +204,9 @@ def known_turns(watched: Watched, matrix: Floats, noise: float) -> tuple[Floats,
         noise: its multiplier.
     """
     found = scores.matched(watched.products, watched.turns.astype(np.float64), matrix, noise)
-    some = watched.turns.any(0)
-    inside, outside = np.split(np.arange(len(found)), [watched.inserted])
-    return found[inside[some[inside]]], found[outside[some[outside]]]
+    some = np.asarray(np.any(watched.turns, axis=0), np.bool_)
+    inside = np.arange(len(found)) < watched.inserted
+    return found[some & inside], found[some & ~inside]
 
 
 def applicable(seen: Scores, event: Event, delta: float) -> Sequence[Callable[[float], Bound]]:

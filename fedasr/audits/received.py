@@ -10,7 +10,8 @@ import torch
 from flwr.app import Message, MetricRecord, RecordDict
 
 from fedasr import seeds
-from fedasr.audits.mechanism.parts import AGGREGATE, MECHANISM, POPULATION, PROTECT, WEIGHTING, part
+from fedasr.audits.device_protection import PROTECT
+from fedasr.audits.mechanism.parts import AGGREGATE, MECHANISM, POPULATION, WEIGHTING, part
 from fedasr.audits.mechanism.users import no_losses
 from fedasr.codecs import keeps_residual, make_codec, send
 from fedasr.config import Config

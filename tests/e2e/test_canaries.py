@@ -94,7 +94,7 @@ def test_findings_again_from_the_files(reference: fedasr.Run) -> None:
     assert json.loads((reference.path / "audit.json").read_text()) == before
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_contradiction_ends_with_status_1_when_everything_is_written(tmp_path: Path) -> None:
     changes = {
         "rounds": 24,

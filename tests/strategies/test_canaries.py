@@ -24,7 +24,8 @@ Patch = pytest.MonkeyPatch
 SILENT = {**USERS, "noise_multiplier": 1e-4}
 DEVICES: dict[str, Any] = {
     "privacy": {**USERS, "noise_at": "device", "noise_multiplier": 2.0},
-    "selection": {"name": "uniform", "clients_per_round": 400},
+    "selection": {"name": "uniform", "clients_per_round": 280},
+    "canaries": 80,
     "rounds": 2,
 }
 
@@ -175,6 +176,7 @@ def test_devices_that_halve_their_noise_are_contradicted(monkeypatch: Patch) -> 
     assert rehearse(**DEVICES).contradicted
 
 
+@pytest.mark.thorough
 def test_devices_that_do_not_clip_are_contradicted(monkeypatch: Patch) -> None:
     monkeypatch.setattr(Clip, "apply", lambda self, update: None)
     assert rehearse(**DEVICES).contradicted

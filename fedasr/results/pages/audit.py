@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def audit_section(folder: Path, findings: pd.DataFrame) -> Html:
     )
 
 
-def verdict(finding: dict[str, Any]) -> Html:
+def verdict(finding: Mapping[Any, Any]) -> Html:
     """Return in a word or two what a finding is."""
     if finding["contradiction"] is True:
         return element("span", "contradiction", class_="warn")
