@@ -63,12 +63,9 @@ def test_a_pickled_corpus_keeps_its_secrets() -> None:
 def test_codes_are_uniform_and_follow_from_the_seed() -> None:
     drawn = planted(SecretsConfig(codes=20_000, digits=2), 10, 0).codes
     assert np.bincount(drawn, minlength=100).min() > 140
-    assert (
-        planted(SecretsConfig(codes=5), 10, 0).codes.tolist() == planted(SecretsConfig(codes=5), 99, 0).codes.tolist()
-    )
-    assert (
-        planted(SecretsConfig(codes=5), 10, 1).codes.tolist() != planted(SecretsConfig(codes=5), 10, 0).codes.tolist()
-    )
+    first = planted(SecretsConfig(codes=5), 10, 0).codes.tolist()
+    assert planted(SecretsConfig(codes=5), 99, 0).codes.tolist() == first, "whoever there is to say them"
+    assert planted(SecretsConfig(codes=5), 10, 1).codes.tolist() != first
 
 
 @pytest.mark.parametrize("other", [False, True])
