@@ -186,11 +186,12 @@ def link_page(rows: list[list[str]], given: argparse.Namespace) -> str:
 What the attack does and what its numbers mean: [audits](../audits.md#can-two-updates-be-linked).
 
 ```
-python -m studies.audit_inversion links --clients {given.clients} --seeds {seeds} --out docs/results/audit_linkability.md
+python -m studies.audit_inversion links --clients {given.clients} --seeds {seeds} \\
+  --out docs/results/audit_linkability.md
 ```
 
 Equal error rate of telling whether two updates are of one client; 0.5 is chance. {given.clients} synthetic speakers, a
-client each, about eight digit strings each, AdamW, one pass, 37,000 parameters, from the initial model; with noise, for
+client each, about eight digit strings each, AdamW, one pass, 42,000 parameters, from the initial model; with noise, for
 two participations at clip norm 0.1. Mean over seeds {seeds}, lowest and highest.
 
 {grid(["update", "the same speech in both rounds", "other speech in each round"], rows)}"""
