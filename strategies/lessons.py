@@ -42,11 +42,13 @@ class Lessons(Protocol):
 
     Attributes:
         usable: rows of the corpus from which something can be learnt, shape ``(utterances,)``.
-        losses: what a step makes small.
     """
 
     usable: npt.NDArray[np.bool_]
-    losses: Losses
+
+    def losses(self, model: SpeechModel, batch: Batch) -> torch.Tensor:
+        """Return what a step makes small, of each utterance of a batch, shape ``(batch,)``."""
+        ...
 
     def batch(self, rows: Rows, rng: np.random.Generator, number: int) -> Batch:
         """Return rows of the corpus as the student hears them.
@@ -168,7 +170,6 @@ class TextLessons(Stored):
         super().__init__(store, experiment, rows, HYPOTHESES)
         config = experiment.config
         self.seed = config.seed
-        self.losses: Losses = normalised_loss
         self.choices: dict[int, tuple[list[str], Floats]] = {}
         there = np.flatnonzero(self.usable)
         seconds = experiment.speech.durations[there]
@@ -195,6 +196,10 @@ class TextLessons(Stored):
             draw = seeds.generator(self.seed, "machine-transcripts", number, row)
             self.texts[row] = texts[int(draw.choice(len(texts), p=shares))]
         return self.speech.batch(rows, rng)
+
+    def losses(self, model: SpeechModel, batch: Batch) -> torch.Tensor:
+        """Return the loss that transcribed speech has, in nats a token."""
+        return normalised_loss(model, batch)
 
 
 def learnable(text: str, tokenizer: Tokenizer, frames: int) -> bool:
