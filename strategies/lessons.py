@@ -17,7 +17,7 @@ from fedasr.data.posteriors import PosteriorStore
 from fedasr.data.posteriors.frames import unpacked
 from fedasr.data.posteriors.layout import FRAMES, HYPOTHESES, NODES
 from fedasr.data.posteriors.store import keys_of
-from fedasr.data.relabelled import untranscribed
+from fedasr.data.relabelled import NoTokens, untranscribed
 from fedasr.data.speech import Speech, frames_of
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment
@@ -76,7 +76,7 @@ class Stored:
 
     def __init__(self, store: PosteriorStore, experiment: Experiment, rows: Rows, table: str) -> None:
         self.store = store
-        self.speech = Speech(untranscribed(experiment.corpus), experiment.tokenizer, experiment.config.data)
+        self.speech = Speech(untranscribed(experiment.corpus), NoTokens(), experiment.config.data)
         self.speech.cache = experiment.speech.cache
         self.places: Integers = np.full(len(experiment.corpus), -1, np.int64)
         self.places[rows] = store.find(keys_of(experiment.corpus, rows))
@@ -170,6 +170,7 @@ class TextLessons(Stored):
         super().__init__(store, experiment, rows, HYPOTHESES)
         config = experiment.config
         self.seed = config.seed
+        self.speech.tokenizer = experiment.tokenizer
         self.choices: dict[int, tuple[list[str], Floats]] = {}
         there = np.flatnonzero(self.usable)
         seconds = experiment.speech.durations[there]

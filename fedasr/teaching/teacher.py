@@ -13,7 +13,7 @@ import torch
 from fedasr.config.schema import DataConfig, FeatureConfig, ModelConfig
 from fedasr.data.corpus import Corpus
 from fedasr.data.posteriors import Header
-from fedasr.data.relabelled import untranscribed
+from fedasr.data.relabelled import NoTokens, untranscribed
 from fedasr.data.speech import Speech
 from fedasr.evaluation.recognizer import Recognizer
 from fedasr.models.base import SpeechModel
@@ -63,7 +63,7 @@ class Teacher:
             corpus: any.
             data: section ``data`` of whoever has the corpus.
         """
-        return Speech(untranscribed(corpus), self.tokenizer, replace(data, features=self.config.data.features))
+        return Speech(untranscribed(corpus), NoTokens(), replace(data, features=self.config.data.features))
 
 
 def settings(section: ModelConfig | FeatureConfig, default: ModelConfig | FeatureConfig) -> dict[str, Any]:
