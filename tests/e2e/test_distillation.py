@@ -70,7 +70,6 @@ def assert_same(found: fedasr.Run, other: fedasr.Run) -> None:
     pd.testing.assert_frame_equal(found.rounds[RESULTS], other.rounds[RESULTS])
 
 
-@pytest.mark.quick
 def test_a_student_learns_from_both_sources_in_the_ratio(student: fedasr.Run) -> None:
     batch = student.config.client.batch_size
     rounds = student.rounds
