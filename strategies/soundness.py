@@ -47,7 +47,7 @@ def lower(config: Config) -> str:
 
 
 def check_used(updates: float, folder: RunFolder, config: Config) -> None:
-    """Raise where a run has come to its end without a single update: every reply was late or never came, or no sum opened.
+    """Raise where a run has come to its end without a single update: every reply was late, none came, or no sum opened.
 
     Raises:
         RunFailed: saying how many were.
