@@ -1,8 +1,8 @@
 """What secure aggregation costs: `python -m benchmarks.secure_aggregation`.
 
-Workload W: 50 clients a round, 146,112 parameters, 20 utterances a client (docs/results/engine.md), plain, simulated and
-in protocol, in turn in one process, so that what else the machine does falls on all of them. Seconds are processor time
-of the server's process, in which the clients run one after another. Prints a Markdown table.
+Workload W: 50 clients a round, 146,112 parameters, 20 utterances a client (docs/results/engine.md), plain, simulated
+and in protocol, in turn in one process, so that what else the machine does falls on all of them. Seconds are processor
+time of the server's process, in which the clients run one after another. Prints a Markdown table.
 """
 
 from __future__ import annotations
