@@ -63,6 +63,10 @@ class Names(Sequence[str]):
     def __getitem__(self, client: Any) -> Any:
         return f"c{client}"
 
+    def tolist(self) -> list[str]:
+        """Return all of them, as an array would."""
+        return [f"c{client}" for client in range(self.clients)]
+
 
 class Cyclic(Partition):
     """Client c holds utterances 20c … 20c+19, modulo the distinct ones: a million clients cost nothing."""

@@ -157,12 +157,18 @@ class ShareCoder:
         self.seed, self.secret = config.seed, config.privacy.secret_noise
 
     def encode(self, update: Vector, counts: Counts, round: int, client: int) -> Residues:
-        """Return an update, clipped already, with noise, modulo 2ᵇ; as ``Coder.encode``."""
+        """Return an update, clipped already, with noise, modulo 2ᵇ; as ``Coder.encode``.
+
+        Raises:
+            ValueError: it is longer than the clip norm, and no rounding would make it as short as the account says.
+        """
         padded = np.zeros(self.length)
         padded[: self.parameters] = update
         padded *= self.signs(round)
         self.transform(padded)
         padded *= self.plan.scale
+        if not float(np.dot(padded, padded)) <= self.plan.scaled_clip**2:
+            raise ValueError("the update is longer than 'privacy.clip_norm'; it was not clipped")
         source = Randomness.of(self.secret, self.seed)
         rng = source.generator("noise-share, rounding", round, client)
         whole = conditional_rounding(padded, square_bound(self.plan.scaled_clip, self.length), rng)

@@ -12,6 +12,7 @@ AGGREGATE = "fedasr.strategies.aggregation.factory:make_aggregate"
 WEIGHTING = "fedasr.strategies.rounds:clipped_weighting"
 RESULT = "fedasr.strategies.rounds:RoundResult"
 PROTECT = "fedasr.clients.mods.device_noise:protect"
+SHARED = "fedasr.clients.mods.secured:with_share"
 AGGREGATOR = "fedasr.strategies.pate.aggregator:Aggregator"
 RECORD = "fedasr.strategies.pate.record:Record"
 
