@@ -74,6 +74,7 @@ class Cyclic(Partition):
     def __init__(self, clients: int, rows: npt.NDArray[np.integer]) -> None:
         object.__setattr__(self, "names", Names(clients))
         object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "offsets", PER_CLIENT * np.arange(clients + 1))
         object.__setattr__(self, "dropped", 0)
 
     def indices(self, client: int) -> npt.NDArray[np.integer]:

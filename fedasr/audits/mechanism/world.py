@@ -22,6 +22,14 @@ from fedasr.privacy.events import (
     Skellam,
     ZeroConcentrated,
 )
+    Event,
+    FixedSizeGaussian,
+    Gaussian,
+    Laplace,
+    PoissonGaussian,
+    Skellam,
+    ZeroConcentrated,
+)
 from fedasr.typing import Floats
 
 LARGE = 1e4
