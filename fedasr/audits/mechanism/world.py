@@ -22,14 +22,6 @@ from fedasr.privacy.events import (
     Skellam,
     ZeroConcentrated,
 )
-    Event,
-    FixedSizeGaussian,
-    Gaussian,
-    Laplace,
-    PoissonGaussian,
-    Skellam,
-    ZeroConcentrated,
-)
 from fedasr.typing import Floats
 
 LARGE = 1e4
