@@ -285,7 +285,7 @@ def prepare(run: Experiment) -> None:
     if run.config.devices.clock:
         Clock(run.config.devices, run.config.seed, run.partition.names)
     layout = Layout.of(run.first_weights())
-    load_reference(AGGREGATOR_CHECK)(run.config.strategy, layout)
+    load_reference(AGGREGATOR_CHECK)(run.config, layout)
     if run.config.attack.name != "none":
         make_attack(run.config.attack, layout)
         described(run.config, run.partition.names)

@@ -28,7 +28,6 @@ def loaded(changes: dict[str, Any], mode: str = "simulate") -> Any:
     [
         ({"strategy.aggregation": "median", **UNIFORM}, "'median', which needs single updates"),
         ({"strategy.aggregation": "norm-bound", "strategy.norm_bound": 1}, "'norm-bound', which needs single updates"),
-        ({"strategy.aggregation": "mine:Own"}, "'mine:Own', which needs single updates"),
         ({"compression.up": "int8"}, "masked numbers look random, and sums of encoded updates decode to nothing"),
         ({"compression.up": "top-k"}, "masked numbers look random"),
         ({"selection.name": "oort"}, "chooses by the losses of single clients"),
