@@ -19,6 +19,7 @@ from fedasr.flower.records import content_bytes
 from fedasr.models.weights import Vector
 from fedasr.privacy.update_clipping import Clip
 from fedasr.protocol import KeyList, Kind, Masking, OpenedShares, Order, Record, SealedShares, Status
+from fedasr.registry import is_reference
 from fedasr.secure.coders import Coder, Counts, make_coder
 from fedasr.secure.identity import Directory, SimulatedDirectory
 from fedasr.secure.keys import clients_to_bytes, keys_from_bytes
@@ -28,6 +29,7 @@ from fedasr.secure.terms import Aborted, Terms, least_updates
 
 from ..aggregation.accumulating import Expectations, UpdateAccumulator
 from ..aggregation.base import Aggregate
+from ..aggregation.own import OwnAggregate
 from ..aggregation.replies import ReplyRefused, check_size
 from ..aggregation.weighting import Weighting
 from ..rounds import RoundResult, Rounds, failed_row, first_line
@@ -109,7 +111,10 @@ class SecureRounds(Rounds):
     def aggregate(self, round: int, weights: Vector, weighting: Weighting, clip: Clip | None) -> Aggregate:
         """Return the sum of a round, empty."""
         assert clip is None
-        return SecureSum(self.layout, self.coder(), round)
+        own = is_reference(self.config.strategy.aggregation)
+        whole = super().aggregate(round, weights, weighting, clip) if own else None
+        assert whole is None or isinstance(whole, OwnAggregate)
+        return SecureSum(self.layout, self.coder(), round, whole)
 
     def accumulator(
         self,

@@ -107,7 +107,7 @@ def shares(noise: float = 0.5, bits: int = 20, cohort: int = 4, least: int = 2) 
 
 def clipped(seed: int, parameters: int) -> Vector:
     drawn = np.random.default_rng(seed).standard_normal(parameters).astype(np.float32)
-    return drawn * np.float32(2 / np.linalg.norm(drawn))
+    return drawn * np.float32(1.999999 / np.linalg.norm(drawn))
 
 
 def test_shares_of_noise_add_up_to_the_noise_of_the_account() -> None:
@@ -139,9 +139,14 @@ def test_the_account_is_that_of_what_is_sent() -> None:
     assert two_shares == pytest.approx((0.5 * event.scaled_clip) ** 2, rel=1e-12)
 
 
+def test_an_update_that_was_not_clipped_is_not_sent() -> None:
+    with pytest.raises(ValueError, match="it was not clipped"):
+        make_coder(shares(), 3000, 4, 1).encode(2 * clipped(0, 3000), Counts(1), 1, 0)
+
+
 def test_an_update_that_is_one_large_entry_is_sent_as_well() -> None:
     update = np.zeros(3000, np.float32)
-    update[2999] = 2
+    update[2999] = 1.999999
     coder = make_coder(shares(noise=1e-6), 3000, 4, 1)
     mean, _ = coder.decode(summed(20, *[coder.encode(update, Counts(1), 1, client) for client in range(4)]), 4, 1)
     assert mean == pytest.approx(update, abs=2e-4)
