@@ -9,10 +9,10 @@ import numpy as np
 from fedasr.audits.finding import Scores
 from fedasr.audits.mechanism.devices import HELD_OUT, MOST_INSERTED, most_turns
 from fedasr.audits.mechanism.parts import SHARED, part
-from fedasr.audits.mechanism.world import LARGE, LARGEST_ENTRY, World, clip_weights, scaled
+from fedasr.audits.mechanism.world import LARGE, World, scaled
 from fedasr.config import Config
 from fedasr.models.weights import Layout, Vector
-from fedasr.privacy.audit.canaries import Canaries
+from fedasr.privacy.audit.canaries import LARGEST_ENTRY, Canaries, clip_weights
 from fedasr.secure.coders import ShareCoder
 from fedasr.secure.modulus import wrapped
 from fedasr.secure.terms import least_updates
