@@ -219,12 +219,16 @@ class Experiment:
         """Return what the registered users store in a period; shape ``(registered,)`` each.
 
         A canary user has no speech. It is listed with what a client drawn once with the seed stores, so that a selector
-        treats it as one of them.
+        treats it as one of them. Where that is to be hidden it is one utterance: whether a canary takes part must not
+        follow from what a client holds, who would then have two updates in the sum.
         """
         stored = self.stream.counts(period)
         canaries = self.config.audit.canaries
         if not canaries:
             return stored
+        privacy = self.config.privacy
+        if privacy.unit == "user" and privacy.noise_at == "server" and not privacy.public_activity:
+            return Stored(*(np.concatenate([column, np.ones(canaries, column.dtype)]) for column in stored))
         like = seeds.generator(self.config.seed, "canary-users").integers(len(self.partition), size=canaries)
         return Stored(*(np.concatenate([column, column[like]]) for column in stored))
 

@@ -62,6 +62,7 @@ def test_canaries_are_in_their_own_table_alone(reference: fedasr.Run) -> None:
     assert "population 42" in reference.privacy["guarantee"]
     assert reference.rounds["bytes_up"].sum() == clients["bytes_up"].sum()
     assert [*reference.audit["method"]] == ["ledger test", "pointwise"]
+    assert (reference.path / "audit_canary_users.png").is_file()
     assert "canary users of the run over 3 rounds" in (reference.path / "report.html").read_text()
 
 

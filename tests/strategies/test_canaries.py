@@ -63,6 +63,16 @@ def test_a_selector_and_a_ledger_take_canaries_for_users() -> None:
     assert 60 < turns.sum() < 160  # 8 rounds with 40 of 300 each: 107 on average
 
 
+@pytest.mark.parametrize("public", [False, True])
+def test_whether_a_canary_takes_part_follows_from_no_client_whose_speech_is_hidden(public: bool) -> None:
+    privacy = {**USERS, "public_activity": public}
+    base = world(privacy=privacy, audit={"canaries": 500}).experiment
+    stored = base.counts(0)
+    assert {len(column) for column in stored} == {700}
+    clients, canaries = np.split(stored.seconds, [200])
+    assert set(canaries.tolist()) <= set(clients.tolist()) if public else set(canaries.tolist()) == {1.0}
+
+
 def test_a_round_counts_clients_alone() -> None:
     run = rehearse(canaries=100, privacy=USERS)
     for result in run.results:
