@@ -25,7 +25,7 @@ import numpy as np
 
 import fedasr
 from benchmarks.measure import resident_mb
-from fedasr.results import style
+from fedasr.results.figures import style
 from tests.e2e.edge_world import NAMES, World, executors, family, speech, tell, until, write_manifest
 
 SPARED = "device-0"

@@ -25,7 +25,7 @@ if not (_beside / "fedasr" / "strategies").is_dir() and (_beside / "strategies" 
 
 if TYPE_CHECKING:
     from fedasr.api import Run, compare, load_run, run, sweep
-    from fedasr.results import plot
+    from fedasr.results.figures import plot
     from fedasr.runtime.callbacks import Callback
 
 __all__ = ["Callback", "Run", "compare", "load_run", "plot", "run", "sweep"]
@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Any:
 
         return fedasr.runtime.callbacks.Callback
     if name == "plot":
-        import fedasr.results.plot
+        import fedasr.results.figures.plot
 
-        return fedasr.results.plot
+        return fedasr.results.figures.plot
     raise AttributeError(f"module 'fedasr' has no attribute '{name}'")

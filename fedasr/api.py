@@ -12,8 +12,8 @@ from fedasr.config.loading import load
 from fedasr.config.schema import Config
 from fedasr.objects import reference_of
 from fedasr.references import look_beside
-from fedasr.results.compare import compare
 from fedasr.results.load import Run, load_run
+from fedasr.results.tables.compare import compare
 from fedasr.runtime.callbacks import Callback
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.sweeps import sweep
@@ -136,7 +136,7 @@ def run(
         watcher = ProgressWatcher(Console(stderr=True, highlight=False, soft_wrap=True))
     finished = load_run(launch(checked, Path(out) if out is not None else None, resume, watcher, callbacks))
     if finished.finished and not (finished.path / "report.html").exists():
-        from fedasr.results.report import write_report
+        from fedasr.results.pages.report import write_report
 
         write_report(finished)
     return finished

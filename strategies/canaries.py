@@ -40,6 +40,8 @@ LOUD = 100.0
 comes to its end, and says so."""
 HELD_OUT = 20_000
 """Canaries that take no part, at most, where ``audit.held_out`` says nothing."""
+FEWEST, MOST_ROWS = 1000, 4_000_000
+"""In a long run they are fewer, so that all rounds together have about so many rows."""
 
 
 def check_canaries(run: Experiment) -> None:
@@ -68,12 +70,19 @@ def check_canaries(run: Experiment) -> None:
     room = Canaries(size, 0, np.zeros(0)).count
     if wanted > room // 2:
         raise InputError(f"{named}, but this model, of {size:,} parameters, has directions for {room // 2:,} of them")
-    held_out = config.audit.held_out
-    if held_out is not None and wanted + held_out > room:
+    given = config.audit.held_out
+    if given is not None and wanted + given > room:
         raise InputError(
-            f"'audit.held_out' is {held_out:,}, but this model, of {size:,} parameters, has directions for"
+            f"'audit.held_out' is {given:,}, but this model, of {size:,} parameters, has directions for"
             f" {room - wanted:,} beside 'audit.canaries'"
         )
+
+
+def held_out(config: Config) -> int:
+    """Return how many canaries take no part, where the model has room for as many."""
+    if config.audit.held_out is not None:
+        return config.audit.held_out
+    return max(FEWEST, min(HELD_OUT, MOST_ROWS // max(1, config.rounds)))
 
 
 class CanaryUsers(ABC):
@@ -94,8 +103,7 @@ class CanaryUsers(ABC):
         seed = int(seeds.generator(config.seed, "canary-directions").integers(2**62))
         self.directions = Canaries(layout.size, seed, weights)
         room = self.directions.count - self.inserted
-        held_out = HELD_OUT if config.audit.held_out is None else config.audit.held_out
-        self.count = self.inserted + min(held_out, room)
+        self.count = self.inserted + min(held_out(config), room)
         self.names = canary_names(self.inserted)
         self.signs = np.ones(self.inserted, np.int8)
         self.start = np.zeros(layout.size, np.float32)
@@ -275,9 +283,9 @@ class Unprotected(CanaryUsers):
 
     def seen(self, round: int, released: Vector | None) -> CanaryRound | None:
         """Return the products with the mean update, in standard deviations of those with a random direction."""
-        length = 0.0 if released is None else float(np.linalg.norm(released.astype(np.float64)))
-        if released is None or not length:
+        if released is None:
             return None
+        length = float(np.linalg.norm(released.astype(np.float64))) or 1.0
         products = self.directions.products(released)[: self.count] * (np.sqrt(self.layout.size) / length)
         turns = self.with_partners(self.turns)
         return CanaryRound(round, 1.0, float("nan"), self.signs, turns, products.astype(np.float32))
@@ -298,6 +306,7 @@ def make_canaries(config: Config, layout: Layout, clients: int, mechanism: Mecha
         return BesideServerNoise(config, layout, clients, mechanism)
     if isinstance(mechanism, DeviceNoise):
         return BehindDeviceNoise(config, layout, clients)
+    assert config.privacy.unit == "none", "the rules of section audit refuse other mechanisms"
     return Unprotected(config, layout, clients)
 
 

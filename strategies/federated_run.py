@@ -28,6 +28,7 @@ from .nodes import node_ids
 from .population import Population
 from .privacy.factory import make_mechanism
 from .rounds import RoundResult, Rounds
+from .secure.rounds import SecureRounds
 from .selection import Feedback
 from .selection.base import Ids
 from .server_run import Round, ServerRun
@@ -49,11 +50,12 @@ class FederatedRun(ServerRun):
     def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder) -> None:
         super().__init__(grid, experiment, folder)
         self.optimizer = make_optimizer(self.config.strategy, self.layout, self.config.selection.clients_per_round)
-        self.rounds = Rounds(
+        make_rounds = Rounds if self.config.secure_aggregation.mode == "none" else SecureRounds
+        self.rounds = make_rounds(
             grid, self.config, as_json(self.config), experiment.partition, self.layout, folder.checkpoint
         )
         message_bytes = content_bytes(self.rounds.content(0, self.weights))
-        reply_bytes = message_bytes if self.config.compression.up == "none" else self.encoded_bytes()
+        reply_bytes = self.reply_bytes(message_bytes)
         self.population = Population(experiment, message_bytes, reply_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, self.population.clients)
         self.edge_devices = EdgeDevices(grid, as_json(self.config)) if isinstance(grid, EdgeGrid) else None
@@ -65,6 +67,12 @@ class FederatedRun(ServerRun):
         """what an audit by canary users says against the ledger"""
         self.skipped: dict[int, int] = {}
         """client → its utterances that could not be decoded when it last trained"""
+
+    def reply_bytes(self, message_bytes: int) -> int:
+        """Return about how many bytes a client sends in a round, for the virtual clock."""
+        if isinstance(self.rounds, SecureRounds):
+            return self.rounds.client_bytes()
+        return message_bytes if self.config.compression.up == "none" else self.encoded_bytes()
 
     def encoded_bytes(self) -> int:
         """Return about how many bytes an update has, for the virtual clock: those of normal values of length 1."""

@@ -102,7 +102,7 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
         lock.enter_context(session(ProgressWatcher(console), False, callbacks))
         status = run_strategy(grid, run, RunFolder(path), resume)
     if status == "done":
-        from fedasr.results.report import write_report
+        from fedasr.results.pages.report import write_report
 
         write_report(path)
         contradiction = read_summary(path).get("contradiction")

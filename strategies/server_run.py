@@ -154,7 +154,7 @@ class ServerRun(ABC):
             status = self.whole_run(resume)
             if self.callbacks and status == "done":
                 # A tracker keeps the report, so that it must be there before the end is told.
-                from fedasr.results.report import write_report
+                from fedasr.results.pages.report import write_report
 
                 write_report(self.folder.path)
         except BaseException as error:

@@ -19,7 +19,7 @@ import numpy as np
 
 from fedasr.privacy.ledger import PUBLIC_SEED, SECRET
 from fedasr.results.load import Run, load_run
-from fedasr.results.tradeoff import released_nothing
+from fedasr.results.tables.tradeoff import released_nothing
 from studies.tables import runs_of
 
 

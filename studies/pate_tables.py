@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fedasr.results.statistics import mean_interval
-from fedasr.results.tradeoff import write_tradeoff
+from fedasr.results.pages.tradeoff import write_tradeoff
+from fedasr.results.tables.statistics import mean_interval
 from studies.pate_budgets import place_of
 from studies.pate_records import Record, records_of, up, write
 from studies.tables import grid
@@ -79,7 +79,7 @@ def markdown(records: Sequence[Record], figure: Path | None = None) -> str:
 
 
 def points(records: Sequence[Record]) -> pd.DataFrame:
-    """Return the points of the figure: what ``fedasr.results.tradeoff`` draws, a line a mechanism."""
+    """Return the points of the figure: what ``fedasr.results.figures.tradeoff`` draws, a line a mechanism."""
     rows = []
     for record in records:
         mean, low, high = map(float, mean_interval(list(record.wers)))

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedasr.results.tradeoff import text_rows, tradeoff, write_tradeoff
+from fedasr.results.pages.tradeoff import text_rows, write_tradeoff
+from fedasr.results.tables.tradeoff import tradeoff
 from studies.tables import grid, print_table, runs_of
 
 

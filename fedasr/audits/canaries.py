@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedasr.audits.finding import EVERYBODY, SERVER, Finding, Scores, found, not_attacked, of_bound, told
+from fedasr.audits.finding import EVERYBODY, SERVER, Finding, Scores, found, not_attacked, number, of_bound, told
 from fedasr.audits.mechanism.world import scaled
 from fedasr.config import Config, load
 from fedasr.errors import InputError
 from fedasr.privacy.accountants import settled
 from fedasr.privacy.audit import bounds, one_run, scores
+from fedasr.privacy.audit.ceiling import Ceiling
+from fedasr.privacy.audit.curves import curve_of
 from fedasr.privacy.audit.result import Bound
 from fedasr.privacy.events import Event
 from fedasr.privacy.ledger import Ledger
@@ -34,6 +36,10 @@ ALPHA = 0.001
 """Probability of a false alarm of all findings together, at most."""
 GUESSED = 0.3
 """Share of the canaries that is guessed for the bounds of one run, fixed beforehand."""
+SUSPECTED = 0.7
+"""Share of the claimed noise that scores under sampling are the best ones for: an audit looks for less noise than is
+claimed, and a score that was fixed beforehand may be any."""
+FIGURE = "audit_canary_users.png"
 LARGEST = 1e4
 """ε beyond which a claim says nothing that could be contradicted."""
 NOISE_OF = "fedasr.strategies.privacy.user_level:noise_of"
@@ -63,7 +69,7 @@ class Watched:
 
 
 def audit_canaries(path: str | Path, alpha: float = ALPHA) -> list[Finding]:
-    """Return what the canary users of a run show.
+    """Return what the canary users of a run show, and draw it into the run folder.
 
     Args:
         path: of the run folder.
@@ -82,11 +88,13 @@ def audit_canaries(path: str | Path, alpha: float = ALPHA) -> list[Finding]:
     watched = watched_in(run, config)
     observer = SERVER if config.privacy.noise_at == "device" else EVERYBODY
     if watched is None:
-        return [not_attacked(name_of(0), "nothing was released", observer=observer, access=ALL, unit="user")]
+        reason = "there is no canaries.parquet: the run has released nothing, or has not ended"
+        return [not_attacked(name_of(0), reason, observer=observer, access=ALL, unit="user")]
     ledger = ledger_of(run)
+    figure = run.path / FIGURE
     if ledger is None:
-        return without_ledger(config, watched, alpha)
-    return beside_ledger(config, watched, ledger, alpha)
+        return without_ledger(config, watched, alpha, figure)
+    return beside_ledger(config, watched, ledger, alpha, figure)
 
 
 def name_of(rounds: int) -> str:
@@ -143,7 +151,9 @@ def ledger_of(run: Run) -> Ledger | None:
     return ledger if ledger.entries else None
 
 
-def beside_ledger(config: Config, watched: Watched, ledger: Ledger, alpha: float) -> list[Finding]:
+def beside_ledger(
+    config: Config, watched: Watched, ledger: Ledger, alpha: float, figure: Path | None = None
+) -> list[Finding]:
     """Return every bound that applies, and the estimate where it does, each beside the ledger's claim."""
     entry = ledger.entries[0]
     events = ledger.events(entry.group)
@@ -160,6 +170,9 @@ def beside_ledger(config: Config, watched: Watched, ledger: Ledger, alpha: float
         reason = NO_TURN if entry.event.sampling == "none" else "all send the same, by their coins; insert more"
         return [not_attacked(name, reason, observer=observer, access=access, unit=entry.event.unit)]
     seen = Scores(name, inside, outside, partial(scaled, events), ledger.accountant, observer, access, knowledge)
+    if figure is not None:
+        told_claim = f"ceiling of ε = {number(claim, up=True)} at δ = {delta:g}"
+        shown(figure, name, inside, outside, told_claim, Ceiling(curve_of(events, ledger.accountant)))
     methods = applicable(seen, entry.event, delta)
     each = alpha / (1 + len(methods))
     population, randomness = entry.population, entry.randomness
@@ -175,13 +188,13 @@ def scored(config: Config, watched: Watched, event: Event) -> tuple[Floats, Floa
 
     Worlds follow the ledger's adjacency: in or out, +c or −c, with its update or with none.
     """
-    count = watched.inserted
+    count, noise = watched.inserted, SUSPECTED * watched.noise
     if event.adjacency == "replace-one":
-        found = scores.exchanged(watched.products[:, :count], watched.noise, watched.probability)
+        found = scores.exchanged(watched.products[:, :count], noise, watched.probability)
         knows = "the two updates of each canary, all others' updates, but not in which rounds the canary is"
         return found[watched.signs > 0], found[watched.signs < 0], knows
     if event.sampling == "poisson":
-        found = scores.poisson(watched.products, watched.noise, watched.probability)
+        found = scores.poisson(watched.products, noise, watched.probability)
         knows = "the canary, the cohorts and updates of all others, but not in which rounds the canary is"
         return found[:count], found[count:], knows
     rounds = len(watched.products)
@@ -200,9 +213,9 @@ def known_turns(watched: Watched, matrix: Floats, noise: float) -> tuple[Floats,
         noise: its multiplier.
     """
     found = scores.matched(watched.products, watched.turns.astype(np.float64), matrix, noise)
-    some = watched.turns.any(0)
-    inside, outside = np.split(np.arange(len(found)), [watched.inserted])
-    return found[inside[some[inside]]], found[outside[some[outside]]]
+    some = np.asarray(np.any(watched.turns, axis=0), np.bool_)
+    inside = np.arange(len(found)) < watched.inserted
+    return found[some & inside], found[some & ~inside]
 
 
 def applicable(seen: Scores, event: Event, delta: float) -> Sequence[Callable[[float], Bound]]:
@@ -224,12 +237,23 @@ def applicable(seen: Scores, event: Event, delta: float) -> Sequence[Callable[[f
     return methods
 
 
-def without_ledger(config: Config, watched: Watched, alpha: float) -> list[Finding]:
+def shown(path: Path, name: str, inside: Floats, outside: Floats, claim: str, ceiling: Ceiling | None = None) -> None:
+    """Draw the true against the false positives of an attack, under the ledger's ceiling where there is one."""
+    from fedasr.audits.membership.figure import Line, draw  # Matplotlib is slow to import
+
+    member = np.arange(len(inside) + len(outside)) < len(inside)
+    caption = f"{name}: {len(inside):,} scores inside and {len(outside):,} outside; {claim}"
+    draw(path, [Line("canary users", np.concatenate([inside, outside]), member)], ceiling, caption)
+
+
+def without_ledger(config: Config, watched: Watched, alpha: float, figure: Path | None = None) -> list[Finding]:
     """Return what canary users show where nothing was promised: who took part can be told from the models."""
     rounds = len(watched.products)
     inside, outside = known_turns(watched, np.eye(rounds), 1.0)
     if not len(inside) or not len(outside):
         return [not_attacked(name_of(rounds), NO_TURN, observer=EVERYBODY, access=ALL, unit="user")]
+    if figure is not None:
+        shown(figure, name_of(rounds), inside, outside, "nothing was promised")
     area, low, high = area_under_curve(inside, outside)
     delta = config.privacy.delta
     proven, fitted = bounds.pointwise(inside, outside, delta, alpha), bounds.one_shot(inside, outside, delta)

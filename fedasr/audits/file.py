@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fedasr.audits.finding import Finding
 from fedasr.files import refused, write_json
-from fedasr.results.audit import AUDIT_JSON, read_findings
-from fedasr.results.report import write_report
+from fedasr.results.pages.report import write_report
+from fedasr.results.tables.audit import AUDIT_JSON, read_findings
 
 
 def record(folder: Path, command: str, findings: Sequence[Finding]) -> None:

@@ -139,7 +139,7 @@ def describe(
             **heterogeneity(partition, columns, durations, label, seed=loaded.seed),
         }
     if out is not None:
-        from fedasr.results.describe import figure
+        from fedasr.results.figures.describe import figure
 
         with about(config):
             drawn = figure(partition, columns, durations, label, seed=loaded.seed)

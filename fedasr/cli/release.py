@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         json: Annotated[bool, typer.Option("--json", help="Print the card as JSON on standard output.")] = False,
     ) -> None:
         """Write exactly what the ε of a run covers, with a privacy card: model, tokenizer, settings, ledger."""
-        from fedasr.results.release import release
+        from fedasr.results.pages.release import release
 
         card = release(run_dir, out, simulation)
         if json:

@@ -12,7 +12,7 @@ from fedasr.cli.common import console, print_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fedasr.results.groups import Group
+    from fedasr.results.tables.groups import Group
 
 COMPARE_EXAMPLE = "Example: fedasr compare runs/uniform-* runs/activity-* --x bytes --target 0.10 --out selection.png"
 SPENT = ("rounds", "updates", "bytes_up", "bytes_down", "audio_seconds", "simulated_seconds", "wall_seconds")
@@ -45,9 +45,9 @@ def compare(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Compare runs: those that differ only in their seed are one group, with mean and 95 % interval."""
-    from fedasr.results.compare import check_axis, curve_table
-    from fedasr.results.comparison import check_suffix, write_comparison
-    from fedasr.results.groups import group_runs
+    from fedasr.results.pages.comparison import check_suffix, write_comparison
+    from fedasr.results.tables.compare import check_axis, curve_table
+    from fedasr.results.tables.groups import group_runs
 
     check_axis(x)
     if out is not None:
@@ -71,17 +71,17 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a run: one self-contained page that opens without a network."""
-    from fedasr.results.report import write_report
+    from fedasr.results.pages.report import write_report
 
     console.print(f"wrote {write_report(run_dir, out)}", markup=False)
 
 
 def as_json(groups: list[Group], curve: pd.DataFrame, metric: str, x: str, target: float | None) -> dict[str, Any]:
     """Return the comparison as one JSON object."""
-    from fedasr.results.compare import price_table, table, target_table
-    from fedasr.results.deciles import decile_table
-    from fedasr.results.differences import difference_table
-    from fedasr.results.forgetting import average_table, forgetting_table
+    from fedasr.results.tables.compare import price_table, table, target_table
+    from fedasr.results.tables.deciles import decile_table
+    from fedasr.results.tables.differences import difference_table
+    from fedasr.results.tables.forgetting import average_table, forgetting_table
 
     rows = table(groups, metric)
     reached = target_table(groups, target, metric, x) if target is not None else None
@@ -128,8 +128,7 @@ def of_label(table: pd.DataFrame, label: str) -> list[dict[str, Any]]:
 
 def show(groups: list[Group], metric: str = "wer", target: float | None = None) -> None:
     """Print the comparison as tables, and what a reader must know to trust it."""
-    from fedasr.results.compare import price_table, table
-    from fedasr.results.comparison import (
+    from fedasr.results.pages.comparison import (
         decile_rows,
         difference_rows,
         forgetting_rows,
@@ -137,9 +136,10 @@ def show(groups: list[Group], metric: str = "wer", target: float | None = None) 
         price_rows,
         short_name,
     )
-    from fedasr.results.deciles import decile_table
-    from fedasr.results.differences import difference_table
-    from fedasr.results.forgetting import average_table
+    from fedasr.results.tables.compare import price_table, table
+    from fedasr.results.tables.deciles import decile_table
+    from fedasr.results.tables.differences import difference_table
+    from fedasr.results.tables.forgetting import average_table
     from fedasr.units import data_size, duration, metric_text, number
 
     name = short_name(metric)
@@ -179,7 +179,7 @@ def show(groups: list[Group], metric: str = "wer", target: float | None = None) 
 
 def print_table(groups: list[Group], content: tuple[list[str], list[list[str]]], heading: str = "") -> None:
     """Print the head and rows of a table whose first column names groups, by their short names."""
-    from fedasr.results.groups import title
+    from fedasr.results.tables.groups import title
 
     head, body = content
     short = {group.label: group.short for group in groups}

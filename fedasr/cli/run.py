@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
 def finish(folder: Path) -> None:
     """Write the report of a finished run that has none yet."""
     if not (folder / "report.html").exists():
-        from fedasr.results.report import write_report
+        from fedasr.results.pages.report import write_report
 
         write_report(folder)
 

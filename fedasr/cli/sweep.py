@@ -16,7 +16,7 @@ from fedasr.cli.run import INTERRUPTED
 from fedasr.units import duration, percent
 
 if TYPE_CHECKING:
-    from fedasr.results.groups import Group
+    from fedasr.results.tables.groups import Group
     from fedasr.runtime.progress import ProgressWatcher
     from fedasr.sweeps.execute import Outcome
     from fedasr.sweeps.plan import Plan, Planned
@@ -128,7 +128,7 @@ def preview(plan: Plan, states: Mapping[str, str], out: Path, json: bool) -> Non
 
 def labelled(plan: Plan, outcome: Outcome) -> list[Group]:
     """Return the runs that have a round behind them, grouped, and named as the sweep names them."""
-    from fedasr.results.groups import group_runs
+    from fedasr.results.tables.groups import group_runs
 
     runs = [run for run in outcome.runs() if len(run.rounds)]
     if not runs:
@@ -150,7 +150,7 @@ def show(groups: list[Group]) -> None:
 
 def write_page(groups: list[Group], out: Path) -> Path | None:
     """Write the comparison as a page, where there is something to compare."""
-    from fedasr.results.comparison import write_comparison
+    from fedasr.results.pages.comparison import write_comparison
 
     if not any(run.rounds["wer"].notna().any() for group in groups for run in group.runs):
         return None
@@ -162,7 +162,7 @@ def write_page(groups: list[Group], out: Path) -> Path | None:
 def as_json(plan: Plan, outcome: Outcome, groups: list[Group], page: Path | None) -> dict[str, Any]:
     """Return what a sweep did as one JSON object."""
     from fedasr.cli.results import as_json as comparison
-    from fedasr.results.compare import curve_table
+    from fedasr.results.tables.compare import curve_table
     from fedasr.runtime.launch import read_summary
 
     rows = []

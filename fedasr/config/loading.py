@@ -23,9 +23,11 @@ BOOLEAN = "true or false"
 MAPPING = "a mapping of names to values"
 LARGEST = 2**63 - 1
 MISSING = "???"
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 """What a base config has where a run must fill in a value."""
 PATE_PATHS = ("pate.public.manifest", "pate.public.root", "pate.store", "pate.votes_from")
-PATHS = ("init_from", "data.manifest", "data.root", "devices.trace", *PATE_PATHS)
+TEACHER_PATHS = ("distillation.teacher", "distillation.store")
+PATHS = ("init_from", "data.manifest", "data.root", "devices.trace", *PATE_PATHS, *TEACHER_PATHS)
 """Keys whose values name files, which are kept as they are."""
 
 
@@ -194,6 +196,11 @@ def read(path: Path, missing: bool = False) -> Mapping[str, Any]:
     """
     import yaml
 
+    if path.suffix.lower() in TABLES:
+        raise InputError(
+            f"is a table, not a config; give a YAML config and set data.corpus=manifest data.manifest={path}",
+            where=str(path),
+        )
     text = read_text(path)
     try:
         node = OmegaConf.load(io.StringIO(as_written(text)))
@@ -217,7 +224,8 @@ def read(path: Path, missing: bool = False) -> Mapping[str, Any]:
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
         # PyYAML checks no value whose type the file itself names: `!!int x`, `!!timestamp x`, …
         raise InputError(f"is not valid YAML: {error}", where=str(path)) from None
-    if not isinstance(tree, dict):
+    # OmegaConf makes a key of a text that is no mapping, such as a table.
+    if not isinstance(tree, dict) or (list(tree.values()) == [None] and ":" not in text):
         raise InputError("holds no mapping; expected keys such as 'rounds: 10'", where=str(path))
     if not tree:
         raise InputError("is empty; expected keys such as 'rounds: 10'", where=str(path))

@@ -22,13 +22,13 @@ ALWAYS = ("speaker", "text", "split", "duration_s")
 
 
 def open_corpus(config: DataConfig, seed: int) -> Corpus:
-    """Return the corpus of ``config.corpus``, less what ``where``, ``min_seconds`` and ``max_seconds`` leave out.
+    """Return the corpus of ``config.corpus``, less what ``where``, ``exclude`` and the bounds in seconds leave out.
 
     Rows without audio (0 seconds), and those whose declared duration is not that of their audio, are not left out as
     too short or too long: they are bad data, to be reported or counted.
 
     Raises:
-        InputError: the corpus cannot be opened, ``where`` names an unknown column, or nothing remains.
+        InputError: the corpus cannot be opened, ``where`` or ``exclude`` names an unknown column, or nothing remains.
     """
     return usable_corpus(config, seed)[0]
 
@@ -49,9 +49,13 @@ def usable_corpus(config: DataConfig, seed: int, secrets: SecretsConfig | None =
         corpus = set_aside(corpus, config.public_share, seed, config.train_split)
     kept = np.ones(len(corpus), bool)
     for name, wanted in config.where.items():
-        kept &= _matching(corpus, str(name), wanted)
+        kept &= _matching(corpus, "where", str(name), wanted)
         if not kept.any():
             raise InputError(f"nothing remains of {len(corpus)} utterances after 'data.where.{name}'; loosen it")
+    for name, unwanted in config.exclude.items():
+        kept &= ~_matching(corpus, "exclude", str(name), unwanted)
+        if not kept.any():
+            raise InputError(f"nothing remains of {len(corpus)} utterances after 'data.exclude.{name}'; shorten it")
     seconds = np.asarray(corpus.columns["duration_s"], dtype=np.float32)
     short, long = (seconds != 0) & (seconds < config.min_seconds), seconds > config.max_seconds
     wrong_durations = getattr(corpus, "wrong_durations", None)
@@ -117,34 +121,34 @@ def _own(config: DataConfig, seed: int) -> Corpus:
     return renamed
 
 
-def _matching(corpus: Corpus, name: str, wanted: Any) -> npt.NDArray[np.bool_]:
-    """Return which rows have one of the wanted values in a column."""
+def _matching(corpus: Corpus, key: str, name: str, wanted: Any) -> npt.NDArray[np.bool_]:
+    """Return which rows have one of the values that ``data.where`` or ``data.exclude`` lists for a column."""
     if name not in corpus.columns:
         known = ", ".join(corpus.columns)
-        raise InputError(f"'data.where' names column '{name}'{nearest(name, corpus.columns)}; the corpus has: {known}")
+        raise InputError(f"'data.{key}' names column '{name}'{nearest(name, corpus.columns)}; the corpus has: {known}")
     column = corpus.columns[name]
     values = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
     mask = np.zeros(len(column), bool)
     for value in values:
-        matches = _equal(column, value, name)
+        matches = _equal(column, value, f"data.{key}.{name}")
         if not matches.any():
             shown = sorted({str(v) for v in column})
             more = ", …" if len(shown) > 12 else ""
             raise InputError(
-                f"'data.where.{name}' is '{value}'{nearest(str(value), shown)}, which no utterance has;"
+                f"'data.{key}.{name}' is '{value}'{nearest(str(value), shown)}, which no utterance has;"
                 f" expected one of: {_quoted(shown[:12])}{more}"
             )
         mask |= matches
     return mask
 
 
-def _equal(column: Column, value: Any, name: str) -> npt.NDArray[np.bool_]:
+def _equal(column: Column, value: Any, key: str) -> npt.NDArray[np.bool_]:
     """Return which entries equal a value from a config: numbers as numbers, all else as text."""
     if column.dtype.kind in "iuf":
         try:
             return np.asarray(column == float(value), dtype=bool)
         except (TypeError, ValueError):
-            raise InputError(f"'data.where.{name}' is '{value}'; expected a number") from None
+            raise InputError(f"'{key}' is '{value}'; expected a number") from None
     text = str(value).lower() if isinstance(value, bool) else "" if value is None else identity(str(value))
     return np.asarray(identities(column) == text, dtype=bool)
 

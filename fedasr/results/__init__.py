@@ -1,1 +1,1 @@
-"""The run folder, figures, comparison and report."""
+"""What runs leave: a run folder read back, tables, figures and pages."""

@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from fedasr.config.loading import read
 from fedasr.errors import InputError
 from fedasr.paths import exists, is_folder
-from fedasr.results.audit import read_findings, table_of
-from fedasr.results.participation import Participation, participation
+from fedasr.results.tables.audit import read_findings, table_of
+from fedasr.results.tables.participation import Participation, participation
 from fedasr.runtime.run_folder import TABLES
 from fedasr.units import percent
 

@@ -49,6 +49,7 @@ from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import Watcher, current, session
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.runtime.threads import one_thread, threads_restored
+from fedasr.secure.checks import check_secure_aggregation
 from fedasr.training.optimizers import make_local_optimizer
 
 SERVER_APP = "fedasr.strategies.server_app:app"
@@ -56,6 +57,7 @@ SELECTORS = "fedasr.strategies.selection:make_selector"
 PRIVACY = "fedasr.strategies.privacy.settling:settled_privacy"
 PRIVACY_CHECK = "fedasr.strategies.privacy.settling:check_privacy_of"
 PATE_CHECK = "fedasr.strategies.pate.run:check_pate"
+TEACHER_CHECK = "fedasr.strategies.taught:check_teacher"
 DEPENDING = ("model.alphabet", "privacy.unit", "privacy.noise_multiplier", "privacy.epsilon")
 """Keys that ``settle`` makes explicit."""
 DEFAULT_COHORT = SelectionConfig().clients_per_round
@@ -65,7 +67,7 @@ CLIENT_STORE = "clients"
 """Folder of the checkpoint in which simulated devices keep what never leaves them."""
 
 
-EXECUTION = ("runtime.", "data.cache.", "pate.store", "log")
+EXECUTION = ("runtime.", "data.cache.", "pate.store", "distillation.store", "log")
 """Keys that say how a run is carried out and who sees it, which may change when it is resumed."""
 STRATEGY_CHECK = "fedasr.strategies.factory:check_strategy"
 STRATEGY_TRAITS = "fedasr.strategies.factory:strategy_traits"
@@ -286,12 +288,15 @@ def prepare(run: Experiment) -> None:
         check_cohort(run)
     if run.config.devices.clock:
         Clock(run.config.devices, run.config.seed, run.partition.names)
+    if run.config.distillation.teacher is not None:
+        load_reference(TEACHER_CHECK)(run)
     layout = Layout.of(run.first_weights())
     load_reference(AGGREGATOR_CHECK)(run.config.strategy, layout)
     if run.config.attack.name != "none":
         make_attack(run.config.attack, layout)
         described(run.config, run.partition.names)
     check_compression(run.config, layout)
+    check_secure_aggregation(run.config, layout, len(run.partition))
     make_local_optimizer(run.config.client)
     make_client_app(run.config)
     make_decoder(run.config.evaluate, run.tokenizer)

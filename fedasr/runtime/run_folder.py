@@ -23,6 +23,8 @@ ROUND_COLUMNS = {
     "wer": "float64",
     "cer": "float64",
     "train_loss": "float64",
+    "machine_loss": "float64",
+    "machine_utterances": "int64",
     "clients_selected": "int64",
     "clients_replied": "int64",
     "clients_failed": "int64",

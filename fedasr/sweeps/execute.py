@@ -227,7 +227,7 @@ def one(
     run: Planned, folder: Path, watcher: Watcher | None, seen: Observer, callbacks: Sequence[Callback] = ()
 ) -> str | None:
     """Run one run, or go on with it, and write its report; return why it failed, if it did."""
-    from fedasr.results.report import write_report
+    from fedasr.results.pages.report import write_report
     from fedasr.runtime.launch import finished, launch
     from fedasr.runtime.run_folder import RunFolder
 

@@ -14,8 +14,9 @@ from fedasr import seeds
 from fedasr.config import Config
 from fedasr.config.rules.public_speech import same_corpus
 from fedasr.config.schema import DataConfig, PublicSpeechConfig
-from fedasr.data.corpus import Column, Corpus
+from fedasr.data.corpus import Corpus
 from fedasr.data.quality import transcript_problem, usable_rows
+from fedasr.data.relabelled import Relabelled
 from fedasr.data.sources import open_corpus
 from fedasr.data.speech import Speech
 from fedasr.data.splits import PUBLIC_SPLIT
@@ -170,24 +171,6 @@ class Labelled(Speech):
     """Public speech with the labels that were released, which may be drawn anew for every pass."""
 
     corpus: Relabelled
-
-
-class Relabelled(Subset):
-    """Some utterances of a corpus with other transcripts.
-
-    Args:
-        corpus: any.
-        rows: of the corpus, shape ``(utterances,)``.
-        texts: their transcripts, object array ``(utterances,)``.
-    """
-
-    def __init__(self, corpus: Corpus, rows: Ids, texts: Column) -> None:
-        super().__init__(corpus, rows)
-        self.columns = {**{name: self.columns[name] for name in ("speaker", "split", "duration_s")}, "text": texts}
-
-    def relabel(self, texts: Column) -> None:
-        """Give the utterances other transcripts, object array ``(utterances,)``."""
-        self.columns = {**self.columns, "text": texts}
 
 
 def public_rows(run: Experiment) -> tuple[Corpus, Ids]:

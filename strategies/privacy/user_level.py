@@ -47,6 +47,8 @@ HIDDEN_COHORTS = (
     " summary.json, report.html and checkpoint/ are not published"
 )
 """On what amplification by sampling counts."""
+HIDDEN_NOISE = "canaries.parquet is not published: its products tell of the noise"
+"""On what every ε counts whose run has canary users."""
 
 
 def sampling_of(config: Config, population: int, eligible: int | None = None, traits: Traits | None = None) -> Sampling:
@@ -269,7 +271,10 @@ class UserLevel(Public):
             factor = 1.0 if self.config.cohort is None else self.config.cohort / self.cohort
             target = Target(self.config.population, factor)
         document = privacy_document(self.ledger, self.config.delta, budget=self.budget, target=target)
-        return {**document, "holds_if": [HIDDEN_COHORTS]} if self.amplified else document
+        conditions = [HIDDEN_COHORTS] if self.amplified else []
+        if self.run.audit.canaries:
+            conditions.append(HIDDEN_NOISE)
+        return {**document, "holds_if": conditions} if conditions else document
 
     def release(self, result: RoundResult, round: int, registered: int) -> Vector:
         """Charge the round, then return its noisy mean update, shape ``(parameters,)``.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import fedasr
-from fedasr.results.tradeoff import tradeoff
+from fedasr.results.tables.tradeoff import tradeoff
 from fedasr.sweeps.plan import read_plan
 from studies import pate_budgets
 from studies.pate_records import Record, read, records_of, write

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import fedasr
-from fedasr.results.tradeoff import tradeoff
+from fedasr.results.tables.tradeoff import tradeoff
 from studies.private_tables import markdown
 
 from .tiny import ROOT, tiny

@@ -17,8 +17,8 @@ from fedasr.models.weights import read_weights, sha256
 from fedasr.privacy.document import privacy_document
 from fedasr.privacy.events import Gaussian, PateVotes, PoissonGaussian
 from fedasr.privacy.ledger import Ledger
-from fedasr.results.privacy_card import concentrated_dp, gaussian_dp
-from fedasr.results.report import write_report
+from fedasr.results.pages.privacy_card import concentrated_dp, gaussian_dp
+from fedasr.results.pages.report import write_report
 
 from .tiny import tiny
 
@@ -127,6 +127,7 @@ def test_every_sentence_of_a_simulation_says_so(simulated: fedasr.Run, secret: f
         assert page.count("secret randomness" if run is secret else "public seed") >= 2
 
 
+@pytest.mark.slow
 def test_pate_releases_the_student_and_the_labels(runs: Path, tmp_path: Path) -> None:
     """Neither the votes nor the ε that was computed from them leave."""
     public = {"grammar": "words", "words": ["yes", "no"], "speakers": 2, "utterances_per_speaker": 3}

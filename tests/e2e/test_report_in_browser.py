@@ -7,9 +7,9 @@ import pytest
 from matplotlib.image import imread
 
 import fedasr
-from fedasr.results.comparison import write_comparison
-from fedasr.results.groups import group_runs
-from fedasr.results.report import write_report
+from fedasr.results.pages.comparison import write_comparison
+from fedasr.results.pages.report import write_report
+from fedasr.results.tables.groups import group_runs
 from tests.e2e.browser import CHROMIUM, look, screenshot
 from tests.e2e.tiny import tiny
 from tests.fedasr.results.run_folders import add_activity, add_periods, make_run, simulate_clock, two_strategies

@@ -7,7 +7,7 @@ import sys
 
 APPS = """
 import sys
-import fedasr.runtime.launch, fedasr.results.report
+import fedasr.runtime.launch, fedasr.results.pages.report
 import fedasr.strategies.server_app, fedasr.strategies.federated_run, fedasr.strategies.privacy.settling
 unwanted = ("matplotlib", "scipy", "fedasr.strategies.pate", "jiwer", "torchaudio", "ray", "opacus")
 print([name for name in unwanted if name in sys.modules])

@@ -8,6 +8,7 @@ from fedasr.references import load_reference
 
 POPULATION = "fedasr.strategies.population:Population"
 MECHANISM = "fedasr.strategies.privacy.factory:make_mechanism"
+POOL = "fedasr.strategies.pool:Pool"
 AGGREGATE = "fedasr.strategies.aggregation.factory:make_aggregate"
 WEIGHTING = "fedasr.strategies.rounds:clipped_weighting"
 RESULT = "fedasr.strategies.rounds:RoundResult"

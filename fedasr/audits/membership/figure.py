@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from fedasr.files import replacing
 from fedasr.privacy.audit.ceiling import Ceiling
 from fedasr.privacy.audit.roc import curve
-from fedasr.results import style
+from fedasr.results.figures import style
 from fedasr.typing import Floats
 
 TICKS = (0.001, 0.01, 0.1, 1.0)

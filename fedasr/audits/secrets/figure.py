@@ -10,7 +10,7 @@ import numpy as np
 
 from fedasr.files import replacing
 from fedasr.privacy.audit.exposure import null_moments
-from fedasr.results import style
+from fedasr.results.figures import style
 from fedasr.typing import Floats
 
 

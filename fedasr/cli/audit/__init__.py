@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedasr.cli.audit import mechanism, membership, run, secrets
+from fedasr.cli.audit import invert, link, mechanism, membership, run, secrets, update
 
 app = typer.Typer(
     help="Audits: what does an attacker learn, and is a ledger contradicted?",
@@ -16,6 +16,9 @@ COMMANDS = (
     run,
     membership,
     secrets,
+    update,
+    link,
+    invert,
 )  # fmt: skip
 """Modules with a command each, in the order of the help."""
 

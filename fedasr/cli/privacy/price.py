@@ -28,9 +28,9 @@ def tradeoff(
 ) -> None:
     """Show what privacy costs: the error rate against ε, by mechanism, with mean and 95 % interval over seeds."""
     from fedasr.cli.results import print_rows
-    from fedasr.results.comparison import check_suffix
-    from fedasr.results.tradeoff import text_rows, write_tradeoff
-    from fedasr.results.tradeoff import tradeoff as collect
+    from fedasr.results.pages.comparison import check_suffix
+    from fedasr.results.pages.tradeoff import text_rows, write_tradeoff
+    from fedasr.results.tables.tradeoff import tradeoff as collect
 
     if out is not None:
         check_suffix(out)

@@ -9,6 +9,7 @@ from fedasr.config.rules.compression import check_compression
 from fedasr.config.rules.data import check_data, check_features
 from fedasr.config.rules.deployment import check_deployment
 from fedasr.config.rules.devices import check_devices
+from fedasr.config.rules.distillation import check_distillation
 from fedasr.config.rules.evaluate import check_evaluate
 from fedasr.config.rules.log import check_log
 from fedasr.config.rules.model import check_model
@@ -17,6 +18,7 @@ from fedasr.config.rules.own import check_own
 from fedasr.config.rules.pate import check_pate
 from fedasr.config.rules.privacy import check_privacy
 from fedasr.config.rules.runtime import check_runtime
+from fedasr.config.rules.secure_aggregation import check_secure_aggregation
 from fedasr.config.rules.selection import check_selection
 from fedasr.config.rules.strategy import check_aggregation, check_strategy
 from fedasr.config.rules.stream import check_stream
@@ -55,7 +57,9 @@ def check_combinations(config: Config, where: str) -> None:
     check_compression(config, where)
     check_pate(config, where)
     check_central(config, where)
+    check_distillation(config, where)
     check_privacy(config, where)
+    check_secure_aggregation(config, where)
     check_deployment(config, where)
 
 

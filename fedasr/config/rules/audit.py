@@ -42,5 +42,15 @@ def check_audit(config: Config, where: str) -> None:
         )
     if config.runtime.name == "deployment":
         refuse("'runtime.name' is 'deployment'; canary users are simulated, and devices are not: leave 'audit' out")
+    if config.secure_aggregation.mode != "none":
+        refuse(
+            f"'secure_aggregation.mode' is '{config.secure_aggregation.mode}', where updates are summed before the"
+            " server sees them, and a canary user sends none: set it to none"
+        )
+    if config.secure_aggregation.mode != "none":
+        refuse(
+            f"'secure_aggregation.mode' is '{config.secure_aggregation.mode}', whose sum is that of devices alone:"
+            " set it to none, or leave 'audit' out"
+        )
     if config.devices.trace is not None:
         refuse("'devices.trace' says of no canary user when it is there: leave one of them out")

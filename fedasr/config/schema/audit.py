@@ -37,7 +37,7 @@ class AuditConfig:
     held_out: int | None = key(
         None,
         "canaries that take no part, whose scores show what chance does; absent: as many as the model has room for, at"
-        " most 20,000",
+        " most 20,000, and fewer in a run of more than 200 rounds",
         low=1,
         high=10**7,
         when=unless(".canaries", 0, refused=True),

@@ -38,6 +38,11 @@ class DataConfig:
     )
     download: bool = key(False, "let torchaudio download the public corpus into `root` first", when=PUBLIC)
     where: dict[str, Any] = key(dict, "keep rows whose column has the value, or one of the listed values")
+    exclude: dict[str, Any] = key(
+        dict,
+        "leave out rows whose column has the value, or one of the listed values, such as `{speaker: [s001]}`: a run"
+        " without a speaker, to be compared with one that has it (`fedasr audit invert`)",
+    )
     train_split: str = key("train", "the split that the clients hold")
     test_split: str = key("test", "the split that the server evaluates on")
     held_out: float = key(0.1, "share of speakers held out where the corpus has no splits", above=0, high=0.9)

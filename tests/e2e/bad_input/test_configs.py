@@ -77,6 +77,7 @@ CONFIGS: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "an interpolation of itself": ("name: ${name}", ("'name': Recursive interpolation",)),
     "an open interpolation": ("name: ${", ("'name': ",)),
     "an unknown resolver": ("name: ${now:x}", ("'name': Unsupported interpolation type now",)),
+    "a text": ("path,speaker\na.wav,anna\n", ("holds no mapping; expected keys such as",)),
     "an absent variable": ("name: ${oc.env:NO_SUCH_VARIABLE}", ("'name': ", "'NO_SUCH_VARIABLE' not found")),
     "a value to be given": ("rounds: ???", ("'rounds' is ???; expected an integer: add rounds=VALUE",)),
 }
@@ -95,6 +96,9 @@ def test_config_paths(place: Place, refuse: Refuse) -> None:
     )
     refuse(["run", "quickstrat"], "quickstrat: no such config (did you mean 'quickstart'?)", "quickstart,")
     refuse(["run", place.root], f"{place.root}: is a folder; expected a YAML config")
+    table = place.root / "speech.CSV"
+    table.write_text("path,speaker,text\na.wav,anna,no: never\n")
+    refuse(["data", "describe", table], f"{table}: is a table, not a config; ", f"data.manifest={table}")
     refuse(["run", ""], "'': no such config")
     refuse(["run", TOO_LONG], f"{TOO_LONG}: no such config")
     refuse(["run", "a\nb"], "a\\nb: no such config")

@@ -52,6 +52,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_is_refused_before_anything_is_written(case: str, tmp_path: Path) -> None:
     changes, words = REFUSED[case]

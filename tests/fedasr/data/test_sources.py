@@ -85,6 +85,9 @@ def test_a_subset_is_a_corpus_with_the_same_utterances(manifest: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"exclude": {"accent": "welhs"}}, r"'data.exclude.accent' is 'welhs' \(did you mean 'welsh'\?\)"),
+        ({"exclude": {"duration_s": "long"}}, "'data.exclude.duration_s' is 'long'; expected a number"),
+        ({"exclude": {"speaker": ["s1", "s2"]}}, r"nothing remains .* 'data.exclude.speaker'"),
         ({"where": {"acent": "welsh"}}, r"column 'acent' \(did you mean 'accent'\?\); the corpus has: .*age"),
         ({"where": {"accent": "welhs"}}, r"'data.where.accent' is 'welhs' \(did you mean 'welsh'\?\)"),
         ({"where": {"accent": ["welsh", "irish"]}}, "'irish'"),

@@ -8,7 +8,7 @@ from fedasr.privacy.document import Target, epsilon_text, extrapolated, privacy_
 from fedasr.privacy.events import Gaussian, PateVotes, PoissonGaussian
 from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.results.load import load_run
-from fedasr.results.report import write_report
+from fedasr.results.pages.report import write_report
 from tests.fedasr.results.run_folders import make_run
 
 DELTA = 1e-6

@@ -1,0 +1,1 @@
+"""Figures of runs and partitions, fit for a paper."""

@@ -1,0 +1,1 @@
+"""What people open: reports, comparisons, releases with their card."""

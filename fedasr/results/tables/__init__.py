@@ -1,0 +1,1 @@
+"""Numbers of runs, as DataFrames: curves, comparisons, groups, participation, the price of privacy."""
