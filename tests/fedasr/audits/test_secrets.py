@@ -14,6 +14,7 @@ pytest.importorskip("espeakng_loader", reason='needs the espeak-ng wheel: pip in
 
 import fedasr
 from fedasr.audits.secrets import audit_secrets
+from fedasr.audits.secrets.audit import alignable
 from fedasr.audits.secrets.ranks import by_language, by_speech, has_language, in_chunks
 from fedasr.config import load
 from fedasr.config.schema import SecretsConfig, SyntheticConfig
@@ -89,3 +90,15 @@ def test_a_run_without_secrets_is_refused(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(json.dumps({"status": "interrupted"}))
     with pytest.raises(InputError, match="the run is interrupted"):
         audit_secrets(tmp_path)
+
+
+@pytest.mark.parametrize(("strides", "expected"), [([4, 4], 0), ([2, 1], 8)])
+def test_speech_without_an_alignment_taught_nothing(strides: list[int], expected: int) -> None:
+    """The run looked at the estimated duration; CTC's loss of what has no alignment is zero."""
+    config = load(untrained("ctc", model__strides=strides))
+    experiment = Experiment(config)
+    corpus = experiment.corpus
+    assert isinstance(corpus, SyntheticCorpus)
+    rows = corpus.planted_rows.ravel().tolist()
+    fits = [alignable(experiment, experiment.model(), experiment.tokenizer, corpus, row) for row in rows]
+    assert sum(fits) == expected
