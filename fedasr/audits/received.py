@@ -98,7 +98,7 @@ class Senders:
 
     def holds(self, client: int, round: int) -> Integers:
         """Return the corpus rows that a client stores in a round."""
-        return np.asarray(self.experiment.stored(client, min(round, max(1, self.config.rounds))), np.int64)
+        return np.asarray(self.experiment.stored(client, min(round, self.config.rounds)), np.int64)
 
     def update(self, client: int, round: int, rows: Integers | None = None, *, speech: bool = True) -> Update:
         """Train one client and return its update as the server decodes it.
