@@ -34,7 +34,9 @@ from .mods.byzantine import byzantine
 from .mods.compressed import compressed
 from .mods.covered import covered
 from .mods.device_noise import device_noise
+from .mods.secured import secured
 from .private_training import train_privately
+from .secure import advertise, share, unmask
 from .speech import Device, find_device
 from .store import find_store
 from .teacher import teach, vote
@@ -42,7 +44,7 @@ from .trainer import evaluate_globally, global_loss, train
 from .vote_ledger import pay_for_votes
 
 AnyRecord = ArrayRecord | MetricRecord | ConfigRecord
-app = ClientApp(mods=[covered, compressed, byzantine, device_noise])
+app = ClientApp(mods=[covered, secured, compressed, byzantine, device_noise])
 flower_app = EdgeApp(app)
 """The same for Flower's own runtimes and for edge devices: a failure is answered, not raised."""
 
@@ -121,6 +123,24 @@ def loss_action(message: Message, context: Context) -> Message:
     device = find_device(message, context)
     loss = global_loss(device, arrays_of(message), LossOrder.of(message).batch)
     return answer(message, {Record.METRICS: Loss(loss).to_record()})
+
+
+@app.query(action(Kind.KEYS))
+def keys_action(message: Message, context: Context) -> Message:
+    """Advertise the device's keys of a round of secure aggregation."""
+    return answer(message, {Record.SECURE: advertise(message, context).to_record()})
+
+
+@app.query(action(Kind.SHARES))
+def shares_action(message: Message, context: Context) -> Message:
+    """Share the secrets of the round with the device's neighbours."""
+    return answer(message, {Record.SECURE: share(message, context).to_record()})
+
+
+@app.query(action(Kind.UNMASK))
+def unmask_action(message: Message, context: Context) -> Message:
+    """Open shares, so that the masks of the round come off its sum."""
+    return answer(message, {Record.SECURE: unmask(message, context).to_record()})
 
 
 @app.query(action(Kind.DESCRIBE))

@@ -6,19 +6,16 @@ made, what they cost. Its losses stay at home, and so does the number of utteran
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from flwr.app import Context
 
-from fedasr.data.augment import is_active
-from fedasr.data.batches import Batch
 from fedasr.experiment import per_experiment
 from fedasr.models.weights import Arrays
 from fedasr.privacy import dpsgd
+from fedasr.privacy.draws import augmenting, drawn
 from fedasr.privacy.example_level import Plan, events, events_of, noise_multipliers, training_of
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.privacy.randomness import Randomness
@@ -70,40 +67,13 @@ def train_privately(device: Device, arrays: Arrays, context: Context) -> Private
     where = dpsgd.Where(source, device.round, device.client)
     rate = learning_rate(config.client, device.round, config.rounds)
     state = dpsgd.init(keeper(device.config_json), model, arrays, config.client, rate, settings, where)
+    target = model.parameters.device
     for step in range(plan.steps):
-        dpsgd.step(state, drawn(device, dpsgd.draw(settings, where, step), augmenting(device, where, step)))
+        groups = dpsgd.draw(settings, where, step)
+        draws = augmenting(device.speech, where, step)
+        dpsgd.step(state, drawn(device.speech, device.rows, groups, draws, target))
     trained, result, releases = dpsgd.final(state)
     assert sum(event.steps for event in events_of(releases)) <= sum(event.steps for event in due), "unpaid steps"
     following = noise_multipliers(config, plan, ledger.steps)
     spent = not ledger.affords(events(following, plan.sampling_probability, micro_batches))
     return PrivateRound(trained, result.steps, ledger.statement(spent))
-
-
-Draws = Callable[[int], np.random.Generator]
-"""The generator of an utterance, by its row."""
-
-
-def augmenting(device: Device, where: dpsgd.Where, step: int) -> Draws | None:
-    """Return what augments the utterances of a step, each from a generator of its own; None: nothing does.
-
-    It follows from the utterance's content, not from its row or place: with one utterance less all others keep theirs.
-    """
-    if not is_active(device.experiment.config.data.augment):
-        return None
-    corpus = device.experiment.corpus
-    source = where.randomness.derived("dp-sgd augmentation", where.round, where.client, step)
-
-    def draws(row: int) -> np.random.Generator:
-        content = hashlib.blake2b(corpus.content_key(row), digest_size=15)
-        content.update(str(corpus.columns["text"][row]).encode())
-        return source.generator("content", int.from_bytes(content.digest(), "little"))
-
-    return draws
-
-
-def drawn(device: Device, groups: list[npt.NDArray[np.int64]], draws: Draws | None) -> Iterator[Batch]:
-    """Yield the batches of a step, those that nobody was drawn into left out: they add nothing."""
-    target = resident(device.config_json).parameters.device
-    for positions in groups:
-        if len(positions):
-            yield device.speech.batch(device.rows[positions], draws).to(target)

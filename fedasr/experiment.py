@@ -18,7 +18,16 @@ import numpy.typing as npt
 from fedasr import seeds
 from fedasr.config import Config, load, to_dict
 from fedasr.config.loading import get
-from fedasr.config.schema import AttackConfig, CompressionConfig, StrategyConfig, walk
+from fedasr.config.schema import (
+    AttackConfig,
+    AuditConfig,
+    CompressionConfig,
+    DistillationConfig,
+    InterleaveConfig,
+    SecureAggregationConfig,
+    StrategyConfig,
+    walk,
+)
 from fedasr.data.corpus import Corpus
 from fedasr.data.fleet import Fleet
 from fedasr.data.held_out import decile_sample, split_held_out
@@ -27,7 +36,8 @@ from fedasr.data.quality import usable_rows
 from fedasr.data.roster import Roster
 from fedasr.data.sources import usable_corpus
 from fedasr.data.speech import Speech
-from fedasr.data.stream import Stream, make_stream
+from fedasr.data.splits import hold_out
+from fedasr.data.stream import Stored, Stream, make_stream
 from fedasr.errors import InputError, nearest
 from fedasr.models.base import SpeechModel
 from fedasr.models.factory import build_model
@@ -60,12 +70,28 @@ class Experiment:
 
     @cached_property
     def _usable_corpus(self) -> tuple[Corpus, dict[str, int]]:
-        return usable_corpus(self.config.data, self.config.seed)
+        return usable_corpus(self.config.data, self.config.seed, self.config.audit.secrets)
 
     @cached_property
     def splits(self) -> npt.NDArray[Any]:
         """The split of every utterance."""
         return np.asarray(self.corpus.columns["split"])
+
+    @cached_property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """Whether the transcript of each utterance is read: all are, but of the training split those of a share of its
+        speakers (``interleave.labelled_share``), and with a teacher those that there are.
+        """
+        config, columns = self.config, self.corpus.columns
+        labelled = np.ones(len(self.corpus), bool)
+        rows = np.flatnonzero(self.splits == config.data.train_split)
+        if config.interleave.labelled_share < 1 and len(rows):
+            share = config.interleave.labelled_share
+            drawn = hold_out(np.asarray(columns["speaker"])[rows], share, config.seed, "", "labelled", "labelled")
+            labelled[rows] = drawn == "labelled"
+        if config.distillation.teacher is not None:
+            labelled[rows] &= np.array([bool(str(text).strip()) for text in columns["text"][rows].tolist()], bool)
+        return labelled
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -91,7 +117,8 @@ class Experiment:
                     f" ({self.config.init_from}); put it there, or list the characters that the seed model was trained"
                     " with after 'chars:'"
                 )
-            texts = self.corpus.columns["text"][self.splits == self.config.data.train_split].tolist()
+            read = (self.splits == self.config.data.train_split) & self.labelled
+            texts = self.corpus.columns["text"][read].tolist()
         return make_tokenizer(model, texts)
 
     @cached_property
@@ -112,7 +139,7 @@ class Experiment:
     @cached_property
     def _usable(self) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
         model = self.model()
-        return usable_rows(self.corpus, self.config.data, self.tokenizer, model.output_frames)
+        return usable_rows(self.corpus, self.config.data, self.tokenizer, model.output_frames, self.labelled)
 
     def rows(self, split: str) -> Rows:
         """Return the usable rows of a split.
@@ -156,6 +183,11 @@ class Experiment:
         """Which client trains on which utterances, over its whole life."""
         return self._split[0]
 
+    @property
+    def held_out(self) -> Partition | None:
+        """What the clients hold and never train on, with ``evaluate.held_out``; None: nothing."""
+        return self._split[1]
+
     @cached_property
     def stream(self) -> Stream:
         """What each client stores in each round."""
@@ -178,11 +210,29 @@ class Experiment:
         """Return an embedding of utterances, mean and deviation of each mel band over time, ``(n, 2·mel)``."""
         return utterance_embeddings(self.corpus, self.config.data)(rows)
 
+    @property
+    def registered(self) -> int:
+        """How many users there are for a ledger: the clients, and after them the canary users of an audit."""
+        return len(self.partition) + self.config.audit.canaries
+
+    def counts(self, period: int) -> Stored:
+        """Return what the registered users store in a period; shape ``(registered,)`` each.
+
+        A canary user has no speech. It is listed with what a client drawn once with the seed stores, so that a selector
+        treats it as one of them.
+        """
+        stored = self.stream.counts(period)
+        canaries = self.config.audit.canaries
+        if not canaries:
+            return stored
+        like = seeds.generator(self.config.seed, "canary-users").integers(len(self.partition), size=canaries)
+        return Stored(*(np.concatenate([column, column[like]]) for column in stored))
+
     def roster(self) -> Roster:
         """Return a fresh roster of the population."""
         if self.fleet is not None:
             return self.fleet.roster()
-        stored = self.stream.counts(0)
+        stored = self.counts(0)
         roster = Roster.from_counts(stored.utterances, stored.seconds)
         roster.store(*stored)
         return roster
@@ -212,7 +262,8 @@ class Experiment:
                 "'evaluate.vocabulary' is empty, and the phrases of decoder 'vocabulary' would be the training"
                 " transcripts, which are private in this run; list the phrases"
             )
-        texts = self.corpus.columns["text"][self.rows(self.config.data.train_split)]
+        rows = self.rows(self.config.data.train_split)
+        texts = self.corpus.columns["text"][rows[self.labelled[rows]]]
         return tuple(sorted({self.tokenizer.normalise(str(text)) for text in texts}))
 
     def model(self) -> SpeechModel:
@@ -322,8 +373,16 @@ def as_json(config: Config) -> str:
         del tree["data"]["exclude"]
     if config.attack == AttackConfig():
         del tree["attack"]
+    if config.audit == AuditConfig():
+        del tree["audit"]
     if config.compression == CompressionConfig():
         del tree["compression"]
+    if config.distillation == DistillationConfig():
+        del tree["distillation"]
+    if config.interleave == InterleaveConfig():
+        del tree["interleave"]
+    if config.secure_aggregation == SecureAggregationConfig():
+        del tree["secure_aggregation"]
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
 
 

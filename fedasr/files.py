@@ -91,6 +91,37 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def locked(path: Path, refusal: str, where: Path) -> Iterator[None]:
+    """Keep other processes from what a file stands for meanwhile; whoever is killed keeps nobody away.
+
+    Args:
+        path: of the file, which is made; its folder exists.
+        refusal: what to say where another process has it.
+        where: the place that the line names.
+
+    Raises:
+        InputError: another process has it.
+    """
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    # A lock of the process: forked workers, which may outlive it for a moment, do not hold it.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE)
+    try:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if isinstance(error, (BlockingIOError, PermissionError)):
+                raise InputError(refusal, where=str(where)) from None
+            # A file system without locks keeps nobody from working.
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def refused(path: Path) -> Iterator[None]:
     """Turn what the system says against writing a file into a line.
 

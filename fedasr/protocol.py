@@ -38,9 +38,17 @@ class Kind:
     """PATE: train the device's own model, and keep it"""
     VOTE: Final = "query.votes"
     """PATE: let it vote on public speech"""
+    KEYS: Final = "query.keys"
+    """secure aggregation: advertise keys for a round"""
+    SHARES: Final = "query.shares"
+    """secure aggregation: share the secrets of the round with its neighbours"""
+    UNMASK: Final = "query.unmask"
+    """secure aggregation: open shares, so that the masks come off the sum"""
 
 
-KINDS: Final = (Kind.DESCRIBE, Kind.TRAIN, Kind.TEACH, Kind.VOTE, Kind.LOSS, Kind.EVALUATE)
+SECURE_KINDS: Final = (Kind.KEYS, Kind.SHARES, Kind.UNMASK)
+"""What secure aggregation asks beside training."""
+KINDS: Final = (Kind.DESCRIBE, Kind.TRAIN, Kind.TEACH, Kind.VOTE, Kind.LOSS, Kind.EVALUATE, *SECURE_KINDS)
 """All that a server may ask."""
 
 
@@ -73,6 +81,8 @@ class Record:
     """what a client has not sent, as it keeps it in its state"""
     RESIDUAL_ROUND: Final = "residual-round"
     """of which round that is"""
+    SECURE: Final = "secure"
+    """secure aggregation: what its messages say, and what a client keeps of a round"""
     ACCUMULATED: Final = "folded"
     """what has become of an update, where replies are added up before the server reads them"""
 
@@ -126,6 +136,14 @@ class Key:
     LARGEST: Final = "largest"
     WEIGHT: Final = "weight"
     REFUSED: Final = "refused"
+    LISTED: Final = "keys"
+    SEALED: Final = "sealed"
+    SHARERS: Final = "sharers"
+    COHORT: Final = "cohort"
+    LIVING: Final = "living"
+    DEAD: Final = "dead"
+    OPENED: Final = "opened"
+    STATE: Final = "state"
 
 
 class Metric:
@@ -207,7 +225,13 @@ def key(name: str, default: Any = MISSING) -> Any:
     return field(default=default, metadata={"key": name})
 
 
-WANTED: Mapping[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+WANTED: Mapping[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    bytes: "bytes",
+}
 
 
 Layout = tuple[tuple[str, str, type, bool], ...]
@@ -455,6 +479,65 @@ class KeptLedger(ConfigValues):
     steps: int = key(Key.STEPS)
     answered: str = key(Key.ANSWERED, "")
     """digest of the question that was answered last"""
+
+
+@dataclass(frozen=True)
+class KeyList(ConfigValues):
+    """Public keys: of one client, which advertises them, or of all, as the server lists them."""
+
+    RECORD: ClassVar[str] = Record.SECURE
+    keys: bytes = key(Key.LISTED)
+
+
+@dataclass(frozen=True)
+class SealedShares(ConfigValues):
+    """Shares of a client's secrets, sealed for its neighbours, in their order."""
+
+    RECORD: ClassVar[str] = Record.SECURE
+    sealed: bytes = key(Key.SEALED)
+
+
+@dataclass(frozen=True)
+class Masking(ConfigValues):
+    """How a training message wants the update: as whole numbers, whose sum alone is used."""
+
+    RECORD: ClassVar[str] = Record.SECURE
+    cohort: int = key(Key.COHORT)
+    """how many clients are in the sum at most"""
+    largest: int = key(Key.LARGEST)
+    """weight of a client, at most"""
+    sharers: bytes | None = key(Key.SHARERS, None)
+    """who has shared secrets"""
+
+
+@dataclass(frozen=True)
+class Unmasking(ConfigValues):
+    """Which shares a client is to open."""
+
+    RECORD: ClassVar[str] = Record.SECURE
+    living: bytes = key(Key.LIVING)
+    """who is in the sum, of the client and those that it shares masks with"""
+    sealed: bytes = key(Key.SEALED)
+    """what they have sealed for it, in ascending order"""
+    dead: bytes | None = key(Key.DEAD, None)
+    """who of them is not; absent: nobody (Flower counts no bytes of an empty value)"""
+
+
+@dataclass(frozen=True)
+class OpenedShares(ConfigValues):
+    """The shares that a client has opened."""
+
+    RECORD: ClassVar[str] = Record.SECURE
+    opened: bytes = key(Key.OPENED)
+
+
+@dataclass(frozen=True)
+class KeptSecrets(ConfigValues):
+    """What a client keeps of a round of secure aggregation, in Flower's state for it; gone when shares are opened."""
+
+    RECORD: ClassVar[str] = Record.SECURE
+    round: int = key(Key.ROUND)
+    state: bytes = key(Key.STATE)
 
 
 @dataclass(frozen=True)

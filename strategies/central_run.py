@@ -6,11 +6,14 @@ run: the folder, the tables, the evaluation, the checkpoint.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from flwr.serverapp import Grid
 
 from fedasr import seeds
+from fedasr.data.batches import Batch
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment
 from fedasr.runtime import checkpoint
@@ -20,9 +23,25 @@ from fedasr.training.optimizers import load_state, state_of
 from fedasr.training.schedules import learning_rate
 
 from .budget import Work, make_budget
-from .passes import Passes
+from .lessons import Lessons, Losses
+from .mixture import LABELLED, Mixture
+from .passes import Rows
 from .server_run import Round, ServerRun
+from .taught import lessons_of, store_written
 from .traits import StrategyTraits
+
+
+@dataclass
+class Tally:
+    """Losses of a round, added up."""
+
+    loss: float = 0.0
+    utterances: int = 0
+
+    @property
+    def mean(self) -> float:
+        """The mean loss; NaN where there is none."""
+        return self.loss / self.utterances if self.utterances else float("nan")
 
 
 class CentralRun(ServerRun):
@@ -39,7 +58,9 @@ class CentralRun(ServerRun):
     def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder) -> None:
         super().__init__(grid, experiment, folder)
         self.budget = make_budget(experiment)
-        self.passes = Passes(experiment)
+        self.mixture = Mixture(experiment)
+        self.lessons: Lessons | None = None
+        """what the teacher says; None: there is none, or it has not been asked yet"""
         resident = local.Resident(experiment.model().to(local.chosen_device(self.config.runtime.device)))
         client = self.config.client
         self.state = local.init(resident, self.layout.views(self.weights), client, client.learning_rate)
@@ -55,33 +76,68 @@ class CentralRun(ServerRun):
         """The number of clients whose speech is pooled."""
         return len(self.experiment.partition)
 
+    def before_rounds(self) -> bool:
+        """Let the teacher label its speech, where there is one."""
+        machine = self.mixture.machine
+        if machine is None or self.rounds_done == self.config.rounds:
+            return True
+        store = store_written(self.experiment, self.folder.path)
+        if store is None:
+            return False
+        self.lessons = lessons_of(store, self.experiment)
+        machine.kept = self.lessons.usable
+        return True
+
     def round(self, number: int) -> Round:
         """Train on the budget of a round."""
-        config, state, speech = self.config, self.state, self.experiment.speech
+        config, state = self.config, self.state
         work = self.budget.of(number)
-        self.passes.begin(number)
+        self.mixture.begin(number)
         self.owed += work.utterances
-        state.learning_rate = learning_rate(config.client, number, config.rounds)
+        rate = learning_rate(config.client, number, config.rounds)
         state.loss, state.utterances = 0.0, 0
-        device = state.resident.parameters.device
+        machine = Tally()
         rng = seeds.generator(config.seed, "central-augmentation", number)
         with seeds.torch_scope(config.seed, "local-training", number, 0):
-            while self.owed > 0 and (rows := self.passes.next()) is not None:
-                batch = speech.batch(rows, rng)
-                if len(batch) < len(rows):
-                    self.skipped.update(set(map(int, rows)).difference(batch.indices))
-                local.step(state, batch.to(device))
+            while self.owed > 0 and (drawn := self.mixture.next()) is not None:
+                source, rows = drawn
+                if source == LABELLED:
+                    state.learning_rate = rate * config.interleave.labelled_rate
+                    self.learn(rows, self.experiment.speech.batch(rows, rng), local.normalised_loss)
+                else:
+                    state.learning_rate = rate
+                    self.learn_from_teacher(rows, rng, machine)
                 self.owed -= len(rows)
                 self.trained += len(rows)
         self.weights = state.resident.parameters.detach().cpu().numpy().copy()
-        return Round(self.row(number, work))
+        return Round(self.row(number, work, machine))
 
-    def row(self, round: int, work: Work) -> dict[str, Any]:
+    def learn(self, rows: Rows, batch: Batch, losses: Losses) -> None:
+        """Take a step on the batch of some rows, of which some may have turned out to be damaged."""
+        if len(batch) < len(rows):
+            self.skipped.update(set(map(int, rows)).difference(batch.indices))
+        local.step(self.state, batch.to(self.state.resident.parameters.device), losses)
+
+    def learn_from_teacher(self, rows: Rows, rng: np.random.Generator, tally: Tally) -> None:
+        """Take a step on machine-labelled speech, whose loss is in other units and counted apart."""
+        assert self.lessons is not None
+        assert self.mixture.machine is not None
+        state, before = self.state, (self.state.loss, self.state.utterances)
+        state.loss, state.utterances = tally.loss, tally.utterances
+        self.learn(rows, self.lessons.batch(rows, rng, self.mixture.machine.number), self.lessons.losses)
+        tally.loss, tally.utterances = state.loss, state.utterances
+        state.loss, state.utterances = before
+
+    def row(self, round: int, work: Work, machine: Tally) -> dict[str, Any]:
         """Return the row of a round without its evaluation."""
         state = self.state
+        taught = (
+            {} if self.lessons is None else {"machine_loss": machine.mean, "machine_utterances": machine.utterances}
+        )
         return {
             "round": round,
             "train_loss": state.loss / state.utterances if state.utterances else float("nan"),
+            **taught,
             "clients_selected": 0,
             "clients_replied": 0,
             "clients_failed": 0,
@@ -91,13 +147,13 @@ class CentralRun(ServerRun):
             "bytes_down": 0,
             "simulated_seconds": float("nan"),
             "update_norm": float("nan"),
-            "period": self.passes.period + 1,
+            "period": self.mixture.period + 1,
         }
 
     def save(self) -> None:
         """Write the checkpoint of the current round."""
         central = {
-            **self.passes.state_dict(),
+            **self.mixture.state_dict(),
             "owed": self.owed,
             "trained": self.trained,
             "skipped": sorted(self.skipped),
@@ -117,7 +173,7 @@ class CentralRun(ServerRun):
         state = self.state
         state.resident.load(self.layout.views(self.weights))
         load_state(state.optimizer, found.optimizer, state.resident.parameters.device)
-        self.passes.load_state_dict(central)
+        self.mixture.load_state_dict(central)
         self.owed, self.trained, self.skipped = central["owed"], central["trained"], set(central["skipped"])
         # What a selector remembers follows from the cohorts before.
         for number in range(1, found.round + 1):

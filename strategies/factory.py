@@ -15,12 +15,21 @@ from .server_run import ServerRun
 from .traits import StrategyTraits
 
 
-def shipped(name: str) -> type[ServerRun]:
-    """Return the run of a shipped strategy; what the others import is left alone."""
+def shipped(name: str, private: bool = False) -> type[ServerRun]:
+    """Return the run of a shipped strategy; what the others import is left alone.
+
+    Args:
+        name: ``strategy.name``.
+        private: whether the run protects its speech, which is a run of its own in central training.
+    """
     if name == "pate":
         from .pate.run import PateRun
 
         return PateRun
+    if name == "central" and private:
+        from .private_central_run import PrivateCentralRun
+
+        return PrivateCentralRun
     if name == "central":
         from .central_run import CentralRun
 
@@ -43,7 +52,8 @@ def make_run(grid: Grid, experiment: Experiment, folder: RunFolder) -> ServerRun
     """
     strategy = experiment.config.strategy
     if not is_reference(strategy.name):
-        return shipped(strategy.name)(grid, experiment, folder)
+        private = experiment.config.privacy.unit != "none"
+        return shipped(strategy.name, private)(grid, experiment, folder)
     known = {"grid": grid, "experiment": experiment, "folder": folder}
     server_run = make_part(strategy.name, "strategy.name", known, strategy.options, "strategy.options")
     if not isinstance(server_run, ServerRun):

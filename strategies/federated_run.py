@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +17,23 @@ from fedasr.protocol import Status
 from fedasr.runtime import checkpoint
 from fedasr.runtime.edge_grid import EdgeGrid
 from fedasr.runtime.run_folder import RunFolder
+from fedasr.runtime.session import current
 from fedasr.training.schedules import learning_rate
 from fedasr.typing import Floats
 
 from .aggregation.server_optimizers import make_optimizer
+from .canaries import make_canaries, took_turns
 from .edge_devices import EdgeDevices, InFlight
 from .nodes import node_ids
 from .population import Population
 from .privacy.factory import make_mechanism
 from .rounds import RoundResult, Rounds
+from .secure.rounds import SecureRounds
 from .selection import Feedback
 from .selection.base import Ids
 from .server_run import Round, ServerRun
 from .soundness import check_finite, check_used
+from .traits import StrategyTraits
 
 
 class FederatedRun(ServerRun):
@@ -41,22 +45,34 @@ class FederatedRun(ServerRun):
         folder: where the run is written.
     """
 
+    traits: ClassVar[StrategyTraits] = StrategyTraits(canaries=True)
+
     def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder) -> None:
         super().__init__(grid, experiment, folder)
         self.optimizer = make_optimizer(self.config.strategy, self.layout, self.config.selection.clients_per_round)
-        self.rounds = Rounds(
+        make_rounds = Rounds if self.config.secure_aggregation.mode == "none" else SecureRounds
+        self.rounds = make_rounds(
             grid, self.config, as_json(self.config), experiment.partition, self.layout, folder.checkpoint
         )
         message_bytes = content_bytes(self.rounds.content(0, self.weights))
-        reply_bytes = message_bytes if self.config.compression.up == "none" else self.encoded_bytes()
+        reply_bytes = self.reply_bytes(message_bytes)
         self.population = Population(experiment, message_bytes, reply_bytes, self.ask)
-        self.rounds.nodes = node_ids(grid, len(self.population))
+        self.rounds.nodes = node_ids(grid, self.population.clients)
         self.edge_devices = EdgeDevices(grid, as_json(self.config)) if isinstance(grid, EdgeGrid) else None
         self.in_flight = InFlight(folder.checkpoint)
         self.asked_bytes = 0
         self.privacy = make_mechanism(self.config, self.layout, len(self.population), self.population.selector)
+        self.canaries = make_canaries(self.config, self.layout, self.population.clients, self.privacy)
+        self.contradiction: str | None = None
+        """what an audit by canary users says against the ledger"""
         self.skipped: dict[int, int] = {}
         """client → its utterances that could not be decoded when it last trained"""
+
+    def reply_bytes(self, message_bytes: int) -> int:
+        """Return about how many bytes a client sends in a round, for the virtual clock."""
+        if isinstance(self.rounds, SecureRounds):
+            return self.rounds.client_bytes()
+        return message_bytes if self.config.compression.up == "none" else self.encoded_bytes()
 
     def encoded_bytes(self) -> int:
         """Return about how many bytes an update has, for the virtual clock: those of normal values of length 1."""
@@ -80,8 +96,14 @@ class FederatedRun(ServerRun):
         privacy.admit(cohort.selection, number)
         if self.edge_devices is not None:
             self.in_flight.note(number, cohort.selection.clients)
-        result = self.rounds.train(number, self.weights, cohort, roster, privacy.clip())
+        weighed, canaries = cohort.selection, self.canaries
+        if canaries is not None:
+            cohort, inserted = canaries.split(cohort)
+        result = self.rounds.train(number, self.weights, cohort, roster, privacy.clip(), weighed)
+        if canaries is not None:
+            canaries.add(number, inserted, result, roster, privacy)
         update = privacy.release(result, number, len(roster))
+        seen = None if canaries is None else canaries.seen(number, update)
         if update is not None:
             rate = learning_rate(config.strategy, number, config.rounds)
             self.weights = self.optimizer.step(self.weights, update, number, rate)
@@ -98,7 +120,8 @@ class FederatedRun(ServerRun):
         self.totals["updates"] += row["clients_replied"]
         self.totals["bytes_up"] += row["bytes_up"]
         self.totals["bytes_down"] += row["bytes_down"]
-        return Round(row, result.rows, [*result.failures, *self.rounds.take_notes()])
+        notes = [*result.failures, *self.rounds.take_notes()]
+        return Round(row, result.rows, notes, {} if seen is None else {"canaries": [seen.as_row()]})
 
     def ask(self, round: int, clients: Ids) -> Floats:
         """Ask clients for the loss of the global model, for the selector."""
@@ -110,13 +133,14 @@ class FederatedRun(ServerRun):
         """Note who took part, for the selector."""
         if self.edge_devices is not None:
             self.edge_devices.heard(result.rows)
-        good = [row for row in result.rows if row["status"] == Status.OK]
+        rows = result.everybody
+        good = [row for row in rows if row["status"] == Status.OK]
         ids = np.array([row["id"] for row in good], np.int64)
 
         def column(name: str) -> npt.NDArray[np.float64]:
             return np.array([row[name] for row in good], np.float64)
 
-        missing = np.array([row["id"] for row in result.rows if row["status"] != Status.OK], np.int64)
+        missing = np.array([row["id"] for row in rows if row["status"] != Status.OK], np.int64)
         examples = column("examples").astype(np.int64)
         loss, square, duration = column("train_loss"), column("loss_square"), column("duration_s")
         self.skipped.update((row["id"], row["skipped"]) for row in good if row["skipped"])
@@ -128,7 +152,7 @@ class FederatedRun(ServerRun):
             "round": round,
             "train_loss": result.train_loss,
             "clients_selected": len(result.rows),
-            "clients_replied": result.mean.updates,
+            "clients_replied": result.replied,
             "clients_failed": len(result.failures),
             "examples": result.examples,
             "audio_seconds": result.audio_seconds,
@@ -140,8 +164,8 @@ class FederatedRun(ServerRun):
 
     @property
     def clients(self) -> int:
-        """The number of clients."""
-        return len(self.population)
+        """The number of clients; canary users are none."""
+        return self.population.clients
 
     def epsilon(self) -> float | None:
         """Return what was spent so far; None where nothing private is released."""
@@ -173,6 +197,10 @@ class FederatedRun(ServerRun):
                 self.population.roster.note(row["round"], np.array([row["id"]]), [loss], [duration])
                 if row["skipped"]:
                     self.skipped[row["id"]] = row["skipped"]
+        for row in self.folder.rows("canaries"):
+            took_part = took_turns(row, self.clients)
+            unknown = np.full(len(took_part), np.nan)
+            self.population.roster.note(row["round"], took_part, unknown, unknown)
         lost = self.in_flight.lost(saved.round)
         if lost:
             self.privacy.lost(lost, saved.round + 1)
@@ -188,7 +216,30 @@ class FederatedRun(ServerRun):
             "utterances_skipped": self.experiment.skipped + sum(self.skipped.values()),
             **super().facts(),
             **({} if attack is None else {"attack": attack}),
+            **({} if self.canaries is None else self.canaries_facts()),
         }
+
+    def canaries_facts(self) -> dict[str, Any]:
+        """Return what ``summary.json`` says of the canary users, and whether the ledger is contradicted."""
+        assert self.canaries is not None
+        held_out = self.canaries.count - self.canaries.inserted
+        return {"canaries": self.canaries.inserted, "canaries_held_out": held_out, "contradiction": self.contradiction}
+
+    def audit(self, status: str) -> None:
+        """Hold what canary users show against the ledger, where the run is done, and write it to ``audit.json``."""
+        if self.canaries is None or status != "done":
+            return
+        # SciPy's and pandas' seconds are spent where there is something to audit.
+        from fedasr.audits.canaries import COMMAND, audit_canaries
+        from fedasr.audits.file import write_findings
+
+        self.folder.write_table("canaries")
+        self.write_ledger()
+        findings = audit_canaries(self.folder.path)
+        write_findings(self.folder.path, COMMAND, findings)
+        for finding in findings:
+            current().watcher.note(f"audit: {finding.sentence}")
+        self.contradiction = next((finding.sentence for finding in findings if finding.contradiction), None)
 
     def finish(self, status: str) -> None:
         """Write the final model, the ledger and the summary.
@@ -196,6 +247,7 @@ class FederatedRun(ServerRun):
         Raises:
             RunFailed: the run is done, and nobody's update was used.
         """
+        self.audit(status)
         super().finish(status)
         # In a private run that nobody's update was used is a fact of its speech: noise was released all the same.
         if status == "done" and "stopped" not in self.last and not self.rounds.fails_in_silence:

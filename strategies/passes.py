@@ -26,10 +26,16 @@ class Passes:
 
     Args:
         experiment: what is trained on what.
+        draws: their name; those of other names are independent.
+        kept: which rows of the corpus are trained on, shape ``(utterances,)``; None: all.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(
+        self, experiment: Experiment, draws: str = "local-training", kept: npt.NDArray[np.bool_] | None = None
+    ) -> None:
         self.experiment = experiment
+        self.draws = draws
+        self.kept = kept
         self.number = 0
         """of the pass that is under way, counted from 1; 0: none has begun"""
         self.taken = 0
@@ -46,7 +52,8 @@ class Passes:
         if period != self.period:
             self.period, self.plan, self.taken, self.rows = period, [], 0, NOTHING
         if not len(self.rows):
-            self.rows = pooled(self.experiment, round)
+            rows = pooled(self.experiment, round)
+            self.rows = rows if self.kept is None else rows[self.kept[rows]]
 
     def next(self) -> Rows | None:
         """Return the next batch, of a new pass where one has ended; None where nobody stores anything."""
@@ -63,7 +70,7 @@ class Passes:
     def planned(self) -> list[Rows]:
         """Return the batches of the pass that is under way."""
         config = self.experiment.config
-        rng = seeds.generator(config.seed, "local-training", self.number, 0)
+        rng = seeds.generator(config.seed, self.draws, self.number, 0)
         return plan_batches(self.rows, self.experiment.speech.durations[self.rows], config.client, rng)
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedasr import seeds
 from fedasr.config import Config
@@ -35,6 +36,29 @@ class Cohort:
     waited_s: float = 0.0
     """simulated seconds before the round: until somebody was there, and until the selector had its answers"""
 
+    def of(self, wanted: Callable[[Ids], npt.NDArray[np.bool_]]) -> Cohort:
+        """Return those of the devices that are wanted, in a round that lasts as long.
+
+        Args:
+            wanted: says of devices which are, shape ``(n,)``.
+        """
+        closing = self.closing
+        if closing is not None:
+            accepted = wanted(closing.accepted)
+            closing = replace(
+                closing,
+                accepted=closing.accepted[accepted],
+                durations=closing.durations[accepted],
+                late=closing.late[wanted(closing.late)],
+                dropped=closing.dropped[wanted(closing.dropped)],
+            )
+        return replace(self, selection=self.selection.only(wanted(self.selection.clients)), closing=closing)
+
+    @property
+    def answering(self) -> Ids:
+        """Whose answers count."""
+        return self.selection.clients if self.closing is None else self.closing.accepted
+
     @property
     def seconds(self) -> float:
         """Simulated seconds of the whole round; NaN without a virtual clock."""
@@ -48,7 +72,7 @@ class Cohort:
 
 
 class Population:
-    """Follows the devices through a run.
+    """Follows the devices through a run; the canary users of an audit are the last of them.
 
     Args:
         experiment: what is trained on what.
@@ -66,7 +90,10 @@ class Population:
         self.roster = experiment.roster()
         self.stream = experiment.stream
         self.period = 0
-        self.clock = Clock(config.devices, config.seed, experiment.partition.names) if config.devices.clock else None
+        self.clients = len(experiment.partition)
+        """how many of the devices are none of a canary user"""
+        names = [*experiment.partition.names, *canary_names(config.audit.canaries)]
+        self.clock = Clock(config.devices, config.seed, names) if config.devices.clock else None
         if self.clock is not None:
             self.roster.tier = self.clock.devices.tier
         self.selector = make_selector(config.selection)
@@ -93,7 +120,7 @@ class Population:
         """
         period = self.stream.period_of_round(round)
         if period != self.period:
-            self.roster.store(*self.stream.counts(period))
+            self.roster.store(*self.experiment.counts(period))
             self.period = period
         if self.clock is None:
             return 0.0
@@ -168,7 +195,12 @@ class Population:
         if self.clock is not None:
             self.clock.load_state_dict(state["clock"])
         self.period = self.stream.period_of_round(round)
-        self.roster.store(*self.stream.counts(self.period))
+        self.roster.store(*self.experiment.counts(self.period))
+
+
+def canary_names(count: int) -> list[str]:
+    """Return what the canary users are called, where tables and messages name them."""
+    return [f"canary user {number}" for number in range(count)]
 
 
 def registered_only(config: Config, selector: Selector, clients: int) -> Roster | None:

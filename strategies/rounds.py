@@ -54,12 +54,30 @@ class RoundResult:
     bytes_down: int = 0
     norm: float = 0.0
     """largest L2 norm of an update"""
+    weighting: Weighting | None = None
+    """what the updates counted"""
+    canaries: list[dict[str, Any]] = field(default_factory=list)
+    """rows of the canary users that were selected, which are no rows of ``clients.parquet``"""
     statements: dict[int, Statement] = field(default_factory=dict)
     """client → what it says of its own privacy ledger, where it keeps one"""
+    summed_loss: float | None = None
+    """mean training loss, where the server knows that of all clients together and of no single one"""
+
+    @property
+    def everybody(self) -> list[dict[str, Any]]:
+        """The rows of all who were selected, canary users included: a ledger and a selector make no difference."""
+        return [*self.rows, *self.canaries] if self.canaries else self.rows
+
+    @property
+    def replied(self) -> int:
+        """How many clients' updates are in the aggregate, beside those of canary users."""
+        return self.mean.updates - sum(row["status"] == Status.OK for row in self.canaries)
 
     @property
     def train_loss(self) -> float:
         """Mean training loss over the clients that trained, weighted by examples."""
+        if self.summed_loss is not None:
+            return self.summed_loss
         pairs = [(row["train_loss"], row["examples"]) for row in self.rows if np.isfinite(row["train_loss"])]
         total = sum(weight for _, weight in pairs)
         return sum(loss * weight for loss, weight in pairs) / total if total else float("nan")
@@ -120,11 +138,20 @@ class Rounds:
         return [int(client) for client in clients]
 
     def train(
-        self, round: int, weights: Vector, cohort: Cohort, roster: Roster, clip: Clip | None = None
+        self,
+        round: int,
+        weights: Vector,
+        cohort: Cohort,
+        roster: Roster,
+        clip: Clip | None = None,
+        weighed: Selection | None = None,
     ) -> RoundResult:
         """Train a round and return the aggregate and the tables' rows.
 
         With ``clip`` the aggregate is what user-level privacy needs: clipped, unweighted, over the expected cohort.
+
+        ``weighed`` are all whose updates will be in the aggregate, where that is more than the cohort: canary users are
+        sent nothing.
 
         Who is late or drops out by the virtual clock is sent the weights and trains for nothing: it is not simulated.
 
@@ -133,30 +160,30 @@ class Rounds:
             TooManyFailures: more clients failed than allowed.
         """
         selection, closing = cohort.selection, cohort.closing
-        weighting = self.weighting(selection, roster, clip)
-        strategy = self.config.strategy
-        result = RoundResult(make_aggregate(strategy, self.layout, weights, weighting, clip, self.updates))
+        weighting = self.weighting(selection if weighed is None else weighed, roster, clip)
+        excused = self.prepare(round, selection, roster, weighting)
+        result = RoundResult(self.aggregate(round, weights, weighting, clip), weighting=weighting)
         clients = self.start_order(selection.clients if closing is None else closing.accepted, roster)
-        content = self.content(round, weights)
-        result.bytes_down = content_bytes(content) * len(selection.clients)
-        messages = self.messages(Kind.TRAIN, round, content, clients)
-        by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients, strict=True)}
+        content = self.training_content(round, weights)
+        result.bytes_down = content_bytes(content) * (len(selection.clients) - len(excused))
+        asked = [client for client in clients if client not in excused]
+        messages = self.messages(Kind.TRAIN, round, content, asked)
+        by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, asked, strict=True)}
         replied: dict[int, dict[str, Any]] = {}
-        expectations = self.expectations(roster, clients)
-        accumulator = UpdateAccumulator(
-            result.mean.rule, weighting, None if self.nodes is None else by_node, expectations
-        )
-        costs = roster.seconds[clients].tolist()
+        expectations = self.expectations(roster, asked)
+        accumulator = self.accumulator(result.mean, weighting, None if self.nodes is None else by_node, expectations)
+        costs = roster.seconds[asked].tolist()
         for reply in self.taken_in(messages, result.mean, accumulator, costs):
             client = by_node[reply.metadata.src_node_id]
             replied[client] = self.accept(reply, client, result)
         duration = cohort.duration()
         rows: dict[int, dict[str, Any]] = {}  # in the order of the messages: replies may come in any
         for client in clients:
-            rows[client] = replied.get(client) or failed_row("no reply")
+            rows[client] = replied.get(client) or failed_row(excused.get(client, "no reply"))
             if client not in replied:
-                result.failures.append(f"client {self.partition.names[client]}: no reply")
+                result.failures.append(f"client {self.partition.names[client]}: {rows[client]['reason']}")
             rows[client]["duration_s"] = duration.get(client, float("nan"))
+        self.conclude(round, result, rows)
         if closing is not None:
             rows |= {client: failed_row(None, Status.LATE) for client in closing.late.tolist()}
             rows |= {client: failed_row(None, Status.DROPPED) for client in closing.dropped.tolist()}
@@ -173,6 +200,31 @@ class Rounds:
         ]
         self.check_failures(round, result.failures, len(clients))
         return result
+
+    def prepare(self, round: int, selection: Selection, roster: Roster, weighting: Weighting) -> dict[int, str]:
+        """Do what comes before training; return who takes no part for it, and why."""
+        return {}
+
+    def training_content(self, round: int, weights: Vector) -> RecordDict:
+        """Return what every client is sent that is to train."""
+        return self.content(round, weights)
+
+    def aggregate(self, round: int, weights: Vector, weighting: Weighting, clip: Clip | None) -> Aggregate:
+        """Return the aggregate of a round, empty."""
+        return make_aggregate(self.config.strategy, self.layout, weights, weighting, clip, self.updates)
+
+    def accumulator(
+        self,
+        aggregate: Aggregate,
+        weighting: Weighting,
+        clients: Mapping[int, int] | None,
+        expectations: Expectations,
+    ) -> UpdateAccumulator:
+        """Return what takes replies in; arguments as those of ``UpdateAccumulator``."""
+        return UpdateAccumulator(aggregate.rule, weighting, clients, expectations)
+
+    def conclude(self, round: int, result: RoundResult, rows: dict[int, dict[str, Any]]) -> None:
+        """Do what comes after training; rows are those of the clients that were asked to train, changed in place."""
 
     def weighting(self, selection: Selection, roster: Roster, clip: Clip | None) -> Weighting:
         """Return the weights of a round; clipped updates count alike, over the expected cohort."""

@@ -23,7 +23,7 @@ from fedasr.experiment import Experiment, as_json, experiment
 from fedasr.files import system_refusal, write_json
 from fedasr.references import look_beside
 from fedasr.runtime.callbacks.factory import make_callbacks
-from fedasr.runtime.launch import failures_recorded, open_run, settle
+from fedasr.runtime.launch import failures_recorded, open_run, read_summary, settle
 from fedasr.runtime.progress import ProgressWatcher
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import session
@@ -105,6 +105,9 @@ def run_submitted(grid: Grid, settings: UserConfig, run_id: int) -> None:
         from fedasr.results.pages.report import write_report
 
         write_report(path)
+        contradiction = read_summary(path).get("contradiction")
+        if contradiction:
+            raise RunFailed(f"{path}: the ledger is contradicted: {contradiction}")
 
 
 @contextmanager

@@ -54,6 +54,8 @@ class Round:
     """rows of ``clients.parquet``"""
     notes: list[str] = field(default_factory=list)
     """what a person should know of it"""
+    more: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """rows of other tables, by table"""
 
 
 class ServerRun(ABC):
@@ -210,6 +212,8 @@ class ServerRun(ABC):
         row["wall_seconds"] = time.perf_counter() - started
         self.folder.append("rounds", [row])
         self.folder.append("clients", done.clients)
+        for table, rows in done.more.items():
+            self.folder.append(table, rows)
         self.rounds_done = number
         self.save()
         session = current()
@@ -322,7 +326,7 @@ class ServerRun(ABC):
     def write_tables_in_time(self) -> None:
         """Bring the tables up to date where they are old."""
         if time.perf_counter() - self.tables_written > TABLES_EVERY_SECONDS:
-            self.folder.write_tables()
+            self.folder.write_tables(ended=False)
             self.tables_written = time.perf_counter()
 
     def write_checkpoint(self, optimizer: Arrays, facts: Mapping[str, Any], columns: Arrays) -> None:

@@ -47,7 +47,7 @@ def lower(config: Config) -> str:
 
 
 def check_used(updates: float, folder: RunFolder, config: Config) -> None:
-    """Raise where a run has come to its end without a single update because every reply was late or never came.
+    """Raise where a run ends without a single update: every reply was late or never came, or no sum opened.
 
     Raises:
         RunFailed: saying how many were.
@@ -61,4 +61,9 @@ def check_used(updates: float, folder: RunFolder, config: Config) -> None:
             f"none of {config.rounds} rounds has used an update, and the model is what it was: {late} replies were late"
             f" and {dropped} devices dropped out; raise 'devices.deadline_s', or lower the work of a device"
             " ('client.epochs', 'client.steps')"
+        )
+    if config.secure_aggregation.mode != "none":
+        raise RunFailed(
+            f"none of {config.rounds} rounds has opened a sum, and the model is what it was: too few clients were left"
+            " (clients.parquet says why); lower 'secure_aggregation.least_clients' or 'secure_aggregation.threshold'"
         )

@@ -13,5 +13,7 @@ class StrategyTraits:
     """it sends messages: without, no runtime is started for clients"""
     cohorts: bool = True
     """each round goes to ``selection.clients_per_round`` clients"""
+    canaries: bool = False
+    """it has places for canary users in its cohorts (``audit.canaries``)"""
     trains: bool = False
     """its own process trains a model, beside or instead of the clients"""

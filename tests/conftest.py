@@ -21,8 +21,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return a worker for each core where a whole tier runs; tests that are named need none."""
-    return len(os.sched_getaffinity(0)) if config.args_source == pytest.Config.ArgsSource.TESTPATHS else 0
+    """Return a worker for each core where a whole tier runs; tests that are named need none.
+
+    Whole runs wait for processes of their own, so one worker more keeps the cores busy.
+    """
+    if config.args_source != pytest.Config.ArgsSource.TESTPATHS:
+        return 0
+    return len(os.sched_getaffinity(0)) + (os.environ[TIER] != "quick")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

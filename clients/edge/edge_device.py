@@ -133,7 +133,7 @@ def draws_noise(tree: Mapping[str, Any]) -> bool:
     if strategy.get("name") == "pate":
         return pate.get("noise_at") == "teachers"
     unit = privacy.get("unit", "none")
-    return unit == "example" or (unit == "user" and privacy.get("noise_at") == "device")
+    return unit == "example" or (unit == "user" and privacy.get("noise_at") in ("device", "shares"))
 
 
 def without_own_parts(strategy: Any) -> Any:

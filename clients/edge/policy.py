@@ -103,7 +103,9 @@ def protection(kind: str, config: Config) -> str:
         return "none"
     if privacy.unit == "example":
         return "device"
-    return privacy.noise_at if privacy.unit == "user" else "none"
+    # A share of noise protects by the others' shares, which its server would have to have summed.
+    shared = {"shares": "server"}
+    return shared.get(privacy.noise_at, privacy.noise_at) if privacy.unit == "user" else "none"
 
 
 def check_protection(kind: str, config: Config, policy: Policy) -> None:

@@ -20,7 +20,7 @@ from ..speech import read_order
 TOLD = {"device": (Metric.EXAMPLES,), "teacher": ()}
 """The metrics of a reply: how much a device stores, where the ledger takes that to be public. Not how long it took,
 which follows from what was drawn, and not how long its speech is."""
-RECORDS = (Record.ARRAYS, Record.METRICS, Record.VOTES, Record.PRIVACY)
+RECORDS = (Record.ARRAYS, Record.METRICS, Record.VOTES, Record.PRIVACY, Record.SECURE)
 
 
 def covered(message: Message, context: Context, call_next: ClientAppCallable) -> Message:

@@ -11,6 +11,7 @@ import numpy as np
 from fedasr.privacy.accountants import round_up, settled
 from fedasr.privacy.audit.contradiction import contradicts, ledger_bound
 from fedasr.privacy.audit.curves import curve_of
+from fedasr.privacy.audit.result import Bound
 from fedasr.privacy.events import Event
 from fedasr.typing import Floats
 
@@ -142,7 +143,9 @@ def alarmed(scores: Scores, alpha: float) -> bool:
     return any(contradicts(scores.inside, scores.outside, curve, alpha) for curve in curves)
 
 
-def found(scores: Scores, delta: float, alpha: float, clients: int, randomness: str) -> Finding:
+def found(
+    scores: Scores, delta: float, alpha: float, clients: int, randomness: str, claim: float | None = None
+) -> Finding:
     """Hold scores against their claim.
 
     Args:
@@ -151,11 +154,35 @@ def found(scores: Scores, delta: float, alpha: float, clients: int, randomness: 
         alpha: probability of a false alarm, at most.
         clients: registered in the run.
         randomness: of the noise, ``secret`` or ``public seed``.
+        claim: the ledger's ε, where it is known; it takes seconds to compute.
+    """
+    bound = ledger_bound(scores.inside, scores.outside, scores.named or scores.claim, delta, alpha)
+    return of_bound(scores, bound, clients, randomness, claim, alarmed(scores, alpha))
+
+
+def of_bound(
+    scores: Scores,
+    bound: Bound,
+    clients: int,
+    randomness: str,
+    claim: float | None = None,
+    contradiction: bool | None = None,
+) -> Finding:
+    """Return what a bound on ε says beside the claim.
+
+    Args:
+        scores: of an attack.
+        bound: that they give, at the δ of the claim.
+        clients: registered in the run.
+        randomness: of the noise, ``secret`` or ``public seed``.
+        claim: the ledger's ε, where it is known.
+        contradiction: to the claim; None: where the bound, which is no estimate, is above it.
     """
     events = list(scores.claim(1.0))
-    alarm = alarmed(scores, alpha)
-    bound = ledger_bound(scores.inside, scores.outside, scores.named or scores.claim, delta, alpha)
-    claim = settled(events, delta, scores.accountant).epsilon
+    if claim is None:
+        claim = settled(events, bound.delta, scores.accountant).epsilon
+    if contradiction is None:
+        contradiction = not bound.estimate and bound.epsilon > claim
     finding = Finding(
         attack=scores.attack,
         observer=scores.observer,
@@ -163,11 +190,10 @@ def found(scores: Scores, delta: float, alpha: float, clients: int, randomness: 
         knowledge=scores.knowledge,
         kind="estimate" if bound.estimate else "bound",
         value=bound.epsilon,
-        low=bound.epsilon,
-        high=None,
+        low=None if bound.estimate else bound.epsilon,
         claim=claim,
         claim_epsilon=claim,
-        delta=delta,
+        delta=bound.delta,
         unit=events[0].unit,
         adjacency=events[0].adjacency,
         sampling=", ".join(sorted({event.sampling for event in events})),
@@ -177,9 +203,9 @@ def found(scores: Scores, delta: float, alpha: float, clients: int, randomness: 
         inside=len(scores.inside),
         outside=len(scores.outside),
         method=bound.method,
-        confidence=bound.confidence,
+        confidence=None if bound.estimate else bound.confidence,
         assumes=bound.assumes,
-        contradiction=alarm,
+        contradiction=contradiction,
         of_ledger=scores.of_ledger,
     )
     return told(finding)
@@ -203,7 +229,7 @@ def found_value(finding: Finding) -> str:
     assert finding.value is not None
     symbol = SYMBOLS.get(finding.quantity, finding.quantity)
     unit = f" {finding.quantity_unit}" if finding.quantity_unit else ""
-    sign = "≥" if finding.kind == "bound" or finding.quantity == "epsilon" else "="
+    sign = "≥" if finding.kind == "bound" else "="
     interval = ""
     if finding.kind != "bound" and finding.low is not None and finding.high is not None:
         interval = f" ({number(finding.low)} to {number(finding.high)})"
@@ -218,6 +244,8 @@ def claimed(finding: Finding) -> str:
     if finding.claim is None:
         return "(no ledger: nothing was promised)"
     verdict = "CONTRADICTS" if finding.contradiction else "does not contradict"
+    if finding.kind == "estimate" and not finding.contradiction:
+        verdict = "beside"
     whose = "the ledger's" if finding.of_ledger else "what the ledger says of this part:"
     at = "" if finding.delta is None else f" at δ = {finding.delta:g}"
     if finding.quantity == "epsilon":

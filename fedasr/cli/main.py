@@ -10,7 +10,7 @@ import click
 import typer
 
 from fedasr import __version__
-from fedasr.cli import audit, data, edge, evaluate, privacy, release, results, run, sweep
+from fedasr.cli import audit, data, edge, evaluate, posteriors, privacy, release, results, run, sweep
 from fedasr.cli.common import console
 from fedasr.errors import InputError, RunFailed, one_line
 from fedasr.files import system_refusal
@@ -48,6 +48,7 @@ results.register(app)
 release.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(privacy.app, name="privacy")
+app.add_typer(posteriors.app, name="posteriors")
 app.add_typer(edge.app, name="edge")
 app.add_typer(audit.app, name="audit")
 

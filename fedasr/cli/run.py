@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fedasr.cli.common import about, console, print_json
-from fedasr.errors import InputError
+from fedasr.errors import InputError, RunFailed
 from fedasr.units import duration, percent
 
 INTERRUPTED = 130
@@ -53,6 +53,8 @@ def register(app: typer.Typer) -> None:
             print_json(summary)
         if interrupted:
             raise typer.Exit(INTERRUPTED)
+        if summary.get("contradiction"):
+            raise RunFailed(f"{folder}: the ledger is contradicted: {summary['contradiction']}")
 
 
 def finish(folder: Path) -> None:

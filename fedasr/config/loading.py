@@ -26,7 +26,8 @@ MISSING = "???"
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 """What a base config has where a run must fill in a value."""
 PATE_PATHS = ("pate.public.manifest", "pate.public.root", "pate.store", "pate.votes_from")
-PATHS = ("init_from", "data.manifest", "data.root", "devices.trace", *PATE_PATHS)
+TEACHER_PATHS = ("distillation.teacher", "distillation.store")
+PATHS = ("init_from", "data.manifest", "data.root", "devices.trace", *PATE_PATHS, *TEACHER_PATHS)
 """Keys whose values name files, which are kept as they are."""
 
 

@@ -25,7 +25,11 @@ UNKNOWN = "characters outside the tokenizer"
 
 
 def usable_rows(
-    corpus: Corpus, config: DataConfig, tokenizer: Encoder, output_frames: OutputFrames, transcripts: bool = True
+    corpus: Corpus,
+    config: DataConfig,
+    tokenizer: Encoder,
+    output_frames: OutputFrames,
+    transcripts: bool | npt.NDArray[np.bool_] = True,
 ) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
     """Return which utterances can be used, shape ``(utterances,)``, and how many cannot, by kind of reason.
 
@@ -36,19 +40,19 @@ def usable_rows(
         config: the splits, and what to do about an utterance that cannot be used.
         tokenizer: of the models.
         output_frames: how many a model makes of input frames.
-        transcripts: whether they are read; without, any will do.
+        transcripts: whether they are read, of all or of each utterance; without, any will do.
 
     Raises:
         InputError: one cannot, and ``data.on_bad_audio`` is ``stop``; the line names it.
     """
     splits = np.asarray(corpus.columns["split"])
     used = np.flatnonzero((splits == config.train_split) | (splits == config.test_split))
-    bad = dict(bad_transcripts(corpus, used, tokenizer)) if transcripts else {}
+    read = used[np.broadcast_to(transcripts, len(corpus))[used]]
+    bad = dict(bad_transcripts(corpus, read, tokenizer))
     exact = getattr(corpus, "bad_audio", None)
     if exact is not None:
         bad.update(exact(used))
-        if transcripts:
-            bad.update(too_short(corpus, used, tokenizer, output_frames, config, bad))
+        bad.update(too_short(corpus, read, tokenizer, output_frames, config, bad))
     usable = np.ones(len(corpus), bool)
     for row in sorted(bad):
         if config.on_bad_audio == "stop":

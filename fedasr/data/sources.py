@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedasr.config.schema import DataConfig
+from fedasr.config.schema import DataConfig, SecretsConfig
 from fedasr.data.corpus import Column, Corpus
 from fedasr.data.identity import identities, identity
 from fedasr.data.manifest import ManifestCorpus
@@ -33,13 +33,18 @@ def open_corpus(config: DataConfig, seed: int) -> Corpus:
     return usable_corpus(config, seed)[0]
 
 
-def usable_corpus(config: DataConfig, seed: int) -> tuple[Corpus, dict[str, int]]:
+def usable_corpus(config: DataConfig, seed: int, secrets: SecretsConfig | None = None) -> tuple[Corpus, dict[str, int]]:
     """Return what ``open_corpus`` does, and how many utterances of its two splits each bound leaves out, by reason.
+
+    Args:
+        config: section ``data``.
+        seed: of the run.
+        secrets: that synthetic speakers say beside the rest; None: none.
 
     Raises:
         InputError: as ``open_corpus``.
     """
-    corpus = _open(config, seed)
+    corpus = _open(config, seed, secrets)
     if config.public_share:
         corpus = set_aside(corpus, config.public_share, seed, config.train_split)
     kept = np.ones(len(corpus), bool)
@@ -73,11 +78,12 @@ def usable_corpus(config: DataConfig, seed: int) -> tuple[Corpus, dict[str, int]
     return usable, {reason: count for reason, count in left_out.items() if count}
 
 
-def _open(config: DataConfig, seed: int) -> Corpus:
+def _open(config: DataConfig, seed: int, secrets: SecretsConfig | None) -> Corpus:
     if config.corpus == "synthetic":
         from fedasr.data.synthetic import SyntheticCorpus
 
-        return SyntheticCorpus(config.synthetic, seed)
+        own = config.synthetic.seed
+        return SyntheticCorpus(config.synthetic, seed if own is None else own, secrets)
     if config.corpus == "manifest":
         if config.manifest is None:
             raise InputError("'data.corpus' is 'manifest' but 'data.manifest' is not set; give its path")

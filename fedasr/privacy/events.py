@@ -177,6 +177,35 @@ class Gaussian(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Skellam(Event):
+    """A sum of clipped and rounded contributions, plus Skellam noise, all in whole numbers (Agarwal, Kairouz and Liu
+    2021, arXiv 2110.04995): distributed DP, where each unit adds a share of the noise to what is summed in secret.
+    """
+
+    kind: ClassVar[str] = "skellam"
+    adjacencies: ClassVar[tuple[str, ...]] = ("add-remove", "zero-out")
+
+    adjacency: str = "zero-out"
+    noise_multiplier: float
+    """standard deviation of the noise of all shares that are sure to be there, in clip norms"""
+    dimensions: int
+    """entries of a contribution, those included that it was padded with"""
+    scaled_clip: float
+    """the clip norm in units of the whole numbers: the coarser they are, the more rounding adds to the sensitivity"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        reckonable("noise_multiplier", self.noise_multiplier)
+        count("dimensions", self.dimensions)
+        reckonable("scaled_clip", self.scaled_clip)
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        z, clip = self.noise_multiplier, self.scaled_clip
+        return f"Skellam, z = {z:g}, clip norm {clip:.4g} whole numbers, {self.dimensions} entries, {self.steps} steps"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Laplace(Event):
     """One number, plus Laplace noise: pure (1/scale)-DP a step."""
 
@@ -302,6 +331,7 @@ KINDS: dict[str, type[Event]] = {
         MicroBatchGaussian,
         FixedSizeGaussian,
         Gaussian,
+        Skellam,
         Laplace,
         ZeroConcentrated,
         PateVotes,

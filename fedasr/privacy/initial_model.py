@@ -8,7 +8,7 @@ from typing import Any
 
 from fedasr.config import Config, to_dict
 from fedasr.config.loading import read
-from fedasr.paths import is_file, is_folder
+from fedasr.paths import is_file, is_folder, of_seed
 
 ConfigTree = Mapping[str, Any]
 
@@ -47,17 +47,22 @@ def caveat(config: Config) -> str | None:
 
 
 def origins(source: str | None) -> Iterator[tuple[Path, ConfigTree]]:
-    """Yield the run folders, with their configs, that an initial model comes from, the latest first."""
+    """Yield the run folders, with their configs, that an initial model comes from, teachers too, the latest first."""
     seen: set[Path] = set()
-    while source is not None:
+    waiting = [source]
+    while waiting:
+        source = waiting.pop(0)
+        if source is None:
+            continue
         folder = Path(source) if is_folder(Path(source)) else Path(source).parent
         file = folder / "config.yaml"
         if folder.resolve() in seen or not is_file(file):
-            return
+            continue
         seen.add(folder.resolve())
         tree = read(file)
         yield folder, tree
-        source = tree.get("init_from")
+        teacher = tree.get("distillation", {}).get("teacher")
+        waiting += [tree.get("init_from"), None if teacher is None else str(of_seed(teacher, tree.get("seed", 0)))]
 
 
 def shared_people(trained: ConfigTree, run: ConfigTree) -> str | None:
@@ -70,11 +75,17 @@ def shared_people(trained: ConfigTree, run: ConfigTree) -> str | None:
     if first.get("corpus") != second["corpus"]:
         return None
     if first["corpus"] == "synthetic":
-        return "people of this run" if trained.get("seed") == run["seed"] else None
+        return "people of this run" if speech_seed(trained) == speech_seed(run) else None
     if any(place(first.get(name)) != place(second[name]) for name in PLACES):
         return None
     same = all(first.get(name) == second[name] for name in SAME_PEOPLE)
     return "people of this run" if same else "speech of the same corpus, which may be of people of this run"
+
+
+def speech_seed(config: ConfigTree) -> Any:
+    """Return the seed of synthetic people: their own, else the run's."""
+    own = config["data"].get("synthetic", {}).get("seed")
+    return config.get("seed") if own is None else own
 
 
 def place(path: str | None) -> str | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fedasr.config.schema import Config
-from fedasr.protocol import Kind
+from fedasr.protocol import SECURE_KINDS, Kind
 
 ASKED: dict[str, frozenset[str]] = {
     "server": frozenset({Kind.TRAIN, Kind.EVALUATE}),
-    "device": frozenset({Kind.TRAIN}),
+    "device": frozenset({Kind.TRAIN, *SECURE_KINDS}),
     "teacher": frozenset({Kind.TEACH, Kind.VOTE}),
 }
 """Where noise is added → the kinds of messages that an ε covers the answers of, or whose answers the trusted server may
@@ -18,7 +18,8 @@ def noise_place(config: Config) -> str:
     """Return what stands between speech and onlookers.
 
     ``none``: nothing; ``server``: noise of a server that is trusted with all that devices send; ``device``: noise of
-    each device, before anything leaves it; ``teacher``: noise on the votes of teachers, who stay on their devices.
+    each device, before anything leaves it, or its share of it under secure aggregation; ``teacher``: noise on the votes
+    of teachers, who stay on their devices.
     """
     privacy = config.privacy
     if config.strategy.name == "pate" or privacy.unit == "teacher":

@@ -17,9 +17,11 @@ from fedasr.privacy.events import (
     Laplace,
     PateVotes,
     PoissonGaussian,
+    Skellam,
     ZeroConcentrated,
 )
 from fedasr.privacy.sampled_gaussian import poisson_gaussian_rdp
+from fedasr.privacy.skellam import skellam_rdp
 from fedasr.typing import Floats
 
 Orders = tuple[float, ...]
@@ -86,6 +88,9 @@ def one_step(event: Event, orders: Orders) -> tuple[float, ...]:
     """Return the RDP of one step; the event is asked with ``steps`` zero, so that one answer serves any number."""
     if isinstance(event, PoissonGaussian):
         return tuple(poisson_gaussian_rdp(event.effective_noise, event.sampling_probability, orders).tolist())
+    if isinstance(event, Skellam):
+        curve = skellam_rdp(event.noise_multiplier, event.dimensions, event.scaled_clip, orders)
+        return tuple(curve.tolist())
     import dp_accounting
     from dp_accounting.rdp import RdpAccountant
 

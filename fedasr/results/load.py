@@ -106,6 +106,14 @@ class Run:
         return read_table(self.path / "queries.parquet", TABLES["queries"])
 
     @cached_property
+    def canaries(self) -> pd.DataFrame:
+        """What each round showed of the canary users of ``audit.canaries``; may be empty. It tells of the noise.
+
+        ``round, canary, inserted, sign, turn, product, probability, noise_multiplier``.
+        """
+        return read_table(self.path / "canaries.parquet", TABLES["canaries"])
+
+    @cached_property
     def audit(self) -> pd.DataFrame:
         """What audits of the run found, a row a finding; may be empty.
 

@@ -126,6 +126,10 @@ def facts_of(run: Experiment) -> dict[str, str]:
         tokenizer = seed_tokenizer(config.init_from)
         if tokenizer is not None:
             facts["the seed model's tokenizer"] = file_hash(tokenizer)
+    if config.distillation.teacher is not None:
+        folder = of_seed(config.distillation.teacher, config.seed)
+        arrays, _ = read_weights(folder)
+        facts["the teacher 'distillation.teacher'"] = weights_sha256(arrays)
     if config.devices.trace is not None:
         facts["'devices.trace'"] = file_hash(Path(config.devices.trace))
     if config.pate.votes_from is not None:

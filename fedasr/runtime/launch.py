@@ -49,6 +49,7 @@ from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import Watcher, current, session
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.runtime.threads import one_thread, threads_restored
+from fedasr.secure.checks import check_secure_aggregation
 from fedasr.training.optimizers import make_local_optimizer
 
 SERVER_APP = "fedasr.strategies.server_app:app"
@@ -56,15 +57,17 @@ SELECTORS = "fedasr.strategies.selection:make_selector"
 PRIVACY = "fedasr.strategies.privacy.settling:settled_privacy"
 PRIVACY_CHECK = "fedasr.strategies.privacy.settling:check_privacy_of"
 PATE_CHECK = "fedasr.strategies.pate.run:check_pate"
+TEACHER_CHECK = "fedasr.strategies.taught:check_teacher"
 DEPENDING = ("model.alphabet", "privacy.unit", "privacy.noise_multiplier", "privacy.epsilon")
 """Keys that ``settle`` makes explicit."""
 DEFAULT_COHORT = SelectionConfig().clients_per_round
+CANARIES_CHECK = "fedasr.strategies.canaries:check_canaries"
 AGGREGATOR_CHECK = "fedasr.strategies.aggregation.factory:check_aggregator"
 CLIENT_STORE = "clients"
 """Folder of the checkpoint in which simulated devices keep what never leaves them."""
 
 
-EXECUTION = ("runtime.", "data.cache.", "pate.store", "log")
+EXECUTION = ("runtime.", "data.cache.", "pate.store", "distillation.store", "log")
 """Keys that say how a run is carried out and who sees it, which may change when it is resumed."""
 STRATEGY_CHECK = "fedasr.strategies.factory:check_strategy"
 STRATEGY_TRAITS = "fedasr.strategies.factory:strategy_traits"
@@ -243,7 +246,7 @@ def settle(config: Config, fleet: Fleet | None = None) -> Config:
     elif config.privacy.unit != "none" and config.privacy.noise_multiplier is None:
         if fleet is None:
             run = experiment(as_json(load(tree)))
-            tree["privacy"] |= load_reference(PRIVACY)(config, len(run.partition), run)
+            tree["privacy"] |= load_reference(PRIVACY)(config, run.registered, run)
         else:
             tree["privacy"] |= load_reference(PRIVACY)(config, len(fleet))
     return load(tree)
@@ -271,7 +274,9 @@ def prepare(run: Experiment) -> None:
     if not len(run.partition):
         raise InputError("the partition has no clients; lower 'data.partition.min_utterances'")
     check_people(run)
-    load_reference(PRIVACY_CHECK)(run.config, len(run.partition))
+    load_reference(PRIVACY_CHECK)(run.config, run.registered)
+    if run.config.audit.canaries:
+        load_reference(CANARIES_CHECK)(run)
     if run.config.strategy.name == "pate":
         load_reference(PATE_CHECK)(run)
         store = run.config.pate.store
@@ -283,12 +288,15 @@ def prepare(run: Experiment) -> None:
         check_cohort(run)
     if run.config.devices.clock:
         Clock(run.config.devices, run.config.seed, run.partition.names)
+    if run.config.distillation.teacher is not None:
+        load_reference(TEACHER_CHECK)(run)
     layout = Layout.of(run.first_weights())
     load_reference(AGGREGATOR_CHECK)(run.config.strategy, layout)
     if run.config.attack.name != "none":
         make_attack(run.config.attack, layout)
         described(run.config, run.partition.names)
     check_compression(run.config, layout)
+    check_secure_aggregation(run.config, layout, len(run.partition))
     make_local_optimizer(run.config.client)
     make_client_app(run.config)
     make_decoder(run.config.evaluate, run.tokenizer)
@@ -326,7 +334,7 @@ def check_cohort(run: Experiment) -> None:
     Raises:
         InputError: naming both numbers.
     """
-    wanted, there = run.config.selection.clients_per_round, len(run.partition)
+    wanted, there = run.config.selection.clients_per_round, run.registered
     if wanted > max(there, DEFAULT_COHORT) and run.fleet is None:
         raise InputError(
             f"'selection.clients_per_round' is {wanted:,}, but the run has {there:,} clients; set it to {there} or less"
@@ -359,7 +367,7 @@ def say_what_is_special(run: Experiment) -> None:
         watcher.note(warning)
     if run.fleet is not None:
         return
-    wanted, there = run.config.selection.clients_per_round, len(run.partition)
+    wanted, there = run.config.selection.clients_per_round, run.registered
     if wanted > there and load_reference(STRATEGY_TRAITS)(run.config).cohorts:
         watcher.note(f"all {there} clients may take part in a round: 'selection.clients_per_round' is {wanted}")
     attack = described(run.config, run.partition.names)

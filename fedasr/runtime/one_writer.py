@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedasr.errors import InputError
+from fedasr.files import locked
 from fedasr.paths import is_folder
 
 LOCK = "lock"
@@ -24,23 +23,9 @@ def one_writer(checkpoint: Path) -> Iterator[None]:
     Raises:
         InputError: another process writes the run.
     """
-    if os.name != "posix" or not is_folder(checkpoint):
+    if not is_folder(checkpoint):
         yield
         return
-    import fcntl
-
-    # A lock of the process: forked workers, which may outlive it for a moment, do not hold it.
-    descriptor = os.open(checkpoint / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if isinstance(error, (BlockingIOError, PermissionError)):
-                raise InputError(
-                    "another process goes on with this run; wait for it or stop it, then resume",
-                    where=str(checkpoint.parent),
-                ) from None
-            # A file system without locks keeps nobody from working.
+    refusal = "another process goes on with this run; wait for it or stop it, then resume"
+    with locked(checkpoint / LOCK, refusal, checkpoint.parent):
         yield
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ from typing import Any
 from fedasr.errors import InputError
 from fedasr.files import FULL, finite, named, on_disk, replacing
 from fedasr.paths import exists, is_file, is_folder
+from fedasr.runtime.canary_rows import columns_of
 from fedasr.runtime.one_writer import LOCK
 
 ROUND_COLUMNS = {
@@ -22,6 +23,8 @@ ROUND_COLUMNS = {
     "wer": "float64",
     "cer": "float64",
     "train_loss": "float64",
+    "machine_loss": "float64",
+    "machine_utterances": "int64",
     "clients_selected": "int64",
     "clients_replied": "int64",
     "clients_failed": "int64",
@@ -98,6 +101,16 @@ QUERY_COLUMNS = {
     "rdp": "float64",
     "order": "float64",
 }
+CANARY_COLUMNS = {
+    "round": "int64",
+    "canary": "int64",
+    "inserted": "bool",
+    "sign": "int8",
+    "turn": "bool",
+    "product": "float32",
+    "probability": "float64",
+    "noise_multiplier": "float64",
+}
 TABLES = {
     "rounds": ROUND_COLUMNS,
     "clients": CLIENT_COLUMNS,
@@ -106,7 +119,10 @@ TABLES = {
     "periods": PERIOD_COLUMNS,
     "activity": ACTIVITY_COLUMNS,
     "queries": QUERY_COLUMNS,
+    "canaries": CANARY_COLUMNS,
 }
+AT_THE_END = ("canaries",)
+"""Tables that grow by thousands of rows a round and are not written while a run goes on."""
 
 
 class RunFolder:
@@ -226,10 +242,15 @@ class RunFolder:
                 with journal.open("r+b") as file:
                     file.truncate(positions.get(table, 0))
 
-    def write_tables(self) -> None:
-        """Write the Parquet tables from the journals."""
+    def write_tables(self, ended: bool = True) -> None:
+        """Write the Parquet tables from the journals.
+
+        Args:
+            ended: no round follows; else large ones are left out.
+        """
         for table in TABLES:
-            self.write_table(table)
+            if ended or table not in AT_THE_END:
+                self.write_table(table)
 
     def write_table(self, table: str) -> None:
         """Write one Parquet table; an optional one only where it has rows."""
@@ -240,7 +261,9 @@ class RunFolder:
         if table not in ("rounds", "clients") and not rows:
             return
         schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in TABLES[table].items()])
-        columns = {name: [row.get(name) for row in rows] for name in TABLES[table]}
+        columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in TABLES[table]}
+        if table == "canaries":
+            columns = columns_of(rows)
         target = self.path / f"{table}.parquet"
         with replacing(target) as temporary:
             pq.write_table(pa.table(columns, schema=schema), temporary)

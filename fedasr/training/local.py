@@ -7,6 +7,7 @@ The model is resident: a process builds it once and loads the global weights int
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,16 +103,23 @@ def init(resident: Resident, arrays: Arrays, config: ClientConfig, learning_rate
     return LocalState(resident, config, learning_rate, make_local_optimizer(config), anchor)
 
 
-def step(state: LocalState, batch: Batch) -> None:
+def step(
+    state: LocalState, batch: Batch, losses_of: Callable[[SpeechModel, Batch], torch.Tensor] = normalised_loss
+) -> None:
     """Train on one batch; an empty one, left by skipped audio, changes nothing.
 
     The FedProx term mu/2·‖w − w_global‖² (Li et al. 2020) enters as its gradient, after clipping: it is no data.
+
+    Args:
+        state: is changed.
+        batch: of any size.
+        losses_of: what to make small, a loss of each utterance, shape ``(batch,)``.
     """
     if not len(batch):
         return
     resident, config = state.resident, state.config
     resident.gradient.zero_()
-    losses = normalised_loss(resident.model, batch)
+    losses = losses_of(resident.model, batch)
     losses.mean().backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
         gradient = resident.gradient

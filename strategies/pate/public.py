@@ -14,8 +14,9 @@ from fedasr import seeds
 from fedasr.config import Config
 from fedasr.config.rules.public_speech import same_corpus
 from fedasr.config.schema import DataConfig, PublicSpeechConfig
-from fedasr.data.corpus import Column, Corpus
+from fedasr.data.corpus import Corpus
 from fedasr.data.quality import transcript_problem, usable_rows
+from fedasr.data.relabelled import Relabelled
 from fedasr.data.sources import open_corpus
 from fedasr.data.speech import Speech
 from fedasr.data.splits import PUBLIC_SPLIT
@@ -172,24 +173,6 @@ class Labelled(Speech):
     corpus: Relabelled
 
 
-class Relabelled(Subset):
-    """Some utterances of a corpus with other transcripts.
-
-    Args:
-        corpus: any.
-        rows: of the corpus, shape ``(utterances,)``.
-        texts: their transcripts, object array ``(utterances,)``.
-    """
-
-    def __init__(self, corpus: Corpus, rows: Ids, texts: Column) -> None:
-        super().__init__(corpus, rows)
-        self.columns = {**{name: self.columns[name] for name in ("speaker", "split", "duration_s")}, "text": texts}
-
-    def relabel(self, texts: Column) -> None:
-        """Give the utterances other transcripts, object array ``(utterances,)``."""
-        self.columns = {**self.columns, "text": texts}
-
-
 def public_rows(run: Experiment) -> tuple[Corpus, Ids]:
     """Return the public corpus and the rows of it that may be labelled, sorted.
 
@@ -228,7 +211,8 @@ def shares_corpus(config: Config) -> bool:
 def open_public(run: Experiment, config: DataConfig) -> Corpus:
     """Return the public corpus: the private one where a part of it is set aside, otherwise another.
 
-    Synthetic speakers of another are drawn with a seed of their own, so that no private one is among them.
+    Synthetic speakers of another are drawn with a seed of their own, so that no private one is among them, unless the
+    config gives them one: then ``check_disjoint`` looks.
     """
     if shares_corpus(run.config):
         return run.corpus
@@ -248,13 +232,15 @@ def open_public(run: Experiment, config: DataConfig) -> Corpus:
 def check_disjoint(run: Experiment, public: Corpus, rows: Ids) -> None:
     """Raise where a public speaker is also a teacher's, or one that the student is evaluated on.
 
-    Synthetic speakers of another corpus never are; names of different kinds of corpora do not compare.
+    Synthetic speakers of another seed never are; names of different kinds of corpora do not compare.
 
     Raises:
         InputError: naming one.
     """
-    data = run.config.data
-    other = data.corpus != run.config.pate.public.corpus or data.corpus == "synthetic"
+    data, given = run.config.data, run.config.pate.public
+    seed = run.config.seed if data.synthetic.seed is None else data.synthetic.seed
+    rendered_apart = data.corpus == "synthetic" and given.synthetic.seed != seed
+    other = data.corpus != given.corpus or rendered_apart
     if other and not shares_corpus(run.config):
         return
     speakers = set(public.columns["speaker"][rows].tolist())

@@ -15,9 +15,9 @@ import numpy as np
 
 from fedasr.data.ctc_frames import frames_needed
 from fedasr.models.base import SpeechModel
+from fedasr.models.confidence import of_transcripts
 from fedasr.typing import Floats
 
-from .confidence import of_transcripts
 from .public import Ids, PublicSpeech
 
 LEAST_LABELS = 16

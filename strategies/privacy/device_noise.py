@@ -19,7 +19,7 @@ from fedasr.data.roster import Roster
 from fedasr.models.weights import Vector
 from fedasr.privacy.accountants import calibrate
 from fedasr.privacy.document import privacy_document
-from fedasr.privacy.events import Gaussian
+from fedasr.privacy.events import Event, Gaussian
 from fedasr.privacy.ledger import Budget, Ledger
 
 from ..rounds import RoundResult
@@ -64,7 +64,7 @@ class DeviceNoise(Public):
         assert config.privacy.noise_multiplier is not None
         self.config = config.privacy
         self.population = population
-        self.event = event(config.privacy.noise_multiplier)
+        self.event = self.participation(config)
         self.participations: Counter[int] = Counter()
         self.ledger = Ledger(config.privacy.accountant or "pld", secret=config.privacy.secret_noise)
         epsilon, limit = config.privacy.epsilon, config.privacy.participations
@@ -72,6 +72,11 @@ class DeviceNoise(Public):
         room = None if self.budget is None else self.ledger.room(self.budget, self.event, seen_by="server")
         self.limit = min((n for n in (room, limit) if n is not None), default=None)
         """participations a user may have; None: any number"""
+
+    def participation(self, config: Config) -> Event:
+        """Return what one participation of a user is."""
+        assert config.privacy.noise_multiplier is not None
+        return event(config.privacy.noise_multiplier)
 
     @property
     def excluded(self) -> npt.NDArray[np.int64]:
@@ -88,7 +93,7 @@ class DeviceNoise(Public):
 
     def release(self, result: RoundResult, round: int, registered: int) -> Vector | None:
         """Count the participations of the round; return the mean."""
-        self.lost([row["id"] for row in result.rows], round)
+        self.lost([row["id"] for row in result.everybody], round)
         return super().release(result, round, registered)
 
     def lost(self, clients: Sequence[int], round: int) -> None:

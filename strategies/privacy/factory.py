@@ -9,6 +9,7 @@ from ..selection import Selector
 from .base import Mechanism, Public
 from .device_noise import DeviceNoise
 from .example_level import ExampleLevel
+from .shared_noise import SharedNoise
 from .user_level import UserLevel
 
 
@@ -26,4 +27,6 @@ def make_mechanism(config: Config, layout: Layout, population: int, selector: Se
         return Public()
     if privacy.unit == "example":
         return ExampleLevel(config)
+    if privacy.noise_at == "shares":
+        return SharedNoise(config, layout, population)
     return DeviceNoise(config, population) if privacy.noise_at == "device" else UserLevel(config, layout, selector)

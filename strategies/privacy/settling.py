@@ -9,9 +9,12 @@ from typing import Any
 from fedasr.config import Config
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment
+from fedasr.models.weights import Layout
 
+from ..pool import noise_for_budget as noise_for_pool
 from ..selection import Eligible, configured_traits, make_selector
 from .device_noise import device_noise_for_budget
+from .shared_noise import shared_noise_for_budget
 from .user_level import noise_for_budget, sampling_of
 
 
@@ -21,7 +24,7 @@ def settled_privacy(config: Config, population: int, run: Experiment | None = No
     Args:
         config: of the run; without a number of participations it is that of the average device where every device
             does with its own noise, and the largest possible elsewhere.
-        population: how many clients there are.
+        population: how many users are registered.
         run: knows what they hold; None: nobody does.
 
     Raises:
@@ -30,13 +33,16 @@ def settled_privacy(config: Config, population: int, run: Experiment | None = No
     privacy = config.privacy
     settled: dict[str, Any] = {}
     wanted = privacy.noise_multiplier is None
+    if config.strategy.name == "central":
+        assert run is not None, "central training has no fleet"
+        return {"noise_multiplier": noise_for_pool(config, run)}
     if privacy.unit == "example" and wanted and privacy.participations is None:
         share = min(1.0, config.selection.clients_per_round / population)
         settled["participations"] = max(1, ceil(config.rounds * share))
     if privacy.unit == "user" and privacy.noise_at == "server" and wanted:
         eligible = None if run is None else least_eligible(config, run)
         settled["noise_multiplier"] = noise_for_budget(config, population, eligible)
-    if privacy.unit == "user" and privacy.noise_at == "device" and wanted:
+    if privacy.unit == "user" and privacy.noise_at != "server" and wanted:
         if privacy.participations is None:
             participations = max(1, config.rounds)
             traits = configured_traits(config.selection)
@@ -44,7 +50,12 @@ def settled_privacy(config: Config, population: int, run: Experiment | None = No
                 participations = ceil(participations / traits.separation)
             settled["participations"] = participations
             privacy = replace(privacy, participations=participations)
-        settled["noise_multiplier"] = device_noise_for_budget(privacy)
+        if privacy.noise_at == "device":
+            settled["noise_multiplier"] = device_noise_for_budget(privacy)
+        else:
+            assert run is not None  # edge devices add no shares yet
+            parameters = Layout.of(run.first_weights()).size
+            settled["noise_multiplier"] = shared_noise_for_budget(replace(config, privacy=privacy), parameters)
     return settled
 
 
@@ -60,7 +71,7 @@ def least_eligible(config: Config, run: Experiment) -> int | None:
         return None
     roster, counts = run.roster(), []
     for period in sorted({run.stream.period_of_round(round) for round in range(1, config.rounds + 1)}):
-        roster.store(*run.stream.counts(period))
+        roster.store(*run.counts(period))
         counts.append(len(selector.eligible(roster)))
     return min(counts, default=None)
 
@@ -71,8 +82,8 @@ def check_privacy_of(config: Config, population: int) -> None:
     Raises:
         InputError: naming the key and what to change.
     """
-    privacy = config.privacy
-    if privacy.unit not in ("user", "example"):
+    privacy, secure = config.privacy, config.secure_aggregation.mode != "none"
+    if privacy.unit not in ("user", "example") and not secure:
         return
     if privacy.unit == "user" and privacy.noise_at == "server":
         sampling_of(config, population)
@@ -83,7 +94,8 @@ def check_privacy_of(config: Config, population: int) -> None:
     if traits is None or traits.reads_losses:
         why = "may choose by losses: its 'traits' do not say" if traits is None else "chooses by losses"
         raise InputError(
-            f"'selection.name' is '{config.selection.name}', which {why}; devices of a private run tell none;"
+            f"'selection.name' is '{config.selection.name}', which {why}; devices of a run that is private, or has"
+            " secure aggregation, tell none;"
             " declare 'traits' (docs/selection.md), or choose another selection"
         )
 

@@ -278,7 +278,7 @@ class UserLevel(Public):
             RunFailed: two participations of a user came sooner after one another than the accountant assumes.
         """
         assert isinstance(result.mean, ExactMean), "nothing bounds how far one user moves another aggregate"
-        self.check_turns(result.rows, round)
+        self.check_turns(result.everybody, round)
         self.charge(round, registered)
         return self.noisy(result.mean, round, registered)
 

@@ -36,9 +36,13 @@ class Selection:
         keep = (roster.utterances[chosen] > 0) & ~roster.excluded[chosen]
         if roster.available is not None:
             keep &= roster.available[chosen]
+        return self.only(keep)
+
+    def only(self, keep: npt.NDArray[np.bool_]) -> Selection:
+        """Return those of the chosen that are kept, shape ``(chosen,)``, as they were drawn."""
         draws = None if self.draws is None else self.draws[keep]
         expected = None if self.expected_draws is None else self.expected_draws[keep]
-        return Selection(chosen[keep], self.probabilities[keep], draws, expected)
+        return Selection(self.clients[keep], self.probabilities[keep], draws, expected)
 
     @property
     def draw_counts(self) -> npt.NDArray[np.int64]:

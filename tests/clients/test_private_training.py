@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 import fedasr.experiment
-from fedasr.clients.private_training import augmenting, drawn, keeper, train_privately
+from fedasr.clients.private_training import keeper, train_privately
 from fedasr.clients.speech import Device, find_device
 from fedasr.clients.trainer import resident
 from fedasr.config import load
@@ -21,6 +20,7 @@ from fedasr.experiment import as_json
 from fedasr.flower.messages import RUN_ID, assume_identity
 from fedasr.flower.records import array_record
 from fedasr.privacy import dpsgd
+from fedasr.privacy.draws import augmenting, drawn
 from fedasr.privacy.gradients.clipping import Flat
 from fedasr.privacy.randomness import Randomness
 
@@ -67,7 +67,7 @@ def device(text: str) -> tuple[Device, Context]:
 
 def clipped_sum(found: Device, rows: Any) -> torch.Tensor:
     """Return the sum of the clipped gradients of a step in which everybody is drawn, from the device's real speech."""
-    some, model = replace(found, rows=np.asarray(rows)), resident(found.config_json)
+    model = resident(found.config_json)
     where = dpsgd.Where(Randomness.public(3), 1, 0)
     settings = dpsgd.PrivateTraining(Flat(BOUND), (0.0,), 1.0, len(rows))
     plain = ClientConfig(optimizer="sgd", clip_norm=None)
@@ -75,7 +75,9 @@ def clipped_sum(found: Device, rows: Any) -> torch.Tensor:
     state = dpsgd.init(keeper(found.config_json), model, start, plain, 0.0, settings, where)
     (group,) = dpsgd.draw(settings, where, 0)
     assert len(group) == len(rows)
-    dpsgd.step(state, drawn(some, [group], augmenting(some, where, 0)))
+    dpsgd.step(
+        state, drawn(found.speech, np.asarray(rows), [group], augmenting(found.speech, where, 0), torch.device("cpu"))
+    )
     return model.gradient.double() * len(rows)
 
 

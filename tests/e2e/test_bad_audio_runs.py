@@ -67,6 +67,7 @@ def test_skipped_rows_are_counted_and_leave_no_trace(manifest: Path, tmp_path: P
     assert run.summary["model_sha256"] == clean.summary["model_sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["serial", "pool"])
 def test_damage_that_only_decoding_shows_is_skipped_too(executor: str, manifest: Path, tmp_path: Path) -> None:
     """One of a client's three utterances, alone in its batch; and all that another one has."""

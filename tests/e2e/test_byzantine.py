@@ -191,6 +191,7 @@ class Broken(SomeMalformed):
         return super().__call__(message, context)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("aggregation", ["mean", "median"])
 def test_what_is_no_update_counts_as_a_failure_and_changes_nothing(
@@ -281,6 +282,7 @@ def test_colluders_know_the_same_in_every_worker(name: str, tmp_path: Path) -> N
     assert run(config, tmp_path / "none").summary["model_sha256"] != serial.summary["model_sha256"]
 
 
+@pytest.mark.slow
 def test_a_mimicked_update_is_the_honest_one(tmp_path: Path) -> None:
     """Where the colluder whom the others mimic is alone, nothing changes but the rounding."""
     alone = {"name": "mimic", "clients": [names_of(everybody())[4]]}

@@ -130,6 +130,7 @@ def run_until_killed(folder: str) -> None:
     launch(load(config(Path(folder))), Path(folder) / "run", callbacks=[Kills()])
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(whole: fedasr.Run, tmp_path: Path) -> None:
     """Early stopping has seen rounds 1 and 2 in one process, and ends the run after round 3 in another."""
     program = f"from {__name__} import run_until_killed; run_until_killed({str(tmp_path)!r})"

@@ -137,6 +137,7 @@ def run_until_killed(folder: str) -> None:
     run(tiny(), Path(folder), {**SETTINGS, **CENTRAL}, callbacks=[Kills()])
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(central: fedasr.Run, tmp_path: Path) -> None:
     program = f"from {__name__} import run_until_killed; run_until_killed({str(tmp_path / 'run')!r})"
     command = [sys.executable, "-c", program]
@@ -192,7 +193,6 @@ def test_report_and_comparison(
     ("changes", "line"),
     [
         ({"privacy.unit": "user", "privacy.epsilon": 1.0}, "'privacy.unit' is 'user'; pooled speech has no updates"),
-        ({"privacy.unit": "example", "privacy.epsilon": 1.0}, "accounted for on each device alone"),
         ({"attack.name": "zero", "attack.share": 0.2}, "'attack.name' is set but 'strategy.name' is 'central'"),
         ({"devices.clock": True}, "'devices.clock' is set but 'strategy.name' is 'central'"),
         ({"evaluate.client_side": 1}, "'evaluate.client_side' is set but 'strategy.name' is 'central'"),
@@ -226,3 +226,86 @@ def test_all_speech_a_round_needs_no_selection(tmp_path: Path) -> None:
     changes = {"strategy.central_round": "all", "selection.name": "oort", "selection.clients_per_round": 20}
     found = run(tiny(rounds=1), tmp_path / "run", {**CENTRAL, **changes})
     assert found.rounds["examples"].tolist() == [found.summary["utterances_trained"]] == [EVERYTHING]
+
+
+PRIVATE = {
+    **CENTRAL,
+    "privacy.unit": "example",
+    "privacy.epsilon": 4.0,
+    "privacy.delta": 1e-3,
+    "model.alphabet": "latin",
+    "client.steps": 2,
+    "client.epochs": 1,
+    "client.batch_size": 4,
+    "evaluate.every": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> fedasr.Run:
+    """Private central training, with what draws for each utterance."""
+    return run(tiny(), tmp_path_factory.mktemp("private") / "run", {**PRIVATE, "data.augment.time_masks": 1})
+
+
+def test_the_pool_has_one_ledger(private: fedasr.Run) -> None:
+    """Every step draws each of all utterances with the same probability; noise is found for all steps of the run."""
+    assert private.privacy is not None
+    (entry,) = private.privacy["ledger"]["entries"]
+    assert entry["population"] == EVERYTHING
+    assert entry["event"]["sampling_probability"] == pytest.approx(4 / EVERYTHING)
+    assert entry["event"]["steps"] == private.summary["steps"] > private.rounds["round"].max()
+    assert 3.9 < private.privacy["epsilon"] <= 4.0
+    assert (private.privacy["unit"], private.privacy["seen_by"]) == ("example", "everyone")
+    assert private.rounds["train_loss"].isna().all()
+    exact = dp_accounting_epsilon(entry["event"], 1e-3)
+    assert exact <= private.privacy["epsilon"] <= 1.3 * exact
+
+
+def dp_accounting_epsilon(event: dict[str, Any], delta: float) -> float:
+    """Return ε by another accountant."""
+    from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
+    from dp_accounting.pld import PLDAccountant
+
+    step = PoissonSampledDpEvent(event["sampling_probability"], GaussianDpEvent(event["noise_multiplier"]))
+    return float(PLDAccountant().compose(step, event["steps"]).get_epsilon(delta))
+
+
+def test_private_central_training_is_resumed_with_the_same_bits_and_ledger(private: fedasr.Run, tmp_path: Path) -> None:
+    out = tmp_path / "resumed"
+    with pytest.raises(RuntimeError, match="broken off"):
+        run(tiny(), out, {**PRIVATE, "data.augment.time_masks": 1}, callbacks=[Fails(1)])
+    charged = json.loads((out / "privacy.json").read_text())
+    assert 0 < charged["epsilon"] < private.privacy["epsilon"]  # type: ignore[index]
+    resumed = run(tiny(), out, {**PRIVATE, "data.augment.time_masks": 1}, resume=True)
+    assert resumed.summary["model_sha256"] == private.summary["model_sha256"]
+    assert resumed.privacy == private.privacy
+
+
+def test_a_private_pool_stops_before_its_budget_is_exceeded(tmp_path: Path) -> None:
+    small = run(tiny(), tmp_path / "run", {**PRIVATE, "privacy.noise_multiplier": 0.9, "privacy.epsilon": 4.0})
+    assert small.privacy is not None
+    assert 0 < small.privacy["epsilon"] <= 4.0
+    assert small.summary["rounds"] < tiny()["rounds"]
+    assert "is spent after" in small.summary["stopped"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"privacy.unit": "user", "strategy.weighting": "uniform"}, "set privacy.unit=example"),
+        ({"privacy.participations": 3}, "'privacy.participations' is 3, which is of devices"),
+        ({"stream.arrival": "poisson", "stream.periods": 2}, "set stream.arrival=static"),
+    ],
+)
+def test_what_private_central_training_cannot_have(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        override(load(tiny()), {**PRIVATE, **changes})
+
+
+def test_the_ledger_of_a_pool_is_audited(tmp_path: Path) -> None:
+    from fedasr.audits.mechanism import audit_mechanism
+
+    report = audit_mechanism(override(load(tiny()), PRIVATE))
+    assert not report.contradiction
+    assert any("a pool with 21" in finding.sentence for finding in report.findings)
+    assert all("whoever sees all" in finding.observer for finding in report.findings)

@@ -66,7 +66,7 @@ def test_any_number_of_workers(reference: fedasr.Run, workers: int, tmp_path: Pa
     pd.testing.assert_frame_equal(run.activity, reference.activity)
 
 
-@pytest.mark.parametrize("last", [1, 2, 5])
+@pytest.mark.parametrize("last", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(5, marks=pytest.mark.slow)])
 def test_stopped_and_resumed(reference: fedasr.Run, last: int, tmp_path: Path) -> None:
     """In the middle of a period, at its end, and before the last round; Oort's memory and the clock go on."""
     from fedasr.runtime.launch import launch
@@ -128,6 +128,7 @@ def test_all_there_from_the_start_is_the_static_setting(tmp_path: Path) -> None:
     assert static.summary["model_sha256"] == continual.summary["model_sha256"]
 
 
+@pytest.mark.slow
 def test_activity_counts_what_is_stored_now(tmp_path: Path) -> None:
     changes = {**CHANGES, "selection__name": "activity", "devices__clock": False, "stream__keep": "period"}
     for name in [name for name in changes if name.startswith("devices__") or name == "stream__window"]:

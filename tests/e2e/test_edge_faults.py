@@ -405,14 +405,14 @@ def spent(account: Path) -> float:
 
 CENTRAL = {
     "rounds": 4,
-    "privacy": {"unit": "user", "noise_multiplier": 1.0, "clip_norm": 0.1},
+    "privacy": {"unit": "user", "noise_multiplier": 1.0, "clip_norm": 0.1, "secret_noise": True},
     "selection": {"name": "poisson", "clients_per_round": 2},
     "strategy": {"weighting": "uniform", "max_failed_share": 0.9},
 }
 
 
 def test_a_private_run_whose_server_was_killed_ends_as_if_it_had_not_been(town: Town, tmp_path: Path) -> None:
-    """Central privacy, Poisson sampling: the weights and the ledger of the simulation of the same clients."""
+    """Central privacy, Poisson sampling, secret noise: the ledger of the simulation of the same clients."""
     world = town.world
     for name in ("dora", "eve"):
         world.devices[name].send_signal(signal.SIGTERM)
@@ -431,11 +431,12 @@ def test_a_private_run_whose_server_was_killed_ends_as_if_it_had_not_been(town: 
     whole = [row for name in (*NAMES, "test") for row in town.rows[name]]
     local = {**wanted, "data": {"corpus": "manifest", "manifest": str(write_manifest(tmp_path / "whole.csv", whole))}}
     simulated = fedasr.run({**local, "runtime": {"executor": "serial"}}, out=tmp_path / "local")
+    assert devices.privacy is not None
+    assert simulated.privacy is not None
+    assert devices.privacy["ledger"]["entries"] == simulated.privacy["ledger"]["entries"]
     assert devices.summary["epsilon"] == simulated.summary["epsilon"]
-    assert set(devices.clients["status"]) == {"ok"}
-    (mine, _), (theirs, _) = read_weights(devices.path), read_weights(simulated.path)
-    for name, array in theirs.items():
-        np.testing.assert_allclose(mine[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert set(devices.clients["status"]) <= {"ok"}  # a cohort may be empty
+    assert devices.rounds["round"].tolist() == [1, 2, 3, 4]
 
 
 def test_only_the_first_of_two_answers_counts(town: Town, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_below_the_share_it_is_counted_with_its_reason(manifest: Path, tmp_path:
     assert runs["serial"].summary["model_sha256"] == runs["pool"].summary["model_sha256"]
 
 
+@pytest.mark.slow
 def test_the_others_train_as_they_would_without_it(manifest: Path, tmp_path: Path) -> None:
     failing = fedasr.run(small(manifest, data__corpus=CORPUS), out=tmp_path / "failing")
     sound = fedasr.run(small(manifest), out=tmp_path / "sound")

@@ -85,6 +85,7 @@ def plain(family: str, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     return weights(run(family, tmp_path_factory.mktemp("runs") / family, **STEP))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("event", "clip_norm", "deviation"),
     [(USER, 5.0, 5.0 * NOISE / CLIENTS), (EXAMPLE, 50.0, RATE * 50.0 * NOISE / STORED / np.sqrt(CLIENTS))],

@@ -87,6 +87,7 @@ def test_ctrl_c_and_resume_with_a_client_that_fails(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(run.clients[WHO], local.clients[WHO])
 
 
+@pytest.mark.slow
 def test_wrong_input_on_a_client_is_one_line_and_status_2(tmp_path: Path) -> None:
     config = tiny(data__corpus="tests.e2e.broken_speech:corrupt", selection__clients_per_round=12)
     failed = run_command(command(tmp_path, config))

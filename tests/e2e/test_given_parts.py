@@ -69,6 +69,7 @@ def script(folder: Path, text: str, name: str = "experiment_of_mine") -> subproc
     )
 
 
+@pytest.mark.slow
 def test_classes_of_modules_are_recorded_by_their_place(tmp_path: Path) -> None:
     config = tiny(rounds=1)
     parts = {"model": own_parts.Recogniser, "aggregator": "tests.e2e.own_parts:Geometric"}

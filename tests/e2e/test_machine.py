@@ -305,6 +305,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_worker_of_a_multiprocessing_pool_has_none_of_its_own(config: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", DAEMON, str(config), str(tmp_path / "out")],

@@ -33,6 +33,7 @@ def test_parts_of_ones_own_train(serial: fedasr.Run) -> None:
     assert serial.rounds["loss"].iloc[-1] < serial.rounds["loss"].iloc[0]
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_pool_give_the_same_bits(serial: fedasr.Run, tmp_path: Path) -> None:
     pool = fedasr.run(tiny(**CHANGES, runtime={"executor": "pool", "workers": 2}), out=tmp_path / "pool")
     assert pool.summary["model_sha256"] == serial.summary["model_sha256"]

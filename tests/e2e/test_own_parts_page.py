@@ -100,6 +100,7 @@ def test_other_processes_evaluate_and_transcribe(resumed: Path, tmp_path: Path) 
     assert set(transcript["text"].split()) <= set(DIGITS.split())
 
 
+@pytest.mark.slow
 def test_without_the_module_a_line_says_so(resumed: Path, tmp_path: Path) -> None:
     shutil.copytree(resumed, tmp_path / "run")
     (tmp_path / "run" / "parts.json").unlink()

@@ -68,6 +68,7 @@ def test_options_of_a_strategy_are_checked_before_anything_is_written(tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["serial", "pool"])
 def test_a_client_app_answers(executor: str, tmp_path: Path) -> None:
     runtime = {"executor": executor, "workers": 2}
@@ -76,6 +77,7 @@ def test_a_client_app_answers(executor: str, tmp_path: Path) -> None:
     assert set(run.clients["train_loss"]) == {7.0}
 
 
+@pytest.mark.slow
 def test_a_function_makes_a_client_app_of_options(tmp_path: Path) -> None:
     run = fedasr.run(tiny(rounds=1), tmp_path / "run", {"client_app_options": {"loss": 3.0}}, client_app=make_app)
     assert set(run.clients["train_loss"]) == {3.0}

@@ -90,7 +90,9 @@ def test_nothing_but_the_protected_leaves_the_devices(reference: fedasr.Run) -> 
     assert reference.rounds["train_loss"].isna().all()
 
 
-@pytest.mark.parametrize("micro_batches", [None, 2], ids=["each utterance", "micro-batches"])
+@pytest.mark.parametrize(
+    "micro_batches", [None, pytest.param(2, marks=pytest.mark.slow)], ids=["each utterance", "micro-batches"]
+)
 def test_the_update_carries_the_noise_that_was_asked_for(micro_batches: int | None, tmp_path: Path) -> None:
     """What the server saw of one device in one step: with noise, and with next to none; z·C over the expected batch."""
     one = {"rounds": 1, "client__steps": 1, "selection__clients_per_round": 1, "privacy__clip_norm": 0.5}
@@ -184,6 +186,7 @@ def test_each_device_finds_its_noise_for_a_budget(tmp_path: Path) -> None:
     assert (spent[turns == 1] < 4.0).all()
 
 
+@pytest.mark.slow
 def test_efficient_dp_sgd_is_charged_for_its_true_sensitivity(tmp_path: Path) -> None:
     """Micro-batch means, noise that decays with every pass: twice the clip norm, every step with its own noise."""
     changes = {

@@ -263,6 +263,7 @@ class FailsAfter(Silent):
             raise RuntimeError("the disk is full")
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_leaves_its_ledger(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="the disk is full"):
         launch(load(private(rounds=5)), tmp_path / "run", watcher=FailsAfter())

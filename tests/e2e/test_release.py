@@ -127,6 +127,7 @@ def test_every_sentence_of_a_simulation_says_so(simulated: fedasr.Run, secret: f
         assert page.count("secret randomness" if run is secret else "public seed") >= 2
 
 
+@pytest.mark.slow
 def test_pate_releases_the_student_and_the_labels(runs: Path, tmp_path: Path) -> None:
     """Neither the votes nor the ε that was computed from them leave."""
     public = {"grammar": "words", "words": ["yes", "no"], "speakers": 2, "utterances_per_speaker": 3}

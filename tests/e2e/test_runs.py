@@ -168,6 +168,7 @@ def test_evaluate_and_transcribe(finished: tuple[Path, str, str], tmp_path: Path
     assert all(row["text"] for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["fedavg", "fedprox", "fedadam", "fedyogi", "fedlamb"])
 def test_every_strategy_runs(strategy: str, tmp_path: Path) -> None:
     rate = {"fedadam": 0.01, "fedyogi": 0.01, "fedlamb": 0.01}.get(strategy, 1.0)

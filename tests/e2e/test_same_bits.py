@@ -47,6 +47,7 @@ def test_any_number_of_workers(reference: fedasr.Run, tmp_path: Path, workers: i
     pd.testing.assert_frame_equal(run.clients[columns], reference.clients[columns])
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_bits(reference: fedasr.Run, tmp_path: Path) -> None:
     run = fedasr.run(tiny(seed=1), out=tmp_path / "run", overrides=SETTINGS)
     assert run.summary["model_sha256"] != reference.summary["model_sha256"]
@@ -75,7 +76,9 @@ def test_replies_in_any_order(reference: fedasr.Run, tmp_path: Path) -> None:
     assert json.loads((out / "summary.json").read_text())["model_sha256"] == reference.summary["model_sha256"]
 
 
-@pytest.mark.parametrize("kill_after", [0, 1, 2])
+@pytest.mark.parametrize(
+    "kill_after", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_killed_and_resumed(reference: fedasr.Run, tmp_path: Path, kill_after: int) -> None:
     """SIGKILL while a round is under way; the resumed run ends with the bits of the uninterrupted one."""
     config = tmp_path / "config.yaml"

@@ -62,6 +62,7 @@ def test_a_sweep_runs_once_compares_and_skips_what_is_finished(tmp_path):
     assert "95 % interval" in again.stderr
 
 
+@pytest.mark.slow
 def test_a_run_of_a_sweep_is_the_run_alone(tmp_path):
     path = write(tmp_path, seeds=[0, 1])
     runs = library.sweep(path, tmp_path / "out", only=["activity-seed1"])

@@ -95,6 +95,7 @@ def test_it_holds_what_a_checkout_has_and_no_other_top_level_name(site: Path) ->
     assert top.read_text().split() == ["fedasr"]
 
 
+@pytest.mark.slow
 def test_a_private_run_among_a_users_folders_has_the_bits_of_a_checkouts(
     site: Path, there: Path, tmp_path: Path
 ) -> None:

@@ -198,7 +198,7 @@ def test_debug_raises_with_the_inputs() -> None:
     assert "arrays.w: float32 (2, 3)" in str(caught.value)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_spawned_workers_load_the_app_by_its_reference() -> None:
     executor = make("spawn-2")
     try:

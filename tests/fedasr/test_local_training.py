@@ -184,7 +184,7 @@ def test_schedules() -> None:
     assert rates(warmup_rounds=3) == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_optimizers_leave_dynamo_alone() -> None:
     """Making a torch optimizer imports torch._dynamo, about a second per worker; ours must not."""
     import subprocess

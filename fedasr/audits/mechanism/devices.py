@@ -6,17 +6,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from flwr.app import Message, MetricRecord, RecordDict
 
+from fedasr.audits.device_protection import protected
 from fedasr.audits.finding import SERVER, Scores
-from fedasr.audits.mechanism.parts import MECHANISM, POPULATION, PROTECT, part
+from fedasr.audits.mechanism.parts import MECHANISM, POPULATION, part
 from fedasr.audits.mechanism.users import no_losses
-from fedasr.audits.mechanism.world import LARGE, LARGEST_ENTRY, World, clip_weights, nothing_released, scaled
+from fedasr.audits.mechanism.world import LARGE, World, nothing_released, scaled
 from fedasr.flower.messages import assume_identity
-from fedasr.flower.records import array_record, arrays_of
-from fedasr.models.weights import Layout, Vector
-from fedasr.privacy.audit.canaries import Canaries
-from fedasr.protocol import Record
+from fedasr.privacy.audit.canaries import LARGEST_ENTRY, Canaries, clip_weights
 from fedasr.typing import Floats
 
 MOST_UPDATES, MOST_INSERTED, HELD_OUT = 2000, 300, 60
@@ -28,12 +25,13 @@ def turns_attack(world: World) -> Scores:
     inside: list[float] = []
     outside: list[Floats] = []
     mechanism, rounds = most_turns(world)
-    config, layout = world.config, world.layout
+    config, layout = world.of_trial(0).config, world.layout
     z, bound = config.privacy.noise_multiplier, config.privacy.clip_norm
     assert z is not None
-    canaries = Canaries(layout.size, world.of_trial(0).config.seed, clip_weights(layout, 1.0, config.privacy.clipping))
+    canaries = Canaries(layout.size, config.seed, clip_weights(layout, 1.0, config.privacy.clipping))
     large = min(LARGE, LARGEST_ENTRY / (bound * canaries.weights.max())) * bound
     start = np.zeros(layout.size, np.float32)
+    assume_identity()
     users = max(20, min(MOST_INSERTED, MOST_UPDATES // len(rounds), canaries.count - HELD_OUT)) * world.trials
     for user in range(users):
         number = user % (canaries.count - HELD_OUT)
@@ -41,8 +39,8 @@ def turns_attack(world: World) -> Scores:
         update = (large * canary).astype(np.float32)
         total = np.zeros(canaries.count)
         for round in rounds:
-            seen = protected(world, layout, start, update, round, user)
-            total += canaries.products(seen / bound - canary)
+            seen = protected(config, layout, start, update, round, user)
+            total += canaries.products(seen.astype(np.float64) / bound - canary)
         total /= z * np.sqrt(len(rounds))
         inside.append(float(total[number]) + np.sqrt(len(rounds)) / z)
         outside.append(total[-HELD_OUT:])
@@ -77,17 +75,3 @@ def most_turns(world: World) -> tuple[Any, list[int]]:
     if not taken:
         raise nothing_released(world.config)
     return mechanism, max(taken.values(), key=len)
-
-
-def protected(world: World, layout: Layout, start: Vector, update: Vector, round: int, client: int) -> Floats:
-    """Return the update as it leaves the device, shape ``(parameters,)``."""
-    assume_identity()
-
-    def message(weights: Vector) -> Message:
-        content = {Record.ARRAYS: array_record(layout.views(weights)), Record.METRICS: MetricRecord()}
-        return Message(RecordDict(content), 0, "train")  # type: ignore[arg-type]
-
-    reply = message(start + update)
-    part(PROTECT)(message(start), reply, world.of_trial(0).config, round, client)
-    sent = layout.flatten(arrays_of(reply), np.empty(layout.size, np.float32))
-    return np.asarray(sent, np.float64) - start

@@ -15,15 +15,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedasr.audits.finding import SERVER, Scores
+from fedasr.audits.finding import EVERYBODY, SERVER, Scores
+from fedasr.audits.mechanism.parts import POOL, part
 from fedasr.audits.mechanism.users import AGREEING, RELEASES, SMALL
-from fedasr.audits.mechanism.world import LARGE, World, clip_weights, scaled
+from fedasr.audits.mechanism.world import LARGE, World, scaled
 from fedasr.config.schema import ClientConfig
 from fedasr.data.batches import Batch
 from fedasr.models.weights import Layout, model_arrays
 from fedasr.privacy import dpsgd, example_level
 from fedasr.privacy.audit import scores
-from fedasr.privacy.audit.canaries import Canaries
+from fedasr.privacy.audit.canaries import Canaries, clip_weights
 from fedasr.privacy.events import Event, Gaussian, PoissonGaussian
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from fedasr.privacy.ledger import Ledger
@@ -95,13 +96,23 @@ class Device:
 
 
 def plan_of(world: World) -> example_level.Plan:
-    """Return the plan of the device with a median number of utterances."""
+    """Return the plan of the device with a median number of utterances, or of pooled speech."""
+    if pooled(world):
+        plan: example_level.Plan = part(POOL).of(world.experiment).plan
+        return plan
     stored = world.experiment.roster().utterances
     return example_level.Plan.of(world.config, max(1, int(np.median(stored[stored > 0]))))
 
 
+def pooled(world: World) -> bool:
+    """Say whether all speech is in one place."""
+    return world.config.strategy.name == "central"
+
+
 def participations(world: World) -> int:
-    """Return how many rounds a device takes part in."""
+    """Return how many rounds a device takes part in; pooled speech has one, which is the whole run."""
+    if pooled(world):
+        return 1
     given = world.config.privacy.participations
     share = min(1.0, world.config.selection.clients_per_round / world.population)
     return given or max(1, ceil(world.config.rounds * share))
@@ -148,14 +159,14 @@ def run_attack(world: World) -> Scores:
         inside.append(ratios[:count])
         outside.append(ratios[count:])
     return Scores(
-        f"canary utterances of a device with {plan.utterances} over {most} steps",
+        f"canary utterances of {'a pool' if pooled(world) else 'a device'} with {plan.utterances} over {most} steps",
         np.concatenate(inside),
         np.concatenate(outside),
         partial(scaled, charged(world, plan, most)),
         privacy.accountant or "rdp",
-        SERVER,
+        EVERYBODY if pooled(world) else SERVER,
         "the noisy gradient of every step",
-        "the canary, the device's other utterances and their draws, but not in which steps the canary is",
+        "the canary, all other utterances and their draws, but not in which steps the canary is",
     )
 
 
@@ -192,7 +203,7 @@ def step_attack(world: World) -> Scores:
         np.array(found[False]),
         claim,
         privacy.accountant or "rdp",
-        SERVER,
+        EVERYBODY if pooled(world) else SERVER,
         "the noisy gradient of one step",
         "who is drawn",
         of_ledger=False,

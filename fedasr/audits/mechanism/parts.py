@@ -8,10 +8,10 @@ from fedasr.references import load_reference
 
 POPULATION = "fedasr.strategies.population:Population"
 MECHANISM = "fedasr.strategies.privacy.factory:make_mechanism"
+POOL = "fedasr.strategies.pool:Pool"
 AGGREGATE = "fedasr.strategies.aggregation.factory:make_aggregate"
 WEIGHTING = "fedasr.strategies.rounds:clipped_weighting"
 RESULT = "fedasr.strategies.rounds:RoundResult"
-PROTECT = "fedasr.clients.mods.device_noise:protect"
 AGGREGATOR = "fedasr.strategies.pate.aggregator:Aggregator"
 RECORD = "fedasr.strategies.pate.record:Record"
 

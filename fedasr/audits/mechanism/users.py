@@ -10,10 +10,10 @@ import numpy as np
 
 from fedasr.audits.finding import EVERYBODY, Scores
 from fedasr.audits.mechanism.parts import AGGREGATE, MECHANISM, POPULATION, RESULT, WEIGHTING, part
-from fedasr.audits.mechanism.world import LARGE, LARGEST_ENTRY, World, clip_weights, nothing_released, scaled
+from fedasr.audits.mechanism.world import LARGE, World, nothing_released, scaled
 from fedasr.models.weights import Layout
 from fedasr.privacy.audit import scores
-from fedasr.privacy.audit.canaries import Canaries
+from fedasr.privacy.audit.canaries import LARGEST_ENTRY, Canaries, clip_weights
 from fedasr.privacy.events import Event, Gaussian
 from fedasr.typing import Floats, Integers
 

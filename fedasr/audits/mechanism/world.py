@@ -14,15 +14,12 @@ from fedasr.errors import InputError
 from fedasr.experiment import Experiment
 from fedasr.models.weights import Layout, model_arrays
 from fedasr.privacy.events import Event, FixedSizeGaussian, Gaussian, Laplace, PoissonGaussian, ZeroConcentrated
-from fedasr.typing import Floats
 
 LARGE = 1e4
 """Clip norms that a canary sends: far beyond what is to be clipped."""
 MASK = 2**64 - 1
 MOST_ROUNDS = 200
 """That an attack looks at; the claim is then that of the ledger after so many."""
-LARGEST_ENTRY = 500.0
-"""Of a canary's numbers: what is larger is refused as no update, clipped or not."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +50,8 @@ class World:
 
     @property
     def population(self) -> int:
-        """How many clients there are."""
-        return len(self.experiment.partition)
+        """How many users are registered."""
+        return self.experiment.registered
 
     def of_trial(self, trial: int) -> World:
         """Return the world of a trial: the same clients, other draws."""
@@ -67,21 +64,6 @@ class World:
     def rng(self, purpose: int) -> np.random.Generator:
         """Return a generator of the attacker's own coins."""
         return np.random.default_rng([self.config.seed & MASK, self.seed, purpose])
-
-
-def clip_weights(layout: Layout, bound: float, style: str) -> Floats:
-    """Return what clipping is to make of a canary: the size of each number, shape ``(parameters,)``.
-
-    Written down here once more, and not asked of the clipping that is audited.
-    """
-    sizes = np.array([part.stop - part.start for part in layout.slices], np.float64)
-    if style == "per-layer":
-        shares = np.full(len(sizes), 1 / len(sizes))
-    elif style == "per-layer-dim":
-        shares = sizes / sizes.sum()
-    else:
-        return np.full(layout.size, bound / np.sqrt(layout.size))
-    return np.repeat(bound * np.sqrt(shares / sizes), sizes.astype(np.int64))
 
 
 def nothing_released(config: Config) -> InputError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedasr.cli.audit import invert, link, mechanism, update
+from fedasr.cli.audit import invert, link, mechanism, membership, run, secrets, update
 
 app = typer.Typer(
     help="Audits: what does an attacker learn, and is a ledger contradicted?",
@@ -13,6 +13,9 @@ app = typer.Typer(
 
 COMMANDS = (
     mechanism,
+    run,
+    membership,
+    secrets,
     update,
     link,
     invert,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from fedasr.config.rules.attack import check_attack
+from fedasr.config.rules.audit import check_audit
 from fedasr.config.rules.central import check_central
 from fedasr.config.rules.compression import check_compression
 from fedasr.config.rules.data import check_data, check_features
 from fedasr.config.rules.deployment import check_deployment
 from fedasr.config.rules.devices import check_devices
+from fedasr.config.rules.distillation import check_distillation
 from fedasr.config.rules.evaluate import check_evaluate
 from fedasr.config.rules.log import check_log
 from fedasr.config.rules.model import check_model
@@ -16,6 +18,7 @@ from fedasr.config.rules.own import check_own
 from fedasr.config.rules.pate import check_pate
 from fedasr.config.rules.privacy import check_privacy
 from fedasr.config.rules.runtime import check_runtime
+from fedasr.config.rules.secure_aggregation import check_secure_aggregation
 from fedasr.config.rules.selection import check_selection
 from fedasr.config.rules.strategy import check_aggregation, check_strategy
 from fedasr.config.rules.stream import check_stream
@@ -50,10 +53,13 @@ def check_combinations(config: Config, where: str) -> None:
     check_selection(config, where)
     check_aggregation(config, where)
     check_attack(config, where)
+    check_audit(config, where)
     check_compression(config, where)
     check_pate(config, where)
     check_central(config, where)
+    check_distillation(config, where)
     check_privacy(config, where)
+    check_secure_aggregation(config, where)
     check_deployment(config, where)
 
 

@@ -21,13 +21,23 @@ def check_central(config: Config, where: str) -> None:
     unit = config.privacy.unit
     if unit in ("user", "teacher"):
         refuse(
-            f"'privacy.unit' is '{unit}'; pooled speech has no updates and no votes that noise could be added to: leave"
-            " section 'privacy' out, or choose a federated strategy"
+            f"'privacy.unit' is '{unit}'; pooled speech has no updates and no votes that noise could be added to: set"
+            " privacy.unit=example, or choose a federated strategy"
         )
-    if unit == "example":
+    if unit == "example" and config.stream.arrival != "static":
         refuse(
-            "'privacy.unit' is 'example', which is accounted for on each device alone: leave section 'privacy' out, or"
-            " choose a federated strategy"
+            f"'privacy.unit' is 'example' and 'stream.arrival' is '{config.stream.arrival}': the accountant counts"
+            " on the same utterances in every step; set stream.arrival=static"
+        )
+    if unit == "example" and (config.distillation.teacher is not None or config.interleave.labelled_share < 1):
+        refuse(
+            "'privacy.unit' is 'example' and speech is labelled by a teacher, which no accountant here covers: leave"
+            " 'distillation.teacher' and 'interleave.labelled_share' out"
+        )
+    if unit == "example" and config.privacy.participations is not None:
+        refuse(
+            f"'privacy.participations' is {config.privacy.participations}, which is of devices, and no device takes"
+            " part: leave it out; noise is found for all steps of the run"
         )
     if config.runtime.name == "deployment":
         refuse(

@@ -84,16 +84,17 @@ def check_user_level(config: Config, where: str) -> None:
     if privacy.noise_at == "server":
         check_correlated_noise(config, where)
     else:
+        place = f"'privacy.noise_at' is '{privacy.noise_at}'"
         if privacy.clipping == "adaptive":
-            refuse("'privacy.clipping' is 'adaptive' but 'privacy.noise_at' is 'device'; choose flat or per-layer")
+            refuse(f"'privacy.clipping' is 'adaptive' but {place}; choose flat or per-layer")
         if reads_losses(config):
             refuse(
-                f"'privacy.noise_at' is 'device' but 'selection.name' is '{config.selection.name}', for which devices"
+                f"{place} but 'selection.name' is '{config.selection.name}', for which devices"
                 " would have to tell their losses; choose another selection"
             )
         if config.evaluate.client_side:
             refuse(
-                f"'privacy.noise_at' is 'device' but 'evaluate.client_side' is {config.evaluate.client_side}, for which"
+                f"{place} but 'evaluate.client_side' is {config.evaluate.client_side}, for which"
                 " devices would have to tell their error rates; set evaluate.client_side=0"
             )
     if config.strategy.weighting != "uniform":

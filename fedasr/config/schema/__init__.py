@@ -4,10 +4,12 @@
 """
 
 from fedasr.config.schema.attack import AttackConfig
+from fedasr.config.schema.audit import AuditConfig, SecretsConfig
 from fedasr.config.schema.client import ClientConfig
 from fedasr.config.schema.compression import CompressionConfig
 from fedasr.config.schema.data import DataConfig
 from fedasr.config.schema.devices import DevicesConfig
+from fedasr.config.schema.distillation import DistillationConfig, InterleaveConfig
 from fedasr.config.schema.evaluate import EvaluateConfig
 from fedasr.config.schema.features import AugmentConfig, CacheConfig, FeatureConfig
 from fedasr.config.schema.keys import section
@@ -17,6 +19,7 @@ from fedasr.config.schema.pate import PateConfig, PublicSpeechConfig, StudentCon
 from fedasr.config.schema.privacy import PrivacyConfig
 from fedasr.config.schema.root import Config, walk
 from fedasr.config.schema.runtime import RuntimeConfig
+from fedasr.config.schema.secure_aggregation import SecureAggregationConfig
 from fedasr.config.schema.selection import AflConfig, OortConfig, SelectionConfig
 from fedasr.config.schema.strategy import StrategyConfig
 from fedasr.config.schema.stream import StreamConfig
@@ -25,6 +28,7 @@ from fedasr.config.schema.synthetic import SyntheticConfig
 __all__ = [
     "AflConfig",
     "AttackConfig",
+    "AuditConfig",
     "AugmentConfig",
     "CacheConfig",
     "ClientConfig",
@@ -33,8 +37,10 @@ __all__ = [
     "ConformerConfig",
     "DataConfig",
     "DevicesConfig",
+    "DistillationConfig",
     "EvaluateConfig",
     "FeatureConfig",
+    "InterleaveConfig",
     "ModelConfig",
     "OortConfig",
     "PartitionConfig",
@@ -42,6 +48,8 @@ __all__ = [
     "PrivacyConfig",
     "PublicSpeechConfig",
     "RuntimeConfig",
+    "SecretsConfig",
+    "SecureAggregationConfig",
     "SelectionConfig",
     "SpellerConfig",
     "StrategyConfig",

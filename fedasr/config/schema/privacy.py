@@ -28,8 +28,9 @@ class PrivacyConfig:
     noise_at: str = key(
         "server",
         "`user`: server: on the sum, by a server that is trusted with each update (central DP); device: on each update"
-        " before it is sent, which protects from the server too (local DP)",
-        choices=("server", "device"),
+        " before it is sent, which protects from the server too (local DP); shares: each device adds a share of it, and"
+        " `secure_aggregation` shows the server the sum alone (distributed DP)",
+        choices=("server", "device", "shares"),
         when=USER,
     )
     noise_multiplier: float | None = key(
@@ -50,7 +51,7 @@ class PrivacyConfig:
         "noise on the devices: rounds that a device takes part in at most, and for which noise is found from `epsilon`;"
         " absent: no limit, or where noise is to be found, the mean (`example`) or all rounds (`user`)",
         low=1,
-        when=either(EXAMPLE, when(".noise_at", "device", refused=True)),
+        when=either(EXAMPLE, when(".noise_at", "device", "shares", refused=True)),
     )
     delta: float = key(1e-5, "the δ of every ε; to be well below 1 / population", above=0, high=0.1)
     clip_norm: float = key(

@@ -6,23 +6,27 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fedasr.config.schema.attack import AttackConfig
+from fedasr.config.schema.audit import AuditConfig
 from fedasr.config.schema.client import ClientConfig
 from fedasr.config.schema.compression import CompressionConfig
 from fedasr.config.schema.conditions import unless, when
 from fedasr.config.schema.data import DataConfig
 from fedasr.config.schema.devices import DevicesConfig
+from fedasr.config.schema.distillation import DistillationConfig, InterleaveConfig
 from fedasr.config.schema.evaluate import EvaluateConfig
 from fedasr.config.schema.keys import key, part, section
 from fedasr.config.schema.model import ModelConfig
 from fedasr.config.schema.pate import PateConfig
 from fedasr.config.schema.privacy import PrivacyConfig
 from fedasr.config.schema.runtime import RuntimeConfig
+from fedasr.config.schema.secure_aggregation import SecureAggregationConfig
 from fedasr.config.schema.selection import SelectionConfig
 from fedasr.config.schema.strategy import StrategyConfig
 from fedasr.config.schema.stream import StreamConfig
 
 POOLED = unless("strategy.name", "central", refused=True)
 """Refused where there are no clients: the run would not be what it says."""
+CENTRAL = when("strategy.name", "central", refused=True)
 
 
 @dataclass
@@ -73,8 +77,20 @@ class Config:
     attack: AttackConfig = part(
         AttackConfig, "Byzantine clients, simulated", when=(unless("attack.name", "none", refused=True), POOLED)
     )
+    audit: AuditConfig = part(AuditConfig, "canary users, by whom the run audits its own ledger, and spoken secrets")
     compression: CompressionConfig = part(
         CompressionConfig, "fewer bytes", when=unless("compression.up", "none", refused=True)
+    )
+    distillation: DistillationConfig = part(
+        DistillationConfig,
+        "a teacher for the speech that has no transcript",
+        when=(CENTRAL, unless("distillation.teacher", None, refused=True)),
+    )
+    interleave: InterleaveConfig = part(InterleaveConfig, "speech with and without transcripts", when=CENTRAL)
+    secure_aggregation: SecureAggregationConfig = part(
+        SecureAggregationConfig,
+        "a server that sees no single update",
+        when=unless("secure_aggregation.mode", "none", refused=True),
     )
     evaluate: EvaluateConfig = part(EvaluateConfig, "evaluation")
     runtime: RuntimeConfig = part(RuntimeConfig, "where the clients run")

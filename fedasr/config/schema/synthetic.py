@@ -21,6 +21,11 @@ class SyntheticConfig:
         list, "the vocabulary of grammar `words`; one word an utterance", when=when(".grammar", "words")
     )
     language: str = key("en", "espeak-ng language of grammar `words` (`en`, `ar`, …)", when=when(".grammar", "words"))
+    seed: int | None = key(
+        None,
+        "of the speakers and of what they say, so that runs of several seeds hear the same speech; absent: the run's",
+        low=0,
+    )
     speakers: int = key(200, "training speakers, each a client under the natural partition", low=1)
     test_speakers: int = key(24, "held-out speakers; no training speaker has their voice", low=1)
     utterances_per_speaker: float = key(10.0, "mean utterances a training speaker", above=0)

@@ -8,16 +8,20 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from fedasr.config.schema import SyntheticConfig
+from fedasr.config.schema import SecretsConfig, SyntheticConfig
 from fedasr.data.corpus import SAMPLE_RATE_HZ, BadAudio, Column, Waveform
 from fedasr.data.synthetic import espeak
 from fedasr.data.synthetic.device import Device, apply
 from fedasr.data.synthetic.grammar import load_grammar
+from fedasr.data.synthetic.secrets import Secrets, planted
 from fedasr.data.synthetic.speakers import DEVICES, Speakers, language_of, speaker_table, topic_preferences
 from fedasr.seeds import generator
 
 # Part of every cache key: raise it whenever a change below, in device.py or in espeak.py changes waveforms.
 RENDERER_VERSION = 1
+
+NOISE_SECONDS = 0.45
+"""For each digit of a code: as long as the slowest speaker takes for the longest."""
 
 _MASK = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -29,32 +33,42 @@ class SyntheticCorpus:
     the seed, ``s`` and ``u``. Columns besides the four of every corpus: ``gender`` (f, m), ``accent``, ``topic``,
     ``device`` (``none`` where devices are off) and ``activity`` (the speaker's expected number of utterances).
 
+    Args:
+        config: section ``data.synthetic``.
+        seed: of all draws.
+        secrets: codes that training speakers say after all else that they say; None: none.
+
     Raises:
         InputError: the espeak-ng wheel is missing, or it does not have the language.
     """
 
     columns: Mapping[str, Column]
 
-    def __init__(self, config: SyntheticConfig, seed: int) -> None:
+    def __init__(self, config: SyntheticConfig, seed: int, secrets: SecretsConfig | None = None) -> None:
         self.config = config
         self.seed = seed
+        self.secrets = secrets or SecretsConfig()
         self.grammar = load_grammar(config.grammar, config.words)
         self.speakers: Speakers = speaker_table(config, seed)
         where = "data.synthetic.language" if language_of(config) != "en" else None
         espeak.check_voice(self.speakers.voice(0), where)
-        counts = self.speakers.utterances
+        self.planted: Secrets = planted(self.secrets, config.speakers, seed)
+        counts = self.speakers.utterances.copy()
+        np.add.at(counts, self.planted.speakers.ravel(), 1)
         self._first = np.concatenate([[0], np.cumsum(counts)])
         self._speaker = np.repeat(np.arange(len(self.speakers), dtype=np.int32), counts)
         topics, texts = self._say(config)
+        self.planted_rows = self._plant(texts)
+        """where each code is said, shape ``(codes, repeats)``"""
         self.columns = _Columns(self._builders(topics, texts))
 
     def __len__(self) -> int:
         """Return the number of utterances."""
         return len(self._speaker)
 
-    def __reduce__(self) -> tuple[type[SyntheticCorpus], tuple[SyntheticConfig, int]]:
+    def __reduce__(self) -> tuple[type[SyntheticCorpus], tuple[SyntheticConfig, int, SecretsConfig]]:
         """Pickle as the recipe: drawing the table again costs less than sending it to a worker."""
-        return SyntheticCorpus, (self.config, self.seed)
+        return SyntheticCorpus, (self.config, self.seed, self.secrets)
 
     def waveform(self, index: int) -> Waveform:
         """Render utterance ``index``: float32, mono, 16,000 Hz, shape ``(samples,)``, values within ±1.
@@ -127,6 +141,39 @@ class SyntheticCorpus:
             drawn = np.searchsorted(bounds.ravel(), rows + draws[start:stop, 0], side="right")
             topics[start:stop] = np.clip(drawn - rows * weights.shape[1], 0, weights.shape[1] - 1)
         return topics, self.grammar.sentences(topics, draws[:, 1:])
+
+    def _plant(self, texts: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
+        """Put the sentences with codes into the last utterances of those who say them; return their rows."""
+        speakers = self.planted.speakers
+        order = np.argsort(speakers.ravel(), kind="stable")
+        sorted_speakers = speakers.ravel()[order]
+        before = np.arange(len(order)) - np.searchsorted(sorted_speakers, sorted_speakers)
+        rows = np.empty(len(order), np.int64)
+        rows[order] = self._first[sorted_speakers] + self.speakers.utterances[sorted_speakers] + before
+        rows = rows.reshape(speakers.shape)
+        for code, places in enumerate(rows):
+            texts[places] = self.planted.sentence(code)
+        return rows
+
+    def masked(self, code: int, other: bool) -> Waveform:
+        """Return the sentence of a code with noise in the code's place, float32, 16,000 Hz, shape ``(samples,)``.
+
+        Nothing in it depends on the code: the noise is as long for each, and the beginning is spoken by itself.
+
+        Args:
+            code: which one.
+            other: in the voice of a test speaker, instead of one who says the code.
+        """
+        told = int(self.planted.speakers[code, 0])
+        speaker = self.speakers.training + code % (len(self.speakers) - self.speakers.training) if other else told
+        voice, device = self.speakers.voice(speaker), self.speakers.heard_by(speaker)
+        rng = generator(self.seed, "synthetic/masked", code, int(other))
+        speech = espeak.render(self.planted.carrier(code), voice)
+        noise = rng.standard_normal(round(self.planted.digits * NOISE_SECONDS * SAMPLE_RATE_HZ))
+        level = float(np.sqrt(np.mean(np.square(speech, dtype=np.float64)))) if speech.size else 0.1
+        whole = self._place(np.concatenate([speech, (level * noise).astype(np.float32)]), rng)
+        limited = np.asarray(np.clip(whole, -1, 1), np.float32)
+        return limited if device is None else apply(limited, device, rng)
 
     def _builders(
         self, topics: npt.NDArray[np.uint16], texts: npt.NDArray[np.object_]

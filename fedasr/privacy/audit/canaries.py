@@ -14,7 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr.hadamard import hadamard
+from fedasr.models.weights import Layout
 from fedasr.typing import Floats, Integers
+
+LARGEST_ENTRY = 500.0
+"""Of a canary's numbers: what is larger is refused as no update, clipped or not."""
 
 
 @dataclass(frozen=True)
@@ -68,3 +72,18 @@ def parity(numbers: Integers) -> Floats:
     for shift in (32, 16, 8, 4, 2, 1):
         folded ^= folded >> shift
     return np.asarray(1 - 2 * (folded & 1), np.float64)
+
+
+def clip_weights(layout: Layout, bound: float, style: str) -> Floats:
+    """Return what clipping is to make of a canary: the size of each number, shape ``(parameters,)``.
+
+    Written down here once more, and not asked of the clipping that is audited.
+    """
+    sizes = np.array([part.stop - part.start for part in layout.slices], np.float64)
+    if style == "per-layer":
+        shares = np.full(len(sizes), 1 / len(sizes))
+    elif style == "per-layer-dim":
+        shares = sizes / sizes.sum()
+    else:
+        return np.full(layout.size, bound / np.sqrt(layout.size))
+    return np.repeat(bound * np.sqrt(shares / sizes), sizes.astype(np.int64))

@@ -34,6 +34,13 @@ class Curve:
             both = np.maximum(rest - np.exp(self.epsilons) * false, np.exp(-self.epsilons) * (rest - false))
         return max(0.0, float(both.max(initial=0.0)))
 
+    def least_missed_at(self, false: Floats) -> Floats:
+        """Return the same at many false-alarm rates, shape as given."""
+        rest, rates = 1 - self.deltas, np.asarray(false, np.float64)[..., None]
+        with np.errstate(over="ignore"):
+            both = np.maximum(rest - np.exp(self.epsilons) * rates, np.exp(-self.epsilons) * (rest - rates))
+        return np.asarray(both.max(-1, initial=0.0))
+
 
 def curve_of(events: Sequence[Event], accountant: str = "pld", every: int = 1) -> Curve:
     """Return the curve of all events together.

@@ -28,11 +28,11 @@ def poisson(
     return np.asarray(np.logaddexp(absent, np.log(probability) + ratio).sum(0))
 
 
-def exchanged(products: Floats, noise_multiplier: float, probability: float) -> Floats:
+def exchanged(products: Floats, noise_multiplier: Floats | float, probability: Floats | float) -> Floats:
     """Return the same for canaries that are always members and send +c in one world and −c in the other."""
     with np.errstate(divide="ignore"):
-        there, gone = np.log(probability), np.log1p(-np.float64(probability))
-    up, down = ((2 * sign * products - 1) / (2 * noise_multiplier**2) for sign in (1, -1))
+        there, gone = np.log(probability), np.log1p(-np.asarray(probability, np.float64))
+    up, down = ((2 * sign * products - 1) / (2 * np.square(noise_multiplier)) for sign in (1, -1))
     return np.asarray((np.logaddexp(gone, there + up) - np.logaddexp(gone, there + down)).sum(0))
 
 

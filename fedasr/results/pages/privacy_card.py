@@ -23,6 +23,7 @@ NO_GUARANTEE = (
 SETTING = {
     ("user", "everyone"): "central: a trusted server sees each update and adds the noise",
     ("user", "server"): "local: each device adds the noise to its own update; the server is not trusted",
+    ("example", "everyone"): "central: whoever trains holds all speech, is trusted, and trains with DP-SGD",
     ("example", "server"): "local: each device trains with DP-SGD; the server is not trusted",
     ("teacher", "everyone"): "PATE: noisy votes of teachers on public speech; who aggregates them is trusted",
 }
@@ -32,6 +33,7 @@ ACCESSES = {
         "everyone",
     ): "the noisy sum of clipped updates of every round, and the model, which follows from those alone",
     ("user", "server"): "each noisy clipped update of each device, and the model, which follows from those alone",
+    ("example", "everyone"): "each noisy step of training, and the model, which follows from those alone",
     ("example", "server"): "each noisy step of local training on each device, and all that follows from them",
     ("teacher", "everyone"): "the noisy labels, and the student, which follows from them and public speech alone",
 }

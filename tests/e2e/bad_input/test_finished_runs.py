@@ -12,6 +12,7 @@ from ..small_speech import HEADER
 from .world import TOO_LONG, Place, Refuse, commands
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_no_run(place: Place, refuse: Refuse) -> None:
     for folder in (place.root / "none", place.manifest, place.manifest.parent, place.root / TOO_LONG):
         for command in commands(place, folder):
@@ -52,6 +53,7 @@ def test_a_config_or_tokenizer_of_another_model(place: Place, refuse: Refuse) ->
         refuse(command, f"{place.run}/model.safetensors: 'head.", "the model has (6, 8)")
 
 
+@pytest.mark.slow
 def test_evaluate(place: Place, refuse: Refuse) -> None:
     start = ["evaluate", place.run, "--manifest"]
     manifest = place.manifest
@@ -69,6 +71,7 @@ def test_evaluate(place: Place, refuse: Refuse) -> None:
     refuse([*start, other], f"{other}: the audio of none of 1 utterances can be used")
 
 
+@pytest.mark.slow
 def test_transcribe(place: Place, refuse: Refuse) -> None:
     sound = place.manifest.parent / "s0" / "0.wav"
     empty = place.manifest.parent / "empty.wav"

@@ -179,6 +179,7 @@ def start(manifest: Path, out: Path, seed: int, together: Barrier, answers: Queu
         answers.put((seed, "done"))
 
 
+@pytest.mark.slow
 def test_two_starts_one_folder(place: Path, tmp_path: Path) -> None:
     together, answers = processes.Barrier(2), processes.Queue()
     arguments = [(place / "manifest.csv", tmp_path / "run", seed, together, answers) for seed in (1, 2)]

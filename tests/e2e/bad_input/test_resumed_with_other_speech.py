@@ -96,6 +96,7 @@ def test_resumed_with_other_speech(place: Path, name: str) -> None:
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_resumed_with_the_same_speech(place: Path) -> None:
     assert fedasr.run(config(place), out=place / "run", resume=True).finished
 

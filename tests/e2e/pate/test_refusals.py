@@ -44,10 +44,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "'pate.public.manifest' is set but 'pate.public.corpus' is 'synthetic', which does not read it",
     ),
     "store": ({"pate__store": __file__}, "is not a folder; 'pate.store' names the folder"),
+    "the-same-synthetic-speakers": (
+        {"pate__public": {"synthetic": {**PUBLIC["synthetic"], "seed": 0}}},
+        "of the speakers that the teachers were trained on",
+    ),
     "scale": ({"pate__scale": 1e160}, "'pate.scale' is 1e+160; expected"),
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_is_refused_before_anything_is_written(case: str, tmp_path: Path) -> None:
     changes, words = REFUSED[case]

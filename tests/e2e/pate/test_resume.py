@@ -22,8 +22,13 @@ from .world import StopAt, pate, same
 
 @pytest.mark.parametrize(
     "sign",
-    ["teachers: 5 of 12", "teachers: 12 of 12", "votes: 8", "votes: 20", "round 1"],
-    ids=["learning", "learnt", "voting", "labelled", "student"],
+    [
+        pytest.param("teachers: 5 of 12", id="learning", marks=pytest.mark.slow),
+        pytest.param("teachers: 12 of 12", id="learnt", marks=pytest.mark.slow),
+        pytest.param("votes: 8", id="voting"),
+        pytest.param("votes: 20", id="labelled", marks=pytest.mark.slow),
+        pytest.param("round 1", id="student", marks=pytest.mark.slow),
+    ],
 )
 def test_stopped_and_resumed(reference: fedasr.Run, sign: str, tmp_path: Path) -> None:
     config = load(pate())
@@ -34,6 +39,7 @@ def test_stopped_and_resumed(reference: fedasr.Run, sign: str, tmp_path: Path) -
     same(fedasr.load_run(tmp_path / "run"), reference)
 
 
+@pytest.mark.slow
 def test_teachers_that_are_gone_learn_the_same_again(reference: fedasr.Run, tmp_path: Path) -> None:
     config = load(pate())
     launch(config, tmp_path / "run", watcher=StopAt("votes: 8"))
@@ -58,6 +64,7 @@ def run_until_killed(out: str, sign: str) -> None:
     launch(load(pate()), Path(out), resume=True, watcher=KillAt(sign))
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(reference: fedasr.Run, tmp_path: Path) -> None:
     """SIGKILL while the teachers learn, while they vote and while the student learns."""
     out = tmp_path / "run"

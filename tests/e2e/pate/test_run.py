@@ -99,7 +99,9 @@ def test_the_order_of_the_answers_changes_nothing(noise_at: str, mechanism: str,
         assert "epsilon_data_independent" not in found[0][1]
 
 
-@pytest.mark.parametrize("family", ["las", "hybrid", "rnnt"])
+@pytest.mark.parametrize(
+    "family", [pytest.param("las", marks=pytest.mark.slow), pytest.param("hybrid", marks=pytest.mark.slow), "rnnt"]
+)
 def test_every_family_can_be_teacher_and_student(family: str, tmp_path: Path) -> None:
     """Both units ask the same teachers, which know few characters and enough to end what they write."""
     small = {"speller": {"hidden": 8, "heads": 2}, "transducer": {"prediction": 8, "joint": 8}}

@@ -106,6 +106,7 @@ def test_public_speech_needs_no_transcripts(unit: str, tmp_path: Path) -> None:
             fedasr.run(tree, out=tmp_path / "no")
 
 
+@pytest.mark.slow
 def test_soft_labels_and_steps(tmp_path: Path) -> None:
     """Soft released labels stand beside own ones, and a round may be a number of steps."""
     student = {"batch_size": 4, "self_training": 1, "answers": 2, "steps": 7}
@@ -115,6 +116,7 @@ def test_soft_labels_and_steps(tmp_path: Path) -> None:
     assert run.summary["own_labels"] > 0
 
 
+@pytest.mark.slow
 def test_without_a_released_label_the_start_teaches_itself(tmp_path: Path) -> None:
     """What self-training gives at no cost is what PATE must be compared with."""
     tree = pate(pate=SETTINGS, rounds=3, privacy={"unit": "teacher", "epsilon": 0.01, "delta": 1e-4})

@@ -27,6 +27,7 @@ from fedasr.strategies.server_app import app as server_app
 from .world import CHANGES, WORDS, StopAt, pate, queries
 
 
+@pytest.mark.slow
 def test_runs_that_differ_in_the_votes_share_their_teachers(tmp_path: Path) -> None:
     store = tmp_path / "teachers"
     fedasr.run(pate(pate__store=str(store), rounds=0), out=tmp_path / "a")
@@ -96,6 +97,7 @@ def test_a_teacher_may_be_a_group_and_noise_may_be_secret(reference: fedasr.Run,
     assert not np.array_equal(*found)
 
 
+@pytest.mark.slow
 def test_tokens_with_a_check_for_consensus(tmp_path: Path) -> None:
     changes = {
         "mechanism": "confident-gnmax",
@@ -119,6 +121,7 @@ def test_tokens_with_a_check_for_consensus(tmp_path: Path) -> None:
     assert alone.best[0] == pytest.approx(summary["epsilon"])
 
 
+@pytest.mark.slow
 def test_frames_of_ctc(tmp_path: Path) -> None:
     """A query a frame; what is released collapses to the labels; an utterance without consensus is given up."""
     changes = {

@@ -135,7 +135,7 @@ def test_training_that_does_not_clip(monkeypatch: Patch) -> None:
     assert caught(examples.step_attack, base, 2) == 1.0
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_micro_batches_charged_at_one_clip_norm(monkeypatch: Patch) -> None:
     monkeypatch.setattr(MicroBatchGaussian, "sensitivity", 1.0)
     assert caught(examples.step_attack, world(privacy={**EXAMPLE, "micro_batches": 2}), SEEDS) >= 0.9

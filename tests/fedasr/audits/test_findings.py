@@ -57,7 +57,7 @@ def test_a_figure_without_a_ledger_says_so_and_what_it_depends_on() -> None:
 def test_a_figure_beside_the_ledgers_ceiling_names_its_epsilon() -> None:
     values = {**AUC.__dict__, "claim": 0.743, "claim_epsilon": 4.0, "delta": 1e-5, "of_ledger": True}
     sentence = told(Finding(**values)).sentence
-    assert "does not contradict the ledger's ceiling of 0.743, from ε = 4 at δ = 1e-05, for one utterance" in sentence
+    assert "beside the ledger's ceiling of 0.743, from ε = 4 at δ = 1e-05, for one utterance" in sentence
 
 
 def test_what_was_not_attacked_is_not_called_safe() -> None:

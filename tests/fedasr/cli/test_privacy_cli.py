@@ -159,7 +159,7 @@ def test_conditions_b_holds_and_a_is_refused(call, votes_file, capsys):
     assert "C5 and C6 do not hold" in capsys.readouterr().err
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_release_repeats_by_its_seed_only(call, votes_file):
     options = {
         "votes": votes_file([[200, 30, 20]] * 100),
@@ -225,7 +225,7 @@ def test_calibrated_noise_keeps_to_epsilon(call):
         assert 1.49 < call("gaussian", noise_multiplier=noise, **rest, **more)["epsilon"] <= 1.5
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_delta_and_epsilon_are_two_sides_of_one_curve(call):
     rest = {"noise_multiplier": 1.1, "sampling_probability": 0.02, "steps": 200}
     for more in ({}, {"accountant": "rdp"}, {"sampling": "fixed-size"}):
@@ -242,7 +242,7 @@ def test_steps_in_a_budget(call):
     assert call("gaussian", steps=steps + 1, **rest)["epsilon"] > 2
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_accountants_and_samplings(call):
     found = {name: call("gaussian", **as_names(GAUSSIAN), accountant=name) for name in ("pld", "rdp", "prv")}
     assert found["pld"]["epsilon"] <= found["rdp"]["epsilon"]

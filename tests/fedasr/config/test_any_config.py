@@ -135,7 +135,7 @@ def test_any_path(name: str) -> None:
     judged(name)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_bytes_that_break_a_sound_file(tmp_path: Path) -> None:
     """Every single byte of a small file, replaced by some that mean something to YAML."""
     path = tmp_path / "sound.yaml"

@@ -34,7 +34,7 @@ def test_yes_is_still_true_where_true_or_false_belongs(tmp_path: Path) -> None:
     assert (config.model.lowercase, config.data.download, config.rounds) == (False, True, 10)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["model: {alphabet: 'chars:ab '}", "model:\n  alphabet: chars:ab  \n"])
 def test_a_trailing_space_of_an_alphabet_stays(tmp_path: Path, line: str) -> None:
     (tmp_path / "c.yaml").write_text(line)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedasr.config.schema import DataConfig
+from fedasr.config.schema import DataConfig, SyntheticConfig
 from fedasr.data.corpus import Column, Corpus, Waveform
 from fedasr.data.manifest import ManifestCorpus
 from fedasr.data.sources import open_corpus
@@ -197,3 +197,13 @@ def test_a_corpus_with_public_speech_of_its_own_is_not_divided(manifest: Path) -
     manifest.write_text(TABLE.replace("train", "public"))
     with pytest.raises(InputError, match=r"'data\.public_share' is 0\.5, but the corpus has a split 'public' already"):
         open_corpus(config(manifest, public_share=0.5), 0)
+
+
+def test_synthetic_speech_of_a_seed_of_its_own_is_the_same_in_every_run() -> None:
+    pytest.importorskip("espeakng_loader")
+    small = SyntheticConfig(speakers=3, test_speakers=1, seed=7)
+    data = DataConfig(synthetic=small)
+    first, second = open_corpus(data, 0), open_corpus(data, 1)
+    assert texts(first) == texts(second)
+    assert first.content_key(0) == second.content_key(0)
+    assert texts(open_corpus(DataConfig(synthetic=replace(small, seed=None)), 0)) != texts(first)

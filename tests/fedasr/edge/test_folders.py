@@ -97,7 +97,7 @@ def expire(server: ServerFolder, authority: object) -> None:
     server.write_server(*make_server(authority, ["127.0.0.1"], days=1, now=past))  # type: ignore[arg-type]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_doctor_of_a_server_that_is_not_running(server: ServerFolder) -> None:
     found = texts(server_findings(server), "error")
     assert len(found) == 1

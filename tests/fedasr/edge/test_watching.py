@@ -124,7 +124,7 @@ def test_a_run_is_read_while_it_goes_on(watched: Watched) -> None:
     assert (done["state"], done["now"], done["round"]) == ("done", None, 2)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_who_does_not_answer_is_waited_for(watched: Watched, tmp_path: Path) -> None:
     """The file of a round in which one has answered, one has failed, and one is still at it."""
     said = json.loads((watched.folder / EXCHANGE).read_text())

@@ -44,6 +44,8 @@ THEIRS = "people of this run"
     [
         (SYNTHETIC, SYNTHETIC, THEIRS),
         (SYNTHETIC, {**SYNTHETIC, "seed": 1}, None),
+        (SYNTHETIC, {"data": {"corpus": "synthetic", "synthetic": {"seed": 0}}, "seed": 1}, THEIRS),
+        ({"data": {"corpus": "synthetic", "synthetic": {"seed": 1}}}, SYNTHETIC, None),
         (SYNTHETIC, RECORDED, None),
         (RECORDED, {**RECORDED, "seed": 1}, THEIRS),
         (RECORDED, {"data": {**RECORDED["data"], "manifest": "/other.csv"}}, None),

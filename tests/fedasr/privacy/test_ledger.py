@@ -155,7 +155,7 @@ def test_the_budget_stops_in_time_and_not_before():
         assert ledger.room(budget, ROUND) == 0
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_budget_of_another_unit_is_not_touched():
     ledger = Ledger()
     assert not ledger.would_exceed(Budget(1e-6, 1e-9, unit="teacher"), ROUND)

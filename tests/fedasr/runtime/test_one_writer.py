@@ -24,7 +24,7 @@ def hold(checkpoint: Path, held: Event) -> None:
         signal.pause()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_not_resumed_beside(tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = fedasr.run(tiny(rounds=1), out=out)

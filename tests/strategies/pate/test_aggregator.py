@@ -132,7 +132,7 @@ def chances(kind: VoteMechanism, counts: tuple[int, ...]) -> np.ndarray:
     return np.array([*(consensus * np.array(found)), 1 - consensus])
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("mechanism", LAWS)
 def test_labels_are_released_as_often_as_the_claim_is_checked_for(mechanism: str) -> None:
     """Ties the next test, which integrates, to what is drawn."""

@@ -14,7 +14,7 @@ from fedasr.config import load
 from fedasr.data.ctc_frames import frames_needed
 from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
-from fedasr.strategies.pate.confidence import of_transcripts
+from fedasr.models.confidence import of_transcripts
 from fedasr.strategies.pate.public import PublicSpeech
 from fedasr.strategies.pate.self_training import own_labels, stage_of
 

@@ -69,7 +69,7 @@ def test_a_dollar_in_a_label_is_no_formula(tmp_path):
     assert png(plot.compare(runs))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [0, 1, 30])
 def test_a_run_at_a_glance(tmp_path, rounds):
     folder = make_run(tmp_path / "a", rounds=rounds, every=10, status="running")

@@ -1,0 +1,72 @@
+"""Whole numbers modulo 2ᵇ: as arrays that wrap around by themselves, and as bytes of b bits each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Residues = npt.NDArray[Any]
+"""uint16 where b is at most 16, else uint32; below 2ᵇ."""
+
+LEAST_BITS, MOST_BITS = 8, 32
+
+
+def kind_of(bits: int) -> np.dtype[Any]:
+    """Return the dtype of whole numbers modulo 2ᵇ."""
+    return np.dtype("<u2" if bits <= 16 else "<u4")
+
+
+def wrapped(values: npt.NDArray[Any], bits: int) -> Residues:
+    """Return whole numbers modulo 2ᵇ; a copy.
+
+    Args:
+        values: of an integer kind, or whole numbers below 2⁵³ as floats.
+        bits: b.
+    """
+    whole = values.astype(np.int64) if values.dtype.kind == "f" else values
+    found: Residues = (whole & ((1 << bits) - 1)).astype(kind_of(bits))
+    return found
+
+
+def centred(residues: Residues, bits: int) -> npt.NDArray[np.int64]:
+    """Return the numbers from −2ᵇ⁻¹ to 2ᵇ⁻¹ − 1 that the residues are those of."""
+    half = 1 << (bits - 1)
+    found: npt.NDArray[np.int64] = ((residues.astype(np.int64) + half) & ((1 << bits) - 1)) - half
+    return found
+
+
+def packed_bytes(length: int, bits: int) -> int:
+    """Return how many bytes so many residues take."""
+    return (length * bits + 7) // 8
+
+
+def pack(residues: Residues, bits: int) -> npt.NDArray[np.uint8]:
+    """Return residues as bytes, b bits each."""
+    kind = kind_of(bits)
+    if bits == 8 * kind.itemsize:
+        return np.ascontiguousarray(residues, kind).view(np.uint8)
+    octets = np.ascontiguousarray(residues, kind).astype(kind.newbyteorder(">")).view(np.uint8)
+    rows = np.unpackbits(octets).reshape(-1, 8 * kind.itemsize)
+    return np.packbits(rows[:, rows.shape[1] - bits :])
+
+
+def unpack(content: npt.NDArray[np.uint8], length: int, bits: int) -> Residues:
+    """Return the residues of ``pack``.
+
+    Raises:
+        ValueError: the bytes are not those of so many.
+    """
+    if content.dtype != np.uint8 or content.shape != (packed_bytes(length, bits),):
+        raise ValueError(
+            f"the masked update has {content.size} bytes; expected {packed_bytes(length, bits)}: {length} numbers of"
+            f" {bits} bits"
+        )
+    kind = kind_of(bits)
+    if bits == 8 * kind.itemsize:
+        return np.ascontiguousarray(content).view(kind)
+    rows = np.zeros((length, 8 * kind.itemsize), np.uint8)
+    rows[:, rows.shape[1] - bits :] = np.unpackbits(content, count=length * bits).reshape(length, bits)
+    found: Residues = np.packbits(rows, axis=1).reshape(-1).view(kind.newbyteorder(">")).astype(kind)
+    return found

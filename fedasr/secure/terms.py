@@ -1,0 +1,76 @@
+"""What everybody in a round of secure aggregation has to agree on, and why a round releases nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedasr.config.schema import Config
+
+DEFAULT_NEIGHBOURS = 20
+
+
+class Aborted(Exception):
+    """The protocol cannot go on without telling more than the sum: nothing is opened. The message says why."""
+
+
+def least_updates(config: Config) -> int:
+    """Return how many updates a sum has at least, or it is not opened: as given, or more than two thirds of a cohort.
+
+    Under distributed DP it is the number of shares of the noise that an account may count on.
+    """
+    given = config.secure_aggregation.least_clients
+    return more_than_two_thirds(config.selection.clients_per_round) if given is None else given
+
+
+def more_than_two_thirds(count: int) -> int:
+    """Return the least number that is more than two thirds."""
+    return 2 * count // 3 + 1
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of a round.
+
+    Attributes:
+        run: what tells the run from others.
+        round: counted from 1.
+        bits: of the modulus.
+        length: numbers that each client sends.
+        neighbours: with how many others each client shares masks and shares; all others where there are no more.
+        threshold: how many shares open a secret; None: more than two thirds of those who hold one.
+    """
+
+    run: bytes
+    round: int
+    bits: int
+    length: int
+    neighbours: int = DEFAULT_NEIGHBOURS
+    threshold: int | None = None
+
+    @classmethod
+    def of(cls, config: Config, run: bytes, round: int, length: int) -> Terms:
+        """Return the terms of a round of a config."""
+        secure = config.secure_aggregation
+        return cls(run, round, secure.bits, length, secure.neighbours, secure.threshold)
+
+    def holders(self, clients: int) -> int:
+        """Return how many hold a share of a client's secrets: its neighbours, and the client itself.
+
+        A ring has a neighbour on either side, so that an odd number of them becomes the next even one.
+        """
+        return min(self.neighbours + self.neighbours % 2, clients - 1) + 1
+
+    def needed(self, clients: int) -> int:
+        """Return how many shares open a secret in a round of so many clients.
+
+        More than half of the holders, in any case: nobody answers twice, so that no two secrets of one client can both
+        be opened. Of more than two thirds that holds even where up to a third of the holders answer as they like.
+
+        Raises:
+            Aborted: there are too few clients for the threshold.
+        """
+        holders = self.holders(clients)
+        needed = more_than_two_thirds(holders) if self.threshold is None else self.threshold
+        if clients < 2 or not holders / 2 < needed <= holders:
+            raise Aborted(f"{needed} shares are to open a secret (secure_aggregation.threshold), {holders} hold one")
+        return needed

@@ -1,0 +1,52 @@
+"""What a store holds, in numbers and in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fedasr.data.posteriors import PosteriorStore
+from fedasr.data.posteriors.layout import FRAMES, HYPOTHESES, NODES
+
+
+def facts(store: PosteriorStore) -> dict[str, Any]:
+    """Return what a store holds: utterances, rows, bytes, and of frames what dense storage would take.
+
+    ``captured_mass`` is the posterior mass of the classes that are kept, the mean over the frames. Bytes of an hour
+    follow from the rate of the output frames.
+    """
+    header, sizes = store.header, store.bytes()
+    table = {"frames": FRAMES, "lattice": NODES}.get(header.targets, HYPOTHESES)
+    rows = int(store.counts(table).sum())
+    found: dict[str, Any] = {
+        "targets": header.targets,
+        "utterances": len(store),
+        "without_rows": int((store.counts(table) == 0).sum()),
+        "classes": header.classes,
+        **header.asked,
+        "rows": rows,
+        "row": {FRAMES: "frame", NODES: "node", HYPOTHESES: "token"}[table],
+        "bytes": sum(sizes.values()),
+        "bytes_a_row": header.layout[table].itemsize,
+        "index_bytes_an_utterance": sizes["index"] / len(store) if len(store) else float("nan"),
+        "teacher": header.teacher,
+    }
+    if header.targets == "frames":
+        found |= {"dense_bytes_a_row": 2 * header.classes, "captured_mass": store.captured_mass()}
+    return found
+
+
+def described(store: PosteriorStore) -> str:
+    """Return a line on a store."""
+    found = facts(store)
+    line = (
+        f"{found['utterances']:,} utterances: {found['rows']:,} {found['row']}s,"
+        f" {found['bytes_a_row']} bytes a {found['row']}, {np.round(found['bytes'] / 1e6, 2):g} MB"
+    )
+    if "captured_mass" in found:
+        line += (
+            f"; the {found['top_k']} likeliest of {found['classes']} tokens have {found['captured_mass']:.4f} of the"
+            f" mass ({found['dense_bytes_a_row']} bytes a frame for all)"
+        )
+    return line

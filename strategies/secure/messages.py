@@ -1,0 +1,61 @@
+"""The messages of the protocol between server and clients, and how many bytes they have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flwr.app import RecordDict
+
+from fedasr.flower.records import content_bytes
+from fedasr.protocol import ConfigValues, KeyList, OpenedShares, Order, Record, SealedShares, Unmasking
+from fedasr.secure.keys import ROW, clients_to_bytes
+from fedasr.secure.primitives import SEALED_BYTES, SECRET_BYTES
+from fedasr.secure.server import Question
+
+
+def listing(order: Order, listed: bytes) -> RecordDict:
+    """Return what all clients are sent that are to share secrets."""
+    return RecordDict({Record.CONFIG: order.to_record(), Record.SECURE: KeyList(listed).to_record()})
+
+
+def unmasking(order: Order, question: Question) -> RecordDict:
+    """Return what a client is sent that is to open shares."""
+    sealed = b"".join(question.sealed[other] for other in sorted(question.sealed))
+    asked = Unmasking(clients_to_bytes(question.living), sealed, clients_to_bytes(question.dead) or None)
+    return RecordDict({Record.CONFIG: order.to_record(), Record.SECURE: asked.to_record()})
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes of the protocol beside training, a client."""
+
+    up: int
+    """until it has shared its secrets"""
+    down: int
+    opening_up: int
+    """of one that opens shares"""
+    opening_down: int
+
+
+def traffic(order: Order, clients: int, holders: int) -> Traffic:
+    """Return the bytes of a client's messages in a round of so many.
+
+    Args:
+        order: of the round.
+        clients: who has advertised keys.
+        holders: how many hold shares of a client's secrets.
+    """
+    others = holders - 1
+    question = Question(frozenset(range(holders)), frozenset(), dict.fromkeys(range(others), bytes(SEALED_BYTES)))
+    asked = RecordDict({Record.CONFIG: order.to_record()})
+    return Traffic(
+        up=said(KeyList(bytes(ROW.size))) + said(SealedShares(bytes(SEALED_BYTES * others))),
+        down=content_bytes(asked) + content_bytes(listing(order, bytes(ROW.size * clients))),
+        opening_up=said(OpenedShares(bytes(SECRET_BYTES * holders))),
+        opening_down=content_bytes(unmasking(order, question)),
+    )
+
+
+def said(values: ConfigValues) -> int:
+    """Return the bytes of a reply."""
+    return content_bytes(RecordDict({Record.SECURE: values.to_record()}))

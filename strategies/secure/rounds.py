@@ -1,0 +1,282 @@
+"""A round of training under secure aggregation, in protocol or simulated."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from flwr.app import Message, RecordDict
+
+from fedasr.config import Config
+from fedasr.data.roster import Roster
+from fedasr.errors import one_line
+from fedasr.flower.records import content_bytes
+from fedasr.models.weights import Vector
+from fedasr.privacy.update_clipping import Clip
+from fedasr.protocol import KeyList, Kind, Masking, OpenedShares, Order, Record, SealedShares, Status
+from fedasr.secure.coders import Coder, Counts, make_coder
+from fedasr.secure.identity import Directory, SimulatedDirectory
+from fedasr.secure.keys import clients_to_bytes, keys_from_bytes
+from fedasr.secure.modulus import packed_bytes
+from fedasr.secure.server import Server, answered
+from fedasr.secure.terms import Aborted, Terms, least_updates
+
+from ..aggregation.accumulating import Expectations, UpdateAccumulator
+from ..aggregation.base import Aggregate
+from ..aggregation.replies import ReplyRefused, check_size
+from ..aggregation.weighting import Weighting
+from ..rounds import RoundResult, Rounds, failed_row, first_line
+from ..selection.base import Selection
+from .accumulating import SecureAccumulator
+from .aggregate import SecureSum
+from .messages import listing, traffic, unmasking
+
+
+class SecureRounds(Rounds):
+    """Rounds whose updates the server gets as a sum.
+
+    Who is late or drops out by the virtual clock has shared its secrets, as it would have. All arguments are those of
+    ``Rounds``.
+    """
+
+    server: Server | None = None
+    """of the current round, where there is a protocol"""
+    masking: Masking
+    """of the current round"""
+    sent: Counter[int]
+    """client → bytes of the protocol that it has sent in the current round"""
+    received = 0
+    """bytes of the protocol that clients were sent in it"""
+    aborted: str | None = None
+    """why it opens nothing"""
+    cohort: tuple[int, ...] = ()
+    """the clients of the current round"""
+    begun = False
+    """whether they are asked for anything"""
+
+    @property
+    def protocol(self) -> bool:
+        """Whether there is a protocol; else it is simulated."""
+        return self.config.secure_aggregation.mode == "protocol"
+
+    @property
+    def directory(self) -> Directory:
+        """What is known of the clients' keys."""
+        return SimulatedDirectory(self.config.seed)
+
+    def terms(self, round: int, length: int = 0) -> Terms:
+        """Return the terms of a round; what tells the run from others is what its clients find in each message."""
+        run = hashlib.blake2b(self.config_json.encode(), digest_size=16).digest()
+        return Terms.of(self.config, run, round, length)
+
+    def prepare(self, round: int, selection: Selection, roster: Roster, weighting: Weighting) -> dict[int, str]:
+        """Let clients share their secrets; return who takes no part, and why."""
+        clients = [int(client) for client in selection.clients]
+        self.sent, self.received, self.aborted, self.server = Counter(), 0, None, None
+        self.cohort, self.begun = tuple(clients), False
+        largest = largest_weight(clients, roster, weighting)
+        self.masking = Masking(max(1, len(clients)), largest, clients_to_bytes(clients) or None)
+        missing: dict[int, str] = {}
+        try:
+            check_least(len(clients), self.config)
+            self.begun = True
+            if self.protocol:
+                self.server = Server(self.terms(round, self.coder().length))
+                self.share_secrets(self.server, round, clients, missing)
+                self.masking = replace(self.masking, sharers=clients_to_bytes(self.server.sharers))
+            else:
+                self.terms(round).needed(len(clients))
+        except Aborted as why:
+            self.aborted = str(why)
+            return dict.fromkeys(clients, not_opened(why))
+        return missing
+
+    def coder(self) -> Coder:
+        """Return the coder of the current round."""
+        return make_coder(self.config, self.layout.size, self.masking.cohort, self.masking.largest)
+
+    def training_content(self, round: int, weights: Vector) -> RecordDict:
+        """Return what every client is sent that is to train."""
+        content = self.content(round, weights)
+        content[Record.SECURE] = self.masking.to_record()
+        return content
+
+    def aggregate(self, round: int, weights: Vector, weighting: Weighting, clip: Clip | None) -> Aggregate:
+        """Return the sum of a round, empty."""
+        assert clip is None
+        return SecureSum(self.layout, self.coder(), round)
+
+    def accumulator(
+        self,
+        aggregate: Aggregate,
+        weighting: Weighting,
+        clients: Mapping[int, int] | None,
+        expectations: Expectations,
+    ) -> UpdateAccumulator:
+        """Return what adds masked replies up."""
+        assert isinstance(aggregate, SecureSum)
+        return SecureAccumulator(aggregate.rule, weighting, clients, expectations)
+
+    def share_secrets(self, server: Server, round: int, clients: list[int], missing: dict[int, str]) -> None:
+        """Ask for keys, and for shares of secrets; note who has not answered, and why.
+
+        Raises:
+            Aborted: too few have.
+        """
+        order = Order(round, self.config_json)
+        ask = RecordDict({Record.CONFIG: order.to_record()})
+
+        def advertised(client: int, reply: Message) -> None:
+            keys = keys_from_bytes(KeyList.of(reply, "it").keys)
+            if list(keys) != [client]:
+                raise ValueError("it advertises keys of another client")
+            server.advertised(client, keys[client], self.directory)
+
+        def shared(client: int, reply: Message) -> None:
+            server.shared(client, SealedShares.of(reply, "it").sealed)
+
+        self.ask(Kind.KEYS, round, dict.fromkeys(clients, ask), advertised, missing)
+        content = listing(order, server.listed())
+        self.ask(Kind.SHARES, round, dict.fromkeys(sorted(server.keys), content), shared, missing)
+        server.check_sharers()
+
+    def open_shares(self, server: Server, round: int, living: list[int]) -> dict[int, bytes]:
+        """Ask the living for shares; return client → those that it has opened.
+
+        Raises:
+            Aborted: too few are living.
+        """
+        order = Order(round, self.config_json)
+        questions = server.questions(living)
+        found: dict[int, bytes] = {}
+        missing: dict[int, str] = {}
+
+        def opened(client: int, reply: Message) -> None:
+            content = OpenedShares.of(reply, "it").opened
+            if not answered(questions[client], content):
+                raise ValueError("it has not opened the shares that it was asked for")
+            found[client] = content
+
+        contents = {client: unmasking(order, question) for client, question in questions.items()}
+        self.ask(Kind.UNMASK, round, contents, opened, missing)
+        self.notes += [f"client {self.partition.names[client]}: {why}" for client, why in missing.items()]
+        return found
+
+    def ask(
+        self,
+        kind: str,
+        round: int,
+        contents: Mapping[int, RecordDict],
+        take: Callable[[int, Message], None],
+        missing: dict[int, str],
+    ) -> None:
+        """Ask clients for a step of the protocol, and take their answers in; note who has given none, and why."""
+        messages = [
+            message for client, content in contents.items() for message in self.messages(kind, round, content, [client])
+        ]
+        by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, contents, strict=True)}
+        sizes = {id(content): content_bytes(content) for content in contents.values()}
+        self.received += sum(sizes[id(content)] for content in contents.values())
+        waiting = set(contents)
+        for reply in self.replies(messages):
+            client = by_node[reply.metadata.src_node_id]
+            waiting.discard(client)
+            if reply.has_error():
+                missing[client] = first_line(str(reply.error.reason or f"error {reply.error.code}"))
+                continue
+            size = content_bytes(reply.content)
+            self.sent[client] += size
+            try:
+                check_size(size)
+                take(client, reply)
+            except (ReplyRefused, ValueError) as error:
+                missing[client] = one_line(f"'{kind}': {error}")
+        missing.update(dict.fromkeys(sorted(waiting), f"'{kind}': no reply"))
+
+    def conclude(self, round: int, result: RoundResult, rows: dict[int, dict[str, Any]]) -> None:
+        """Open the sum, if enough is in it; note what the server learns of the round."""
+        assert isinstance(result.mean, SecureSum)
+        result.norm = float("nan")  # of the single updates nobody knows it
+        living = [client for client, row in rows.items() if row["status"] == Status.OK]
+        if self.aborted is None:
+            try:
+                check_least(len(living), self.config)
+                total = result.mean.residues()
+                if self.server is not None:
+                    total = self.server.unmasked(total, self.open_shares(self.server, round, living))
+                self.note(result, result.mean.open(total))
+            except Aborted as why:
+                self.aborted = str(why)
+        if not self.protocol:
+            self.suppose(round, living)
+        for client, row in rows.items():
+            row["bytes_up"] += self.sent[client]
+        result.bytes_up += self.sent.total()
+        result.bytes_down += self.received
+        if self.aborted is not None:
+            self.give_up(result, rows, living)
+
+    def note(self, result: RoundResult, counts: Counts) -> None:
+        """Note what the server learns of the clients together."""
+        if counts.examples:
+            result.examples, result.audio_seconds = counts.examples, counts.milliseconds / 1000
+        result.summed_loss = counts.loss / 1000 / counts.heard if counts.heard else float("nan")
+
+    def give_up(self, result: RoundResult, rows: dict[int, dict[str, Any]], living: list[int]) -> None:
+        """Count no client's work: the sum was not opened. That is nobody's failure."""
+        assert isinstance(result.mean, SecureSum)
+        reason = not_opened(self.aborted)
+        result.mean.close()
+        result.examples, result.audio_seconds, result.summed_loss = 0, 0.0, float("nan")
+        for client in living:
+            kept = {name: rows[client][name] for name in ("bytes_up", "duration_s")}
+            rows[client] = {**failed_row(reason), **kept}
+        result.failures = [failure for failure in result.failures if not failure.endswith(reason)]
+        self.notes.append(reason)
+
+    def suppose(self, round: int, living: list[int]) -> None:
+        """Count the bytes that the protocol would have sent."""
+        if not self.begun:
+            return
+        order = Order(round, self.config_json)
+        cost = traffic(order, len(self.cohort), self.terms(round).holders(len(self.cohort)))
+        self.sent.update(dict.fromkeys(self.cohort, cost.up))
+        self.sent.update(dict.fromkeys(living, cost.opening_up))
+        self.received += cost.down * len(self.cohort) + cost.opening_down * len(living)
+
+    def client_bytes(self) -> int:
+        """Return how many bytes a client sends in a round of the cohort that the config names."""
+        clients = self.config.selection.clients_per_round
+        coder = make_coder(self.config, self.layout.size, clients, 1)
+        cost = traffic(Order(1, self.config_json), clients, self.terms(1).holders(clients))
+        return packed_bytes(coder.length, coder.bits) + cost.up + cost.opening_up
+
+
+def not_opened(why: object) -> str:
+    """Return why a sum is not opened, in a line."""
+    return one_line(f"secure aggregation: {why}; nothing was opened")
+
+
+def check_least(clients: int, config: Config) -> None:
+    """Raise where a sum would be of too few.
+
+    Raises:
+        Aborted: it would.
+    """
+    least = least_updates(config)
+    if clients < least:
+        raise Aborted(f"{clients} updates for a sum of at least {least} (secure_aggregation.least_clients)")
+
+
+def largest_weight(clients: list[int], roster: Roster, weighting: Weighting) -> int:
+    """Return the largest weight that a client of a round may have, by what the server knows of what they store."""
+    if weighting.name == "uniform" or not clients:
+        return 1
+    stored = 1000 * roster.seconds[clients] if weighting.name == "seconds" else roster.utterances[clients]
+    largest = math.ceil(float(np.max(stored))) + (weighting.name == "seconds")
+    return max(1, largest if weighting.most is None else min(largest, weighting.most))

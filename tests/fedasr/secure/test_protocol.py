@@ -1,0 +1,206 @@
+"""The protocol of secure aggregation: its sum is the sum, and what would open a single update is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fedasr.secure.client import Client
+from fedasr.secure.graph import neighbour_graph
+from fedasr.secure.identity import SimulatedDirectory, simulated_identity
+from fedasr.secure.keys import PublicKeys, keys_from_bytes, keys_to_bytes
+from fedasr.secure.primitives import SEALED_BYTES, combine, split
+from fedasr.secure.terms import Aborted, Terms
+
+from .rounds import DIRECTORY, SEED, answers, begun, kept, plain_sum, protocol_sum, shared, summed, values_of
+
+MEMBERS = (2, 3, 5, 7, 11, 13, 17)
+TERMS = Terms(b"run", 1, 16, 37, threshold=5)
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16, 20, 32])
+@pytest.mark.parametrize("dropped", [(), (5,), (3, 13)])
+def test_the_sum_of_the_protocol_is_the_sum(bits: int, dropped: tuple[int, ...]) -> None:
+    """With nobody, one, and as many dropped as the threshold of 5 of 7 allows."""
+    terms = Terms(b"run", 1, bits, 37, threshold=5)
+    living = [member for member in MEMBERS if member not in dropped]
+    assert np.array_equal(protocol_sum(terms, MEMBERS, dropped), plain_sum(terms, living))
+
+
+def test_one_more_drop_out_aborts() -> None:
+    server, clients = shared(TERMS, MEMBERS)
+    living = [2, 5, 7, 11]
+    summed(server, clients, living)
+    with pytest.raises(Aborted, match="4 who hold shares of client 2 are left, 5 are needed"):
+        server.questions(living)
+
+
+@pytest.mark.parametrize("gone", [(2,), (2, 17)])
+def test_clients_may_leave_before_shares_are_opened(gone: tuple[int, ...]) -> None:
+    assert np.array_equal(protocol_sum(TERMS, MEMBERS, gone=gone), plain_sum(TERMS, MEMBERS))
+
+
+def test_one_share_fewer_than_the_threshold_opens_nothing() -> None:
+    with pytest.raises(Aborted, match="4 shares of client 2 were opened, 5 are needed"):
+        protocol_sum(TERMS, MEMBERS, gone=(2, 3, 5))
+
+
+def test_who_has_shared_nothing_is_in_no_mask() -> None:
+    living = [member for member in MEMBERS if member not in (7, 11)]
+    assert np.array_equal(protocol_sum(TERMS, MEMBERS, silent=(7,), dropped=(11,)), plain_sum(TERMS, living))
+
+
+@pytest.mark.parametrize("dropped", [(), (0, 23, 14, 5, 6)])
+def test_a_graph_of_neighbours_gives_the_same_sum(dropped: tuple[int, ...]) -> None:
+    members, terms = tuple(range(24)), Terms(b"run", 1, 16, 37, neighbours=20)
+    living = [member for member in members if member not in dropped]
+    assert np.array_equal(protocol_sum(terms, members, dropped), plain_sum(terms, living))
+
+
+def test_what_is_sent_says_nothing_of_the_update() -> None:
+    """Two clients that send the same send other numbers, all of them, and each mask is uniform."""
+    terms = Terms(b"run", 1, 16, 4096, threshold=5)
+    server, clients = shared(terms, MEMBERS)
+    zeros = np.zeros(terms.length, np.uint16)
+    sent = [clients[member].mask(zeros, server.sharers) for member in MEMBERS[:2]]
+    assert (sent[0] == sent[1]).mean() < 0.01
+    assert sent[0].astype(float).mean() == pytest.approx(32768, rel=0.03)
+
+
+def test_a_client_in_both_lists_is_refused() -> None:
+    """With both secrets of a client its masks come off its single update."""
+    server, clients = shared(TERMS, MEMBERS)
+    summed(server, clients, MEMBERS)
+    question = server.questions(MEMBERS)[2]
+    with pytest.raises(Aborted, match="client 7 is said to be both in the sum and not in it"):
+        clients[2].open(question.living, {7}, question.sealed)
+
+
+def test_a_second_list_is_refused() -> None:
+    """What a client opens for one list of the living it does not open again for another one."""
+    server, clients = shared(TERMS, MEMBERS)
+    summed(server, clients, MEMBERS)
+    question = server.questions(MEMBERS)[2]
+    client = kept(clients[2])
+    client.open(question.living, question.dead, question.sealed)
+    with pytest.raises(Aborted, match="the server asks it to open shares, and it has last been asked to open shares"):
+        kept(client).open(question.living - {7}, {7}, question.sealed)
+
+
+def test_different_lists_for_different_clients_open_one_secret_at_most() -> None:
+    """A server that calls client 7 living to some and dead to others has too few shares of one secret."""
+    server, clients = shared(TERMS, MEMBERS)
+    summed(server, clients, MEMBERS)
+    alive = dead = 0
+    for number, (member, question) in enumerate(server.questions(MEMBERS).items()):
+        if number % 2 and member != 7:
+            clients[member].open(question.living - {7}, {7}, question.sealed)
+            dead += 1
+        else:
+            clients[member].open(question.living, question.dead, question.sealed)
+            alive += 1
+    assert alive + dead == len(MEMBERS)
+    assert min(alive, dead) < server.needed
+
+
+@pytest.mark.parametrize("threshold", [3, 8])
+def test_a_threshold_that_opens_both_secrets_or_none_is_refused(threshold: int) -> None:
+    with pytest.raises(Aborted, match=f"{threshold} shares are to open a secret"):
+        begun(Terms(b"run", 1, 16, 37, threshold=threshold), MEMBERS)
+
+
+@pytest.mark.parametrize(
+    ("living", "dead", "why"),
+    [
+        ({2, 3, 5, 7}, {11, 13, 17}, "4 of its neighbours are in the sum, 5 are needed"),
+        ({2, 3, 5, 7, 11, 13}, set(), "not of this client and those that it shares masks with"),
+        ({3, 5, 7, 11, 13, 17}, {2}, "not of this client and those that it shares masks with"),
+        ({2, 3, 5, 7, 11, 13, 17, 19}, set(), "not of this client and those that it shares masks with"),
+    ],
+)
+def test_lists_of_too_few_or_of_others_are_refused(living: set[int], dead: set[int], why: str) -> None:
+    server, clients = shared(TERMS, MEMBERS)
+    summed(server, clients, MEMBERS)
+    with pytest.raises(Aborted, match=why):
+        clients[2].open(living, dead, server.questions(MEMBERS)[2].sealed)
+
+
+def test_a_second_masked_update_is_refused() -> None:
+    """The difference of two updates under the same masks is that of the updates."""
+    server, clients = shared(TERMS, MEMBERS)
+    client = clients[2]
+    client.mask(values_of(TERMS, 2), server.sharers)
+    with pytest.raises(Aborted, match="the server asks it to send its masked update"):
+        kept(client).mask(values_of(TERMS, 3), server.sharers)
+
+
+def test_a_client_masks_nothing_among_too_few() -> None:
+    _, clients = shared(TERMS, MEMBERS)
+    with pytest.raises(Aborted, match="4 of its neighbours have shared secrets, 5 are needed"):
+        clients[2].mask(values_of(TERMS, 2), {2, 3, 5, 7})
+
+
+def test_keys_of_the_servers_own_are_refused() -> None:
+    server, clients, listed = begun(TERMS, MEMBERS)
+    keys = keys_from_bytes(listed)
+    forged = Client(TERMS, 7).advertise(simulated_identity(SEED + 1, 7))
+    with pytest.raises(Aborted, match="the keys of client 7 are not signed by it"):
+        clients[2].share(keys_to_bytes([*(row for row in keys.values() if row.client != 7), forged]), DIRECTORY)
+    with pytest.raises(ValueError, match="not signed by it"):
+        server.advertised(7, forged, DIRECTORY)
+
+
+def test_keys_of_another_round_are_refused() -> None:
+    """Whoever knows the secrets of an old key would know the masks."""
+    old = Client(TERMS, 7).advertise(simulated_identity(SEED, 7))
+    assert old.verified(b"run", 1, DIRECTORY)
+    assert not old.verified(b"run", 2, DIRECTORY)
+    assert not old.verified(b"another", 1, DIRECTORY)
+    assert not PublicKeys(5, old.masking, old.sealing, old.signature).verified(b"run", 1, DIRECTORY)
+    assert not old.verified(b"run", 1, SimulatedDirectory(SEED + 1))
+
+
+def test_shares_that_were_changed_or_exchanged_are_refused() -> None:
+    server, clients = shared(TERMS, MEMBERS)
+    summed(server, clients, MEMBERS)
+    question = server.questions(MEMBERS)[2]
+    for sealed in (
+        {**question.sealed, 3: question.sealed[5]},
+        {**question.sealed, 3: bytes(SEALED_BYTES)},
+        {other: content for other, content in question.sealed.items() if other != 3},
+    ):
+        with pytest.raises(ValueError, match="sealed shares were changed"):
+            kept(clients[2]).open(question.living, question.dead, sealed)
+
+
+def test_wrong_shares_of_a_key_are_noticed() -> None:
+    server, clients = shared(TERMS, MEMBERS)
+    living = [member for member in MEMBERS if member != 5]
+    total = summed(server, clients, living)
+    opened = answers(clients, server.questions(living))
+    opened[2] = bytes(len(opened[2]))
+    with pytest.raises(Aborted, match="the shares of client 5 lead to another key than it has advertised"):
+        server.unmasked(total, opened)
+
+
+def test_fewer_shares_than_are_needed_say_nothing() -> None:
+    secret = bytes(range(16))
+    shares = split(secret, 3, 5)
+    assert combine({place: shares[place] for place in (0, 2, 4)}) == secret
+    assert combine({place: shares[place] for place in (4, 1, 3)}) == secret
+    assert combine({place: shares[place] for place in (0, 2)}) != secret
+
+
+@pytest.mark.parametrize(
+    ("clients", "degree", "found"), [(5, 20, 4), (21, 20, 20), (50, 20, 20), (50, 7, 8), (2, 1, 1)]
+)
+def test_the_graph_is_regular_and_goes_both_ways(clients: int, degree: int, found: int) -> None:
+    graph = neighbour_graph(range(clients), degree, b"seed")
+    assert {len(others) for others in graph.values()} == {found}
+    assert all(client in graph[other] for client, others in graph.items() for other in others)
+    assert all(client not in others for client, others in graph.items())
+
+
+def test_the_ring_depends_on_the_keys() -> None:
+    assert neighbour_graph(range(50), 20, b"one") != neighbour_graph(range(50), 20, b"two")
+    assert neighbour_graph(range(50), 20, b"one") == neighbour_graph(reversed(range(50)), 20, b"one")
