@@ -16,12 +16,17 @@ from fedasr.codecs import keeps_residual, make_codec, send
 from fedasr.config import Config
 from fedasr.data.batches import Batch
 from fedasr.data.speech import collate
+from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
 from fedasr.flower.messages import assume_identity
 from fedasr.flower.records import array_record, arrays_of
 from fedasr.models.weights import Arrays, Layout, Vector
+from fedasr.privacy.update_clipping import Clip
 from fedasr.protocol import Record
 from fedasr.runtime.launch import settle
+from fedasr.secure.coders import Counts, make_coder
+from fedasr.secure.modulus import wrapped
+from fedasr.secure.terms import least_updates
 from fedasr.training.batching import batches_of_a_round
 from fedasr.training.schedules import learning_rate
 from fedasr.typing import Floats, Integers
@@ -145,6 +150,22 @@ class Senders:
         content, _ = send(codec, update, None, rng, keeps_residual(self.config.compression, codec.traits))
         return codec.decode(content).astype(np.float64)
 
+    def summed(self, updates: Sequence[Update], round: int) -> Floats:
+        """Return the mean that a server decodes of masked updates: clipped, rounded, with shares of the noise.
+
+        Every client counts once.
+        """
+        config = self.config
+        coder = make_coder(config, self.layout.size, len(updates), 1)
+        total = np.zeros(coder.length, np.int64)
+        for update in updates:
+            sent = update.vector.astype(np.float32)
+            if config.privacy.noise_at == "shares":
+                Clip(self.layout, config.privacy.clip_norm, config.privacy.clipping).apply(sent)
+            total += coder.encode(sent, Counts(weight=1), round, update.client)
+        mean, _ = coder.decode(wrapped(total, coder.bits), len(updates), round)
+        return mean.astype(np.float64)
+
     def released(self, updates: Sequence[Update], round: int) -> Floats:
         """Return the mean of updates as the mechanism of the config releases it: clipped, and with noise."""
         registered = len(self)
@@ -161,6 +182,36 @@ def one_sum(updates: Sequence[Update]) -> Received:
     """Return what a server receives of updates under secure aggregation; of one, the update itself."""
     total = np.sum([update.vector for update in updates], axis=0)
     return Received(tuple(updates), np.asarray(total, np.float64))
+
+
+def cohort_of(config: Config, asked: int | None) -> int:
+    """Return of how many clients a server sees the sum: of one without secure aggregation, unless more are asked for.
+
+    Raises:
+        InputError: it would be fewer than a sum is opened of, or none.
+    """
+    if asked is not None and asked < 1:
+        raise InputError(f"'--cohort' is {asked}; expected a whole number of at least 1")
+    if config.secure_aggregation.mode == "none":
+        return asked or 1
+    least = least_updates(config)
+    if asked is not None and asked < least:
+        raise InputError(f"'--cohort' is {asked}, but secure aggregation opens no sum of fewer than {least} clients")
+    return asked or config.selection.clients_per_round
+
+
+def altered(config: Config) -> str:
+    """Return what happens to updates before the server reads them, in words; empty: nothing."""
+    privacy, secure = config.privacy, config.secure_aggregation
+    local = privacy.unit == "user" and privacy.noise_at == "device"
+    shares = privacy.unit == "user" and privacy.noise_at == "shares"
+    changes = [
+        *([f"clipped to {privacy.clip_norm:g} and noisy"] if local else []),
+        *([f"clipped to {privacy.clip_norm:g} with shares of the noise"] if shares else []),
+        *([f"encoded by {config.compression.up}"] if config.compression.up != "none" else []),
+        *([f"securely aggregated in {secure.bits} bits"] if secure.mode != "none" else []),
+    ]
+    return f" ({', '.join(changes)})" if changes else ""
 
 
 def obstacle(config: Config, steps: int) -> str | None:
