@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from flwr.app import Message, MetricRecord, RecordDict
 
 from fedasr import seeds
-from fedasr.audits.mechanism.parts import AGGREGATE, MECHANISM, POPULATION, PROTECT, WEIGHTING, part
+from fedasr.audits.device_protection import protected
+from fedasr.audits.mechanism.parts import AGGREGATE, MECHANISM, POPULATION, WEIGHTING, part
 from fedasr.audits.mechanism.users import no_losses
 from fedasr.codecs import keeps_residual, make_codec, send
 from fedasr.config import Config
@@ -19,10 +19,8 @@ from fedasr.data.speech import collate
 from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
 from fedasr.flower.messages import assume_identity
-from fedasr.flower.records import array_record, arrays_of
 from fedasr.models.weights import Arrays, Layout, Vector
 from fedasr.privacy.update_clipping import Clip
-from fedasr.protocol import Record
 from fedasr.runtime.launch import settle
 from fedasr.secure.coders import Counts, make_coder
 from fedasr.secure.modulus import wrapped
@@ -59,7 +57,9 @@ class Received:
     def batch(self) -> Batch:
         """All utterances that are in it, as one batch."""
         batches = [batch for update in self.updates for batch in update.batches]
-        features, targets, rows = [], [], []
+        features: list[Vector] = []
+        targets: list[Integers] = []
+        rows: list[int] = []
         for batch in batches:
             for row in range(len(batch)):
                 features.append(batch.features[row, : int(batch.feature_lengths[row])].numpy())
@@ -118,28 +118,17 @@ class Senders:
             client, round, self.json, self.experiment, self.holds(client, round) if rows is None else rows
         )
         trained, _, _ = part(TRAIN)(device, self.arrays)
+        sent = self.layout.flatten(trained, np.empty(self.layout.size, np.float32)) - self.start
         privacy = self.config.privacy
         if privacy.unit == "user" and privacy.noise_at == "device":
-            trained = self._protected(trained, round, client)
-        end = self.layout.flatten(trained, np.empty(self.layout.size, np.float32))
+            assume_identity()
+            sent = protected(self.config, self.layout, self.start, sent, round, client)
         batches: tuple[Batch, ...] = ()
         if speech:
             rng = seeds.generator(self.config.seed, "local-training", round, client)
             plan = batches_of_a_round(device.rows, device.seconds, self.config.client, rng)
             batches = tuple(device.speech.batch(rows, rng) for rows in plan)
-        return Update(client, round, self._decoded(end - self.start, round, client), batches)
-
-    def _protected(self, trained: Arrays, round: int, client: int) -> Arrays:
-        """Return a device's weights after its own clip and noise."""
-        assume_identity()
-
-        def message(weights: Arrays) -> Message:
-            content = {Record.ARRAYS: array_record(dict(weights)), Record.METRICS: MetricRecord()}
-            return Message(RecordDict(content), 0, "train")  # type: ignore[arg-type]
-
-        reply = message(trained)
-        part(PROTECT)(message(self.arrays), reply, self.config, round, client)
-        return arrays_of(reply)
+        return Update(client, round, self._decoded(sent, round, client), batches)
 
     def _decoded(self, update: Vector, round: int, client: int) -> Floats:
         """Return an update after the codec of the config, as on a client that takes part for the first time."""

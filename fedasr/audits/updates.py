@@ -127,7 +127,7 @@ def invert_updates(
     order = rng.permutation(len(senders))
     played = 0
     while sum(len(group.batch) for group in groups) < utterances or len(groups) < 2:
-        members = []
+        members: list[Update] = []
         round = target.rounds(played // len(senders) + 1)[-1]
         while len(members) < cohort:
             update = senders.update(int(order[played % len(senders)]), round)
