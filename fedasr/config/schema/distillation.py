@@ -67,8 +67,8 @@ class DistillationConfig:
     weight: float = key(
         1.0,
         "multiplies the loss on machine-labelled speech, whose gradients can be smaller than those of transcripts (a"
-        " mean over frames or nodes, most of them blank). It moves the balance of the two in what the optimiser remembers;"
-        " plain SGD takes longer steps, and clipping still bounds them",
+        " mean over frames or nodes, most of them blank). It moves the balance of the two in what the optimiser"
+        " remembers; plain SGD takes longer steps, and clipping still bounds them",
         above=0,
     )
     store: str | None = key(
