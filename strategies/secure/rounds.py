@@ -218,7 +218,7 @@ class SecureRounds(Rounds):
             except Aborted as why:
                 self.aborted = str(why)
         if not self.protocol:
-            self.suppose(round, living)
+            self.suppose(round, living if self.aborted is None else [])
         for client, row in rows.items():
             row["bytes_up"] += self.sent[client]
         result.bytes_up += self.sent.total()
