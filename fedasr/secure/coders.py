@@ -189,7 +189,8 @@ class ShareCoder:
     def signs(self, round: int) -> Floats:
         """Return the random signs of a round, ±1."""
         drawn = seeds.generator(self.seed, "secure-rotation", round).bytes((self.length + 7) // 8)
-        return 2.0 * np.unpackbits(np.frombuffer(drawn, np.uint8), count=self.length) - 1.0
+        bits = np.unpackbits(np.frombuffer(drawn, np.uint8), count=self.length).astype(np.float64)
+        return 2 * bits - 1
 
     def transform(self, padded: Floats) -> None:
         """Rotate blocks in place."""
