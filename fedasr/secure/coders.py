@@ -39,6 +39,8 @@ class Counts(NamedTuple):
     """utterances of those that tell a loss"""
     loss: int = 0
     """loss of those, in thousandths of a nat a token, times their utterances"""
+    cut: int = 0
+    """entries of updates that were beyond ± ``secure_aggregation.clip``"""
 
 
 class Coder(Protocol):
@@ -94,7 +96,8 @@ class RangeCoder:
     def encode(self, update: Vector, counts: Counts, round: int, client: int) -> Residues:
         """Return an update modulo 2ᵇ; as ``Coder.encode``."""
         rng = seeds.generator(self.seed, "secure-rounding", round, client)
-        counts = counts._replace(weight=min(counts.weight, self.largest))
+        cut = int(np.count_nonzero(np.abs(update) > self.clip))
+        counts = counts._replace(weight=min(counts.weight, self.largest), cut=cut)
         whole = np.empty(self.length, np.int64 if self.bits > 16 else np.int32)
         whole[: self.parameters] = self.rounded(update, counts.weight / self.largest, rng)
         whole[self.parameters :] = self.cut(counts)

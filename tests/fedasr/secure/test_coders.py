@@ -42,7 +42,7 @@ def test_the_mean_is_weighted_and_counts_are_exact(bits: int) -> None:
     clipped = np.clip(updates, -0.1, 0.1)
     expected = np.average(clipped, axis=0, weights=[3, 1, 2])
     assert np.abs(mean - expected).max() <= 3 * 0.1 / coder.levels * 3 / 6 + 1e-8
-    assert found == Counts(6, 8, 123_456 + 7 + 2**40, 6, 10_000)
+    assert found == Counts(6, 8, 123_456 + 7 + 2**40, 6, 10_000, cut=2)
 
 
 def test_largest_updates_do_not_wrap_around() -> None:
