@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from fedasr import seeds
 from fedasr.config.schema import Config
@@ -103,17 +104,18 @@ class RangeCoder:
         whole[self.parameters :] = self.cut(counts)
         return wrapped(whole, self.bits)
 
-    def rounded(self, update: Vector, weight: float, rng: np.random.Generator) -> Integers:
+    def rounded(self, update: Vector, weight: float, rng: np.random.Generator) -> npt.NDArray[Any]:
         """Return the entries of an update, times its weight, rounded up or down at random."""
         factor = self.levels / self.clip * weight
         if self.bits > 16:
             scaled = np.clip(update, -self.clip, self.clip, dtype=np.float64) * factor
             scaled += rng.random(self.parameters)
-            return np.clip(np.floor(scaled), -self.levels, self.levels).astype(np.int64)
+            whole: npt.NDArray[Any] = np.clip(np.floor(scaled), -self.levels, self.levels).astype(np.int64)
+            return whole
         # Up to 16 bits there is room for as many behind the point: whole numbers alone, several times as quick.
         fixed = np.clip(update, -self.clip, self.clip, dtype=np.float32)
         fixed *= np.float32(factor * (1 << FRACTION_BITS))
-        found = fixed.astype(np.int32)
+        found: npt.NDArray[Any] = fixed.astype(np.int32)
         found += np.frombuffer(rng.bytes(2 * self.parameters), "<u2")
         found >>= FRACTION_BITS
         return found
