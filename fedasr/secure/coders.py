@@ -115,6 +115,9 @@ class RangeCoder:
         # Up to 16 bits there is room for as many behind the point: whole numbers alone, several times as quick.
         fixed = np.clip(update, -self.clip, self.clip, dtype=np.float32)
         fixed *= np.float32(factor * (1 << FRACTION_BITS))
+        # Single precision may lead a little beyond the levels, and the sum of a whole cohort would wrap around.
+        largest = np.float32(self.levels << FRACTION_BITS)
+        np.clip(fixed, -largest, largest, out=fixed)
         found: npt.NDArray[Any] = fixed.astype(np.int32)
         found += np.frombuffer(rng.bytes(2 * self.parameters), "<u2")
         found >>= FRACTION_BITS

@@ -54,6 +54,16 @@ def test_largest_updates_do_not_wrap_around() -> None:
     assert counts.weight == 100
 
 
+@pytest.mark.parametrize("clip", [0.1, 0.03, 1 / 3, 7e-5])
+@pytest.mark.parametrize("clients", [2, 3, 5, 7])
+def test_no_entry_is_beyond_the_levels(clip: float, clients: int) -> None:
+    """By rounding in single precision one in hundreds of the largest entries would be."""
+    coder = RangeCoder(20_000, 16, clip, clients, 1, 0)
+    for sign in (1, -1):
+        encoded = coder.encode(np.full(20_000, sign * clip, np.float32), Counts(1), 1, 0)
+        assert np.abs(centred(encoded[:20_000], 16)).max() <= coder.levels
+
+
 def test_rounding_is_right_on_average_and_a_function_of_seed_round_and_client() -> None:
     coder, update = RangeCoder(1, 16, 0.1, 20_000, 1, 0), np.array([0.0123], np.float32)
     encoded = [coder.encode(update, Counts(1), 1, client) for client in range(2000)]
