@@ -54,8 +54,9 @@ def measured(secure: Mapping[str, Any], rounds: int) -> tuple[list[float], float
     with tempfile.TemporaryDirectory() as folder:
         launch(load(settings), Path(folder) / "run", watcher=clock)
         run = fedasr.load_run(Path(folder) / "run")
-    assert run.summary["parameters"] == PARAMETERS
-    return [b - a for a, b in pairwise(clock.times)][1:], float(run.clients["bytes_up"].mean())
+        assert run.summary["parameters"] == PARAMETERS
+        sent = float(run.clients["bytes_up"].mean())
+    return [b - a for a, b in pairwise(clock.times)][1:], sent
 
 
 def main() -> None:

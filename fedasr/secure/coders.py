@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from fedasr import seeds
 from fedasr.config.schema import Config
@@ -39,6 +40,8 @@ class Counts(NamedTuple):
     """utterances of those that tell a loss"""
     loss: int = 0
     """loss of those, in thousandths of a nat a token, times their utterances"""
+    cut: int = 0
+    """entries of updates that were beyond ± ``secure_aggregation.clip``"""
 
 
 class Coder(Protocol):
@@ -94,23 +97,28 @@ class RangeCoder:
     def encode(self, update: Vector, counts: Counts, round: int, client: int) -> Residues:
         """Return an update modulo 2ᵇ; as ``Coder.encode``."""
         rng = seeds.generator(self.seed, "secure-rounding", round, client)
-        counts = counts._replace(weight=min(counts.weight, self.largest))
+        cut = int(np.count_nonzero(np.abs(update) > self.clip))
+        counts = counts._replace(weight=min(counts.weight, self.largest), cut=cut)
         whole = np.empty(self.length, np.int64 if self.bits > 16 else np.int32)
         whole[: self.parameters] = self.rounded(update, counts.weight / self.largest, rng)
         whole[self.parameters :] = self.cut(counts)
         return wrapped(whole, self.bits)
 
-    def rounded(self, update: Vector, weight: float, rng: np.random.Generator) -> Integers:
+    def rounded(self, update: Vector, weight: float, rng: np.random.Generator) -> npt.NDArray[Any]:
         """Return the entries of an update, times its weight, rounded up or down at random."""
         factor = self.levels / self.clip * weight
         if self.bits > 16:
             scaled = np.clip(update, -self.clip, self.clip, dtype=np.float64) * factor
             scaled += rng.random(self.parameters)
-            return np.clip(np.floor(scaled), -self.levels, self.levels).astype(np.int64)
+            whole: npt.NDArray[Any] = np.clip(np.floor(scaled), -self.levels, self.levels).astype(np.int64)
+            return whole
         # Up to 16 bits there is room for as many behind the point: whole numbers alone, several times as quick.
         fixed = np.clip(update, -self.clip, self.clip, dtype=np.float32)
         fixed *= np.float32(factor * (1 << FRACTION_BITS))
-        found = fixed.astype(np.int32)
+        # Single precision may lead a little beyond the levels, and the sum of a whole cohort would wrap around.
+        largest = np.float32(self.levels << FRACTION_BITS)
+        np.clip(fixed, -largest, largest, out=fixed)
+        found: npt.NDArray[Any] = fixed.astype(np.int32)
         found += np.frombuffer(rng.bytes(2 * self.parameters), "<u2")
         found >>= FRACTION_BITS
         return found
@@ -189,7 +197,8 @@ class ShareCoder:
     def signs(self, round: int) -> Floats:
         """Return the random signs of a round, ±1."""
         drawn = seeds.generator(self.seed, "secure-rotation", round).bytes((self.length + 7) // 8)
-        return 2.0 * np.unpackbits(np.frombuffer(drawn, np.uint8), count=self.length) - 1.0
+        bits = np.unpackbits(np.frombuffer(drawn, np.uint8), count=self.length).astype(np.float64)
+        return 2 * bits - 1
 
     def transform(self, padded: Floats) -> None:
         """Rotate blocks in place."""

@@ -38,6 +38,9 @@ from .accumulating import SecureAccumulator
 from .aggregate import SecureSum
 from .messages import listing, traffic, unmasking
 
+MUCH_CUT = 0.01
+"""Share of the changes that are cut of which a note is made."""
+
 
 class SecureRounds(Rounds):
     """Rounds whose updates the server gets as a sum.
@@ -218,7 +221,7 @@ class SecureRounds(Rounds):
             except Aborted as why:
                 self.aborted = str(why)
         if not self.protocol:
-            self.suppose(round, living)
+            self.suppose(round, living if self.aborted is None else [])
         for client, row in rows.items():
             row["bytes_up"] += self.sent[client]
         result.bytes_up += self.sent.total()
@@ -230,6 +233,12 @@ class SecureRounds(Rounds):
         """Note what the server learns of the clients together."""
         if counts.examples:
             result.examples, result.audio_seconds = counts.examples, counts.milliseconds / 1000
+        share = counts.cut / (self.layout.size * max(1, result.mean.updates))
+        if share > MUCH_CUT:
+            self.notes.append(
+                f"secure aggregation: {100 * share:.1f} % of the changes were beyond 'secure_aggregation.clip'"
+                f" ({self.config.secure_aggregation.clip:g}) and were cut; raise it"
+            )
         result.summed_loss = counts.loss / 1000 / counts.heard if counts.heard else float("nan")
 
     def give_up(self, result: RoundResult, rows: dict[int, dict[str, Any]], living: list[int]) -> None:

@@ -42,7 +42,7 @@ def test_the_mean_is_weighted_and_counts_are_exact(bits: int) -> None:
     clipped = np.clip(updates, -0.1, 0.1)
     expected = np.average(clipped, axis=0, weights=[3, 1, 2])
     assert np.abs(mean - expected).max() <= 3 * 0.1 / coder.levels * 3 / 6 + 1e-8
-    assert found == Counts(6, 8, 123_456 + 7 + 2**40, 6, 10_000)
+    assert found == Counts(6, 8, 123_456 + 7 + 2**40, 6, 10_000, cut=2)
 
 
 def test_largest_updates_do_not_wrap_around() -> None:
@@ -52,6 +52,16 @@ def test_largest_updates_do_not_wrap_around() -> None:
     mean, counts = coder.decode(summed(8, *encoded), 100, 1)
     assert mean == pytest.approx([0.1, -0.1])
     assert counts.weight == 100
+
+
+@pytest.mark.parametrize("clip", [0.1, 0.03, 1 / 3, 7e-5])
+@pytest.mark.parametrize("clients", [2, 3, 5, 7])
+def test_no_entry_is_beyond_the_levels(clip: float, clients: int) -> None:
+    """By rounding in single precision one in hundreds of the largest entries would be."""
+    coder = RangeCoder(20_000, 16, clip, clients, 1, 0)
+    for sign in (1, -1):
+        encoded = coder.encode(np.full(20_000, sign * clip, np.float32), Counts(1), 1, 0)
+        assert np.abs(centred(encoded[:20_000], 16)).max() <= coder.levels
 
 
 def test_rounding_is_right_on_average_and_a_function_of_seed_round_and_client() -> None:
