@@ -63,6 +63,10 @@ class Names(Sequence[str]):
     def __getitem__(self, client: Any) -> Any:
         return f"c{client}"
 
+    def tolist(self) -> list[str]:
+        """Return all of them, as an array would."""
+        return [f"c{client}" for client in range(self.clients)]
+
 
 class Cyclic(Partition):
     """Client c holds utterances 20c … 20c+19, modulo the distinct ones: a million clients cost nothing."""
@@ -70,6 +74,7 @@ class Cyclic(Partition):
     def __init__(self, clients: int, rows: npt.NDArray[np.integer]) -> None:
         object.__setattr__(self, "names", Names(clients))
         object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "offsets", PER_CLIENT * np.arange(clients + 1))
         object.__setattr__(self, "dropped", 0)
 
     def indices(self, client: int) -> npt.NDArray[np.integer]:

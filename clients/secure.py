@@ -27,8 +27,10 @@ def terms_of(message: Message, asked: Asked, length: int = LENGTH_UNKNOWN) -> Te
     """Return the terms of the round that a message belongs to.
 
     Raises:
-        InputError: the run has no secure aggregation.
+        InputError: the run has no secure aggregation, or the device is none of a simulation.
     """
+    if asked.is_edge_device:
+        raise InputError("edge devices take no part in secure aggregation: they do not know each other's keys yet")
     config = experiment(asked.config_json).config
     if config.secure_aggregation.mode != "protocol":
         raise InputError("the server asks for a step of secure aggregation, which the run's config does not have")

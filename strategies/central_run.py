@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from flwr.serverapp import Grid
 
 from fedasr import seeds
 from fedasr.data.batches import Batch
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment
+from fedasr.models.base import SpeechModel
 from fedasr.runtime import checkpoint
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.training import local
@@ -122,18 +124,24 @@ class CentralRun(ServerRun):
         """Take a step on machine-labelled speech, whose loss is in other units and counted apart."""
         assert self.lessons is not None
         assert self.mixture.machine is not None
+        lessons, weight = self.lessons, self.config.distillation.weight
+
+        def losses(model: SpeechModel, batch: Batch) -> torch.Tensor:
+            return weight * lessons.losses(model, batch)
+
         state, before = self.state, (self.state.loss, self.state.utterances)
         state.loss, state.utterances = tally.loss, tally.utterances
-        self.learn(rows, self.lessons.batch(rows, rng, self.mixture.machine.number), self.lessons.losses)
+        self.learn(rows, lessons.batch(rows, rng, self.mixture.machine.number), losses)
         tally.loss, tally.utterances = state.loss, state.utterances
         state.loss, state.utterances = before
 
     def row(self, round: int, work: Work, machine: Tally) -> dict[str, Any]:
         """Return the row of a round without its evaluation."""
         state = self.state
-        taught = (
-            {} if self.lessons is None else {"machine_loss": machine.mean, "machine_utterances": machine.utterances}
-        )
+        taught: dict[str, Any] = {}
+        if self.lessons is not None:
+            mean = machine.mean / self.config.distillation.weight
+            taught = {"machine_loss": mean, "machine_utterances": machine.utterances}
         return {
             "round": round,
             "train_loss": state.loss / state.utterances if state.utterances else float("nan"),

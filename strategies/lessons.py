@@ -17,7 +17,7 @@ from fedasr.data.posteriors import PosteriorStore
 from fedasr.data.posteriors.frames import unpacked
 from fedasr.data.posteriors.layout import FRAMES, HYPOTHESES, NODES
 from fedasr.data.posteriors.store import keys_of
-from fedasr.data.relabelled import untranscribed
+from fedasr.data.relabelled import NoTokens, untranscribed
 from fedasr.data.speech import Speech, frames_of
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment
@@ -42,11 +42,13 @@ class Lessons(Protocol):
 
     Attributes:
         usable: rows of the corpus from which something can be learnt, shape ``(utterances,)``.
-        losses: what a step makes small.
     """
 
     usable: npt.NDArray[np.bool_]
-    losses: Losses
+
+    def losses(self, model: SpeechModel, batch: Batch) -> torch.Tensor:
+        """Return what a step makes small, of each utterance of a batch, shape ``(batch,)``."""
+        ...
 
     def batch(self, rows: Rows, rng: np.random.Generator, number: int) -> Batch:
         """Return rows of the corpus as the student hears them.
@@ -74,7 +76,7 @@ class Stored:
 
     def __init__(self, store: PosteriorStore, experiment: Experiment, rows: Rows, table: str) -> None:
         self.store = store
-        self.speech = Speech(untranscribed(experiment.corpus), experiment.tokenizer, experiment.config.data)
+        self.speech = Speech(untranscribed(experiment.corpus), NoTokens(), experiment.config.data)
         self.speech.cache = experiment.speech.cache
         self.places: Integers = np.full(len(experiment.corpus), -1, np.int64)
         self.places[rows] = store.find(keys_of(experiment.corpus, rows))
@@ -168,7 +170,7 @@ class TextLessons(Stored):
         super().__init__(store, experiment, rows, HYPOTHESES)
         config = experiment.config
         self.seed = config.seed
-        self.losses: Losses = normalised_loss
+        self.speech.tokenizer = experiment.tokenizer
         self.choices: dict[int, tuple[list[str], Floats]] = {}
         there = np.flatnonzero(self.usable)
         seconds = experiment.speech.durations[there]
@@ -195,6 +197,10 @@ class TextLessons(Stored):
             draw = seeds.generator(self.seed, "machine-transcripts", number, row)
             self.texts[row] = texts[int(draw.choice(len(texts), p=shares))]
         return self.speech.batch(rows, rng)
+
+    def losses(self, model: SpeechModel, batch: Batch) -> torch.Tensor:
+        """Return the loss that transcribed speech has, in nats a token."""
+        return normalised_loss(model, batch)
 
 
 def learnable(text: str, tokenizer: Tokenizer, frames: int) -> bool:

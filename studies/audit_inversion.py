@@ -152,9 +152,11 @@ def update_rows(given: argparse.Namespace) -> Iterator[list[str]]:
 
 
 def spread(findings: list[Finding]) -> str:
-    """Return the mean of equal error rates over seeds, with the lowest and the highest."""
+    """Return the mean of equal error rates over seeds, with the lowest and the highest of several."""
     values = [finding.value for finding in findings if finding.value is not None]
-    return f"{np.mean(values):.3f} ({min(values):.3f} – {max(values):.3f})" if values else "not attacked"
+    if len(values) < 2:
+        return f"{values[0]:.3f}" if values else "not attacked"
+    return f"{np.mean(values):.3f} ({min(values):.3f} – {max(values):.3f})"
 
 
 def update_page(rows: list[list[str]], given: argparse.Namespace) -> str:
@@ -162,7 +164,7 @@ def update_page(rows: list[list[str]], given: argparse.Namespace) -> str:
     measured = ["mel correlation", "another's", "≥ 0.9", "detail / another's", "characters / public"]
     return f"""# Speech rebuilt from updates
 
-What the attack does and what its numbers mean: [audits](../audits.md#can-speech-be-rebuilt-from-an-update).
+What the attack does and what its numbers mean: [audits](../audits.md#can-speech-be-rebuilt-from-a-model-or-an-update).
 
 ```
 FEDASR_DATA=FOLDER python -m studies.audit_inversion updates --utterances {given.utterances} --steps {given.steps} \\
@@ -180,19 +182,20 @@ recordings; *characters*: AUC of the head's bias gradient, beside public charact
 
 def link_page(rows: list[list[str]], given: argparse.Namespace) -> str:
     """Return the page of linked updates."""
-    seeds, out = " ".join(map(str, given.seeds)), "docs/results/audit_linkability.md"
-    command = f"python -m studies.audit_inversion links --clients {given.clients} --seeds {seeds} --out {out}"
+    seeds = " ".join(map(str, given.seeds))
+    which = f"Mean over seeds {seeds}, lowest and highest." if len(given.seeds) > 1 else f"Seed {seeds}."
     return f"""# Updates linked over two rounds
 
 What the attack does and what its numbers mean: [audits](../audits.md#can-two-updates-be-linked).
 
 ```
-{command}
+python -m studies.audit_inversion links --clients {given.clients} --seeds {seeds} \\
+  --out docs/results/audit_linkability.md
 ```
 
 Equal error rate of telling whether two updates are of one client; 0.5 is chance. {given.clients} synthetic speakers, a
-client each, about eight digit strings each, AdamW, one pass, 37,000 parameters, from the initial model; with noise, for
-two participations at clip norm 0.1. Mean over seeds {seeds}, lowest and highest.
+client each, with about eight digit strings; AdamW, one pass, 42,000 parameters, from the initial model; noise for two
+participations at clip norm 0.1. {which}
 
 {grid(["update", "the same speech in both rounds", "other speech in each round"], rows)}"""
 

@@ -119,7 +119,8 @@ def check_protection(kind: str, config: Config, policy: Policy) -> None:
         raise PolicyRefused(f"a message '{kind}'", f"asked in a run of privacy.unit={privacy.unit}", "none there")
     place = protection(kind, config)
     if PRIVACY.index(place) > PRIVACY.index(policy.privacy):
-        asked = f"{privacy.unit} with noise at the {place}" if place == "server" else privacy.unit
+        where = privacy.noise_at if privacy.unit == "user" else place
+        asked = f"{privacy.unit} with noise at the {where}" if place == "server" else privacy.unit
         wanted = (
             "noise that this edge device adds"
             if policy.privacy == "device"

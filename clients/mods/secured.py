@@ -21,7 +21,7 @@ from fedasr.privacy.events import Event
 from fedasr.privacy.onlookers import noise_place
 from fedasr.privacy.update_clipping import Clip
 from fedasr.protocol import Masking, Metric, Name, NoParticipationLeft, Record
-from fedasr.secure.coders import Counts, make_coder, skellam_event
+from fedasr.secure.coders import Counts, ShareCoder, make_coder, skellam_event
 from fedasr.secure.keys import clients_from_bytes
 from fedasr.secure.modulus import Residues, pack
 
@@ -55,15 +55,16 @@ def secured(message: Message, context: Context, call_next: ClientAppCallable) ->
     with np.errstate(over="ignore", invalid="ignore"):
         update = layout.flatten(arrays_of(reply), np.empty(layout.size, np.float32)) - start
     metrics = entries(reply.content.pop(Record.METRICS))
-    if shares:
-        clip(update, config, layout)
-    elif not np.isfinite(update).all():
+    if not shares and not np.isfinite(update).all():
         raise ValueError("the update holds values that are not finite (is 'client.learning_rate' too high?)")
     masking = Masking.of(message)
-    counts = Counts(weight=1) if shares else counts_of(metrics, config)
-    coder = make_coder(config, layout.size, masking.cohort, masking.largest)
-    whole = masked(message, context, order, masking, coder.encode(update, counts, order.round, order.client))
-    reply.content[Record.ARRAYS] = array_record({Name.ENCODED: pack(whole, coder.bits)})
+    if shares:
+        values = with_share(update, config, layout, order.round, order.client)
+    else:
+        coder = make_coder(config, layout.size, masking.cohort, masking.largest)
+        values = coder.encode(update, counts_of(metrics, config), order.round, order.client)
+    sum_part = pack(masked(message, context, order, masking, values), config.secure_aggregation.bits)
+    reply.content[Record.ARRAYS] = array_record({Name.ENCODED: sum_part})
     return reply
 
 
@@ -87,11 +88,15 @@ def pay(context: Context, config: Config, event: Event, round: int) -> bool:
     return True
 
 
-def clip(update: Vector, config: Config, layout: Layout) -> None:
-    """Clip an update in place; one that is not finite counts as none: that there was none must not show."""
+def with_share(update: Vector, config: Config, layout: Layout, round: int, client: int) -> Residues:
+    """Return an update, clipped in place, with the client's share of the noise, as whole numbers.
+
+    One that is not finite counts as none: that there was none must not show.
+    """
     if not np.isfinite(update).all():
         update[:] = 0
     Clip(layout, config.privacy.clip_norm, config.privacy.clipping).apply(update)
+    return ShareCoder(config, layout.size).encode(update, Counts(weight=1), round, client)
 
 
 def counts_of(metrics: dict[str, Any], config: Config) -> Counts:

@@ -238,9 +238,9 @@ def found_value(finding: Finding) -> str:
 
 def claimed(finding: Finding) -> str:
     """Return what the ledger says of the same."""
-    if finding.claim is None and finding.delta is not None:
-        epsilon = "ε" if finding.claim_epsilon is None else f"ε = {number(finding.claim_epsilon, up=True)}"
-        return f"(the ledger's {epsilon} at δ = {finding.delta:g} has no ceiling for it)"
+    if finding.claim is None and finding.claim_epsilon is not None:
+        at = "" if finding.delta is None else f" at δ = {finding.delta:g}"
+        return f"(the ledger's ε = {number(finding.claim_epsilon, up=True)}{at} has no ceiling for it)"
     if finding.claim is None:
         return "(no ledger: nothing was promised)"
     verdict = "CONTRADICTS" if finding.contradiction else "does not contradict"

@@ -241,7 +241,9 @@ def invert_model(
         jobs += [(who, base, other) for who in sorted(base.by_speaker.keys() - other.by_speaker.keys())]
         jobs += [(who, other, base) for who in sorted(other.by_speaker.keys() - base.by_speaker.keys())]
     if not jobs:
-        raise InputError("has the same speakers as the runs of '--without'; train those with data.exclude", str(folder))
+        raise InputError(
+            "has the same speakers as the runs of '--without'; train those with data.exclude", where=str(folder)
+        )
     if speakers is not None and speakers < len(jobs):
         drawn = np.random.default_rng([seed, 3]).choice(len(jobs), speakers, replace=False)
         jobs = [jobs[index] for index in np.sort(drawn)]

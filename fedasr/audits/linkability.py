@@ -8,7 +8,7 @@ import numpy as np
 
 from fedasr.audits.finding import SERVER, Finding, told
 from fedasr.audits.finding import not_attacked as nothing
-from fedasr.audits.received import Senders
+from fedasr.audits.received import Senders, altered
 from fedasr.audits.target import Target
 from fedasr.errors import InputError
 from fedasr.models.weights import Arrays
@@ -77,6 +77,8 @@ def unlinkable(target: Target) -> str | None:
         return f"strategy.name is {config.strategy.name}: no client sends an update"
     if config.privacy.unit == "example":
         return "privacy.unit is example: DP-SGD keeps a ledger on each device, and its rounds are not played here yet"
+    if config.secure_aggregation.mode != "none":
+        return "secure_aggregation shows the server no single update"
     return None
 
 
@@ -104,15 +106,7 @@ def refused(target: Target, speech: str, why: str) -> Links:
 
 def access(target: Target) -> str:
     """Return what is looked at, in words."""
-    config = target.config
-    privacy, compression = config.privacy, config.compression
-    local = privacy.unit == "user" and privacy.noise_at == "device"
-    changed = [
-        *([f"clipped to {privacy.clip_norm:g} and noisy"] if local else []),
-        *([f"encoded by {compression.up}"] if compression.up != "none" else []),
-    ]
-    how = f", {', '.join(changed)}" if changed else ""
-    return f"each client's updates of two rounds from {target.model}{how}"
+    return f"each client's updates of two rounds from {target.model}{altered(target.config)}"
 
 
 def linked(target: Target, speech: str, scores: Floats, seed: int) -> Links:

@@ -7,22 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from flwr.app import Message, MetricRecord, RecordDict
 
 from fedasr import seeds
-from fedasr.audits.device_protection import PROTECT
+from fedasr.audits.device_protection import protected
 from fedasr.audits.mechanism.parts import AGGREGATE, MECHANISM, POPULATION, WEIGHTING, part
 from fedasr.audits.mechanism.users import no_losses
 from fedasr.codecs import keeps_residual, make_codec, send
 from fedasr.config import Config
 from fedasr.data.batches import Batch
 from fedasr.data.speech import collate
+from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
 from fedasr.flower.messages import assume_identity
-from fedasr.flower.records import array_record, arrays_of
 from fedasr.models.weights import Arrays, Layout, Vector
-from fedasr.protocol import Record
+from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.launch import settle
+from fedasr.secure.coders import Counts, make_coder
+from fedasr.secure.modulus import wrapped
+from fedasr.secure.terms import least_updates
 from fedasr.training.batching import batches_of_a_round
 from fedasr.training.schedules import learning_rate
 from fedasr.typing import Floats, Integers
@@ -55,7 +57,9 @@ class Received:
     def batch(self) -> Batch:
         """All utterances that are in it, as one batch."""
         batches = [batch for update in self.updates for batch in update.batches]
-        features, targets, rows = [], [], []
+        features: list[Vector] = []
+        targets: list[Integers] = []
+        rows: list[int] = []
         for batch in batches:
             for row in range(len(batch)):
                 features.append(batch.features[row, : int(batch.feature_lengths[row])].numpy())
@@ -99,7 +103,7 @@ class Senders:
 
     def holds(self, client: int, round: int) -> Integers:
         """Return the corpus rows that a client stores in a round."""
-        return np.asarray(self.experiment.stored(client, min(round, max(1, self.config.rounds))), np.int64)
+        return np.asarray(self.experiment.stored(client, min(round, self.config.rounds)), np.int64)
 
     def update(self, client: int, round: int, rows: Integers | None = None, *, speech: bool = True) -> Update:
         """Train one client and return its update as the server decodes it.
@@ -114,28 +118,17 @@ class Senders:
             client, round, self.json, self.experiment, self.holds(client, round) if rows is None else rows
         )
         trained, _, _ = part(TRAIN)(device, self.arrays)
+        sent = self.layout.flatten(trained, np.empty(self.layout.size, np.float32)) - self.start
         privacy = self.config.privacy
         if privacy.unit == "user" and privacy.noise_at == "device":
-            trained = self._protected(trained, round, client)
-        end = self.layout.flatten(trained, np.empty(self.layout.size, np.float32))
+            assume_identity()
+            sent = protected(self.config, self.layout, self.start, sent, round, client)
         batches: tuple[Batch, ...] = ()
         if speech:
             rng = seeds.generator(self.config.seed, "local-training", round, client)
             plan = batches_of_a_round(device.rows, device.seconds, self.config.client, rng)
             batches = tuple(device.speech.batch(rows, rng) for rows in plan)
-        return Update(client, round, self._decoded(end - self.start, round, client), batches)
-
-    def _protected(self, trained: Arrays, round: int, client: int) -> Arrays:
-        """Return a device's weights after its own clip and noise."""
-        assume_identity()
-
-        def message(weights: Arrays) -> Message:
-            content = {Record.ARRAYS: array_record(dict(weights)), Record.METRICS: MetricRecord()}
-            return Message(RecordDict(content), 0, "train")  # type: ignore[arg-type]
-
-        reply = message(trained)
-        part(PROTECT)(message(self.arrays), reply, self.config, round, client)
-        return arrays_of(reply)
+        return Update(client, round, self._decoded(sent, round, client), batches)
 
     def _decoded(self, update: Vector, round: int, client: int) -> Floats:
         """Return an update after the codec of the config, as on a client that takes part for the first time."""
@@ -145,6 +138,22 @@ class Senders:
         rng = seeds.generator(self.config.seed, "compression", round, client)
         content, _ = send(codec, update, None, rng, keeps_residual(self.config.compression, codec.traits))
         return codec.decode(content).astype(np.float64)
+
+    def summed(self, updates: Sequence[Update], round: int) -> Floats:
+        """Return the mean that a server decodes of masked updates: clipped, rounded, with shares of the noise.
+
+        Every client counts once.
+        """
+        config = self.config
+        coder = make_coder(config, self.layout.size, len(updates), 1)
+        total = np.zeros(coder.length, np.int64)
+        for update in updates:
+            sent = update.vector.astype(np.float32)
+            if config.privacy.noise_at == "shares":
+                Clip(self.layout, config.privacy.clip_norm, config.privacy.clipping).apply(sent)
+            total += coder.encode(sent, Counts(weight=1), round, update.client)
+        mean, _ = coder.decode(wrapped(total, coder.bits), len(updates), round)
+        return mean.astype(np.float64)
 
     def released(self, updates: Sequence[Update], round: int) -> Floats:
         """Return the mean of updates as the mechanism of the config releases it: clipped, and with noise."""
@@ -162,6 +171,36 @@ def one_sum(updates: Sequence[Update]) -> Received:
     """Return what a server receives of updates under secure aggregation; of one, the update itself."""
     total = np.sum([update.vector for update in updates], axis=0)
     return Received(tuple(updates), np.asarray(total, np.float64))
+
+
+def cohort_of(config: Config, asked: int | None) -> int:
+    """Return of how many clients a server sees the sum: of one without secure aggregation, unless more are asked for.
+
+    Raises:
+        InputError: it would be fewer than a sum is opened of, or none.
+    """
+    if asked is not None and asked < 1:
+        raise InputError(f"'--cohort' is {asked}; expected a whole number of at least 1")
+    if config.secure_aggregation.mode == "none":
+        return asked or 1
+    least = least_updates(config)
+    if asked is not None and asked < least:
+        raise InputError(f"'--cohort' is {asked}, but secure aggregation opens no sum of fewer than {least} clients")
+    return asked or config.selection.clients_per_round
+
+
+def altered(config: Config) -> str:
+    """Return what happens to updates before the server reads them, in words; empty: nothing."""
+    privacy, secure = config.privacy, config.secure_aggregation
+    local = privacy.unit == "user" and privacy.noise_at == "device"
+    shares = privacy.unit == "user" and privacy.noise_at == "shares"
+    changes = [
+        *([f"clipped to {privacy.clip_norm:g} and noisy"] if local else []),
+        *([f"clipped to {privacy.clip_norm:g} with shares of the noise"] if shares else []),
+        *([f"encoded by {config.compression.up}"] if config.compression.up != "none" else []),
+        *([f"securely aggregated in {secure.bits} bits"] if secure.mode != "none" else []),
+    ]
+    return f" ({', '.join(changes)})" if changes else ""
 
 
 def obstacle(config: Config, steps: int) -> str | None:

@@ -12,7 +12,7 @@ from torch import nn
 from fedasr.audits.finding import EVERYBODY, SERVER, Finding, told
 from fedasr.audits.finding import not_attacked as nothing
 from fedasr.audits.matching import Effort, Matcher, Rebuilt
-from fedasr.audits.received import Received, Senders, Update, obstacle, one_sum
+from fedasr.audits.received import Received, Senders, Update, altered, cohort_of, obstacle, one_sum
 from fedasr.audits.spread import interval
 from fedasr.audits.target import Target
 from fedasr.config import Config
@@ -89,7 +89,7 @@ class Inversion:
 def invert_updates(
     target: Target,
     utterances: int = 8,
-    cohort: int = 1,
+    cohort: int | None = None,
     effort: Effort | None = None,
     seed: int = 0,
     released: bool = False,
@@ -99,7 +99,7 @@ def invert_updates(
     Args:
         target: a config, or a run.
         utterances: how many are to be rebuilt, at least.
-        cohort: clients whose sum alone is received, as under secure aggregation.
+        cohort: clients whose sum alone is received; None: one, or with secure aggregation as many as a round has.
         effort: how hard to try; None: the usual.
         seed: of the choice of clients and of the starts.
         released: attack what everybody sees of a cohort, the mean with the server's noise, and not what it receives.
@@ -108,10 +108,11 @@ def invert_updates(
         InputError: the numbers are wrong, or the config cannot be attacked so.
     """
     effort = effort or Effort()
-    for name, value, least in (("utterances", utterances, 2), ("cohort", cohort, 1), ("seed", seed, 0)):
+    for name, value, least in (("utterances", utterances, 2), ("seed", seed, 0)):
         if value < least:
             raise InputError(f"'--{name}' is {value}; expected a whole number of at least {least}")
     config = target.config
+    cohort = cohort_of(config, cohort)
     if released and (config.privacy.unit != "user" or config.privacy.noise_at != "server"):
         raise InputError(
             "'--released' attacks the noisy mean, which only a config with privacy.unit=user and noise on the server"
@@ -126,7 +127,7 @@ def invert_updates(
     order = rng.permutation(len(senders))
     played = 0
     while sum(len(group.batch) for group in groups) < utterances or len(groups) < 2:
-        members = []
+        members: list[Update] = []
         round = target.rounds(played // len(senders) + 1)[-1]
         while len(members) < cohort:
             update = senders.update(int(order[played % len(senders)]), round)
@@ -149,24 +150,18 @@ def received(senders: Senders, members: Sequence[Update], round: int, released: 
     """Return what the observer sees of some updates."""
     if released:
         return Received(tuple(members), senders.released(members, round))
+    if senders.config.secure_aggregation.mode != "none":
+        return Received(tuple(members), senders.summed(members, round))
     return one_sum(members)
 
 
 def observed(target: Target, cohort: int, released: bool) -> tuple[str, str]:
     """Return who looks, and at what, in words."""
-    config = target.config
-    privacy, compression = config.privacy, config.compression
-    local = privacy.unit == "user" and privacy.noise_at == "device"
-    changed = [
-        *([f"clipped to {privacy.clip_norm:g} and noisy"] if local else []),
-        *([f"encoded by {compression.up}"] if compression.up != "none" else []),
-    ]
-    how = f" ({', '.join(changed)})" if changed else ""
     step = f"one step at {target.model}"
     if released:
         return EVERYBODY, f"the released mean of {cohort} updates of {step}, clipped and with the server's noise"
     what = f"the sum of {cohort} updates" if cohort > 1 else "one update"
-    return SERVER, f"{what}{how} of {step}"
+    return SERVER, f"{what}{altered(target.config)} of {step}"
 
 
 def refused(why: str, observer: str, access: str) -> Inversion:

@@ -291,7 +291,7 @@ def prepare(run: Experiment) -> None:
     if run.config.distillation.teacher is not None:
         load_reference(TEACHER_CHECK)(run)
     layout = Layout.of(run.first_weights())
-    load_reference(AGGREGATOR_CHECK)(run.config.strategy, layout)
+    load_reference(AGGREGATOR_CHECK)(run.config, layout)
     if run.config.attack.name != "none":
         make_attack(run.config.attack, layout)
         described(run.config, run.partition.names)

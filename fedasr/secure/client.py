@@ -32,7 +32,7 @@ from fedasr.secure.terms import Aborted, Terms
 
 ADVERTISED, SHARED, MASKED, OPENED = range(4)
 STEPS = ("advertise its keys", "share its secrets", "send its masked update", "open shares")
-HEAD = struct.Struct(f"<BI{KEY_BYTES}s{2 * SECRET_BYTES}s")
+HEAD = struct.Struct(f"<BII{KEY_BYTES}s{2 * SECRET_BYTES}s")
 ROW = struct.Struct(f"<Q{KEY_BYTES}s{KEY_BYTES}s")
 
 
@@ -72,6 +72,7 @@ class Client:
         root: 32 secret bytes, from which its keys and secrets of the round follow.
         done: the last step that was taken.
         needed: how many shares open a secret.
+        enough: how many of the client and those that it shares masks with are in the sum at least.
         own: its own shares of its own secrets.
         others: with whom it shares masks → their keys for masks and for shares.
     """
@@ -81,6 +82,7 @@ class Client:
     root: bytes = field(repr=False, default_factory=lambda: secrets.token_bytes(KEY_BYTES))
     done: int = ADVERTISED
     needed: int = 0
+    enough: int = 0
     own: bytes = field(repr=False, default=bytes(2 * SECRET_BYTES))
     others: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
 
@@ -122,6 +124,8 @@ class Client:
             raise Aborted("the server's list of keys does not hold what this client has advertised")
         self.needed = self.terms.needed(len(keys))
         neighbours = neighbour_graph(keys, self.terms.neighbours, ring_seed(listed))[self.me]
+        everybody = len(neighbours) + 1 == len(keys)
+        self.enough = max(self.needed, self.terms.least) if everybody else self.needed
         for other in neighbours:
             if not keys[other].verified(self.terms.run, self.terms.round, directory):
                 raise Aborted(f"the keys of client {other} are not signed by it")
@@ -156,8 +160,8 @@ class Client:
         """
         self.take(MASKED)
         self.others = {other: keys for other, keys in self.others.items() if other in sharers}
-        if self.me not in sharers or len(self.others) + 1 < self.needed:
-            raise Aborted(f"{len(self.others) + 1} of its neighbours have shared secrets, {self.needed} are needed")
+        if self.me not in sharers or len(self.others) + 1 < self.enough:
+            raise Aborted(f"{len(self.others) + 1} of its neighbours have shared secrets, {self.enough} are needed")
         key, total = private_key(self.masking_secret), values.astype(kind_of(self.terms.bits))
         total += self_mask(self.terms, self.self_secret, self.me)
         for other, (masking, _) in self.others.items():
@@ -190,8 +194,8 @@ class Client:
             raise Aborted(f"client {both[0]} is said to be both in the sum and not in it: its update would be opened")
         if told != known or self.me not in living:
             raise Aborted("the server's lists are not of this client and those that it shares masks with")
-        if len(living) < self.needed:
-            raise Aborted(f"{len(living)} of its neighbours are in the sum, {self.needed} are needed")
+        if len(living) < self.enough:
+            raise Aborted(f"{len(living)} of its neighbours are in the sum, {self.enough} are needed")
         key, content = private_key(self.secret(b"sealing")), []
         for other in sorted(known):
             if other == self.me:
@@ -215,11 +219,11 @@ class Client:
     def state(self) -> bytes:
         """Return what the client keeps between two messages."""
         rows = b"".join(ROW.pack(other, *keys) for other, keys in self.others.items())
-        return HEAD.pack(self.done, self.needed, self.root, self.own) + rows
+        return HEAD.pack(self.done, self.needed, self.enough, self.root, self.own) + rows
 
     @classmethod
     def from_state(cls, terms: Terms, me: int, state: bytes) -> Client:
         """Return the client as it was."""
-        done, needed, root, own = HEAD.unpack_from(state)
+        done, needed, enough, root, own = HEAD.unpack_from(state)
         others = {row[0]: (row[1], row[2]) for row in ROW.iter_unpack(state[HEAD.size :])}
-        return cls(terms, me, root, done, needed, own, others)
+        return cls(terms, me, root, done, needed, enough, own, others)

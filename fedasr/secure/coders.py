@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from fedasr import seeds
 from fedasr.config.schema import Config
@@ -21,6 +22,8 @@ from fedasr.typing import Floats, Integers
 
 SHORTEST = 16
 """The last block is at least so many times shorter than the first, or longer."""
+FRACTION_BITS = 16
+"""Of numbers that are rounded at random."""
 LARGEST_SUM_BITS = 62
 """Sums of counts have fewer."""
 
@@ -37,6 +40,8 @@ class Counts(NamedTuple):
     """utterances of those that tell a loss"""
     loss: int = 0
     """loss of those, in thousandths of a nat a token, times their utterances"""
+    cut: int = 0
+    """entries of updates that were beyond ± ``secure_aggregation.clip``"""
 
 
 class Coder(Protocol):
@@ -85,25 +90,38 @@ class RangeCoder:
 
     def __init__(self, parameters: int, bits: int, clip: float, clients: int, largest: int, seed: int) -> None:
         self.parameters, self.bits, self.clip, self.largest, self.seed = parameters, bits, clip, max(1, largest), seed
-        self.levels, self.digit_bits = levels_of(bits, clients), bits - clients.bit_length()
+        self.levels, self.digit_bits = levels_of(bits, max(2, clients)), bits - clients.bit_length()
         self.digits = -(-LARGEST_SUM_BITS // self.digit_bits)
         self.length = parameters + self.digits * len(Counts._fields)
 
     def encode(self, update: Vector, counts: Counts, round: int, client: int) -> Residues:
         """Return an update modulo 2ᵇ; as ``Coder.encode``."""
         rng = seeds.generator(self.seed, "secure-rounding", round, client)
-        # Single precision has 24 bits: enough for the integers of 16, and twice as quick.
-        real = np.float32 if self.bits <= 16 else np.float64
-        weight = min(counts.weight, self.largest)
-        scaled = np.clip(update, -self.clip, self.clip, dtype=real)
-        scaled *= real(self.levels / self.clip * weight / self.largest)
-        scaled += rng.random(self.parameters, real)
-        np.floor(scaled, out=scaled)
-        np.clip(scaled, -self.levels, self.levels, out=scaled)
-        whole = np.empty(self.length, np.int32 if self.bits <= 16 else np.int64)
-        whole[: self.parameters] = scaled
-        whole[self.parameters :] = self.cut(counts._replace(weight=weight))
+        cut = int(np.count_nonzero(np.abs(update) > self.clip))
+        counts = counts._replace(weight=min(counts.weight, self.largest), cut=cut)
+        whole = np.empty(self.length, np.int64 if self.bits > 16 else np.int32)
+        whole[: self.parameters] = self.rounded(update, counts.weight / self.largest, rng)
+        whole[self.parameters :] = self.cut(counts)
         return wrapped(whole, self.bits)
+
+    def rounded(self, update: Vector, weight: float, rng: np.random.Generator) -> npt.NDArray[Any]:
+        """Return the entries of an update, times its weight, rounded up or down at random."""
+        factor = self.levels / self.clip * weight
+        if self.bits > 16:
+            scaled = np.clip(update, -self.clip, self.clip, dtype=np.float64) * factor
+            scaled += rng.random(self.parameters)
+            whole: npt.NDArray[Any] = np.clip(np.floor(scaled), -self.levels, self.levels).astype(np.int64)
+            return whole
+        # Up to 16 bits there is room for as many behind the point: whole numbers alone, several times as quick.
+        fixed = np.clip(update, -self.clip, self.clip, dtype=np.float32)
+        fixed *= np.float32(factor * (1 << FRACTION_BITS))
+        # Single precision may lead a little beyond the levels, and the sum of a whole cohort would wrap around.
+        largest = np.float32(self.levels << FRACTION_BITS)
+        np.clip(fixed, -largest, largest, out=fixed)
+        found: npt.NDArray[Any] = fixed.astype(np.int32)
+        found += np.frombuffer(rng.bytes(2 * self.parameters), "<u2")
+        found >>= FRACTION_BITS
+        return found
 
     def decode(self, total: Residues, updates: int, round: int) -> tuple[Vector, Counts]:
         """Return the mean update, weighted, and the sums of the counts; as ``Coder.decode``."""
@@ -147,12 +165,18 @@ class ShareCoder:
         self.seed, self.secret = config.seed, config.privacy.secret_noise
 
     def encode(self, update: Vector, counts: Counts, round: int, client: int) -> Residues:
-        """Return an update, clipped already, with noise, modulo 2ᵇ; as ``Coder.encode``."""
+        """Return an update, clipped already, with noise, modulo 2ᵇ; as ``Coder.encode``.
+
+        Raises:
+            ValueError: it is longer than the clip norm, and no rounding would make it as short as the account says.
+        """
         padded = np.zeros(self.length)
         padded[: self.parameters] = update
         padded *= self.signs(round)
         self.transform(padded)
         padded *= self.plan.scale
+        if not float(np.dot(padded, padded)) <= self.plan.scaled_clip**2:
+            raise ValueError("the update is longer than 'privacy.clip_norm'; it was not clipped")
         source = Randomness.of(self.secret, self.seed)
         rng = source.generator("noise-share, rounding", round, client)
         whole = conditional_rounding(padded, square_bound(self.plan.scaled_clip, self.length), rng)
@@ -173,7 +197,8 @@ class ShareCoder:
     def signs(self, round: int) -> Floats:
         """Return the random signs of a round, ±1."""
         drawn = seeds.generator(self.seed, "secure-rotation", round).bytes((self.length + 7) // 8)
-        return 2.0 * np.unpackbits(np.frombuffer(drawn, np.uint8), count=self.length) - 1.0
+        bits = np.unpackbits(np.frombuffer(drawn, np.uint8), count=self.length).astype(np.float64)
+        return 2 * bits - 1
 
     def transform(self, padded: Floats) -> None:
         """Rotate blocks in place."""

@@ -43,13 +43,25 @@ def packed_bytes(length: int, bits: int) -> int:
 
 
 def pack(residues: Residues, bits: int) -> npt.NDArray[np.uint8]:
-    """Return residues as bytes, b bits each."""
+    """Return residues as bytes, b bits each, the highest first."""
     kind = kind_of(bits)
     if bits == 8 * kind.itemsize:
         return np.ascontiguousarray(residues, kind).view(np.uint8)
-    octets = np.ascontiguousarray(residues, kind).astype(kind.newbyteorder(">")).view(np.uint8)
-    rows = np.unpackbits(octets).reshape(-1, 8 * kind.itemsize)
-    return np.packbits(rows[:, rows.shape[1] - bits :])
+    rows = np.zeros((-(-len(residues) // 8), 8), np.uint64)
+    rows.reshape(-1)[: len(residues)] = residues
+    columns = np.ascontiguousarray(rows.T)  # eight numbers have b bytes
+    content = np.zeros((len(rows), bits), np.uint8)
+    for octet in range(bits):
+        for number, shift in overlapping(octet, bits):
+            part = columns[number] >> np.uint64(shift) if shift >= 0 else columns[number] << np.uint64(-shift)
+            content[:, octet] |= (part & np.uint64(255)).astype(np.uint8)
+    return content.reshape(-1)[: packed_bytes(len(residues), bits)]
+
+
+def overlapping(octet: int, bits: int) -> list[tuple[int, int]]:
+    """Return which of eight numbers of b bits a byte of them holds bits of, and how far right their bits lie there."""
+    numbers = range(8 * octet // bits, (8 * octet + 7) // bits + 1)
+    return [(number, (number + 1) * bits - 8 * octet - 8) for number in numbers]
 
 
 def unpack(content: npt.NDArray[np.uint8], length: int, bits: int) -> Residues:
@@ -66,7 +78,12 @@ def unpack(content: npt.NDArray[np.uint8], length: int, bits: int) -> Residues:
     kind = kind_of(bits)
     if bits == 8 * kind.itemsize:
         return np.ascontiguousarray(content).view(kind)
-    rows = np.zeros((length, 8 * kind.itemsize), np.uint8)
-    rows[:, rows.shape[1] - bits :] = np.unpackbits(content, count=length * bits).reshape(length, bits)
-    found: Residues = np.packbits(rows, axis=1).reshape(-1).view(kind.newbyteorder(">")).astype(kind)
+    rows = np.zeros((-(-length // 8), bits), np.uint8)
+    rows.reshape(-1)[: len(content)] = content
+    columns = np.zeros((8, len(rows)), np.uint64)
+    for octet in range(bits):
+        held = rows[:, octet].astype(np.uint64)
+        for number, shift in overlapping(octet, bits):
+            columns[number] |= held << np.uint64(shift) if shift >= 0 else held >> np.uint64(-shift)
+    found: Residues = (columns.T.reshape(-1)[:length] & np.uint64((1 << bits) - 1)).astype(kind)
     return found

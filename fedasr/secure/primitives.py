@@ -67,12 +67,12 @@ def mask(key: bytes, length: int, bits: int) -> Residues:
 
 def split(secret: bytes, needed: int, holders: int) -> list[bytes]:
     """Return the shares of a secret, of which ``needed`` lead to it; that of place p is number p + 1 of the scheme."""
-    return [bytes(share) for _, share in Shamir.split(needed, holders, secret)]
+    return [bytes(share) for _, share in Shamir.split(needed, holders, secret, False)]
 
 
 def combine(shares: Mapping[int, bytes]) -> bytes:
     """Return the secret of as many shares as are needed, place → share."""
-    return bytes(Shamir.combine([(place + 1, share) for place, share in shares.items()]))
+    return bytes(Shamir.combine([(place + 1, share) for place, share in shares.items()], False))
 
 
 def seal(key: bytes, content: bytes) -> bytes:

@@ -38,6 +38,7 @@ class Terms:
         length: numbers that each client sends.
         neighbours: with how many others each client shares masks and shares; all others where there are no more.
         threshold: how many shares open a secret; None: more than two thirds of those who hold one.
+        least: how many updates a sum has at least; a client that shares masks with all others sees to it.
     """
 
     run: bytes
@@ -46,12 +47,14 @@ class Terms:
     length: int
     neighbours: int = DEFAULT_NEIGHBOURS
     threshold: int | None = None
+    least: int = 0
 
     @classmethod
     def of(cls, config: Config, run: bytes, round: int, length: int) -> Terms:
         """Return the terms of a round of a config."""
         secure = config.secure_aggregation
-        return cls(run, round, secure.bits, length, secure.neighbours, secure.threshold)
+        least = least_updates(config)
+        return cls(run, round, secure.bits, length, secure.neighbours, secure.threshold, least)
 
     def holders(self, clients: int) -> int:
         """Return how many hold a share of a client's secrets: its neighbours, and the client itself.

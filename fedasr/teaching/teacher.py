@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from fedasr.config.schema import DataConfig
+from fedasr.config.schema import DataConfig, FeatureConfig, ModelConfig
 from fedasr.data.corpus import Corpus
 from fedasr.data.posteriors import Header
-from fedasr.data.relabelled import untranscribed
+from fedasr.data.relabelled import NoTokens, untranscribed
 from fedasr.data.speech import Speech
 from fedasr.evaluation.recognizer import Recognizer
 from fedasr.models.base import SpeechModel
@@ -49,9 +49,9 @@ class Teacher:
         return Header(
             targets=targets,
             classes=self.tokenizer.size,
-            teacher=digest([self.weights, asdict(self.config.model)]),
+            teacher=digest([self.weights, settings(self.config.model, ModelConfig())]),
             tokenizer=digest_of_tokenizer(self.tokenizer),
-            features=digest(asdict(self.config.data.features)),
+            features=digest(settings(self.config.data.features, FeatureConfig())),
             stride=stride(self.model),
             asked=asked_of(targets, min(top_k, self.tokenizer.size), beam, n_best),
         )
@@ -63,7 +63,13 @@ class Teacher:
             corpus: any.
             data: section ``data`` of whoever has the corpus.
         """
-        return Speech(untranscribed(corpus), self.tokenizer, replace(data, features=self.config.data.features))
+        return Speech(untranscribed(corpus), NoTokens(), replace(data, features=self.config.data.features))
+
+
+def settings(section: ModelConfig | FeatureConfig, default: ModelConfig | FeatureConfig) -> dict[str, Any]:
+    """Return what a section sets: keys that a later version adds change nothing while they have their defaults."""
+    defaults = asdict(default)
+    return {name: value for name, value in asdict(section).items() if value != defaults[name]}
 
 
 def digest(value: Any) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from fedasr.config import Config
 from fedasr.config.schema import StrategyConfig
+from fedasr.errors import InputError
 from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.update_clipping import Clip
 from fedasr.registry import is_reference
@@ -10,7 +12,7 @@ from fedasr.registry import is_reference
 from .base import Aggregate
 from .coordinate_wise import CoordinateWise, median, trimmed_mean
 from .exact_mean import ExactMean
-from .own import OwnAggregate, make_aggregator
+from .own import OwnAggregate, make_aggregator, sums_suffice
 from .update_file import UpdateFile
 from .weighting import Weighting
 
@@ -41,11 +43,19 @@ def make_aggregate(
     return ExactMean(layout, start, weighting.expected, weighting.denominator, clip)
 
 
-def check_aggregator(config: StrategyConfig, layout: Layout) -> None:
-    """Raise where ``strategy.aggregation`` refers to what makes no aggregator.
+def check_aggregator(config: Config, layout: Layout) -> None:
+    """Raise where ``strategy.aggregation`` refers to what makes no aggregator, or to one that will lack single updates.
 
     Raises:
         InputError: naming the key and what to change.
     """
-    if is_reference(config.aggregation):
-        make_aggregator(config, layout)
+    strategy = config.strategy
+    if not is_reference(strategy.aggregation):
+        return
+    aggregator = make_aggregator(strategy, layout)
+    if config.secure_aggregation.mode != "none" and not sums_suffice(aggregator):
+        raise InputError(
+            f"'secure_aggregation.mode' is '{config.secure_aggregation.mode}' but 'strategy.aggregation' is"
+            f" '{strategy.aggregation}', which does not say 'sums_alone = True': the server learns the sum of the"
+            " updates alone; let it say so if the mean is enough for it, or set strategy.aggregation=mean"
+        )

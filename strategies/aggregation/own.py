@@ -15,7 +15,11 @@ from .base import Size, Sum, difference
 
 
 class Aggregator(Protocol):
-    """Combines the updates of one round; made anew for each."""
+    """Combines the updates of one round; made anew for each.
+
+    One that says ``sums_alone = True`` of itself may get the weighted mean of the round as the one update, with the sum
+    of the weights: under secure aggregation there are no others.
+    """
 
     def accumulate(self, update: Vector, weight: int) -> None:
         """Take a client's update in, float32 of shape ``(parameters,)``, with its weight by ``strategy.weighting``."""
@@ -42,6 +46,11 @@ def make_aggregator(config: StrategyConfig, layout: Layout) -> Aggregator:
             )
     aggregator: Aggregator = made
     return aggregator
+
+
+def sums_suffice(aggregator: Aggregator) -> bool:
+    """Say whether an aggregator declares that it needs no single updates."""
+    return getattr(aggregator, "sums_alone", False) is True
 
 
 class OwnRule:

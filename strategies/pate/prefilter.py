@@ -14,10 +14,10 @@ from fedasr.data.batches import Batch
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment
 from fedasr.models.base import SpeechModel
+from fedasr.models.confidence import of_transcripts
 from fedasr.models.weights import Arrays, load_arrays
 from fedasr.typing import Floats
 
-from . import confidence
 from .public import PublicSpeech
 
 
@@ -73,4 +73,4 @@ def confidences(model: SpeechModel, batch: Batch, phrases: Sequence[Sequence[int
             scores = model.phrase_scores(encoded, phrases).double()
             best = scores.softmax(dim=1).max(dim=1).values
             return np.nan_to_num(np.asarray(best.numpy(), np.float64))
-        return confidence.of_transcripts(model, encoded, model.greedy(encoded))
+        return of_transcripts(model, encoded, model.greedy(encoded))

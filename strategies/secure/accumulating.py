@@ -54,6 +54,8 @@ class SecureAccumulator(UpdateAccumulator):
         check_array(Name.ENCODED, array, "uint8", shape if len(shape) == 1 else (-1,))
         start: Vector = UNSEEN
         self.rule.add(total, start, {Name.ENCODED: array.numpy()}, 1)
-        known = {Metric.EXAMPLES: int(store.utterances), Metric.AUDIO: round(1000 * store.seconds)}
-        reply.content[Record.METRICS] = MetricRecord(known)
+        known = MetricRecord()
+        known[Metric.EXAMPLES] = int(store.utterances)
+        known[Metric.AUDIO] = round(1000 * store.seconds)
+        reply.content[Record.METRICS] = known
         return Accumulated(size, norm=0.0, largest=0.0, weight=1)

@@ -10,6 +10,7 @@ from fedasr.secure.coders import Coder, Counts
 from fedasr.secure.modulus import Residues, unpack, wrapped
 
 from ..aggregation.base import Size, Sum, UpdateRefused
+from ..aggregation.own import OwnAggregate
 
 
 class SecureRule:
@@ -46,12 +47,13 @@ class SecureSum:
         layout: of the model.
         coder: of the round.
         round: counted from 1.
+        aggregator: of the user's own, which gets the mean as its one update; None: the mean stands for all.
     """
 
     sums_alone = True
 
-    def __init__(self, layout: Layout, coder: Coder, round: int) -> None:
-        self.coder, self.round = coder, round
+    def __init__(self, layout: Layout, coder: Coder, round: int, aggregator: OwnAggregate | None = None) -> None:
+        self.coder, self.round, self.aggregator = coder, round, aggregator
         self.rule = SecureRule(layout, coder.bits, coder.length)
         self.sum: Sum = np.zeros(coder.length, np.float64)
         self.updates = 0
@@ -76,4 +78,12 @@ class SecureSum:
 
     def mean(self) -> Vector:
         """Return the mean update, shape ``(parameters,)``; zeros where nothing was opened."""
-        return np.zeros(self.rule.layout.size, np.float32) if self.decoded is None else self.decoded[0]
+        if self.decoded is None:
+            return np.zeros(self.rule.layout.size, np.float32)
+        mean, counts = self.decoded
+        if self.aggregator is None:
+            return mean
+        views = self.rule.layout.views(mean)
+        size = self.aggregator.rule.add(self.aggregator.sum, np.zeros_like(mean), views, counts.weight)
+        self.aggregator.count(counts.weight, size)
+        return self.aggregator.mean()

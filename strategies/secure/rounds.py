@@ -19,6 +19,7 @@ from fedasr.flower.records import content_bytes
 from fedasr.models.weights import Vector
 from fedasr.privacy.update_clipping import Clip
 from fedasr.protocol import KeyList, Kind, Masking, OpenedShares, Order, Record, SealedShares, Status
+from fedasr.registry import is_reference
 from fedasr.secure.coders import Coder, Counts, make_coder
 from fedasr.secure.identity import Directory, SimulatedDirectory
 from fedasr.secure.keys import clients_to_bytes, keys_from_bytes
@@ -28,6 +29,7 @@ from fedasr.secure.terms import Aborted, Terms, least_updates
 
 from ..aggregation.accumulating import Expectations, UpdateAccumulator
 from ..aggregation.base import Aggregate
+from ..aggregation.own import OwnAggregate
 from ..aggregation.replies import ReplyRefused, check_size
 from ..aggregation.weighting import Weighting
 from ..rounds import RoundResult, Rounds, failed_row, first_line
@@ -35,6 +37,9 @@ from ..selection.base import Selection
 from .accumulating import SecureAccumulator
 from .aggregate import SecureSum
 from .messages import listing, traffic, unmasking
+
+MUCH_CUT = 0.01
+"""Share of the changes that are cut of which a note is made."""
 
 
 class SecureRounds(Rounds):
@@ -109,7 +114,10 @@ class SecureRounds(Rounds):
     def aggregate(self, round: int, weights: Vector, weighting: Weighting, clip: Clip | None) -> Aggregate:
         """Return the sum of a round, empty."""
         assert clip is None
-        return SecureSum(self.layout, self.coder(), round)
+        own = is_reference(self.config.strategy.aggregation)
+        whole = super().aggregate(round, weights, weighting, clip) if own else None
+        assert whole is None or isinstance(whole, OwnAggregate)
+        return SecureSum(self.layout, self.coder(), round, whole)
 
     def accumulator(
         self,
@@ -213,7 +221,7 @@ class SecureRounds(Rounds):
             except Aborted as why:
                 self.aborted = str(why)
         if not self.protocol:
-            self.suppose(round, living)
+            self.suppose(round, living if self.aborted is None else [])
         for client, row in rows.items():
             row["bytes_up"] += self.sent[client]
         result.bytes_up += self.sent.total()
@@ -225,6 +233,12 @@ class SecureRounds(Rounds):
         """Note what the server learns of the clients together."""
         if counts.examples:
             result.examples, result.audio_seconds = counts.examples, counts.milliseconds / 1000
+        share = counts.cut / (self.layout.size * max(1, result.mean.updates))
+        if share > MUCH_CUT:
+            self.notes.append(
+                f"secure aggregation: {100 * share:.1f} % of the changes were beyond 'secure_aggregation.clip'"
+                f" ({self.config.secure_aggregation.clip:g}) and were cut; raise it"
+            )
         result.summed_loss = counts.loss / 1000 / counts.heard if counts.heard else float("nan")
 
     def give_up(self, result: RoundResult, rows: dict[int, dict[str, Any]], living: list[int]) -> None:

@@ -44,6 +44,12 @@ VOTES = {
     "privacy": {"unit": "teacher", "secret_noise": True},
     "pate": {"mechanism": "gnmax", "scale": 10.0, "candidates": ["one", "two"]},
 }
+SHARES = {
+    "privacy": {"unit": "user", "noise_at": "shares", "noise_multiplier": 2.0, "secret_noise": True},
+    "secure_aggregation": {"mode": "protocol"},
+    "strategy": {"weighting": "uniform"},
+    "runtime": {},  # with edge devices it is refused, and what is sent says nothing of it
+}
 
 
 @pytest.fixture
@@ -123,6 +129,7 @@ def test_a_private_run_is_answered(edge_device: EdgeDevice) -> None:
         ({"privacy": {"unit": "user", "noise_multiplier": 2.0, "secret_noise": True},
           "strategy": {"weighting": "uniform"}, "selection": {"name": "poisson"}},
          "privacy.unit is user with noise at the server"),
+        (SHARES, "privacy.unit is user with noise at the shares; allowed is a run with noise that this edge"),
         (VOTES, "privacy.unit is teacher; allowed is a run with noise that this edge device adds"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ",
@@ -147,6 +154,15 @@ def test_one_round_that_costs_too_much_is_refused(edge_device: EdgeDevice) -> No
     said = refusal(ask(edge_device, "query.describe", costly))
     assert said.endswith("after this round; allowed is at most 8 (epsilon_per_run)")
     assert float(said.split()[2]) > 500
+
+
+@pytest.mark.parametrize("kind", ["query.keys", "query.shares", "query.unmask"])
+def test_an_edge_device_takes_no_part_in_secure_aggregation(kind: str, edge_device: EdgeDevice) -> None:
+    """The keys of simulated clients follow from the seed, which the server knows: they would protect nothing here."""
+    assert f"a message '{kind}' is asked" in refusal(ask(edge_device, kind, tree(**SHARES)))
+    allow(edge_device, privacy="server", messages=["query.describe", "train", kind])
+    reply = ask(edge_device, kind, tree(**SHARES))
+    assert reply.has_error()
 
 
 @pytest.mark.thorough

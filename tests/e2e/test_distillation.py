@@ -70,7 +70,6 @@ def assert_same(found: fedasr.Run, other: fedasr.Run) -> None:
     pd.testing.assert_frame_equal(found.rounds[RESULTS], other.rounds[RESULTS])
 
 
-@pytest.mark.quick
 def test_a_student_learns_from_both_sources_in_the_ratio(student: fedasr.Run) -> None:
     batch = student.config.client.batch_size
     rounds = student.rounds
@@ -79,6 +78,14 @@ def test_a_student_learns_from_both_sources_in_the_ratio(student: fedasr.Run) ->
     total = student.summary["utterances_trained"]
     assert abs(machine / total - 2 / 3) < 3 * batch / total
     assert rounds["machine_loss"].iloc[-1] < rounds["machine_loss"].iloc[0]
+
+
+def test_a_rate_scales_the_step_as_a_loss_does_where_nothing_undoes_it(taught: dict[str, Any], tmp_path: Path) -> None:
+    """Plain SGD without clipping, in powers of two, so that all digits are kept; the loss is reported unweighted."""
+    plain = {**taught, "client.optimizer": "sgd", "client.clip_norm": None, "evaluate.every": 0, "rounds": 2}
+    weighed = {"client.learning_rate": 0.01, "interleave.labelled_rate": 1.0, "distillation.weight": 2.0}
+    scaled = {"client.learning_rate": 0.02, "interleave.labelled_rate": 0.5, "distillation.weight": 1.0}
+    assert_same(run(tmp_path / "weighed", {**plain, **weighed}), run(tmp_path / "scaled", {**plain, **scaled}))
 
 
 def test_the_store_of_a_run(student: fedasr.Run, capsys: pytest.CaptureFixture[str]) -> None:

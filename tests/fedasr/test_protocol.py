@@ -25,17 +25,23 @@ from fedasr.protocol import (
     EdgeNode,
     Evaluated,
     KeptLedger,
+    KeptSecrets,
+    KeyList,
     Kind,
     Loss,
     LossOrder,
+    Masking,
     MetricValues,
     NoParticipationLeft,
+    OpenedShares,
     Order,
+    SealedShares,
     SimulatedNode,
     Statement,
     Stored,
     Taught,
     Trained,
+    Unmasking,
     Values,
     VoteOrder,
     action,
@@ -72,6 +78,12 @@ GOLDEN: dict[type[Values], tuple[str, dict[str, type]]] = {
     Statement: ("privacy", {"epsilon": float, "spent": bool, "rounds": int, "ledger": str}),
     NoParticipationLeft: ("privacy", {"spent": bool}),
     KeptLedger: ("privacy", {"ledger": str, "rounds": int, "steps": int, "answered": str}),
+    KeyList: ("secure", {"keys": bytes}),
+    SealedShares: ("secure", {"sealed": bytes}),
+    Masking: ("secure", {"cohort": int, "largest": int, "sharers": bytes}),
+    Unmasking: ("secure", {"living": bytes, "sealed": bytes, "dead": bytes}),
+    OpenedShares: ("secure", {"opened": bytes}),
+    KeptSecrets: ("secure", {"round": int, "state": bytes}),
     Accumulated: (
         "folded",
         {"bytes": int, "absent": bool, "norm": float, "largest": float, "weight": int, "refused": str},
@@ -83,6 +95,7 @@ SAMPLES: dict[type, st.SearchStrategy[Any]] = {
     float: st.floats(allow_nan=False),
     bool: st.booleans(),
     str: st.text(st.characters(exclude_categories=("Cs",))),
+    bytes: st.binary(),
 }
 
 
@@ -111,10 +124,13 @@ def constants(group: type) -> list[Any]:
 
 
 def test_the_words_on_the_wire_stay_as_they_are() -> None:
-    assert KINDS == ("query.describe", "train", "train.teacher", "query.votes", "query.loss", "evaluate")
+    assert list(KINDS) == [
+        *("query.describe", "train", "train.teacher", "query.votes", "query.loss", "evaluate"),
+        *("query.keys", "query.shares", "query.unmask"),
+    ]
     assert constants(protocol.Record) == [
         *("arrays", "config", "metrics", "node", "box", "privacy", "speech", "questions", "votes"),
-        *("residual", "residual-round", "folded"),
+        *("residual", "residual-round", "secure", "folded"),
     ]
     assert constants(protocol.Name) == ["frames", "lengths", "tokens", "votes", "encoded", "residual"]
     assert constants(protocol.Status) == ["ok", "failed", "spent", "late", "dropped"]
@@ -127,7 +143,8 @@ def test_the_words_on_the_wire_stay_as_they_are() -> None:
 
 
 def test_a_kind_has_its_action_in_a_flower_app() -> None:
-    assert [action(kind) for kind in KINDS] == ["describe", "", "teacher", "votes", "loss", ""]
+    named = ["describe", "", "teacher", "votes", "loss", "", "keys", "shares", "unmask"]
+    assert [action(kind) for kind in KINDS] == named
 
 
 @pytest.mark.parametrize("kind", GOLDEN, ids=lambda kind: kind.__name__)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedasr.audits.finding import Finding, Scores, found
-from fedasr.audits.mechanism import devices, examples, users, votes
+from fedasr.audits.mechanism import devices, examples, shares, users, votes
 from fedasr.audits.mechanism.world import World
 from fedasr.config import Config
 from fedasr.errors import InputError
@@ -104,5 +104,8 @@ def attacks_on(config: Config) -> tuple[list[Attack], list[str]]:
         return [examples.run_attack, examples.step_attack], missed
     if privacy.noise_at == "device":
         return [devices.turns_attack], ["the device's own ledger, which refuses participations beyond the budget"]
+    if privacy.noise_at == "shares":
+        missed = ["a server that departs from the protocol", "clients that tell it their shares of the noise"]
+        return [shares.sum_attack], missed
     missed = ["the noisy count of unclipped updates"] if privacy.clipping == "adaptive" else []
     return [users.run_attack, users.release_attack], missed

@@ -12,6 +12,7 @@ POOL = "fedasr.strategies.pool:Pool"
 AGGREGATE = "fedasr.strategies.aggregation.factory:make_aggregate"
 WEIGHTING = "fedasr.strategies.rounds:clipped_weighting"
 RESULT = "fedasr.strategies.rounds:RoundResult"
+SHARED = "fedasr.clients.mods.secured:with_share"
 AGGREGATOR = "fedasr.strategies.pate.aggregator:Aggregator"
 RECORD = "fedasr.strategies.pate.record:Record"
 

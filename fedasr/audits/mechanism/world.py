@@ -13,7 +13,15 @@ from fedasr.config import Config
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment
 from fedasr.models.weights import Layout, model_arrays
-from fedasr.privacy.events import Event, FixedSizeGaussian, Gaussian, Laplace, PoissonGaussian, ZeroConcentrated
+from fedasr.privacy.events import (
+    Event,
+    FixedSizeGaussian,
+    Gaussian,
+    Laplace,
+    PoissonGaussian,
+    Skellam,
+    ZeroConcentrated,
+)
 
 LARGE = 1e4
 """Clip norms that a canary sends: far beyond what is to be clipped."""
@@ -83,7 +91,7 @@ def scaled(events: Sequence[Event], factor: float) -> list[Event]:
             found.append(replace(event, scale=event.scale * factor))
         elif isinstance(event, ZeroConcentrated):
             found.append(replace(event, rho=event.rho / factor**2))
-        elif isinstance(event, (PoissonGaussian, FixedSizeGaussian, Gaussian)):
+        elif isinstance(event, (PoissonGaussian, FixedSizeGaussian, Gaussian, Skellam)):
             found.append(replace(event, noise_multiplier=event.noise_multiplier * factor))
         else:
             raise TypeError(f"{event.describe()} is scaled by its own analysis")

@@ -153,6 +153,8 @@ class Game:
         if damaged.all() or not np.isfinite(by_utterance[0]).any():
             raise InputError("no utterance has a finite loss under the model", where=str(target.run.path))
         self.compared &= ~damaged
+        self.left_out = int(damaged.sum())
+        """units that cannot be decoded, or have no alignment: whether members or not"""
 
     @property
     def attacked(self) -> range:
@@ -262,6 +264,8 @@ def finding(
     beside |= {name: (found.auc if isinstance(what, str) else found.true[what]).value for name, found in floors.items()}
     certified = shown.rates.certified()
     method = [shown.method, "interval by resampling speakers"]
+    if game.left_out:
+        method.append(f"{game.left_out} {game.candidates.unit}s left out that cannot be aligned or decoded")
     if isinstance(what, str):
         method.append(f"p = {shown.chance:.2g} of so large an area by chance")
     if game.pool and shown.name not in FLOORS:

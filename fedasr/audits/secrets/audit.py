@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fedasr.audits.finding import Finding, not_attacked, told
 from fedasr.audits.membership.candidates import took_part
 from fedasr.audits.secrets.figure import draw
 from fedasr.audits.secrets.ranks import Ranked, by_language, by_speech, has_language
 from fedasr.data.corpus import Corpus
+from fedasr.data.ctc_frames import frames_needed
 from fedasr.data.subset import Subset
 from fedasr.data.synthetic import SyntheticCorpus
 from fedasr.errors import InputError
@@ -65,8 +67,11 @@ class Planted:
         return f"codes said {often} {'by as many users' if users else 'by one user'}"
 
 
-def planted_in(run: Run, experiment: Experiment) -> Planted:
+def planted_in(run: Run, experiment: Experiment, model: SpeechModel, tokenizer: Tokenizer) -> Planted:
     """Return the codes that a run was trained on.
+
+    An utterance with fewer output frames than its text needs has no alignment, and its loss of CTC was zero: nothing
+    of it was learnt. A run looks at estimated durations, so that rendered speech may be shorter.
 
     Raises:
         InputError: there are none.
@@ -82,15 +87,29 @@ def planted_in(run: Run, experiment: Experiment) -> Planted:
     partition = experiment.partition
     trained = np.zeros(len(corpus), bool)
     trained[rows[partition.rows[took_part(experiment, run)[partition.clients]]]] = True
+    for row in corpus.planted_rows[trained[corpus.planted_rows]].tolist():
+        trained[row] = alignable(experiment, model, tokenizer, corpus, row)
     heard = trained[corpus.planted_rows].sum(1)
     codes = np.flatnonzero(heard)
     if not len(codes):
         raise InputError(
-            "none of the utterances with a code was trained on: their speakers were never selected, set aside or held"
-            " out, or the utterances were skipped as too short for their text",
+            "nothing was learnt of any utterance with a code: their speakers were never selected or set aside, or the"
+            " utterances were held out, or have fewer output frames than their text needs (then set"
+            " model.strides=[2,1])",
             where=str(run.path),
         )
     return Planted(corpus, codes, heard[codes], len(heard) - len(codes))
+
+
+def alignable(
+    experiment: Experiment, model: SpeechModel, tokenizer: Tokenizer, corpus: SyntheticCorpus, row: int
+) -> bool:
+    """Return whether an utterance has an output frame for every token that needs one."""
+    many = torch.tensor([1000])
+    if int(model.output_frames(many)) == 1000:
+        return True
+    frames = torch.tensor([len(experiment.speech.log_mel(corpus.waveform(row)))])
+    return frames_needed(tokenizer.encode(str(corpus.columns["text"][row]))) <= int(model.output_frames(frames)[0])
 
 
 def unwrapped(corpus: Corpus) -> tuple[SyntheticCorpus, Integers]:
@@ -113,7 +132,7 @@ def audit_secrets(run: str | Path) -> list[Finding]:
         raise InputError(f"the run is {loaded.status}; an audit needs a finished one", where=str(loaded.path))
     recognizer = Recognizer(loaded.path)
     experiment = Experiment(recognizer.config)
-    planted = planted_in(loaded, experiment)
+    planted = planted_in(loaded, experiment, recognizer.model, recognizer.tokenizer)
     corpus, codes = planted.corpus, planted.codes
     start = experiment.model()
     load_arrays(start, experiment.first_weights())
@@ -172,7 +191,7 @@ def found(name: str, planted: Planted, now: Ranked, before: Ranked, clients: int
     count = len(bits)
     left_out = []
     if planted.missed:
-        left_out.append(f"{planted.missed} codes were never trained on")
+        left_out.append(f"{planted.missed} codes were never learnt: not trained on, or without an alignment")
     if now.short:
         left_out.append(f"{now.short} have noise with too few frames for a code")
     ranking = f"rank among {number:,} codes"

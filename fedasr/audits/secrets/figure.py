@@ -30,17 +30,19 @@ def draw(path: Path, shown: Mapping[str, tuple[Floats, Floats]], secrets: int, c
     ax.axvline(mean, color=style.MUTED, linewidth=1.0, linestyle=":")
     names, places = [], []
     for number, (name, pair) in enumerate(shown.items()):
-        for offset, when, bits in ((0.18, "trained", pair[0]), (-0.18, "initial", pair[1])):
-            height = -number + offset
+        ax.text(0.1, 0.3 - number, name, color=style.INK, fontsize=style.LABEL_POINTS, va="bottom")
+        for offset, when, bits in ((0.15, "trained", pair[0]), (-0.15, "initial", pair[1])):
+            height = offset - number
             scatter = height + 0.1 * (np.arange(len(bits)) % 5 - 2) / 5
             colour = style.SERIES[0] if when == "trained" else style.MUTED
             ax.plot(bits, scatter, "o", markersize=2.6, color=colour, alpha=0.5, markeredgewidth=0)
             ax.plot([bits.mean()], [height], "|", markersize=12, markeredgewidth=2, color=colour)
-            names.append(f"{name}\n({when})" if when == "trained" else "(initial)")
+            names.append(when)
             places.append(height)
     ax.set_yticks(places, names)
+    ax.set_ylim(-len(shown) + 0.6, 0.55)
     ax.set_xlim(-0.2, most * 1.03)
     ax.grid(axis="y", visible=False)
-    style.name_axes(ax, f"Exposure in bits, at most {most:.1f}; grey: 95 % of those by chance", caption)
+    style.name_axes(ax, "Exposure (bits; grey: 95 % by chance)", caption)
     with replacing(path) as temporary:
         fig.savefig(temporary, format="png")

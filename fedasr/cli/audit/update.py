@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
         target: Annotated[str, typer.Argument(metavar="CONFIG|RUN", help="A config, or a run folder.")],
         overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys to change.")] = None,
         utterances: Annotated[int, typer.Option(help="How many are to be rebuilt, at least.")] = 8,
-        cohort: Annotated[int, typer.Option(help="Clients whose sum alone the server gets (secure aggregation).")] = 1,
+        cohort: Annotated[
+            int | None, typer.Option(help="Clients whose sum alone the server gets; default: 1, or as the config sums.")
+        ] = None,
         released: Annotated[bool, typer.Option("--released", help="Attack the noisy mean that all see.")] = False,
         steps: Annotated[int, typer.Option(help="Of gradient matching, from each start.")] = 300,
         restarts: Annotated[int, typer.Option(help="Random starts.")] = 1,

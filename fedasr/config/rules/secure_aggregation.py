@@ -5,6 +5,7 @@ from __future__ import annotations
 from fedasr.config.rules.selection import known_traits
 from fedasr.config.schema import Config
 from fedasr.errors import InputError
+from fedasr.registry import is_reference
 
 
 def check_secure_aggregation(config: Config, where: str) -> None:
@@ -40,7 +41,7 @@ def check_secure_aggregation(config: Config, where: str) -> None:
             f"{said} but 'compression.up' is '{config.compression.up}'; masked numbers look random, and sums of encoded"
             " updates decode to nothing: leave 'compression' out, and choose 'secure_aggregation.bits'"
         )
-    if strategy.aggregation != "mean":
+    if strategy.aggregation != "mean" and not is_reference(strategy.aggregation):
         refuse(
             f"{said} but 'strategy.aggregation' is '{strategy.aggregation}', which needs single updates, and the server"
             " learns their sum alone; set strategy.aggregation=mean"

@@ -64,6 +64,13 @@ class DistillationConfig:
         high=1,
         when=when(".targets", "sequence", "labels", refused=True),
     )
+    weight: float = key(
+        1.0,
+        "multiplies the loss on machine-labelled speech, whose gradients can be smaller than those of transcripts (a"
+        " mean over frames or nodes, most of them blank). It moves the balance of the two in what the optimiser"
+        " remembers; plain SGD takes longer steps, and clipping still bounds them",
+        above=0,
+    )
     store: str | None = key(
         None,
         "folder with what the teacher says, written before by `fedasr posteriors write`, which runs can share; absent:"

@@ -65,7 +65,9 @@ class Header:
         """
         if is_file(folder):
             raise InputError("is a file; expected a folder for the posteriors", where=str(folder))
-        if exists(folder) and not is_file(folder / NAME) and any(folder.iterdir()):
+        # Another process may be writing the header at this moment, under a hidden name.
+        strange = exists(folder) and any(not item.name.startswith(".") for item in folder.iterdir())
+        if strange and not is_file(folder / NAME):
             raise InputError("holds something else; give a new folder for the posteriors", where=str(folder))
         folder.mkdir(parents=True, exist_ok=True)
         create(folder / NAME, as_text({"format": FORMAT, "version": VERSION, **asdict(self)}).encode(), READABLE)

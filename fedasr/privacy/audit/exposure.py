@@ -33,7 +33,7 @@ def null_moments(secrets: int) -> tuple[float, float]:
 
 def null_tail(bits: float, secrets: int) -> float:
     """Return the probability of at least so much exposure by chance."""
-    return math.floor(secrets * 2.0**-bits) / secrets
+    return float(math.floor(secrets * 2.0**-bits) / secrets)
 
 
 def p_value(exposures: Floats) -> float:

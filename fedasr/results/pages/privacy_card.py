@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fedasr.privacy.document import CHANGE, ONE_UNIT, SAMPLED, epsilon_text, large_delta, sentence
-from fedasr.privacy.events import Event, PateVotes, PoissonGaussian
+from fedasr.privacy.events import Event, PateVotes, PoissonGaussian, Skellam
 from fedasr.privacy.ledger import SECRET, Ledger, Spending
 from fedasr.privacy.pld import is_gaussian, total_mu
 
@@ -27,16 +27,18 @@ SETTING = {
     ("example", "server"): "local: each device trains with DP-SGD; the server is not trusted",
     ("teacher", "everyone"): "PATE: noisy votes of teachers on public speech; who aggregates them is trusted",
 }
+SUMS = "the noisy sum of clipped updates of every round, and the model, which follows from those alone"
 ACCESSES = {
-    (
-        "user",
-        "everyone",
-    ): "the noisy sum of clipped updates of every round, and the model, which follows from those alone",
+    ("user", "everyone"): SUMS,
     ("user", "server"): "each noisy clipped update of each device, and the model, which follows from those alone",
     ("example", "everyone"): "each noisy step of training, and the model, which follows from those alone",
     ("example", "server"): "each noisy step of local training on each device, and all that follows from them",
     ("teacher", "everyone"): "the noisy labels, and the student, which follows from them and public speech alone",
 }
+SHARES = (
+    "distributed: each device adds a share of the noise to its own update, and secure aggregation shows the server the"
+    " sum alone"
+)
 CONDITION = {
     "poisson": "each unit took part in each step independently, and nobody knows in which: clients.parquet, the"
     " checkpoint, logs and network traffic, which tell, stay secret",
@@ -79,17 +81,18 @@ def guarantee(spending: Spending, events: Sequence[Event]) -> dict[str, Any]:
     """Return one guarantee with all that it depends on, as JSON values."""
     group = spending.unit, spending.seen_by
     most = max(spending.populations)
+    shared = any(isinstance(event, Skellam) for event in events)
     mu, rho = gaussian_dp(events), concentrated_dp(events)
     return {
         "sentence": sentence(spending),
-        "setting": SETTING.get(group, "other"),
+        "setting": SHARES if shared else SETTING.get(group, "other"),
         "epsilon": spending.epsilon,
         "delta": spending.delta,
         "rho_zcdp": rho,
         "mu_gdp": mu,
         "unit": spending.unit,
         "adjacency": spending.adjacency,
-        "accesses_covered": ACCESSES.get(group, "what the ledger lists"),
+        "accesses_covered": SUMS if shared else ACCESSES.get(group, "what the ledger lists"),
         "sampling": ", ".join(spending.sampling),
         "sampling_condition": "; ".join(CONDITION[name] for name in spending.sampling),
         "population": list(spending.populations),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedasr.audits.mechanism import devices, examples, users, votes
+from fedasr.audits.mechanism import devices, examples, shares, users, votes
 from fedasr.clients.mods import device_noise
 from fedasr.privacy import dpsgd
 from fedasr.privacy.correlated.banded import BandedToeplitz
@@ -17,7 +17,9 @@ from fedasr.privacy.events import MicroBatchGaussian
 from fedasr.privacy.gradients.clipping import Flat
 from fedasr.privacy.pate import noise as vote_noise
 from fedasr.privacy.randomness import with_normal
+from fedasr.privacy.skellam import skellam
 from fedasr.privacy.update_clipping import Clip
+from fedasr.secure import coders
 from fedasr.strategies import rounds
 from fedasr.strategies.aggregation.weighting import Weighting
 from fedasr.strategies.pate import aggregator
@@ -26,7 +28,7 @@ from fedasr.strategies.selection import Selection
 from fedasr.strategies.selection.drawing import draw_uniformly
 from fedasr.strategies.selection.poisson import Poisson
 from tests.fedasr.audits.test_right_ledgers import EXAMPLE, voting
-from tests.fedasr.audits.worlds import ROBIN, USERS, caught, world
+from tests.fedasr.audits.worlds import ROBIN, SHARES, USERS, caught, world
 from tests.tiers import examples as fewer
 
 SEEDS = fewer(10)
@@ -118,6 +120,19 @@ def test_device_that_halves_its_noise(monkeypatch: Patch) -> None:
 def test_device_that_does_not_clip(monkeypatch: Patch) -> None:
     monkeypatch.setattr(Clip, "apply", lambda self, update: None)
     assert caught(devices.turns_attack, world(privacy={**USERS, "noise_at": "device"}), 2) == 1.0
+
+
+@pytest.mark.thorough
+def test_share_that_is_half_of_what_it_should_be(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(coders, "skellam", lambda rng, variance, count: skellam(rng, variance / 4, count))
+    assert caught(shares.sum_attack, world(**SHARES), 1) == 1.0
+
+
+@pytest.mark.thorough
+def test_shares_that_are_counted_on_and_not_there(monkeypatch: Patch) -> None:
+    """A server that opens sums of one update, where its ledger counts on four shares."""
+    monkeypatch.setattr(shares, "least_updates", lambda config: 1)
+    assert caught(shares.sum_attack, world(**SHARES), 1) == 1.0
 
 
 @pytest.mark.slow

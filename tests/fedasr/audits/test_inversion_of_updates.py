@@ -104,6 +104,17 @@ def test_a_sum_is_of_all_its_clients() -> None:
     assert len(got.batch) == len(got.weights) == 3
 
 
+def test_masked_sums_are_what_the_servers_coder_decodes() -> None:
+    config = target(secure_aggregation__mode="simulate", selection__clients_per_round=3).config
+    senders = Senders(config)
+    members = [senders.update(client, 1) for client in (0, 1, 2)]
+    mean = np.mean([member.vector for member in members], axis=0)
+    assert np.abs(senders.summed(members, 1) - mean).max() < 2e-5  # rounding to 16 bits of ±0.1, of three clients
+    with pytest.raises(InputError, match="opens no sum of fewer than 3 clients"):
+        invert_updates(Target(config, None, None), cohort=2)
+    assert [links.finding.kind for links in link_updates(Target(config, None, None))] == ["not attacked"] * 2
+
+
 def test_the_slope_of_the_distance_is_that_of_small_changes() -> None:
     senders = Senders(target().config)
     got = one_sum([senders.update(0, 1)])

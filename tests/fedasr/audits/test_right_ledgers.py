@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from fedasr.audits.finding import Scores
-from fedasr.audits.mechanism import devices, examples, users, votes
+from fedasr.audits.mechanism import devices, examples, shares, users, votes
 from fedasr.audits.mechanism.world import World
 from fedasr.privacy.pate.analysis import VoteMechanism, analyse
 from fedasr.privacy.pate.noise import noise
-from tests.fedasr.audits.worlds import ROBIN, USERS, caught, world
+from tests.fedasr.audits.worlds import ROBIN, SHARES, USERS, caught, world
 from tests.tiers import examples as fewer
 
 EXAMPLE = {"unit": "example", "noise_multiplier": 1.0, "clip_norm": 0.5}
@@ -34,6 +34,7 @@ CASES: dict[str, tuple[Callable[[World], Scores], dict[str, Any]]] = {
         users.release_attack,
         {"privacy": USERS, "selection": {"name": "uniform", "clients_per_round": 40}},
     ),
+    "shares": (shares.sum_attack, SHARES),
     "devices": (devices.turns_attack, {"privacy": {**USERS, "noise_at": "device"}}),
     "examples, flat": (examples.run_attack, {"privacy": EXAMPLE, "client": {"batch_size": 2}}),
     "examples, automatic": (

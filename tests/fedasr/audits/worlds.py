@@ -27,6 +27,12 @@ DATA = {
     },
 }
 USERS = {"unit": "user", "noise_multiplier": 1.0, "clip_norm": 0.5}
+SHARES: dict[str, Any] = {
+    "rounds": 4,
+    "selection": {"name": "uniform", "clients_per_round": 8},
+    "secure_aggregation": {"mode": "simulate", "bits": 16, "least_clients": 4},
+    "privacy": {**USERS, "noise_at": "shares"},
+}
 ROBIN = {"name": "round-robin", "clients_per_round": 50, "separation": 4}
 
 

@@ -152,7 +152,7 @@ def test_bytes_that_break_a_sound_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_no_key_takes_a_mapping_a_nested_list_or_a_date(key: str) -> None:
     wrong: list[Any] = [[[1]], datetime.date(2020, 1, 1)]
-    if key not in ("data.where", "pate.public.where"):
+    if key not in ("data.where", "data.exclude", "pate.public.where"):
         wrong.append({"a": 1})
     for value in wrong:
         with pytest.raises(InputError, match=rf"^config: .*'{key}'"):

@@ -61,6 +61,13 @@ def test_where_keeps_the_rows_that_match(manifest: Path, where: dict[str, object
     assert texts(open_corpus(config(manifest, where=where), 0)) == expected
 
 
+def test_exclude_leaves_out_the_rows_that_match(manifest: Path) -> None:
+    assert texts(open_corpus(config(manifest, exclude={"accent": "welsh"}), 0)) == ["three", "four"]
+    assert texts(open_corpus(config(manifest, exclude={"age": ["6"], "speaker": []}), 0)) == ["two", "four"]
+    with pytest.raises(InputError, match=r"nothing remains .* 'data.exclude.age'"):
+        open_corpus(config(manifest, where={"accent": "welsh"}, exclude={"age": [6, 7]}), 0)
+
+
 def test_short_and_long_rows_are_left_out_but_not_bad_ones(manifest: Path) -> None:
     corpus = open_corpus(config(manifest, min_seconds=0.75, max_seconds=1.5), 0)
     assert texts(corpus) == ["two", "four"]

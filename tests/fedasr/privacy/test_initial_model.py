@@ -106,3 +106,13 @@ def test_starts_that_name_each_other_end(tmp_path: Path) -> None:
     first = folder(tmp_path / "first", init_from=str(tmp_path / "second"), **{**SYNTHETIC, "seed": 3})
     folder(tmp_path / "second", init_from=str(first), **{**SYNTHETIC, "seed": 4})
     assert said(first, **SYNTHETIC) is None
+
+
+def test_a_distilled_start_is_as_public_as_its_teacher(tmp_path: Path) -> None:
+    folder(tmp_path / "teacher-0", **SYNTHETIC)
+    about = {"data": {"corpus": "manifest"}, "distillation": {"teacher": str(tmp_path / "teacher-{seed}")}}
+    student = folder(tmp_path / "student", **about)
+    found = said(student, **SYNTHETIC)
+    assert found is not None
+    assert "teacher-0" in found
+    assert THEIRS in found

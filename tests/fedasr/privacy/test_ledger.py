@@ -14,6 +14,7 @@ from fedasr.privacy.events import (
     MicroBatchGaussian,
     PateVotes,
     PoissonGaussian,
+    Skellam,
     ZeroConcentrated,
     event_from_json,
 )
@@ -36,6 +37,7 @@ ALL = [
     FixedSizeGaussian(unit="user", noise_multiplier=2.0, sampling_probability=1 / 3),
     Gaussian(unit="user", adjacency="replace-one", noise_multiplier=5.0, steps=7),
     Laplace(unit="user", scale=3.0),
+    Skellam(unit="user", noise_multiplier=2.0, dimensions=64, scaled_clip=300.0, steps=3),
     ZeroConcentrated(unit="user", rho=0.1, gaussian=False),
     pate(),
 ]

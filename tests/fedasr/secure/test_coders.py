@@ -42,7 +42,7 @@ def test_the_mean_is_weighted_and_counts_are_exact(bits: int) -> None:
     clipped = np.clip(updates, -0.1, 0.1)
     expected = np.average(clipped, axis=0, weights=[3, 1, 2])
     assert np.abs(mean - expected).max() <= 3 * 0.1 / coder.levels * 3 / 6 + 1e-8
-    assert found == Counts(6, 8, 123_456 + 7 + 2**40, 6, 10_000)
+    assert found == Counts(6, 8, 123_456 + 7 + 2**40, 6, 10_000, cut=2)
 
 
 def test_largest_updates_do_not_wrap_around() -> None:
@@ -52,6 +52,16 @@ def test_largest_updates_do_not_wrap_around() -> None:
     mean, counts = coder.decode(summed(8, *encoded), 100, 1)
     assert mean == pytest.approx([0.1, -0.1])
     assert counts.weight == 100
+
+
+@pytest.mark.parametrize("clip", [0.1, 0.03, 1 / 3, 7e-5])
+@pytest.mark.parametrize("clients", [2, 3, 5, 7])
+def test_no_entry_is_beyond_the_levels(clip: float, clients: int) -> None:
+    """By rounding in single precision one in hundreds of the largest entries would be."""
+    coder = RangeCoder(20_000, 16, clip, clients, 1, 0)
+    for sign in (1, -1):
+        encoded = coder.encode(np.full(20_000, sign * clip, np.float32), Counts(1), 1, 0)
+        assert np.abs(centred(encoded[:20_000], 16)).max() <= coder.levels
 
 
 def test_rounding_is_right_on_average_and_a_function_of_seed_round_and_client() -> None:
@@ -107,7 +117,7 @@ def shares(noise: float = 0.5, bits: int = 20, cohort: int = 4, least: int = 2) 
 
 def clipped(seed: int, parameters: int) -> Vector:
     drawn = np.random.default_rng(seed).standard_normal(parameters).astype(np.float32)
-    return drawn * np.float32(2 / np.linalg.norm(drawn))
+    return drawn * np.float32(1.999999 / np.linalg.norm(drawn))
 
 
 def test_shares_of_noise_add_up_to_the_noise_of_the_account() -> None:
@@ -139,9 +149,14 @@ def test_the_account_is_that_of_what_is_sent() -> None:
     assert two_shares == pytest.approx((0.5 * event.scaled_clip) ** 2, rel=1e-12)
 
 
+def test_an_update_that_was_not_clipped_is_not_sent() -> None:
+    with pytest.raises(ValueError, match="it was not clipped"):
+        make_coder(shares(), 3000, 4, 1).encode(2 * clipped(0, 3000), Counts(1), 1, 0)
+
+
 def test_an_update_that_is_one_large_entry_is_sent_as_well() -> None:
     update = np.zeros(3000, np.float32)
-    update[2999] = 2
+    update[2999] = 1.999999
     coder = make_coder(shares(noise=1e-6), 3000, 4, 1)
     mean, _ = coder.decode(summed(20, *[coder.encode(update, Counts(1), 1, client) for client in range(4)]), 4, 1)
     assert mean == pytest.approx(update, abs=2e-4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,14 @@ def test_lists_of_too_few_or_of_others_are_refused(living: set[int], dead: set[i
     summed(server, clients, MEMBERS)
     with pytest.raises(Aborted, match=why):
         clients[2].open(living, dead, server.questions(MEMBERS)[2].sealed)
+
+
+def test_a_sum_of_fewer_than_the_account_counts_on_is_refused_by_the_clients() -> None:
+    """With shares of noise its ε rests on how many are in the sum; a client that is linked with all can count them."""
+    terms = replace(TERMS, least=6)
+    assert np.array_equal(protocol_sum(terms, MEMBERS, dropped=(3,)), plain_sum(terms, [2, 5, 7, 11, 13, 17]))
+    with pytest.raises(Aborted, match="5 of its neighbours are in the sum, 6 are needed"):
+        protocol_sum(terms, MEMBERS, dropped=(3, 5))
 
 
 def test_a_second_masked_update_is_refused() -> None:
