@@ -199,7 +199,7 @@ class Candidates:
             self.unit_of = np.array([where[name] for name in names[self.rows]], np.int64)
         if not len(self.rows):
             raise InputError(
-                "no client has an utterance that was trained on and one that was left out", where=str(run.path)
+                "no client has both an utterance that was trained on and one that was left out", where=str(run.path)
             )
 
     @cached_property
