@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -276,37 +276,37 @@ def finding(
         )
     if not exchangeable:
         method.append("A FLOOR IS ABOVE CHANCE: members and non-members differ without the model, and this says little")
-    common = {
-        "attack": f"{shown.name}, membership of {game.candidates.unit}s",
-        "observer": OBSERVER if shown.name != NO_MODEL else "whoever has the speech alone",
-        "access": ACCESS if shown.name not in FLOORS else BEFORE,
-        "knowledge": shown.knowledge,
-        "kind": "estimate",
-        "quantity": what if isinstance(what, str) else quantity(what),
-        "value": rate.value,
-        "low": None if math.isnan(rate.low) else rate.low,
-        "high": None if math.isnan(rate.high) else rate.high,
-        "unit": game.candidates.unit,
-        "clients": len(game.target.experiment.partition),
-        "n": shown.rates.members + shown.rates.non_members,
-        "inside": shown.rates.members,
-        "outside": shown.rates.non_members,
-        "confidence": None if math.isnan(rate.low) else CONFIDENCE,
-        "assumes": (f"the interval is over {shown.rates.speakers} speakers", *shown.assumes),
-        "floors": beside,
-    }
-    if shown.name in FLOORS or isinstance(claim, str):
-        if isinstance(claim, str) and shown.name not in FLOORS:
-            method.append(f"no ceiling: {claim}")
-        return told(Finding(**common, method="; ".join(method)))
+    narrow = not math.isnan(rate.low)
+    base = Finding(
+        attack=f"{shown.name}, membership of {game.candidates.unit}s",
+        observer=OBSERVER if shown.name != NO_MODEL else "whoever has the speech alone",
+        access=ACCESS if shown.name not in FLOORS else BEFORE,
+        knowledge=shown.knowledge,
+        kind="estimate",
+        quantity=what if isinstance(what, str) else quantity(what),
+        value=rate.value,
+        low=rate.low if narrow else None,
+        high=rate.high if narrow else None,
+        unit=game.candidates.unit,
+        clients=len(game.target.experiment.partition),
+        n=shown.rates.members + shown.rates.non_members,
+        inside=shown.rates.members,
+        outside=shown.rates.non_members,
+        confidence=CONFIDENCE if narrow else None,
+        assumes=(f"the interval is over {shown.rates.speakers} speakers", *shown.assumes),
+        floors=beside,
+    )
+    if shown.name in FLOORS:
+        return told(replace(base, method="; ".join(method)))
+    if isinstance(claim, str):
+        return told(replace(base, method="; ".join([*method, f"no ceiling: {claim}"])))
     ceiling = claim.ceiling
-    method.append(claim.words)
     most = ceiling.area() if isinstance(what, str) else ceiling.true_rate(what)
     limit = most if isinstance(what, str) else ceiling.true_rate(false_rate(what, shown.rates.non_members))
     return told(
-        Finding(
-            **common,
-            method="; ".join(method),
+        replace(
+            base,
+            method="; ".join([*method, claim.words]),
             claim=most,
             claim_epsilon=claim.epsilon,
             delta=claim.spending.delta,

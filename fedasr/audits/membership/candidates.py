@@ -198,7 +198,9 @@ class Candidates:
             self.rows = np.sort(np.array(chosen, np.int64))
             self.unit_of = np.array([where[name] for name in names[self.rows]], np.int64)
         if not len(self.rows):
-            raise InputError("no client has an utterance that was trained on and one that was left out", str(run.path))
+            raise InputError(
+                "no client has both an utterance that was trained on and one that was left out", where=str(run.path)
+            )
 
     @cached_property
     def first(self) -> Drawn:

@@ -42,7 +42,7 @@ def draw(path: Path, lines: Sequence[Line], ceiling: Ceiling | None, caption: st
     """
     fig = style.figure(3.6, 4.0)
     ax = style.axes(fig)
-    lowest = min([TICKS[0], *(0.5 / max(1, np.count_nonzero(~line.member)) for line in lines)])
+    lowest = min([TICKS[0], *(0.5 / max(1, int(np.count_nonzero(~line.member))) for line in lines)])
     grid = np.geomspace(lowest, 1.0, POINTS)
     if ceiling is not None:
         most = ceiling.true_rates(grid)

@@ -148,9 +148,9 @@ class SyntheticCorpus:
         order = np.argsort(speakers.ravel(), kind="stable")
         sorted_speakers = speakers.ravel()[order]
         before = np.arange(len(order)) - np.searchsorted(sorted_speakers, sorted_speakers)
-        rows = np.empty(len(order), np.int64)
-        rows[order] = self._first[sorted_speakers] + self.speakers.utterances[sorted_speakers] + before
-        rows = rows.reshape(speakers.shape)
+        flat = np.empty(len(order), np.int64)
+        flat[order] = self._first[sorted_speakers] + self.speakers.utterances[sorted_speakers] + before
+        rows: npt.NDArray[np.int64] = flat.reshape(speakers.shape)
         for code, places in enumerate(rows):
             texts[places] = self.planted.sentence(code)
         return rows

@@ -102,6 +102,13 @@ def test_being_a_light_user_tells_nothing(share: float, tmp_path: Path) -> None:
         assert (mine & members).sum() == (mine & ~members).sum() > 0
 
 
+def test_clients_with_one_utterance_have_nothing_to_compare(tmp_path: Path) -> None:
+    one = {"data__synthetic__activity": "constant", "data__synthetic__utterances_per_speaker": 1}
+    experiment, run = folder(tmp_path, evaluate={"held_out": 0.5}, **one)
+    with pytest.raises(InputError, match="no client has both"):
+        Candidates(experiment, run, "utterance", 100)
+
+
 def test_a_limit_takes_whole_clients(tmp_path: Path) -> None:
     experiment, run = folder(tmp_path, evaluate={"held_out": 0.5}, data__synthetic__activity="constant")
     everybody = Candidates(experiment, run, "utterance", 1000)
