@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fedasr.data.posteriors.layout import Layout, index_type
 from fedasr.errors import InputError
-from fedasr.files import locked
+from fedasr.files import locked, on_disk
 
 INDEX, LOCK = "index.bin", "lock"
 PREFIX = "shard-"
@@ -126,4 +126,4 @@ def cut(file: IO[bytes], size: int) -> None:
 def flushed(file: IO[bytes]) -> None:
     """Wait until what was written is on the disk."""
     file.flush()
-    os.fsync(file.fileno())
+    on_disk(Path(file.name))
