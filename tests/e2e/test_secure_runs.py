@@ -80,7 +80,6 @@ def weights(found: fedasr.Run) -> npt.NDArray[np.float32]:
     return np.concatenate([arrays[name].reshape(-1) for name in sorted(arrays)])
 
 
-@pytest.mark.quick
 def test_protocol_and_simulation_are_one(pair: tuple[fedasr.Run, fedasr.Run]) -> None:
     protocol, simulated = pair
     assert protocol.summary["model_sha256"] == simulated.summary["model_sha256"]

@@ -13,6 +13,7 @@ from fedasr.privacy.events import Gaussian, Skellam, event_from_json
 from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.rdp import ORDERS, rdp_curve, rdp_epsilon
 from fedasr.privacy.skellam import conditional_rounding, integer_scale, skellam, skellam_rdp, square_bound
+from fedasr.results.privacy_card import card_of
 
 Z, CLIENTS, ENTRIES, ROUNDS, DELTA = 4.0, 300, 2**18, 30, 1e-5
 
@@ -81,6 +82,14 @@ def test_noise_of_shares_adds_up_to_the_noise_of_the_sum() -> None:
     assert total.dtype == np.int64
     assert total.mean() == pytest.approx(0, abs=0.1)
     assert total.var() == pytest.approx(36.0, rel=0.03)
+
+
+def test_a_card_says_that_the_server_sees_sums() -> None:
+    ledger = Ledger("rdp", secret=True)
+    ledger.charge(event(16), released="update", population=300, round=1, seen_by="server")
+    (guarantee,) = card_of(ledger, DELTA, {})["guarantees"]
+    assert guarantee["setting"].startswith("distributed: each device adds a share of the noise")
+    assert guarantee["accesses_covered"].startswith("the noisy sum of clipped updates of every round")
 
 
 def test_the_event_survives_json_and_is_charged_and_budgeted() -> None:

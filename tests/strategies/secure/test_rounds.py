@@ -1,0 +1,186 @@
+"""Rounds of messages under secure aggregation: a cohort with neighbours, and clients that say what cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedasr.clients.client_app import app as honest
+from fedasr.clients.mods.secured import secured
+from fedasr.config import Config, load
+from fedasr.data.partition import Partition
+from fedasr.data.roster import Roster
+from fedasr.experiment import as_json
+from fedasr.flower.records import array_record, arrays_of
+from fedasr.models.weights import Layout
+from fedasr.protocol import Key, KeyList, Kind, OpenedShares, Record, SealedShares, Status, Trained
+from fedasr.runtime.executors import SerialExecutor
+from fedasr.runtime.grid import LocalGrid
+from fedasr.strategies.population import Cohort
+from fedasr.strategies.rounds import RoundResult
+from fedasr.strategies.secure.rounds import SecureRounds
+from fedasr.strategies.selection import Selection
+
+CLIENTS, SIZE = 24, 50
+LAYOUT = Layout(("w",), ((SIZE,),), (slice(0, SIZE),))
+START = np.linspace(-1, 1, SIZE, dtype=np.float32)
+Change = Callable[[int, str, Message], None]
+
+
+def update_of(client: int) -> np.ndarray:  # type: ignore[type-arg]
+    return np.random.default_rng(client).uniform(-0.05, 0.05, SIZE).astype(np.float32)
+
+
+class Devices(ClientApp):
+    """The client app without speech: what training brings is known beforehand.
+
+    Args:
+        gone: kind → clients that fail on it.
+        change: what is done to a reply, by client and kind.
+    """
+
+    def __init__(self, gone: dict[str, tuple[int, ...]] | None = None, change: Change | None = None) -> None:
+        super().__init__()
+        self.gone, self.change = gone or {}, change
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Answer."""
+        client, kind = int(context.node_config[Key.PARTITION]), message.metadata.message_type
+        if client in self.gone.get(kind, ()):
+            raise ConnectionError("gone")
+        reply = secured(message, context, self.trained) if kind == Kind.TRAIN else honest(message, context)
+        if self.change is not None:
+            self.change(client, kind, reply)
+        return reply
+
+    def trained(self, message: Message, context: Context) -> Message:
+        """Return what training brings."""
+        client = int(context.node_config[Key.PARTITION])
+        weights = LAYOUT.views(arrays_of(message)["w"] + update_of(client))
+        done = Trained(client + 1, 1000 * (client + 1), 2.0, 4.0, 1, 1, 0, 0.1)
+        content = {Record.ARRAYS: array_record(weights), Record.METRICS: done.to_record()}
+        return Message(RecordDict(content), reply_to=message)  # type: ignore[arg-type]
+
+
+@lru_cache
+def config(mode: str, neighbours: int = 6, least: int = 2) -> Config:
+    secure = {"mode": mode, "bits": 20, "neighbours": neighbours, "least_clients": least}
+    strategy = {"weighting": "examples", "max_failed_share": 0.9}
+    tree = {"data": {"corpus": "synthetic"}, "selection": {"clients_per_round": CLIENTS}, "strategy": strategy}
+    return load({**tree, "model": {"alphabet": "latin"}, "secure_aggregation": secure})
+
+
+def trained(settings: Config, devices: Devices, folder: Path) -> tuple[RoundResult, list[str]]:
+    """Return a round, and what is noted of it."""
+    names = np.array([f"c{client}" for client in range(CLIENTS)], object)
+    partition = Partition(names, np.arange(CLIENTS + 1), np.arange(CLIENTS))
+    stored = np.arange(1, CLIENTS + 1)
+    grid = LocalGrid(SerialExecutor(devices), CLIENTS)
+    rounds = SecureRounds(grid, settings, as_json(settings), partition, LAYOUT, folder)
+    selection = Selection(np.arange(CLIENTS), np.ones(CLIENTS))
+    result = rounds.train(1, START, Cohort(selection, None), Roster.from_counts(stored, stored.astype(float)))
+    return result, rounds.take_notes()
+
+
+def mean_of(clients: list[int]) -> np.ndarray:  # type: ignore[type-arg]
+    return np.average([update_of(client) for client in clients], axis=0, weights=[client + 1 for client in clients])
+
+
+def without(*dropped: int) -> list[int]:
+    return [client for client in range(CLIENTS) if client not in dropped]
+
+
+@pytest.mark.parametrize("dropped", [(), (3,), (3, 17)])
+def test_a_cohort_with_neighbours_has_the_sum_of_its_simulation(dropped: tuple[int, ...], tmp_path: Path) -> None:
+    gone = {Kind.TRAIN: dropped}
+    protocol, notes = trained(config("protocol"), Devices(gone), tmp_path)
+    simulated, _ = trained(config("simulate"), Devices(gone), tmp_path)
+    assert not notes
+    assert np.array_equal(protocol.mean.mean(), simulated.mean.mean())
+    assert protocol.mean.mean() == pytest.approx(mean_of(without(*dropped)), abs=1e-5)
+    assert protocol.examples == simulated.examples == sum(client + 1 for client in without(*dropped))
+    assert protocol.train_loss == pytest.approx(2.0)
+
+
+def keys_of_another(client: int, kind: str, reply: Message) -> None:
+    if client == 5 and kind == Kind.KEYS:
+        keys = KeyList.of(reply).keys
+        reply.content[Record.SECURE] = KeyList((6).to_bytes(8, "little") + keys[8:]).to_record()
+
+
+def keys_unsigned(client: int, kind: str, reply: Message) -> None:
+    if client == 5 and kind == Kind.KEYS:
+        keys = bytearray(KeyList.of(reply).keys)
+        keys[20] ^= 1
+        reply.content[Record.SECURE] = KeyList(bytes(keys)).to_record()
+
+
+def too_few_shares(client: int, kind: str, reply: Message) -> None:
+    if client == 5 and kind == Kind.SHARES:
+        reply.content[Record.SECURE] = SealedShares(SealedShares.of(reply).sealed[:-1]).to_record()
+
+
+def no_update(client: int, kind: str, reply: Message) -> None:
+    if client == 5 and kind == Kind.TRAIN:
+        reply.content[Record.ARRAYS] = array_record({"w": START})
+
+
+def short_update(client: int, kind: str, reply: Message) -> None:
+    if client == 5 and kind == Kind.TRAIN:
+        (array,) = arrays_of(reply).items()
+        reply.content[Record.ARRAYS] = array_record({array[0]: array[1][:-1]})
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (keys_of_another, "it advertises keys of another client"),
+        (keys_unsigned, "its keys are not signed by it"),
+        (too_few_shares, "it has sealed 359 bytes for 6 neighbours"),
+        (no_update, "the reply has no masked update"),
+        (short_update, "the masked update has"),
+    ],
+)
+def test_a_client_that_says_what_cannot_be_is_left_out(change: Change, why: str, tmp_path: Path) -> None:
+    result, _ = trained(config("protocol"), Devices(change=change), tmp_path)
+    (failed,) = [row for row in result.rows if row["status"] != Status.OK]
+    assert failed["id"] == 5
+    assert why in failed["reason"]
+    assert result.mean.mean() == pytest.approx(mean_of(without(5)), abs=1e-5)
+
+
+def test_a_client_that_opens_nothing_is_noted_and_its_update_counts(tmp_path: Path) -> None:
+    def nothing(client: int, kind: str, reply: Message) -> None:
+        if client == 5 and kind == Kind.UNMASK:
+            reply.content[Record.SECURE] = OpenedShares(b"x").to_record()
+
+    result, notes = trained(config("protocol"), Devices(change=nothing), tmp_path)
+    assert notes == ["client c5: 'query.unmask': it has not opened the shares that it was asked for"]
+    assert result.mean.mean() == pytest.approx(mean_of(without()), abs=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["protocol", "simulate"])
+def test_too_few_updates_are_not_opened(mode: str, tmp_path: Path) -> None:
+    result, notes = trained(config(mode, 30, CLIENTS), Devices({Kind.TRAIN: (5,)}), tmp_path)
+    why = (
+        "secure aggregation: 23 updates for a sum of at least 24 (secure_aggregation.least_clients); nothing was opened"
+    )
+    assert notes == [why]
+    assert result.mean.updates == result.examples == 0
+    assert not result.mean.mean().any()
+    assert len(result.failures) == 1
+    assert [row["reason"] for row in result.rows].count(why) == CLIENTS - 1
+
+
+def test_no_message_tells_of_a_single_client(tmp_path: Path) -> None:
+    """Of the rows of a round the server knows what it knew before, and that an update came."""
+    result, _ = trained(config("protocol"), Devices(), tmp_path)
+    assert all(np.isnan(row["train_loss"]) for row in result.rows)
+    assert np.isnan(result.norm)
+    assert {row["examples"] for row in result.rows} == set(range(1, CLIENTS + 1))
