@@ -13,7 +13,7 @@ from fedasr.privacy.events import Gaussian, Skellam, event_from_json
 from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.rdp import ORDERS, rdp_curve, rdp_epsilon
 from fedasr.privacy.skellam import conditional_rounding, integer_scale, skellam, skellam_rdp, square_bound
-from fedasr.results.privacy_card import card_of
+from fedasr.results.pages.privacy_card import card_of
 
 Z, CLIENTS, ENTRIES, ROUNDS, DELTA = 4.0, 300, 2**18, 30, 1e-5
 
