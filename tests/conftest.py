@@ -27,7 +27,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """
     if config.args_source != pytest.Config.ArgsSource.TESTPATHS:
         return 0
-    return len(os.sched_getaffinity(0)) + (os.environ[TIER] != "quick")
+    return len(os.sched_getaffinity(0)) + (tier_of(config.option.markexpr) != "quick")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
