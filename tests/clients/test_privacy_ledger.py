@@ -94,6 +94,7 @@ def test_a_round_that_is_asked_for_again_is_a_turn(kind: dict[str, Any], town: T
     assert sum(run["rounds"] for run in kept["runs"].values()) == 1
 
 
+@pytest.mark.thorough
 def test_a_budget_holds_over_all_runs(town: Town, tmp_path: Path) -> None:
     two = epsilon_of([Gaussian(unit="user", adjacency="zero-out", noise_multiplier=1.0, steps=2)], 1e-5).epsilon
     paid = [

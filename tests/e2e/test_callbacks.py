@@ -187,7 +187,6 @@ def test_one_that_fails_in_a_private_run(tmp_path: Path) -> None:
     assert again.evaluations[-1].epsilon == found.summary["epsilon"]
 
 
-@pytest.mark.quick
 def test_a_pate_run_ends_after_a_round_of_its_student(tmp_path: Path) -> None:
     recorder = Recorder()
     found = fedasr.run(pate(), out=tmp_path / "run", callbacks=[Ends(after=1), recorder])

@@ -211,7 +211,6 @@ def test_correlated_noise_is_charged_for_its_sensitivity(noise: str, tmp_path: P
     assert mechanism.total(7) >= mechanism.squared_sensitivity(7) > 1
 
 
-@pytest.mark.quick
 def test_the_noise_of_the_rounds_is_that_of_the_mechanism(tmp_path: Path) -> None:
     """With a server that adds up (FedAvg), the models differ by the noise of all rounds so far: exactly its sum."""
     changes = {"rounds": 3, "client__epochs": 0, "evaluate__every": 0}

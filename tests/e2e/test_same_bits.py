@@ -65,7 +65,6 @@ class Shuffled(LocalGrid):
         yield from reversed(replies)
 
 
-@pytest.mark.quick
 def test_replies_in_any_order(reference: fedasr.Run, tmp_path: Path) -> None:
     config = load(reference.config)
     out = tmp_path / "run"

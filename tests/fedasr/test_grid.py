@@ -164,6 +164,7 @@ def test_a_large_state_does_not_block_the_pipe() -> None:
         executor.close()
 
 
+@pytest.mark.thorough
 def test_a_deadline_ends_the_round_with_the_replies_it_has() -> None:
     executor = make("pool-2")
     grid = LocalGrid(executor, 100)

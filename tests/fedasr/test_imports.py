@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 APPS = """
 import sys
 import fedasr.runtime.launch, fedasr.results.pages.report
@@ -14,6 +16,7 @@ print([name for name in unwanted if name in sys.modules])
 """
 
 
+@pytest.mark.thorough
 def test_a_federated_run_imports_neither_pate_nor_figures() -> None:
     done = subprocess.run([sys.executable, "-c", APPS], capture_output=True, text=True, check=True, timeout=240)
     assert done.stdout.strip() == "[]"

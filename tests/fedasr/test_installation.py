@@ -38,6 +38,7 @@ assert fedasr.run("quickstart", out="run", overrides=changes).finished
 """
 
 
+@pytest.mark.thorough
 def test_the_installed_pair_computes_a_feature_and_a_transducer_loss() -> None:
     """torchaudio and torch that do not belong together fail at the import, or at the first kernel."""
     done = subprocess.run([sys.executable, "-c", WHOLE], capture_output=True, text=True, check=False)

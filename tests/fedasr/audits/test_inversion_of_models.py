@@ -48,6 +48,7 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> Halves:
     return folder / "a", folder / "b"
 
 
+@pytest.mark.thorough
 def test_a_run_leaves_out_whom_it_is_told_to(halves: Halves) -> None:
     assert [sorted(Trained(load_run(half)).by_speaker) for half in halves] == [FIRST, SECOND]
 
@@ -81,6 +82,7 @@ def test_the_search_lowers_what_it_is_to_lower(halves: Halves) -> None:
     assert likelihood(30) < likelihood(1)
 
 
+@pytest.mark.thorough
 def test_runs_that_cannot_be_compared_are_refused(halves: Halves) -> None:
     with pytest.raises(InputError, match="has the same speakers"):
         invert_model(halves[0], [halves[0]], search=QUICK)
@@ -90,6 +92,7 @@ def test_runs_that_cannot_be_compared_are_refused(halves: Halves) -> None:
         inversion_figure(halves, utterance=999, search=QUICK)
 
 
+@pytest.mark.thorough
 def test_the_command_writes_its_finding_and_the_picture(halves: Halves, capsys: pytest.CaptureFixture[str]) -> None:
     run, other = map(str, halves)
     assert status(["audit", "invert", run]) == 2

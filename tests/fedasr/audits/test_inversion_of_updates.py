@@ -65,6 +65,7 @@ def test_one_step_tells_the_utterance_and_another_does_not() -> None:
     assert set(characters.floors) == {"random", "public character frequencies"}
 
 
+@pytest.mark.thorough
 def test_clipping_alone_hides_nothing_and_noise_does() -> None:
     clipped = invert_updates(device(noise_multiplier=1e-9), utterances=2, effort=QUICK)
     noisy = invert_updates(device(epsilon=1, participations=1), utterances=2, effort=QUICK)
@@ -74,6 +75,7 @@ def test_clipping_alone_hides_nothing_and_noise_does() -> None:
     assert "clipped to 0.1 and noisy" in noisy.findings[0].access
 
 
+@pytest.mark.thorough
 def test_what_the_server_receives_went_through_the_codec_and_the_devices_noise() -> None:
     plain = Senders(target().config).update(0, 1).vector
     coarse = Senders(target(compression__up="sign").config).update(0, 1).vector
@@ -128,6 +130,7 @@ def test_the_slope_of_the_distance_is_that_of_small_changes() -> None:
     assert (ahead - back) / 0.04 == pytest.approx(float(slope.norm()), rel=0.05)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -149,6 +152,7 @@ def test_what_is_no_gradient_is_not_attacked_and_never_called_safe(changes: dict
         assert "no statement of safety" in finding.sentence
 
 
+@pytest.mark.thorough
 def test_the_released_mean_carries_the_servers_noise() -> None:
     central = {"privacy__unit": "user", "privacy__noise_multiplier": 1.0, "privacy__clip_norm": 0.1}
     private = target(**central, selection__name="poisson")
@@ -161,6 +165,7 @@ def test_the_released_mean_carries_the_servers_noise() -> None:
         invert_updates(target(), released=True)
 
 
+@pytest.mark.thorough
 def test_updates_of_the_same_speech_are_linked_and_noise_hides_it() -> None:
     same, other = link_updates(target(client__steps=None, client__batch_size=8), clients=8)
     assert same.finding.value == 0

@@ -63,6 +63,7 @@ def test_the_false_positive_rate_that_few_non_members_certify() -> None:
     assert false_rate(0.01, 100_000) == pytest.approx(0.0105, abs=2e-4)
 
 
+@pytest.mark.thorough
 def test_runs_that_differ_in_their_seed_alone_are_shadows_of_each_other() -> None:
     one = load(untrained())
     assert differing(one, load(untrained(seed=3, name="other", runtime={"executor": "pool"}))) is None

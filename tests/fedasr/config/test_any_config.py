@@ -128,6 +128,7 @@ def test_any_file(content: bytes, tmp_path: Path) -> None:
     judged(path)
 
 
+@pytest.mark.thorough
 @QUICK
 @given(st.text(max_size=300))
 def test_any_path(name: str) -> None:

@@ -82,6 +82,7 @@ def test_a_key_that_nothing_reads_is_refused() -> None:
         loaded({"secure_aggregation.bits": 20}, mode="none")
 
 
+@pytest.mark.thorough
 def test_numbers_that_fit_no_cohort_are_refused_when_the_cohort_is_known() -> None:
     layout = Layout(("w",), ((5,),), (slice(0, 5),))
     few = loaded({"secure_aggregation.bits": 8, "selection.clients_per_round": 300})

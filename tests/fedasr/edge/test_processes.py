@@ -43,6 +43,7 @@ def test_who_has_a_parent_stays(tmp_path: Path) -> None:
     assert list(process.tail) == ["there"]
 
 
+@pytest.mark.thorough
 def test_a_child_ends_with_its_killed_parent() -> None:
     parent = subprocess.Popen([sys.executable, "-c", STARTS], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

@@ -90,6 +90,7 @@ def test_queries_of_teachers_add_up():
     assert spent.accountant == "rdp"  # votes are known by their curve only
 
 
+@pytest.mark.thorough
 def test_units_are_never_added():
     ledger = Ledger()
     ledger.charge(ROUND.times(100), released="global model", population=1000)

@@ -112,6 +112,7 @@ def test_damaged_json_names_file_and_line(tmp_path):
         _ = load_run(folder).summary
 
 
+@pytest.mark.thorough
 def test_reading_a_run_needs_neither_torch_nor_flower():
     code = "import fedasr, sys; fedasr.load_run, fedasr.compare; print(sorted({'torch', 'flwr'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -98,6 +98,7 @@ print(*kinds)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="shared memory of a size of its own is made by Linux")
 def test_a_container_with_little_shared_memory() -> None:
     """Four megabytes where there is one: without taking the room first, this dies of SIGBUS."""

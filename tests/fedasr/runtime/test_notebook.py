@@ -22,6 +22,7 @@ watcher.end()
 """
 
 
+@pytest.mark.thorough
 def test_a_bar_that_moves_in_one_place(tmp_path: Path) -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
     done: Any = nbclient.execute(notebook, timeout=120)

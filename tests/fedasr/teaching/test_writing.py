@@ -59,6 +59,7 @@ def content(folder: Path, run: Experiment) -> list[bytes]:
     return [store.rows(place, FRAMES).tobytes() for place in places.tolist()]
 
 
+@pytest.mark.thorough
 def test_any_number_of_parts_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "BATCH", 4)
     run = made()

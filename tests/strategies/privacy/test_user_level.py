@@ -114,6 +114,7 @@ def test_the_noise_of_a_budget_spends_it_and_no_more() -> None:
     assert not mechanism.affords(asked.rounds + 1, 200)
 
 
+@pytest.mark.thorough
 def test_a_smaller_population_costs_more() -> None:
     large, small = UserLevel(config(), LAYOUT), UserLevel(config(), LAYOUT)
     large.charge(1, 1000)

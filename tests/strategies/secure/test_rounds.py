@@ -96,6 +96,7 @@ def without(*dropped: int) -> list[int]:
     return [client for client in range(CLIENTS) if client not in dropped]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dropped", [(), (3,), (3, 17)])
 def test_a_cohort_with_neighbours_has_the_sum_of_its_simulation(dropped: tuple[int, ...], tmp_path: Path) -> None:
     gone = {Kind.TRAIN: dropped}

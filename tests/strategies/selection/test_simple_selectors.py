@@ -60,6 +60,7 @@ def test_activity_counts_what_it_is_told_to() -> None:
         np.testing.assert_allclose(seen, probabilities, rtol=1e-12)
 
 
+@pytest.mark.thorough
 def test_the_exponent_tempers() -> None:
     table = roster([1, 4, 9, 16])
     for exponent, sizes in ((0.0, [1, 1, 1, 1]), (0.5, [1, 2, 3, 4]), (1.0, [1, 4, 9, 16]), (2.0, [1, 16, 81, 256])):
