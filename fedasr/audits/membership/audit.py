@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fedasr.audits.finding import Finding, not_attacked, told
 from fedasr.audits.membership.candidates import UNITS, Candidates, drawn
-from fedasr.audits.membership.claims import Claim, claim_of
+from fedasr.audits.membership.claims import Claim, claim_of, spent_of
 from fedasr.audits.membership.figure import Line, draw
 from fedasr.audits.membership.floors import described, without_model
 from fedasr.audits.membership.losses import batches_of, losses
@@ -299,7 +299,9 @@ def finding(
     if shown.name in FLOORS:
         return told(replace(base, method="; ".join(method)))
     if isinstance(claim, str):
-        return told(replace(base, method="; ".join([*method, f"no ceiling: {claim}"])))
+        epsilon, delta = spent_of(game.target.run)
+        unclaimed = replace(base, claim_epsilon=epsilon, delta=delta)
+        return told(replace(unclaimed, method="; ".join([*method, f"no ceiling: {claim}"])))
     ceiling = claim.ceiling
     most = ceiling.area() if isinstance(what, str) else ceiling.true_rate(what)
     limit = most if isinstance(what, str) else ceiling.true_rate(false_rate(what, shown.rates.non_members))

@@ -89,3 +89,12 @@ def steps_between(protected: str, adjacency: str, unit: str, experiment: Experim
     if protected == "user" and alone:
         return 1, "the ledger protects one user, who is one speaker"
     return exchanged, f"the ledger protects one {holder}, and with it each of its speakers{twice}"
+
+
+def spent_of(run: Run) -> tuple[float, float] | tuple[None, None]:
+    """Return ε, whatever the data were, and δ of the ledger's first group; None: there is no ledger."""
+    spent = (run.privacy or {}).get("spent")
+    if not spent:
+        return None, None
+    epsilon = spent[0].get("epsilon_data_independent", spent[0]["epsilon"])
+    return float("inf") if epsilon is None else float(epsilon), float(spent[0]["delta"])

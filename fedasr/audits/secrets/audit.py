@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 
 from fedasr.audits.finding import Finding, not_attacked, told
 from fedasr.audits.membership.candidates import took_part
+from fedasr.audits.membership.claims import spent_of
 from fedasr.audits.secrets.figure import draw
 from fedasr.audits.secrets.ranks import Ranked, by_language, by_speech, has_language
 from fedasr.data.corpus import Corpus
@@ -164,7 +165,11 @@ def audit_secrets(run: str | Path) -> list[Finding]:
         before = rank(start, experiment.tokenizer)
         number = 10**corpus.planted.digits
         shown[name] = exposure(now.ranks, number), exposure(before.ranks, number)
-        findings += found(name, planted, now, before, len(experiment.partition))
+        epsilon, delta = spent_of(loaded)
+        findings += [
+            told(replace(each, claim_epsilon=epsilon, delta=delta))
+            for each in found(name, planted, now, before, len(experiment.partition))
+        ]
     if shown:
         draw(loaded.path / FIGURE, shown, 10**corpus.planted.digits, f"{len(codes)} {planted.words}")
     return findings

@@ -14,7 +14,7 @@ pytest.importorskip("espeakng_loader", reason='needs the espeak-ng wheel: pip in
 
 from fedasr import load_run
 from fedasr.audits.membership.candidates import Candidates, drawn
-from fedasr.audits.membership.claims import claim_of, steps_between
+from fedasr.audits.membership.claims import claim_of, spent_of, steps_between
 from fedasr.config import load
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment
@@ -146,6 +146,7 @@ def test_a_ledger_of_utterances_says_nothing_of_speakers(tmp_path: Path) -> None
     claimed(tmp_path, [Gaussian(unit="example", noise_multiplier=1.0)])
     run = load_run(tmp_path)
     assert claim_of(run, experiment, "speaker") == "the ledger protects one utterance, the attack looks for speakers"
+    assert spent_of(run) == (pytest.approx(4.377, abs=0.01), 1e-5)
     claim = claim_of(run, experiment, "utterance")
     assert not isinstance(claim, str)
     assert claim.ceiling.steps == 1
@@ -175,3 +176,4 @@ def test_speakers_spread_over_clients_have_no_ceiling(tmp_path: Path) -> None:
 def test_without_a_ledger_there_is_no_ceiling(tmp_path: Path) -> None:
     experiment, run = folder(tmp_path)
     assert claim_of(run, experiment, "utterance") == "the run has no ledger"
+    assert spent_of(run) == (None, None)
