@@ -19,7 +19,7 @@ from fedasr.data.speech import collate
 from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
 from fedasr.flower.messages import assume_identity
-from fedasr.models.weights import Arrays, Layout, Vector
+from fedasr.models.weights import Arrays, Layout, Vector, load_arrays, model_arrays
 from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.launch import settle
 from fedasr.secure.coders import Counts, make_coder
@@ -89,9 +89,22 @@ class Senders:
         self.config = settle(config)
         self.json = as_json(self.config)
         self.experiment = experiment(self.json)
-        self.arrays = self.experiment.first_weights() if weights is None else weights
+        self.arrays = self.experiment.first_weights() if weights is None else self._fitting(weights)
         self.layout = Layout.of(self.arrays)
         self.start: Vector = self.layout.flatten(self.arrays, np.empty(self.layout.size, np.float32))
+
+    def _fitting(self, weights: Arrays) -> Arrays:
+        """Return weights in the order of the model, which a file does not keep.
+
+        Raises:
+            InputError: they are those of another model.
+        """
+        model = self.experiment.model()
+        try:
+            load_arrays(model, weights)
+        except ValueError as error:
+            raise InputError(f"{error}; the weights are those of another 'model': leave it as the run has it") from None
+        return model_arrays(model)
 
     def __len__(self) -> int:
         """Return the number of clients."""

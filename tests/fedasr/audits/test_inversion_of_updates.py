@@ -177,6 +177,16 @@ def test_updates_of_the_same_speech_are_linked_and_noise_hides_it() -> None:
     assert noisy.finding.value > 0.2
 
 
+def test_weights_of_a_file_are_in_another_order_than_those_of_the_model() -> None:
+    config = target().config
+    first = Senders(config)
+    again = Senders(config, dict(sorted(first.arrays.items())))
+    assert tuple(again.arrays) == tuple(first.arrays)
+    assert np.array_equal(again.start, first.start)
+    with pytest.raises(InputError, match="those of another 'model'"):
+        Senders(config, {"head.bias": np.zeros(3, np.float32)})
+
+
 def test_too_few_clients_are_not_attacked() -> None:
     few = Target(load(CONFIG, {"data.clients": 2, "data.partition.name": "iid", "rounds": 1}), None, None)
     assert [links.finding.kind for links in link_updates(few)] == ["not attacked"] * 2
