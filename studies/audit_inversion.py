@@ -195,7 +195,8 @@ python -m studies.audit_inversion links --clients {given.clients} --seeds {seeds
 
 Equal error rate of telling whether two updates are of one client; 0.5 is chance. {given.clients} synthetic speakers, a
 client each, with about eight digit strings; AdamW, one pass, 42,000 parameters, from the initial model; noise for two
-participations at clip norm 0.1. {which}
+participations at clip norm 0.1. The ε are of δ = 1e-5, one
+user's updates left out, no sampling; their randomness is a public seed, which the attacker does not use. {which}
 
 {grid(["update", "the same speech in both rounds", "other speech in each round"], rows)}"""
 
