@@ -176,6 +176,8 @@ default model of 266,000 parameters, untrained, seed {given.seeds[0]}; clip norm
 correlation*: of the rebuilt features with those that the client trained on, with the 95 % interval over utterances;
 *another's*: with those rebuilt from another update; *detail*: both without loudness, which rises and falls alike in all
 recordings; *characters*: AUC of the head's bias gradient, beside public character frequencies.
+Every ε: δ = 1e-5, one user's update left out, no sampling, one participation of each device; randomness from a public
+seed, which the attacker does not use.
 
 {grid(["update", "n", *measured, "CPU s"], rows)}"""
 
