@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from fedasr.audits.finding import number
 from fedasr.audits.mechanism import Report, audit_mechanism
-from fedasr.config import Config, load
+from fedasr.config import load
 from fedasr.privacy.events import UNITS
 
 SIMULATIONS = Path(__file__).resolve().parent.parent / "simulations"
 
 
 def private_configs() -> list[str]:
-    """Return the names of the shipped configs whose ledger can be audited."""
-    return [path.stem for path in sorted(SIMULATIONS.glob("*.yaml")) if is_private(load(path))]
+    """Return the names of the shipped configs whose ledger can be audited; the configs are not checked."""
+    return [path.stem for path in sorted(SIMULATIONS.glob("*.yaml")) if is_private(yaml.safe_load(path.read_text()))]
 
 
-def is_private(config: Config) -> bool:
-    """Say whether a config has a ledger."""
-    return config.privacy.unit in UNITS or config.strategy.name == "pate"
+def is_private(tree: Mapping[str, Any]) -> bool:
+    """Say whether a config, as it is written, has a ledger."""
+    unit, strategy = tree.get("privacy", {}).get("unit"), tree.get("strategy", {}).get("name")
+    return unit in UNITS or strategy == "pate"
 
 
 def rows(name: str, report: Report, seconds: float) -> Iterator[str]:

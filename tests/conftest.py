@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiers import TIER, tier_of
+from tests.tiers import TIER, has_none, tier_of
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
@@ -25,9 +25,19 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
     Whole runs wait for processes of their own, so one worker more keeps the cores busy.
     """
-    if config.args_source != pytest.Config.ArgsSource.TESTPATHS:
-        return 0
-    return len(os.sched_getaffinity(0)) + (tier_of(config.option.markexpr) != "quick")
+    return 0 if not runs_a_tier(config) else len(os.sched_getaffinity(0)) + (tier_of(config.option.markexpr) != "quick")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files unread that have no test of the tier."""
+    if collection_path.suffix != ".py" or not collection_path.name.startswith("test_") or not runs_a_tier(config):
+        return None
+    return has_none(collection_path, tier_of(config.option.markexpr)) or None
+
+
+def runs_a_tier(config: pytest.Config) -> bool:
+    """Say whether a whole tier runs, and not tests that are named."""
+    return config.args_source == pytest.Config.ArgsSource.TESTPATHS
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

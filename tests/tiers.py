@@ -10,6 +10,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 TIER = "FEDASR_TEST_TIER"
 """Environment variable that the conftest sets, before the tests are imported."""
@@ -27,3 +29,17 @@ def tier_of(expression: str) -> str:
 def examples(count: int) -> int:
     """Return on how many examples a law is tried here, of ``count``."""
     return max(min(count, 5), count // FEWER.get(os.environ.get(TIER, ""), 1))
+
+
+MODULE_MARK = re.compile(r"^pytestmark = .*pytest\.mark\.(slow|thorough)", re.MULTILINE)
+
+
+def has_none(path: Path, tier: str) -> bool:
+    """Say whether a file has no test of a tier, without importing it, which may take longer than many tests."""
+    if tier == "slow":
+        return False
+    text = path.read_text(encoding="utf-8")
+    mark = MODULE_MARK.search(text)
+    if tier == "thorough":
+        return mark is not None and mark[1] == "slow"
+    return mark is not None or ("e2e" in path.parts and "pytest.mark.quick" not in text)

@@ -16,10 +16,11 @@ import pytest
 from omegaconf import OmegaConf
 
 import fedasr
+from tests.needs import needs
 
 from .tiny import ROOT, environment, tiny
 
-pytest.importorskip("ray", reason="Flower's simulation engine needs Ray: pip install 'fedasr[ray]'")
+needs("ray", "Flower's simulation engine needs Ray: pip install 'fedasr[ray]'")
 
 RESULTS = ["round", "loss", "wer", "cer", "train_loss", "clients_replied", "clients_failed", "examples", "bytes_up"]
 WHO = ["round", "client", "probability", "examples", "train_loss", "status", "reason"]

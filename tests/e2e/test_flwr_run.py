@@ -17,11 +17,12 @@ import pytest
 
 import fedasr
 from fedasr.edge.processes import free_port
+from tests.needs import needs
 
 from .edge_world import living, tell
 from .tiny import ROOT, environment
 
-pytest.importorskip("ray", reason="Flower's simulation engine needs Ray: pip install 'fedasr[ray]'")
+needs("ray", "Flower's simulation engine needs Ray: pip install 'fedasr[ray]'")
 if not Path("/proc/self/environ").exists():
     pytest.skip("the test looks into /proc to be sure that it leaves no process behind", allow_module_level=True)
 

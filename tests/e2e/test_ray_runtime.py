@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 import fedasr
 from fedasr.cli.main import status
+from tests.needs import needs
 from tests.ray_nodes import Nodes
 
 from . import ray_speech
@@ -24,7 +25,7 @@ from .pate.world import pate
 from .small_speech import only_line
 from .tiny import ROOT, environment, tiny
 
-pytest.importorskip("ray", reason="runtime 'ray' needs Ray: pip install 'fedasr[ray]'")
+needs("ray", "runtime 'ray' needs Ray: pip install 'fedasr[ray]'")
 
 RESULTS = ["round", "loss", "wer", "cer", "train_loss", "clients_replied", "clients_failed", "examples", "bytes_up"]
 WHO = ["round", "client", "probability", "examples", "train_loss", "status", "reason"]

@@ -8,8 +8,9 @@ from torch import nn
 
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
 from tests.fedasr.privacy.gradients.references import one_by_one, relative
+from tests.needs import needs
 
-pytest.importorskip("opacus")
+needs("opacus", "opacus is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook")
 
 
