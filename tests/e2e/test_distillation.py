@@ -185,7 +185,7 @@ def test_lattices_of_a_transducer(tmp_path: Path) -> None:
     changes |= {"interleave.labelled": 0, "rounds": 6, "evaluate.every": 0}  # nothing but the teacher is learnt
     student = run(tmp_path / "student", changes)
     losses = student.rounds["machine_loss"]
-    assert (losses > 0).all()
+    assert 0 < losses.iloc[-1] < losses.iloc[0]
     with pytest.raises(RunFailed, match="broken off"):
         run(tmp_path / "run", changes, callbacks=[Fails(1)])
     assert_same(run(tmp_path / "run", changes, resume=True), student)
