@@ -17,8 +17,6 @@ from fedasr import seeds
 from fedasr.audits.device_protection import protected
 from fedasr.config import Config
 from fedasr.data.roster import Roster
-from fedasr.errors import InputError
-from fedasr.experiment import Experiment
 from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.audit.canaries import LARGEST_ENTRY, Canaries, clip_weights
 from fedasr.protocol import Metric, Status
@@ -32,7 +30,6 @@ from .privacy.base import Mechanism
 from .privacy.device_noise import DeviceNoise
 from .privacy.user_level import UserLevel
 from .rounds import RoundResult
-from .selection import configured_traits
 from .selection.base import Ids
 
 LOUD = 100.0
@@ -42,40 +39,6 @@ HELD_OUT = 20_000
 """Canaries that take no part, at most, where ``audit.held_out`` says nothing."""
 FEWEST, MOST_ROWS = 1000, 4_000_000
 """In a long run they are fewer, so that all rounds together have about so many rows."""
-
-
-def check_canaries(run: Experiment) -> None:
-    """Raise where a run can have no canary users, or not so many.
-
-    Raises:
-        InputError: naming the key and what to change.
-    """
-    from .factory import strategy_traits
-
-    config = run.config
-    wanted, named = config.audit.canaries, f"'audit.canaries' is {config.audit.canaries:,}"
-    if not strategy_traits(config).canaries:
-        raise InputError(
-            f"{named} but 'strategy.name' is '{config.strategy.name}', whose clients send no updates that canary users"
-            " could be among: leave 'audit' out"
-        )
-    traits = configured_traits(config.selection)
-    if traits is None or traits.reads_losses:
-        why = "may choose by losses: its 'traits' do not say" if traits is None else "chooses by losses"
-        raise InputError(
-            f"{named} but 'selection.name' is '{config.selection.name}', which {why}, and canary users have none;"
-            " choose another selection, or leave 'audit' out"
-        )
-    size = sum(array.size for array in run.first_weights().values())
-    room = Canaries(size, 0, np.zeros(0)).count
-    if wanted > room // 2:
-        raise InputError(f"{named}, but this model, of {size:,} parameters, has directions for {room // 2:,} of them")
-    given = config.audit.held_out
-    if given is not None and wanted + given > room:
-        raise InputError(
-            f"'audit.held_out' is {given:,}, but this model, of {size:,} parameters, has directions for"
-            f" {room - wanted:,} beside 'audit.canaries'"
-        )
 
 
 def held_out(config: Config) -> int:

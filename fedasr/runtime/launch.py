@@ -61,7 +61,7 @@ TEACHER_CHECK = "fedasr.strategies.taught:check_teacher"
 DEPENDING = ("model.alphabet", "privacy.unit", "privacy.noise_multiplier", "privacy.epsilon")
 """Keys that ``settle`` makes explicit."""
 DEFAULT_COHORT = SelectionConfig().clients_per_round
-CANARIES_CHECK = "fedasr.strategies.canaries:check_canaries"
+CANARIES_CHECK = "fedasr.strategies.canary_checks:check_canaries"
 AGGREGATOR_CHECK = "fedasr.strategies.aggregation.factory:check_aggregator"
 CLIENT_STORE = "clients"
 """Folder of the checkpoint in which simulated devices keep what never leaves them."""

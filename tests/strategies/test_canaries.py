@@ -12,7 +12,7 @@ from fedasr.clients.mods import device_noise
 from fedasr.errors import InputError
 from fedasr.privacy.randomness import with_normal
 from fedasr.privacy.update_clipping import Clip
-from fedasr.strategies.canaries import check_canaries
+from fedasr.strategies.canary_checks import check_canaries
 from fedasr.strategies.privacy import user_level
 from fedasr.strategies.selection import Selection
 from fedasr.strategies.selection.drawing import draw_uniformly
