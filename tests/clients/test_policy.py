@@ -105,7 +105,7 @@ def test_a_private_run_is_answered(edge_device: EdgeDevice) -> None:
     assert values_of(ask(edge_device, "query.describe", tree()), "node")["utterances"] == 3
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -91,7 +91,7 @@ def test_a_teacher_learns_once_and_tells_nothing_of_what_it_learnt(run: Experime
     assert kept.read_bytes() == before
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_teachers_of_other_devices_seeds_and_settings_do_not_meet(run: Experiment, tmp_path: Path) -> None:
     start = sha256(run.first_weights())
     names = {name_of(device(run, tmp_path, client), start) for client in range(3)}

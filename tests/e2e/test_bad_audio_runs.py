@@ -83,12 +83,14 @@ def test_damage_that_only_decoding_shows_is_skipped_too(executor: str, manifest:
     assert run.summary["utterances_skipped"] == 4
 
 
+@pytest.mark.slow
 def test_a_test_utterance_that_cannot_be_decoded_is_skipped_too(manifest: Path, tmp_path: Path) -> None:
     spoil(manifest, "s5/1.wav")
     run = fedasr.run(small(manifest, data__on_bad_audio="skip", evaluate__by=["text"]), out=tmp_path / "run")
     assert run.groups["utterances"].sum() == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(BROKEN))
 def test_stop_refuses_before_anything_is_written(
     name: str, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -101,6 +103,7 @@ def test_stop_refuses_before_anything_is_written(
     assert line.endswith("(1 of 19 utterances cannot be used)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["serial", "pool", "debug"])
 @pytest.mark.parametrize("path", ["s1/1.wav", "s5/1.wav"], ids=["by a client", "by the server's evaluation"])
 def test_stop_names_the_line_of_damage_that_only_decoding_shows(

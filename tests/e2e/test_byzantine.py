@@ -143,6 +143,7 @@ def test_robust_aggregates_learn_all_the_same(runs: Any, aggregation: str) -> No
     assert (runs(aggregation, True).rounds["clients_failed"] == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aggregation", ROBUST)
 @pytest.mark.parametrize("how", ["1 worker", "2 workers", "shuffled"])
 def test_the_same_bits_with_byzantine_clients(runs: Any, aggregation: str, how: str, tmp_path: Path) -> None:

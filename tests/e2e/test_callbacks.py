@@ -63,6 +63,7 @@ def test_early_stopping_ends_a_run_that_is_done(whole: fedasr.Run) -> None:
     assert (whole.path / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_callbacks_see_what_the_run_folder_shows(whole: fedasr.Run, recorder: Recorder) -> None:
     told = pd.DataFrame([dict(row) for row in recorder.rows])
     pd.testing.assert_frame_equal(told, whole.rounds, check_dtype=False)
@@ -187,6 +188,7 @@ def test_one_that_fails_in_a_private_run(tmp_path: Path) -> None:
     assert again.evaluations[-1].epsilon == found.summary["epsilon"]
 
 
+@pytest.mark.slow
 def test_a_pate_run_ends_after_a_round_of_its_student(tmp_path: Path) -> None:
     recorder = Recorder()
     found = fedasr.run(pate(), out=tmp_path / "run", callbacks=[Ends(after=1), recorder])

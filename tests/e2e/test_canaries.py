@@ -66,6 +66,7 @@ def test_canaries_are_in_their_own_table_alone(reference: fedasr.Run) -> None:
     assert "canary users of the run over 3 rounds" in (reference.path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_bits_from_two_workers(reference: fedasr.Run, tmp_path: Path) -> None:
     assert_same(run(tmp_path / "run", runtime={"executor": "pool", "workers": 2}), reference)
 
@@ -87,6 +88,7 @@ def test_killed_and_resumed(reference: fedasr.Run, tmp_path: Path) -> None:
     assert_same(run(folder, resume=True), reference)
 
 
+@pytest.mark.slow
 def test_findings_again_from_the_files(reference: fedasr.Run) -> None:
     before = json.loads((reference.path / "audit.json").read_text())
     again = command("audit", "run", str(reference.path), "--json")
@@ -155,6 +157,7 @@ def test_other_runs(tmp_path: Path, changes: dict[str, Any], methods: list[str])
     assert found.audit["claim"].isna().all() == (found.privacy is None)
 
 
+@pytest.mark.slow
 def test_a_run_without_canaries_has_none_to_audit(tmp_path: Path) -> None:
     OmegaConf.save(tiny(), tmp_path / "config.yaml")
     refused = command("audit", "run", str(tmp_path))

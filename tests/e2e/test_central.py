@@ -91,6 +91,7 @@ def test_one_client_that_holds_everything_is_central_training(tmp_path: Path) ->
         np.testing.assert_allclose(found, expected[name], rtol=0, atol=2.0**-23)
 
 
+@pytest.mark.slow
 def test_so_it_is_over_several_rounds(tmp_path: Path) -> None:
     federated = run(tiny(**ALONE), tmp_path / "federated", {"rounds": 3})
     central = run(tiny(**ALONE), tmp_path / "central", {"rounds": 3, **CENTRAL})
@@ -99,6 +100,7 @@ def test_so_it_is_over_several_rounds(tmp_path: Path) -> None:
     assert_same(whole, central)
 
 
+@pytest.mark.slow
 def test_the_optimiser_goes_on_from_round_to_round(tmp_path: Path) -> None:
     """On a device AdamW starts afresh with every round; here its moments go on, from the second round."""
     adaptive = {**CENTRAL, "client.optimizer": "adamw", "client.learning_rate": 0.003, "rounds": 3}
@@ -108,6 +110,7 @@ def test_the_optimiser_goes_on_from_round_to_round(tmp_path: Path) -> None:
     assert central.rounds["train_loss"][2] != pytest.approx(federated.rounds["train_loss"][2], rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"selection.name": "round-robin"}, {"client.steps": 3}])
 def test_each_round_is_as_much_as_the_federated_one(changes: dict[str, Any], tmp_path: Path) -> None:
     federated = run(tiny(**ONLY_COUNTED), tmp_path / "federated", changes)
@@ -116,6 +119,7 @@ def test_each_round_is_as_much_as_the_federated_one(changes: dict[str, Any], tmp
     np.testing.assert_allclose(central.rounds["audio_seconds"], federated.rounds["audio_seconds"], atol=0.02)
 
 
+@pytest.mark.slow
 def test_all_passes_count(federated: fedasr.Run, central: fedasr.Run) -> None:
     expected = 2 * federated.rounds["examples"].sum()
     assert expected <= central.summary["utterances_trained"] < expected + central.config.client.batch_size
@@ -123,6 +127,7 @@ def test_all_passes_count(federated: fedasr.Run, central: fedasr.Run) -> None:
     assert not len(central.clients)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken_in", [1, 2])
 def test_broken_off_and_resumed(central: fedasr.Run, broken_in: int, tmp_path: Path) -> None:
     overrides = {**SETTINGS, **CENTRAL}
@@ -160,6 +165,7 @@ def test_speech_that_comes_over_time(keep: str, tmp_path: Path) -> None:
         assert_same(run(tiny(), tmp_path / f"{number}", overrides, resume=True), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "runtime",
     [
@@ -175,6 +181,7 @@ def test_no_runtime_starts_for_nobody_and_changes_a_bit(
     assert_same(run(tiny(), tmp_path / "run", {**SETTINGS, **CENTRAL, **runtime}), central)
 
 
+@pytest.mark.slow
 def test_report_and_comparison(
     federated: fedasr.Run, central: fedasr.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +196,7 @@ def test_report_and_comparison(
     assert out.stat().st_size > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
@@ -270,6 +278,7 @@ def dp_accounting_epsilon(event: dict[str, Any], delta: float) -> float:
     return float(PLDAccountant().compose(step, event["steps"]).get_epsilon(delta))
 
 
+@pytest.mark.slow
 def test_private_central_training_is_resumed_with_the_same_bits_and_ledger(private: fedasr.Run, tmp_path: Path) -> None:
     out = tmp_path / "resumed"
     with pytest.raises(RuntimeError, match="broken off"):
@@ -302,6 +311,7 @@ def test_what_private_central_training_cannot_have(changes: dict[str, Any], says
         override(load(tiny()), {**PRIVATE, **changes})
 
 
+@pytest.mark.slow
 def test_the_ledger_of_a_pool_is_audited(tmp_path: Path) -> None:
     from fedasr.audits.mechanism import audit_mechanism
 

@@ -106,6 +106,7 @@ def test_signs_take_a_bit_a_weight_and_learn(plain: fedasr.Run, signs: fedasr.Ru
     assert signs.rounds["loss"].iloc[-1] < 0.95 * signs.rounds["loss"].iloc[0]
 
 
+@pytest.mark.slow
 def test_workers_that_add_up_decode_the_same_bits(signs: fedasr.Run, tmp_path: Path) -> None:
     again = run(config(SIGN), tmp_path / "run", workers=2)
     assert again.summary["model_sha256"] == signs.summary["model_sha256"]
@@ -117,6 +118,7 @@ def test_a_server_that_decodes_replies_in_any_order_has_the_same_bits(signs: fed
     assert again.summary["model_sha256"] == signs.summary["model_sha256"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_what_its_clients_have_kept(signs: fedasr.Run, tmp_path: Path) -> None:
     stopped = run(config(SIGN), tmp_path / "run", watcher=StopAfter(2))
     assert stopped.summary["status"] == "interrupted"
@@ -125,6 +127,7 @@ def test_a_resumed_run_goes_on_with_what_its_clients_have_kept(signs: fedasr.Run
     pd.testing.assert_frame_equal(resumed.rounds[RESULTS], signs.rounds[RESULTS])
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_sent_later_and_decays(signs: fedasr.Run, tmp_path: Path) -> None:
     lost = run(config({**SIGN, "error_feedback": False}), tmp_path / "lost")
     whole = run(config({**SIGN, "decay": 1.0}), tmp_path / "whole")
@@ -174,6 +177,7 @@ def test_bytes_that_no_codec_has_made_are_refused_and_the_round_goes_on(tmp_path
     assert found.summary["updates"] == 3
 
 
+@pytest.mark.slow
 def test_noise_of_a_device_comes_before_the_codec(plain: fedasr.Run, tmp_path: Path) -> None:
     """So what a device keeps of a noisy update is no secret: the run is allowed, and nothing else leaves the device."""
     settings = config({"up": "sign"}, strategy={"name": "fedavg", "weighting": "uniform"})
@@ -186,6 +190,7 @@ def test_noise_of_a_device_comes_before_the_codec(plain: fedasr.Run, tmp_path: P
     assert found.clients["train_loss"].isna().all()
 
 
+@pytest.mark.slow
 def test_the_codec_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / "docs" / "compression.md").read_text(encoding="utf-8")
     module = page.split("```python\n# halves.py\n")[1].split("```")[0]
@@ -198,6 +203,7 @@ def test_the_codec_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert each == pytest.approx(2 * found.summary["parameters"], abs=1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("compression", "changes", "sentence"),
     [

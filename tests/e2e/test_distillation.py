@@ -81,6 +81,7 @@ def test_a_student_learns_from_both_sources_in_the_ratio(student: fedasr.Run) ->
     assert rounds["machine_loss"].iloc[-1] < rounds["machine_loss"].iloc[0]
 
 
+@pytest.mark.slow
 def test_a_rate_scales_the_step_as_a_loss_does_where_nothing_undoes_it(taught: dict[str, Any], tmp_path: Path) -> None:
     """Plain SGD without clipping, in powers of two, so that all digits are kept; the loss is reported unweighted."""
     plain = {**taught, "client.optimizer": "sgd", "client.clip_norm": None, "evaluate.every": 0, "rounds": 2}
@@ -109,6 +110,7 @@ def test_without_a_teacher_the_labelled_speech_alone_is_trained_on(tmp_path: Pat
     assert not (found.path / "posteriors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken_in", [1, 2])
 def test_broken_off_and_resumed(student: fedasr.Run, taught: dict[str, Any], broken_in: int, tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="broken off"):
@@ -121,6 +123,7 @@ def run_until_killed(folder: str, teacher: str) -> None:
     run(Path(folder), {**STUDENT, "distillation.teacher": teacher, "distillation.top_k": 4}, callbacks=[Kills()])
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(student: fedasr.Run, teacher: Path, taught: dict[str, Any], tmp_path: Path) -> None:
     program = f"from {__name__} import run_until_killed; run_until_killed({str(tmp_path / 'run')!r}, {str(teacher)!r})"
     command = [sys.executable, "-c", program]
@@ -129,6 +132,7 @@ def test_killed_and_resumed(student: fedasr.Run, teacher: Path, taught: dict[str
     assert_same(run(tmp_path / "run", taught, resume=True), student)
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_and_a_store_written_before(
     student: fedasr.Run, teacher: Path, taught: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +152,7 @@ def test_any_number_of_workers_and_a_store_written_before(
     assert not (tmp_path / "run" / "posteriors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -191,6 +196,7 @@ def test_lattices_of_a_transducer(tmp_path: Path) -> None:
     assert_same(run(tmp_path / "run", changes, resume=True), student)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
@@ -218,6 +224,7 @@ def test_what_cannot_be_is_a_line(taught: dict[str, Any], changes: dict[str, Any
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_another_teacher_is_refused(student: fedasr.Run, teacher: Path, taught: dict[str, Any], tmp_path: Path) -> None:
     """Where a run goes on, and where it reads a store that was written before."""
     other = run(tmp_path / "other", {**TEACHER, "rounds": 1}).path
@@ -243,6 +250,7 @@ def test_a_store_that_lacks_speech_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_labels_the_teacher_is_not_sure_of_are_not_learnt(taught: dict[str, Any], tmp_path: Path) -> None:
     changes = {**taught, "distillation.targets": "labels", "distillation.min_confidence": 1.0}
     del changes["distillation.top_k"]
@@ -279,6 +287,7 @@ def test_speakers_are_labelled_or_not_as_a_whole() -> None:
     assert not set(speakers[rows[labelled[rows]]]) & set(speakers[unlabelled_rows(made)])
 
 
+@pytest.mark.slow
 def test_a_manifest_with_empty_transcripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What nobody transcribed is labelled: by a run, or by a command that is given the manifest alone."""
     manifest = speech(tmp_path / "speech")

@@ -145,6 +145,7 @@ def test_plain_http_is_refused(town: Town) -> None:
     server_says(town, "refused: a connection before it said anything: plain HTTP, without TLS")
 
 
+@pytest.mark.slow
 def test_an_edge_device_refuses_a_server_without_tls(town: Town) -> None:
     plain = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     threading.Thread(target=plain.serve_forever, daemon=True).start()
@@ -270,6 +271,7 @@ def test_an_edge_device_runs_none_of_the_servers_code(done: fedasr.Run, town: To
         assert not list(town.devices[name].rglob("*.py"))
 
 
+@pytest.mark.slow
 def test_what_is_private_is_nobody_elses(done: fedasr.Run, town: Town) -> None:
     world = town.world
     private = [world.home / "ca.key", world.home / "server.key", *world.home.glob("boxes/*/identity/box.key")]

@@ -201,6 +201,7 @@ def test_a_second_server_is_refused(town: Town) -> None:
     assert "runs already on this machine" in said.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_status_right_after_the_start_says_what_there_is(town: Town) -> None:
     said = town.world.edge("status", "--home", town.world.home)
     assert "anna" in said

@@ -100,6 +100,7 @@ def test_one_round_adds_exactly_the_noise_that_was_asked_for(tmp_path: Path) -> 
     assert abs(noise.mean()) < 4 / np.sqrt(len(noise))
 
 
+@pytest.mark.slow
 def test_a_run_that_reaches_its_budget_ends_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unbounded = fedasr.run(private(rounds=2), out=tmp_path / "two")
     enough_for_two = unbounded.summary["epsilon"] * 1.01
@@ -211,6 +212,7 @@ def test_correlated_noise_is_charged_for_its_sensitivity(noise: str, tmp_path: P
     assert mechanism.total(7) >= mechanism.squared_sensitivity(7) > 1
 
 
+@pytest.mark.slow
 def test_the_noise_of_the_rounds_is_that_of_the_mechanism(tmp_path: Path) -> None:
     """With a server that adds up (FedAvg), the models differ by the noise of all rounds so far: exactly its sum."""
     changes = {"rounds": 3, "client__epochs": 0, "evaluate__every": 0}

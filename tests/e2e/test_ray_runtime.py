@@ -107,6 +107,7 @@ def test_ctrl_c_and_resume_with_a_client_that_fails(tmp_path: Path) -> None:
     same(fedasr.run(config, out=tmp_path / "run", overrides=changes, resume=True), local)
 
 
+@pytest.mark.slow
 def test_teachers_keep_their_weights_where_all_nodes_see_them(nodes: Nodes, tmp_path: Path) -> None:
     ray = {"runtime.name": "ray", "runtime.executor": "pool", "runtime.ray_address": nodes.address}
     local = fedasr.run(pate(), out=tmp_path / "local")
@@ -115,6 +116,7 @@ def test_teachers_keep_their_weights_where_all_nodes_see_them(nodes: Nodes, tmp_
     assert run.summary["epsilon"] == local.summary["epsilon"]
 
 
+@pytest.mark.slow
 def test_wrong_input_on_a_client_is_one_line_and_status_2(
     nodes: Nodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,7 +83,7 @@ def test_a_release_holds_what_is_covered_and_nothing_else(secret: fedasr.Run, tm
     assert config.privacy.noise_multiplier == 2.0
 
 
-@pytest.mark.quick
+@pytest.mark.slow
 def test_the_card_says_what_an_epsilon_depends_on(secret: fedasr.Run, tmp_path: Path) -> None:
     card = released(secret, tmp_path / "release")
     assert card["guarantee_holds"] is True
@@ -111,6 +111,7 @@ def test_the_release_of_a_simulation_says_first_that_nothing_holds(
     assert (tmp_path / "out" / "README.md").read_text(encoding="utf-8").startswith("**No guarantee holds for anybody")
 
 
+@pytest.mark.slow
 def test_every_sentence_of_a_simulation_says_so(simulated: fedasr.Run, secret: fedasr.Run) -> None:
     """Where a person or a program meets the ε: ``privacy.json``, ``summary.json``, the report."""
     for run, randomness, words in (

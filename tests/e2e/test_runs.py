@@ -123,7 +123,7 @@ def test_bytes_are_those_of_flowers_serialisation(finished: tuple[Path, str, str
     assert (clients["bytes_up"] < weights + 256 * len(arrays) + 500).all()
 
 
-@pytest.mark.quick
+@pytest.mark.slow
 def test_the_written_config_repeats_the_run(finished: tuple[Path, str, str], tmp_path: Path) -> None:
     folder = finished[0]
     again = fedasr.run(folder / "config.yaml", out=tmp_path / "again")

@@ -88,6 +88,7 @@ def test_protocol_and_simulation_are_one(pair: tuple[fedasr.Run, fedasr.Run]) ->
     assert protocol.clients["bytes_up"].sum() == protocol.rounds["bytes_up"].sum()
 
 
+@pytest.mark.slow
 def test_the_mean_is_nearly_that_of_a_plain_run(pair: tuple[fedasr.Run, fedasr.Run], tmp_path: Path) -> None:
     plain = run(config("none"), tmp_path / "plain")
     start = run(config("none", rounds=0), tmp_path / "start")
@@ -99,6 +100,7 @@ def test_the_mean_is_nearly_that_of_a_plain_run(pair: tuple[fedasr.Run, fedasr.R
     assert pair[0].summary["bytes_up"] < plain.summary["bytes_up"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dropped", [(1,), (0, 3)])
 def test_the_sum_of_the_protocol_is_that_of_who_is_left(dropped: tuple[int, ...], tmp_path: Path) -> None:
     """With one and with as many drop-outs as the threshold of 3 of 5 allows, after secrets are shared."""
@@ -122,6 +124,7 @@ def test_one_more_drop_out_opens_nothing_and_the_run_goes_on(tmp_path: Path) -> 
     assert protocol.rounds["loss"].iloc[0] == simulated.rounds["loss"].iloc[0]
 
 
+@pytest.mark.slow
 def test_devices_may_leave_at_any_step(tmp_path: Path) -> None:
     """One before it advertises keys, one before it shares secrets; or two before they open shares."""
     secure = {"threshold": 3, "least_clients": 3}
@@ -134,6 +137,7 @@ def test_devices_may_leave_at_any_step(tmp_path: Path) -> None:
         run(config("protocol", secure), tmp_path / "too-late", app=Leaving({Kind.UNMASK: (1, 2, 4)}))
 
 
+@pytest.mark.slow
 def test_workers_and_any_order_of_replies_give_the_same_bits(
     pair: tuple[fedasr.Run, fedasr.Run], tmp_path: Path
 ) -> None:
@@ -153,6 +157,7 @@ def test_a_reply_holds_masked_numbers_and_nothing_else(tmp_path: Path) -> None:
         assert (one == other).mean() < 0.02
 
 
+@pytest.mark.slow
 def test_clients_that_drop_out_by_the_virtual_clock_have_shared_their_secrets(tmp_path: Path) -> None:
     devices = {"clock": True, "dropout": 0.3}
     protocol, simulated = both(tmp_path, rounds=2, devices=devices, secure={"threshold": 3, "least_clients": 2}, seed=3)
@@ -167,6 +172,7 @@ def shares(tmp_path_factory: pytest.TempPathFactory) -> tuple[fedasr.Run, fedasr
     return both(tmp_path_factory.mktemp("shares"), Leaving({Kind.TRAIN: (1,)}, rounds=(2,)), **changes)
 
 
+@pytest.mark.slow
 def test_distributed_dp_is_the_same_in_protocol_and_simulation(shares: tuple[fedasr.Run, fedasr.Run]) -> None:
     protocol, simulated = shares
     assert protocol.summary["model_sha256"] == simulated.summary["model_sha256"]
@@ -213,6 +219,7 @@ def test_noise_is_found_for_a_budget_and_the_budget_ends_the_run(tmp_path: Path)
     assert "participations of the privacy budget" in found.summary["stopped"]
 
 
+@pytest.mark.slow
 def test_local_noise_and_dp_sgd_go_through_the_sum(tmp_path: Path) -> None:
     local = {"unit": "user", "noise_at": "device", "noise_multiplier": 0.01, "clip_norm": 0.5}
     found = run(config("simulate", {"clip": 1.0}, privacy=local, strategy={"weighting": "uniform"}), tmp_path / "local")

@@ -130,6 +130,7 @@ main(["--version"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "device"), [("mine", "cpu"), ("strategies", "auto")], ids=["forked", "spawned"])
 def test_a_users_own_part(site: Path, tmp_path: Path, name: str, device: str) -> None:
     """In the working folder from the command line, and beside the script; workers load it too."""

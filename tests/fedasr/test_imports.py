@@ -16,7 +16,7 @@ print([name for name in unwanted if name in sys.modules])
 """
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_federated_run_imports_neither_pate_nor_figures() -> None:
     done = subprocess.run([sys.executable, "-c", APPS], capture_output=True, text=True, check=True, timeout=240)
     assert done.stdout.strip() == "[]"

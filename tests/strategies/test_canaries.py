@@ -105,6 +105,7 @@ RIGHT: dict[str, dict[str, Any]] = {
 QUICK = ("round robin", "banded")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.thorough) for name in RIGHT]
 )
@@ -175,7 +176,7 @@ def test_a_server_that_does_not_clip_under_sampling_is_contradicted(monkeypatch:
     assert all(rehearse(privacy={**USERS, "clipping": style}).contradicted for style in ("flat", "adaptive"))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_selector_that_draws_twice_as_often_as_it_says_is_contradicted(monkeypatch: Patch) -> None:
     monkeypatch.setattr(Poisson, "select", louder)
     assert all(rehearse(seed, **SAMPLED).contradicted for seed in range(3))

@@ -83,6 +83,7 @@ CONFIGS: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_config_files(name: str, place: Place, refuse: Refuse) -> None:
     content, says = CONFIGS[name]
@@ -140,6 +141,7 @@ def test_an_argument_that_a_later_one_hides_is_checked_too(place: Place, refuse:
     refuse(["run", place.config, "client=2", "client.epochs=1", "--out", place.out], "argument 'client=2': ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [name for name, item in walk() if item.metadata["choices"]])
 def test_every_key_with_choices_lists_them(key: str, place: Place, refuse: Refuse) -> None:
     choices = dict(walk())[key].metadata["choices"]
@@ -149,6 +151,7 @@ def test_every_key_with_choices_lists_them(key: str, place: Place, refuse: Refus
     refuse(["run", place.config, f"{key}={near}"], f"did you mean '{choices[0]}'?" if len(near) > 3 else near)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [(n, i.metadata["low"] - 1, f"expected at least {i.metadata['low']}") for n, i in walk() if i.metadata["low"]]

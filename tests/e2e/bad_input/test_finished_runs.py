@@ -19,6 +19,7 @@ def test_a_folder_that_is_no_run(place: Place, refuse: Refuse) -> None:
             refuse(command, f"{folder}: is not a run folder: it has no config.yaml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "content", "says"),
     [
@@ -92,6 +93,7 @@ def test_transcribe(place: Place, refuse: Refuse) -> None:
     refuse([*start, sound, "--decoder", "vocabulary"], *says)
 
 
+@pytest.mark.slow
 def test_compare(place: Place, refuse: Refuse) -> None:
     start = ["compare", place.run]
     refuse(["compare"], "fedasr compare: Missing argument 'RUN_DIR...'")

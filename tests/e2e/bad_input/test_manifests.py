@@ -122,6 +122,7 @@ def test_manifests(name: str, place: Place, refuse: Refuse) -> None:
     refuse(["run", place.config, f"data.manifest={folder / file}", "--out", place.out], *says)
 
 
+@pytest.mark.slow
 def test_manifest_paths(place: Place, refuse: Refuse) -> None:
     start = ["run", place.config, "--out", place.out]
     folder = place.root / "folder.csv"

@@ -64,12 +64,14 @@ def test_users_that_are_not_people(place: Path, tmp_path: Path, partition: str) 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_cohort_larger_than_the_population(place: Path, tmp_path: Path) -> None:
     config = small(place / "manifest.csv", selection__clients_per_round=999_999_999)
     with pytest.raises(InputError, match="is 999,999,999, but the run has 5 clients; set it to 5 or less"):
         fedasr.run(config, out=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_the_default_cohort_is_no_wish(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = small(place / "manifest.csv", rounds=1)
     config.get("selection", {}).pop("clients_per_round", None)
@@ -116,6 +118,7 @@ def test_every_reply_late(place: Path, tmp_path: Path) -> None:
         fedasr.run(config, out=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_rows_left_out_are_counted_by_reason(place: Path, tmp_path: Path) -> None:
     for name in ("s0", "s1", "s2", "s3", "s4", "s5"):
         shutil.copytree(place / name, tmp_path / name)

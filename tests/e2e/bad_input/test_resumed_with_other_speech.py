@@ -101,6 +101,7 @@ def test_resumed_with_the_same_speech(place: Path) -> None:
     assert fedasr.run(config(place), out=place / "run", resume=True).finished
 
 
+@pytest.mark.slow
 def test_resumed_without_the_fingerprint(place: Path) -> None:
     (place / "run" / "checkpoint" / "speech.safetensors").unlink()
     with pytest.raises(InputError, match=r"speech\.safetensors: is missing or damaged beside a checkpoint"):

@@ -23,6 +23,7 @@ def resume(place: Place, *changes: str) -> list[object]:
     return ["run", place.config, *changes, "--out", place.run, "--resume"]
 
 
+@pytest.mark.slow
 def test_resume_of_another_config_names_the_key(stopped: Place, refuse: Refuse) -> None:
     config = stopped.run / "config.yaml"
     for change, said in (
@@ -81,6 +82,7 @@ def test_resume_of_a_damaged_journal(table: str, stopped: Place, refuse: Refuse)
         refuse(resume(stopped), f"{journal}:2: is damaged; restore the file, or start the run anew")
 
 
+@pytest.mark.slow
 def test_resume_of_other_damage(stopped: Place, refuse: Refuse, capsys: pytest.CaptureFixture[str]) -> None:
     config, summary = stopped.run / "config.yaml", stopped.run / "summary.json"
     kept = config.read_text()

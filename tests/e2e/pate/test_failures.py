@@ -26,6 +26,7 @@ from fedasr.strategies.server_app import app as server_app
 from .world import CHANGES, WORDS, pate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["train.teacher", "query.votes"], ids=["learning", "voting"])
 def test_a_teacher_that_fails_votes_for_nothing(kind: str, tmp_path: Path) -> None:
     """One of twelve is counted as failed where it did not learn, and the labels come without it."""
@@ -68,6 +69,7 @@ LIES: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", LIES)
 def test_votes_that_cannot_be_are_not_counted(lie: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lying = ClientApp()
@@ -90,6 +92,7 @@ def test_votes_that_cannot_be_are_not_counted(lie: str, tmp_path: Path, monkeypa
     assert any("votes" in text and "(" in text for text in said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("huge", [2**61, -(2**61)], ids=["up", "down"])
 def test_shares_that_would_overflow_the_sum_are_refused(huge: int, tmp_path: Path) -> None:
     lying = ClientApp()

@@ -76,6 +76,7 @@ class Shuffled(LocalGrid):
         yield from replies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mechanism", ["gnmax", "soft-gaussian"])
 @pytest.mark.parametrize("noise_at", ["server", "teachers"])
 def test_the_order_of_the_answers_changes_nothing(noise_at: str, mechanism: str, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_runs_that_differ_in_the_votes_share_their_teachers(tmp_path: Path) -> N
     assert {path.name: path.stat().st_mtime_ns for path in store.iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["data-independent", "data-dependent"])
 def test_labelling_ends_at_the_budget(budget: str, tmp_path: Path) -> None:
     changes = {"privacy": {"unit": "teacher", "epsilon": 9.0, "delta": 1e-4}, "pate__budget": budget, "rounds": 0}
@@ -197,6 +198,7 @@ def test_votes_of_an_earlier_run_in_the_place_of_teachers(reference: fedasr.Run,
         assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.slow
 def test_a_teacher_without_weight_is_not_heard(tmp_path: Path) -> None:
     names = [str(name) for name in experiment(as_json(load(pate()))).partition.names]
     settings = {**CHANGES["pate"], "mechanism": "soft-gaussian", "scale": 0.001}

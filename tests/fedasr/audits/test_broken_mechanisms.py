@@ -110,13 +110,13 @@ def test_bands_beyond_the_separation(monkeypatch: Patch) -> None:
     assert caught(users.run_attack, base, SEEDS) >= 0.9
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_device_that_halves_its_noise(monkeypatch: Patch) -> None:
     monkeypatch.setattr(device_noise, "with_normal", halved)
     assert caught(devices.turns_attack, world(privacy={**USERS, "noise_at": "device"}), 2) == 1.0
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_device_that_does_not_clip(monkeypatch: Patch) -> None:
     monkeypatch.setattr(Clip, "apply", lambda self, update: None)
     assert caught(devices.turns_attack, world(privacy={**USERS, "noise_at": "device"}), 2) == 1.0
@@ -143,7 +143,7 @@ def test_training_with_half_the_noise(monkeypatch: Patch) -> None:
     assert caught(examples.step_attack, base, 3) >= 0.9
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_training_that_does_not_clip(monkeypatch: Patch) -> None:
     monkeypatch.setattr(Flat, "factors", lambda self, squares: torch.ones(len(squares)))
     base = world(privacy=EXAMPLE, client={"batch_size": 2})
@@ -166,7 +166,7 @@ def weaker(name: str, scale: float, size: Any, rng: np.random.Generator) -> Any:
     return vote_noise.noise(name, scale / 2, size, rng)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_aggregator_with_half_the_noise(monkeypatch: Patch) -> None:
     monkeypatch.setattr(aggregator, "noise", weaker)
     assert caught(votes.tie_attack, voting(mechanism="gnmax", scale=6.0), 3) >= 0.9

@@ -48,7 +48,7 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> Halves:
     return folder / "a", folder / "b"
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_run_leaves_out_whom_it_is_told_to(halves: Halves) -> None:
     assert [sorted(Trained(load_run(half)).by_speaker) for half in halves] == [FIRST, SECOND]
 
@@ -105,7 +105,7 @@ def test_the_command_writes_its_finding_and_the_picture(halves: Halves, capsys: 
     assert "model inversion" in (halves[0] / "report.html").read_text()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["update", "link"])
 def test_attacks_on_updates_of_a_run_stand_in_its_audit(
     command: str, halves: Halves, capsys: pytest.CaptureFixture[str]

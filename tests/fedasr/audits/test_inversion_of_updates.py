@@ -65,7 +65,7 @@ def test_one_step_tells_the_utterance_and_another_does_not() -> None:
     assert set(characters.floors) == {"random", "public character frequencies"}
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_clipping_alone_hides_nothing_and_noise_does() -> None:
     clipped = invert_updates(device(noise_multiplier=1e-9), utterances=2, effort=QUICK)
     noisy = invert_updates(device(epsilon=1, participations=1), utterances=2, effort=QUICK)
@@ -165,7 +165,7 @@ def test_the_released_mean_carries_the_servers_noise() -> None:
         invert_updates(target(), released=True)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_updates_of_the_same_speech_are_linked_and_noise_hides_it() -> None:
     same, other = link_updates(target(client__steps=None, client__batch_size=8), clients=8)
     assert same.finding.value == 0

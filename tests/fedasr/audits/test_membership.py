@@ -111,7 +111,7 @@ def test_without_shadow_models_two_attacks_are_not_made(sweep: Path) -> None:
     assert len(fedasr.load_run(sweep / "run-seed1").audit) == len(written)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_too_few_shadow_models_and_other_speech_are_refused(sweep: Path, tmp_path: Path) -> None:
     own = {"data__synthetic__seed": None}
     target = fedasr.run(untrained(seed=7, **own), out=tmp_path / "runs" / "a")

@@ -63,7 +63,7 @@ def test_scores_in_chunks_are_those_of_all_at_once() -> None:
     assert in_chunks(model.internal_lm, phrases) == pytest.approx(whole)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_run_of_no_rounds_exposes_nothing_and_ctc_has_no_language_model(tmp_path: Path) -> None:
     run = fedasr.run(untrained("ctc", model__strides=[2, 1]), out=tmp_path / "run")
     findings = audit_secrets(run.path)

@@ -182,7 +182,7 @@ def test_every_command_has_an_example():
         assert f"Example: fedasr data {command} " in " ".join(call(command, "--help").stdout.split())
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_real_speech_is_described(speech, tmp_path):
     manifest = speech / "speech_commands_v2_testset_mini" / "manifest.csv"
     if not manifest.is_file():

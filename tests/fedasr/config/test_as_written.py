@@ -12,7 +12,7 @@ from fedasr.errors import InputError
 from fedasr.models.tokenizer import build_tokenizer
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["no", "No", "NO", "yes", "on", "off", "y", "n", "012", "0755", "12:30", "1:02:03"])
 def test_words_of_yaml_1_1_stay_words(tmp_path: Path, word: str) -> None:
     (tmp_path / "c.yaml").write_text(f"rounds: 1\ndata: {{where: {{lang: {word}, others: [{word}, de]}}}}\n")

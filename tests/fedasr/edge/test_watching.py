@@ -159,7 +159,7 @@ def test_what_a_private_run_has_spent_is_told_while_it_goes_on(tmp_path: Path) -
     assert spending(first) == [f"after round 1: {sentence}"]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_rounds_since_are_told_with_their_edge_devices(watched: Watched) -> None:
     assert [row["round"] for row in rounds_after(watched.folder, 0)] == [2, 1]
     (last,) = rounds_after(watched.folder, 1)

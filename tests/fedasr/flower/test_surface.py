@@ -70,7 +70,7 @@ def patched(tree: ast.Module) -> Iterator[str]:
         yield from (target.id for target in targets if isinstance(target, ast.Name) and target.id in names)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_nobody_else_enters_what_flower_keeps_private() -> None:
     entered = {
         f"{path.relative_to(ROOT)}: {found}"
@@ -211,7 +211,7 @@ def test_nodes_of_a_deployment_end_before_they_begin(
     assert f"{gone} is missing" in line
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_check_imports_neither_torch_nor_ray() -> None:
     code = "import sys, fedasr.flower as f; f.check(); sys.exit(len({'torch', 'ray'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

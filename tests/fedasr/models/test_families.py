@@ -100,7 +100,7 @@ def test_gradients_reach_every_parameter_and_nothing_is_batch_norm(family: str) 
     assert list(model.buffers()) == []
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["las", "hybrid", "rnnt"])
 def test_five_utterances_can_be_learnt_by_heart(family: str) -> None:
     speller = SpellerConfig(hidden=24, heads=2, label_smoothing=0.0)

@@ -40,7 +40,7 @@ def test_subsampling_in_pieces_is_subsampling(pieces: list[int], strides: list[i
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["ctc", "rnnt"])
 @pytest.mark.parametrize("piece", [1, 3, 16, 1000])
 @pytest.mark.parametrize("strides", [[2, 2], [1, 1], [3, 2]], ids=str)

@@ -30,7 +30,7 @@ GAMES = {
 }
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GAMES)
 def test_the_lattice_of_the_noise_tells_nothing(name: str) -> None:
     game = GAMES[name]()

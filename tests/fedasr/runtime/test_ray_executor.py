@@ -161,6 +161,7 @@ def test_a_reply_and_a_state_larger_than_the_model(grid: LocalGrid) -> None:
         assert [reply.content["metrics"]["calls"] for reply in replies] == [calls] * 2
 
 
+@pytest.mark.slow
 def test_the_death_of_a_worker_changes_no_sum(grid: LocalGrid, tmp_path: Path) -> None:
     numbers = list(range(40))
     total, replies = reduced(grid, numbers, die_once=13, mark=str(tmp_path / "mark"))
@@ -241,6 +242,7 @@ def test_what_can_be_wrong_with_a_node(tmp_path: Path) -> None:
         assert "torch sees no GPU there" in str(RayWorker(place(device="cuda")).problem(version()))
 
 
+@pytest.mark.slow
 def test_a_node_that_cannot_run_clients_is_wrong_input(executor: RayExecutor, connection: None) -> None:
     executor.close()
     wrong = RayExecutor(place(reference="tests.fedasr.grid_apps:none"), 1)

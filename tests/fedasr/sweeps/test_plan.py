@@ -87,7 +87,7 @@ def test_values_that_are_lists_or_paths_make_names(tmp_path):
     assert read_plan(write(tmp_path, grid=twice)).labels[0] == "sgd,steps=null"
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [

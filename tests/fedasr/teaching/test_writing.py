@@ -114,6 +114,7 @@ def best_by_hand(model: SpeechModel, run: Experiment, row: int) -> float:
         return float(model.transcript_log_probability(encoded, model.greedy(encoded)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ctc", *(pytest.param(n, marks=pytest.mark.thorough) for n in ("las", "rnnt"))])
 def test_transcripts_of_any_family(name: str) -> None:
     """Each with its probability, the likeliest first, none twice; never less likely than the greedy one in a beam."""

@@ -144,7 +144,7 @@ def test_reported_probabilities_are_those_of_the_draws(name: str, k: int) -> Non
 UNBIASED = [name for name in EXACT if name not in ("top-activity", "threshold of 3", "afl, greedy")]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("name", UNBIASED)
 def test_inverse_weights_make_the_sum_over_the_chosen_unbiased(name: str, k: int) -> None:

@@ -167,7 +167,7 @@ def test_a_report_where_it_cannot_be(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "file", "folder.html"]  # nothing half-written stays
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_comparison_as_page_table_and_image(tmp_path):
     groups = group_runs(two_strategies(tmp_path / "runs", seeds=2))
     page = write_comparison(groups, tmp_path / "c.html").read_text(encoding="utf-8")
@@ -182,7 +182,7 @@ def test_a_comparison_as_page_table_and_image(tmp_path):
         write_comparison(groups, tmp_path / "c.pgn")
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_comparison_page_has_a_section_for_what_there_is(tmp_path):
     runs = two_strategies(tmp_path / "runs", seeds=2)
     page = write_comparison(group_runs(runs), tmp_path / "c.html", target=0.2).read_text(encoding="utf-8")
