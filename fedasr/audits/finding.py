@@ -242,7 +242,7 @@ def claimed(finding: Finding) -> str:
         at = "" if finding.delta is None else f" at δ = {finding.delta:g}"
         return f"(the ledger's ε = {number(finding.claim_epsilon, up=True)}{at} has no ceiling for it)"
     if finding.claim is None:
-        return "(no ledger: nothing was promised)"
+        return "(no ledger covers it)"
     verdict = "CONTRADICTS" if finding.contradiction else "does not contradict"
     if finding.kind == "estimate" and not finding.contradiction:
         verdict = "beside"

@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_figure_without_a_ledger_says_so_and_what_it_depends_on() -> None:
     assert AUC.sentence == (
-        "LiRA: estimate AUC = 0.62 (0.55 to 0.7) (no ledger: nothing was promised) for one utterance; where nothing"
+        "LiRA: estimate AUC = 0.62 (0.55 to 0.7) (no ledger covers it) for one utterance; where nothing"
         " leaks: random 0.5, initial model 0.51; observer: whoever has the model, who looks at the final model and"
         " knows the utterance; n = 40, 16 shadow models, confidence 95 %"
     )
