@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedasr.cli.audit import invert, link, mechanism, membership, run, secrets, update
+from fedasr.cli.audit import invert, link, mechanism, membership, run, secrets, update, votes
 
 app = typer.Typer(
     help="Audits: what does an attacker learn, and is a ledger contradicted?",
@@ -19,6 +19,7 @@ COMMANDS = (
     update,
     link,
     invert,
+    votes,
 )  # fmt: skip
 """Modules with a command each, in the order of the help."""
 
