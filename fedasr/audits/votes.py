@@ -182,4 +182,5 @@ def probabilities(votes: Floats, mechanism: VoteMechanism) -> Floats:
         assert mechanism.threshold is not None
         assert mechanism.threshold_scale is not None
         said = ndtr((votes.max(axis=1) - mechanism.threshold) / mechanism.threshold_scale)
-    return np.maximum(np.concatenate([labels * said[:, None], 1.0 - said[:, None]], axis=1), LEAST)
+    chances: Floats = np.maximum(np.concatenate([labels * said[:, None], 1.0 - said[:, None]], axis=1), LEAST)
+    return chances
