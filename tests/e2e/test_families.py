@@ -70,6 +70,7 @@ def weights(run: fedasr.Run) -> np.ndarray:
     return np.concatenate([array.astype(np.float64).reshape(-1) for array in read_weights(run.path)[0].values()])
 
 
+@pytest.mark.slow
 def test_it_learns_and_workers_change_nothing(family: str, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"rounds": 2, "client__learning_rate": 0.01, "dropout": 0.1}
     serial = run(family, tmp_path / "serial", **changes)

@@ -166,6 +166,7 @@ def test_a_class_that_was_defined_anew_is_the_one_that_runs(tmp_path: Path) -> N
     assert used == sorted(used)
 
 
+@pytest.mark.slow
 def test_functions_within_functions_run(tmp_path: Path) -> None:
     def recogniser(mel_bins: int, vocabulary_size: int) -> Any:
         return own_parts.Recogniser(mel_bins, vocabulary_size, 8)

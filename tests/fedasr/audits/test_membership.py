@@ -72,7 +72,7 @@ def test_runs_that_differ_in_their_seed_alone_are_shadows_of_each_other() -> Non
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("unit", ["utterance", "speaker"])
+@pytest.mark.parametrize("unit", ["utterance", pytest.param("speaker", marks=pytest.mark.slow)])
 def test_an_untrained_model_tells_nothing(unit: str, sweep: Path) -> None:
     target = sweep / "run-seed0"
     findings = audit_membership(target, sweep, unit, pool=True)

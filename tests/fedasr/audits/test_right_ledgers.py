@@ -49,11 +49,15 @@ CASES: dict[str, tuple[Callable[[World], Scores], dict[str, Any]]] = {
     "examples, micro-batches": (examples.step_attack, {"privacy": {**EXAMPLE, "micro_batches": 2}}),
 }
 SHORT = ("users, flat", "users, banded")
+THOROUGH = ("users, adaptive", "users, fixed size", "devices", "examples, flat", "shares")
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in SHORT else pytest.param(name, marks=pytest.mark.thorough) for name in CASES]
-)
+def mark(name: str) -> pytest.MarkDecorator | tuple[()]:
+    """Return the tier of a case: one of each mechanism is enough for the second."""
+    return () if name in SHORT else pytest.mark.thorough if name in THOROUGH else pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=mark(name)) for name in CASES])
 def test_no_contradiction(name: str) -> None:
     attack, sections = CASES[name]
     seeds = fewer(10) if attack in (users.run_attack, users.release_attack) else 2  # the others take seconds each
@@ -76,8 +80,10 @@ def voting(**pate: Any) -> World:
     return world(strategy={"name": "pate"}, privacy={"unit": "teacher"}, pate={"queries": 30, **pate})
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("name", PATE)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.thorough if n in ("gnmax", "teachers") else pytest.mark.slow) for n in PATE],
+)
 def test_no_contradiction_of_votes(name: str) -> None:
     attacks = [votes.tie_attack] + [votes.consensus_attack] * (name == "confident")
     for attack in attacks:

@@ -182,7 +182,10 @@ def sampled(z: float, inserted: int, seed: int, noise: float = 1.0, length: floa
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("epsilon", "inserted"), [(1.0, 1000), (2.0, 200), (4.0, 200)])
+@pytest.mark.parametrize(
+    ("epsilon", "inserted"),
+    [pytest.param(1.0, 1000, marks=pytest.mark.slow), (2.0, 200), pytest.param(4.0, 200, marks=pytest.mark.slow)],
+)
 def test_halved_noise_and_doubled_sensitivity_are_caught_under_sampling(epsilon: float, inserted: int) -> None:
     def claim(z: float) -> list[Event]:
         return [PoissonGaussian(unit="user", noise_multiplier=z, sampling_probability=Q, steps=STEPS)]
