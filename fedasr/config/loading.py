@@ -6,6 +6,7 @@ import io
 import unicodedata
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast, get_type_hints
@@ -64,10 +65,16 @@ def load(
     for name, value in leaves(tree, Config):
         if value == MISSING and name not in given:
             raise InputError(f"'{name}' is {MISSING}; expected {expected(name)}: add {name}=VALUE", where=where)
-    merged = merge(tree, where, OmegaConf.structured(Config), skipped=given)
+    merged = merge(tree, where, typed_defaults(), skipped=given)
     for step, place in steps:
         merged = merge(step, place, merged, places)
     return finished(merged, where, places, tree, base, checked)
+
+
+@cache
+def typed_defaults() -> DictConfig:
+    """Return the typed tree of all defaults, which ``merge`` copies: making it is most of the time of ``load``."""
+    return cast(DictConfig, OmegaConf.structured(Config))
 
 
 def override(config: Config, changes: Mapping[str, Any]) -> Config:
