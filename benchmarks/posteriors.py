@@ -28,6 +28,7 @@ from fedasr.data.posteriors.layout import FRAMES
 from fedasr.data.speech import collate
 from fedasr.models.base import SpeechModel
 from fedasr.models.factory import build_model
+from fedasr.seeds import torch_scope
 from studies.tables import grid
 
 CLASSES, TOP_K, FRAMES_A_SECOND = 3000, 20, 100 / 3
@@ -51,9 +52,9 @@ def header(top_k: int) -> Header:
 
 def teacher(hidden: int, layers: int) -> SpeechModel:
     """Return a bidirectional teacher whose frames are 30 ms."""
-    torch.manual_seed(0)
     model = ModelConfig(name="ctc", encoder="blstm", channels=[64], strides=[3], hidden=hidden, layers=layers)
-    return build_model(model, 64, CLASSES).eval()
+    with torch_scope(0, "model"):
+        return build_model(model, 64, CLASSES).eval()
 
 
 def seconds_of(work: Callable[[], object], repeats: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,24 @@ class Work:
     """each counted once, as in a federated run's ``rounds.parquet``"""
     seconds: float
     """of audio, each utterance counted once"""
+
+
+def pooled_row(round: int, work: Work, period: int = 1) -> dict[str, Any]:
+    """Return the row of a round in which nobody is sent anything, without its evaluation and its loss."""
+    return {
+        "round": round,
+        "train_loss": float("nan"),
+        "clients_selected": 0,
+        "clients_replied": 0,
+        "clients_failed": 0,
+        "examples": work.examples,
+        "audio_seconds": work.seconds,
+        "bytes_up": 0,
+        "bytes_down": 0,
+        "simulated_seconds": float("nan"),
+        "update_norm": float("nan"),
+        "period": period,
+    }
 
 
 class Budget(Protocol):

@@ -24,7 +24,7 @@ from fedasr.training import local
 from fedasr.training.optimizers import load_state, state_of
 from fedasr.training.schedules import learning_rate
 
-from .budget import Work, make_budget
+from .budget import Work, make_budget, pooled_row
 from .lessons import Lessons, Losses
 from .mixture import LABELLED, Mixture
 from .passes import Rows
@@ -142,21 +142,8 @@ class CentralRun(ServerRun):
         if self.lessons is not None:
             mean = machine.mean / self.config.distillation.weight
             taught = {"machine_loss": mean, "machine_utterances": machine.utterances}
-        return {
-            "round": round,
-            "train_loss": state.loss / state.utterances if state.utterances else float("nan"),
-            **taught,
-            "clients_selected": 0,
-            "clients_replied": 0,
-            "clients_failed": 0,
-            "examples": work.examples,
-            "audio_seconds": work.seconds,
-            "bytes_up": 0,
-            "bytes_down": 0,
-            "simulated_seconds": float("nan"),
-            "update_norm": float("nan"),
-            "period": self.mixture.period + 1,
-        }
+        loss = state.loss / state.utterances if state.utterances else float("nan")
+        return {**pooled_row(round, work, self.mixture.period + 1), "train_loss": loss, **taught}
 
     def save(self) -> None:
         """Write the checkpoint of the current round."""

@@ -25,7 +25,7 @@ from fedasr.training import local
 from fedasr.training.optimizers import load_state, state_of
 from fedasr.training.schedules import learning_rate
 
-from .budget import Work
+from .budget import pooled_row
 from .pool import Pool
 from .server_run import Round, ServerRun
 from .soundness import check_finite
@@ -98,7 +98,8 @@ class PrivateCentralRun(ServerRun):
             dpsgd.step(state, drawn(self.speech, self.pool.rows, groups, draws, self.model.parameters.device))
         self.weights = self.model.parameters.detach().cpu().numpy().copy()
         check_finite(self.weights, number, config)
-        return Round(self.row(number, self.pool.work[number - 1]))
+        # Losses of private speech are not released.
+        return Round(pooled_row(number, self.pool.work[number - 1]))
 
     def affords(self, steps: range) -> bool:
         """Say whether some steps stay within the budget."""
@@ -115,23 +116,6 @@ class PrivateCentralRun(ServerRun):
         noise = self.noise[steps.start : steps.stop]
         for event in events(noise, self.pool.plan.sampling_probability, privacy.micro_batches is not None):
             ledger.charge(event, released="global model", population=self.pool.plan.utterances, round=number)
-
-    def row(self, round: int, work: Work) -> dict[str, Any]:
-        """Return the row of a round without its evaluation; losses of private speech are not released."""
-        return {
-            "round": round,
-            "train_loss": float("nan"),
-            "clients_selected": 0,
-            "clients_replied": 0,
-            "clients_failed": 0,
-            "examples": work.examples,
-            "audio_seconds": work.seconds,
-            "bytes_up": 0,
-            "bytes_down": 0,
-            "simulated_seconds": float("nan"),
-            "update_norm": float("nan"),
-            "period": 1,
-        }
 
     def epsilon(self) -> float:
         """Return what was spent so far, at ``privacy.delta``."""

@@ -23,6 +23,7 @@ from fedasr.privacy.accountants import settled
 from fedasr.privacy.audit import bounds, one_run, scores
 from fedasr.privacy.audit.ceiling import Ceiling
 from fedasr.privacy.audit.curves import curve_of
+from fedasr.privacy.audit.linking import area_under_curve
 from fedasr.privacy.audit.result import Bound
 from fedasr.privacy.events import Event
 from fedasr.privacy.ledger import Ledger
@@ -254,7 +255,7 @@ def without_ledger(config: Config, watched: Watched, alpha: float, figure: Path 
         return [not_attacked(name_of(rounds), NO_TURN, observer=EVERYBODY, access=ALL, unit="user")]
     if figure is not None:
         shown(figure, name_of(rounds), inside, outside, "nothing was promised")
-    area, low, high = area_under_curve(inside, outside)
+    area, low, high = area_with_interval(inside, outside)
     delta = config.privacy.delta
     proven, fitted = bounds.pointwise(inside, outside, delta, alpha), bounds.one_shot(inside, outside, delta)
     shared: dict[str, Any] = {
@@ -299,11 +300,9 @@ def without_ledger(config: Config, watched: Watched, alpha: float, figure: Path 
     ]
 
 
-def area_under_curve(inside: Floats, outside: Floats) -> tuple[float, float, float]:
+def area_with_interval(inside: Floats, outside: Floats) -> tuple[float, float, float]:
     """Return the area under the ROC curve and its 95 % interval (Hanley and McNeil 1982)."""
-    ordered = np.sort(outside)
-    below, upto = np.searchsorted(ordered, inside, "left"), np.searchsorted(ordered, inside, "right")
-    area = float((below + upto).mean() / (2 * len(outside)))
+    area = area_under_curve(inside, outside)
     n1, n0 = len(inside), len(outside)
     first, second = area / (2 - area), 2 * area * area / (1 + area)
     variance = (area * (1 - area) + (n1 - 1) * (first - area**2) + (n0 - 1) * (second - area**2)) / (n1 * n0)

@@ -42,17 +42,12 @@ class ShardWriter:
     def __init__(self, folder: Path, layout: Layout) -> None:
         self.layout, self.record = layout, index_type(layout)
         folder.mkdir(parents=True, exist_ok=True)
-        self.closing = ExitStack()
-        try:
-            self.closing.enter_context(locked(folder / LOCK, "another process writes this part; wait for it", folder))
-            self.index = self.closing.enter_context(open_to_append(folder / INDEX))
-            self.tables = {
-                table: self.closing.enter_context(open_to_append(table_file(folder, table))) for table in layout
-            }
+        with ExitStack() as stack:
+            stack.enter_context(locked(folder / LOCK, "another process writes this part; wait for it", folder))
+            self.index = stack.enter_context(open_to_append(folder / INDEX))
+            self.tables = {table: stack.enter_context(open_to_append(table_file(folder, table))) for table in layout}
             self.ends = self.recovered()
-        except BaseException:
-            self.closing.close()
-            raise
+            self.closing = stack.pop_all()
         self.waiting: list[npt.NDArray[Any]] = []
 
     def recovered(self) -> dict[str, int]:
