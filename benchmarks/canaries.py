@@ -90,17 +90,17 @@ def main() -> None:
     parser.add_argument("--wer", action="store_true", help="print the WER of each seed as well")
     given = parser.parse_args()
     started = time.perf_counter()
-    found: dict[int, list[tuple[list[float], float, float]]] = {0: [], given.canaries: []}
+    result: dict[int, list[tuple[list[float], float, float]]] = {0: [], given.canaries: []}
     for seed in range(given.repeats):
-        for canaries, results in found.items():
+        for canaries, results in result.items():
             results.append(one(given.clients, canaries, given.rounds, seed))
-    ratios = [median(some[0]) / median(none[0]) for none, some in zip(found[0], found[given.canaries], strict=True)]
+    ratios = [median(some[0]) / median(none[0]) for none, some in zip(result[0], result[given.canaries], strict=True)]
     print(f"a round with {given.canaries} canary users over one with none, processor seconds per client that trained:")
     print(f"  {median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}), {given.repeats} pairs")
-    ends = {canaries: median(after for _, after, _ in results) for canaries, results in found.items()}
+    ends = {canaries: median(after for _, after, _ in results) for canaries, results in result.items()}
     print(f"after the last round: {ends[given.canaries] - ends[0]:.1f} s more, once a run")
     if given.wer:
-        for canaries, results in found.items():
+        for canaries, results in result.items():
             rates = [100 * wer for _, _, wer in results]
             spread = stdev(rates) if len(rates) > 1 else float("nan")
             shown = ", ".join(f"{rate:.1f}" for rate in rates)

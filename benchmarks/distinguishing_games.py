@@ -88,11 +88,11 @@ def laplace_lattice(released: Floats, hypothesis: Floats, scale: float) -> float
     """
     rest = released - hypothesis
     near = np.rint(np.exp(-np.abs(rest) / scale) * 2.0**52)
-    found = np.zeros(len(rest), bool)
+    result = np.zeros(len(rest), bool)
     for step in range(-4, 5):
         tried = np.maximum(near + step, 1.0) * 2.0**-52
-        found |= hypothesis + np.sign(rest) * -scale * np.log(tried) == released
-    return float(1 - found.mean())
+        result |= hypothesis + np.sign(rest) * -scale * np.log(tried) == released
+    return float(1 - result.mean())
 
 
 def guess(game: Game, released: Floats, rule: str, rng: np.random.Generator) -> bool:
@@ -156,12 +156,12 @@ def training(z: float, steps: int) -> dpsgd.PrivateState:
 
 def sums() -> dict[bool, tuple[Batch, Floats]]:
     """Return the batch and the sum of clipped gradients, without and with the one in question."""
-    found = {}
+    result = {}
     for present in (False, True):
         state, batch = training(0.0, 1), speech(list(range(UTTERANCES if present else UTTERANCES - 1)))
         dpsgd.step(state, [batch])
-        found[present] = batch, state.resident.gradient.double().numpy() * UTTERANCES
-    return found
+        result[present] = batch, state.resident.gradient.double().numpy() * UTTERANCES
+    return result
 
 
 def dp_sgd(z: float, trials: int) -> Game:
@@ -189,8 +189,8 @@ def dp_sgd_in_float32(z: float) -> Game:
 
 def update(size: int) -> npt.NDArray[np.float32]:
     """Return a user's update of norm just below 1."""
-    found = np.random.default_rng(3).normal(size=size)
-    return (0.999 * found / np.linalg.norm(found)).astype(np.float32)
+    result = np.random.default_rng(3).normal(size=size)
+    return (0.999 * result / np.linalg.norm(result)).astype(np.float32)
 
 
 def device(z: float, size: int) -> Game:
@@ -227,13 +227,13 @@ def server(z: float, size: int, noise: str) -> Game:
     matrix = UserLevel(config, layout).noise.matrix(rounds)
 
     def release(present: bool) -> Floats:
-        mechanism, found = UserLevel(config, layout), []
+        mechanism, result = UserLevel(config, layout), []
         for round in range(1, rounds + 1):
             mean = ExactMean(layout, np.zeros(size, np.float32), 4.0, 4.0, mechanism.clip())
             if present and round == 1:
                 mean.add(layout.views(one), 1)
-            found.append(mechanism.noisy(mean, round, 1000).astype(np.float64) * 4.0)
-        return np.asarray((matrix @ np.array(found)).ravel())  # independent noise again, as whoever knows M makes it
+            result.append(mechanism.noisy(mean, round, 1000).astype(np.float64) * 4.0)
+        return np.asarray((matrix @ np.array(result)).ravel())  # independent noise again, as whoever knows M makes it
 
     sent = np.zeros((rounds, size))
     sent[0] = one
@@ -266,12 +266,12 @@ def votes(mechanism: str, scale: float, raw: bool = False) -> Game:
 def games(trials: int) -> list[tuple[str, Game]]:
     """Return the setting of each game, and the game: the samplers that lose first."""
     size = sum(parameter.numel() for parameter in build_model(MODEL, MEL, TOKENS).parameters())
-    found: list[tuple[str, Game]] = [(f"z = {z}", dp_sgd_in_float32(z)) for z in (4.0, 20.0)]
-    found.append(("λ = 20", votes("soft-laplace", 20.0, raw=True)))
+    result: list[tuple[str, Game]] = [(f"z = {z}", dp_sgd_in_float32(z)) for z in (4.0, 20.0)]
+    result.append(("λ = 20", votes("soft-laplace", 20.0, raw=True)))
     for z in (4.0, 20.0):
-        found += [(f"z = {z}", dp_sgd(z, trials)), (f"z = {z}", device(z, size))]
-        found += [(f"z = {z}", server(z, size, noise)) for noise in ("independent", "banded", "tree")]
-    return [*found, ("λ = 20", votes("soft-laplace", 20.0)), ("σ = 20", votes("soft-gaussian", 20.0))]
+        result += [(f"z = {z}", dp_sgd(z, trials)), (f"z = {z}", device(z, size))]
+        result += [(f"z = {z}", server(z, size, noise)) for noise in ("independent", "banded", "tree")]
+    return [*result, ("λ = 20", votes("soft-laplace", 20.0)), ("σ = 20", votes("soft-gaussian", 20.0))]
 
 
 def main() -> None:

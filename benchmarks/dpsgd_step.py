@@ -227,7 +227,7 @@ def times(
 ) -> dict[str, list[float]]:
     """Return seconds a step of each system, the systems taking turns; the first turn is left out."""
     steps = {system: make_step(system, config, batch, 1.0)[0] for system in systems}
-    found: dict[str, list[float]] = {system: [] for system in systems}
+    result: dict[str, list[float]] = {system: [] for system in systems}
     for turn in range(repeats + 1):
         for system, step in steps.items():
             if system not in OURS and turn > slow_repeats:
@@ -235,8 +235,8 @@ def times(
             started = time.process_time()
             step()
             if turn:
-                found[system].append(time.process_time() - started)
-    return found
+                result[system].append(time.process_time() - started)
+    return result
 
 
 def peak_mb(system: str, stack: str, frames: int, tokens: int) -> float:
@@ -306,12 +306,12 @@ def main() -> None:
             check_that_all_agree(config, batch, systems)
             for system in unable:
                 check_that_it_cannot(system, config, batch)
-            found = times(config, batch, systems, given.repeats, given.slow_repeats)
+            result = times(config, batch, systems, given.repeats, given.slow_repeats)
             memory = {} if given.no_memory else {s: measured_apart(s, stack, frames, given.tokens) for s in systems}
             for system in systems:
-                ratio = median(a / b for a, b in zip(found[system], found["plain"], strict=False))
+                ratio = median(a / b for a, b in zip(result[system], result["plain"], strict=False))
                 title = "FedASR" if stack == "conformer" and system == "compiled" else SYSTEMS[system]
-                cells = [name, str(frames), title, f"{1000 * median(found[system]):.1f}", f"{ratio:.2f}"]
+                cells = [name, str(frames), title, f"{1000 * median(result[system]):.1f}", f"{ratio:.2f}"]
                 if memory:
                     cells += [f"{memory[system]:.0f}", f"{memory[system] / memory['plain']:.2f}"]
                 else:

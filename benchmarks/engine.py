@@ -44,16 +44,16 @@ def main() -> None:
     ]
     for workload in arguments.workloads:
         for clients in arguments.clients:
-            found: dict[str, list[Measurement]] = {name: [] for name in systems}
+            result: dict[str, list[Measurement]] = {name: [] for name in systems}
             for repeat in range(arguments.repeats):
                 for name in systems:
                     if name == "flower" and repeat >= arguments.flower_repeats:
                         continue  # it takes long, and the gap is not close
                     options = ["--clients", str(clients), "--rounds", str(arguments.rounds)]
                     options += ["--workers", str(arguments.workers)] + (["--echo"] if workload == "O" else [])
-                    found[name].append(measure(SYSTEMS[name], *options))
+                    result[name].append(measure(SYSTEMS[name], *options))
             for name in systems:
-                lines.append(row(workload, clients, name, found[name], found["loop"]))
+                lines.append(row(workload, clients, name, result[name], result["loop"]))
                 print(lines[-1], flush=True)
     text = "\n".join(lines) + "\n"
     if arguments.out:

@@ -39,12 +39,12 @@ def descendants(root: int) -> list[int]:
             except OSError:
                 continue
             children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found, waiting = [], [root]
+    result, waiting = [], [root]
     while waiting:
         process = waiting.pop()
-        found.append(process)
+        result.append(process)
         waiting += children.get(process, [])
-    return found
+    return result
 
 
 def memory_mb(root: int) -> float:
@@ -80,7 +80,7 @@ def status_mb(root: int, line: str) -> float:
             lines = Path(f"/proc/{process}/status").read_text().splitlines()
         except OSError:
             continue
-        total += sum(int(found.split()[1]) for found in lines if found.startswith(f"{line}:"))
+        total += sum(int(result.split()[1]) for result in lines if result.startswith(f"{line}:"))
     return total / 1024
 
 

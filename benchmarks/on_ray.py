@@ -59,15 +59,15 @@ def main() -> None:
     ]
     with cluster() as address:
         for workload in arguments.workloads:
-            found: dict[str, list[Measurement]] = {name: [] for name in NAMES}
+            result: dict[str, list[Measurement]] = {name: [] for name in NAMES}
             for _ in range(arguments.repeats):
                 for name in NAMES:
                     options = ["--clients", str(arguments.clients), "--rounds", str(arguments.rounds)]
                     options += ["--workers", str(NODES)] + (["--echo"] if workload == "O" else [])
                     options += [] if name == "local" else ["--ray-address", address]
-                    found[name].append(measure(MODULES[name], *options))
+                    result[name].append(measure(MODULES[name], *options))
             for name in NAMES:
-                lines.append(row(workload, name, found[name], found["flower"]))
+                lines.append(row(workload, name, result[name], result["flower"]))
                 print(lines[-1], flush=True)
     text = "\n".join(lines) + "\n"
     if arguments.out:

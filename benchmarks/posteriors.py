@@ -96,8 +96,8 @@ def ways(folder: Path, utterances: int, repeats: int, hidden: int, layers: int) 
     features = [rng.normal(size=(3 * UTTERANCE_FRAMES, 64)).astype(np.float32) for _ in range(4)]
     batch = collate(features, [np.zeros(0, np.int64)] * 4, 36.0, (0, 1, 2, 3))
     with model.as_it_decodes():
-        said = model.encode(batch).frames
-    posteriors = said[0].numpy()
+        frames = model.encode(batch).frames
+    posteriors = frames[0].numpy()
     asked = seconds_of(lambda: model_again(model, batch), repeats) / (4 * UTTERANCE_FRAMES)
     rows = []
     dense = 2 * CLASSES
@@ -155,7 +155,7 @@ def index(folder: Path, utterances: int, parts: int) -> list[str]:
     opened = time.process_time() - began
     assert len(store) == utterances
     wanted = keys[rng.integers(0, utterances, 1000)]
-    found = seconds_of(lambda: store.find(wanted), 5)
+    result = seconds_of(lambda: store.find(wanted), 5)
     assert (store.find(wanted) >= 0).all()
     held = store.order.nbytes + store.sorted.nbytes + store.starts.nbytes
     size = store.bytes()["index"]
@@ -164,7 +164,7 @@ def index(folder: Path, utterances: int, parts: int) -> list[str]:
         f"{size:,}",
         f"{opened:.2f}",
         f"{held / 1e6:.0f}",
-        f"{1000 * found:.2f}",
+        f"{1000 * result:.2f}",
         f"{utterances / wrote:,.0f}",
     ]
 

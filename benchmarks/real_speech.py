@@ -97,7 +97,7 @@ def measure(name: str, data: Path, runs: Path, seeds: Sequence[int], mini: bool,
     }
     extra = {key: value for key, value in small.items() if not key.startswith("data.")} if mini else {}
     manifest = subset_manifest(data, recipe, runs)
-    found: dict[str, list[tuple[float, float, float]]] = {}
+    result: dict[str, list[tuple[float, float, float]]] = {}
     for seed in seeds:
         pretrained = runs / f"{recipe.seed_config}-{seed}"
         first = {"init_from": str(runs / f"{recipe.before}-{seed}")} if recipe.before else {}
@@ -122,7 +122,7 @@ def measure(name: str, data: Path, runs: Path, seeds: Sequence[int], mini: bool,
         for label, folder in cases.items():
             rows = [evaluate_manifest(folder, manifest, "test", decoder) for decoder in ("greedy", "beam")]
             phrases = evaluate_manifest(folder, manifest, "test", "vocabulary", vocabulary=vocabulary)
-            found.setdefault(label, []).append((rows[0]["wer"], rows[1]["wer"], phrases["wer"]))
+            result.setdefault(label, []).append((rows[0]["wer"], rows[1]["wer"], phrases["wer"]))
     words = evaluate_manifest(federated.path, manifest, "test")["words"]
     lines = [
         f"`{name}`: {utterances} real utterances of {federated.summary['clients']} clients; tested on {words} words of"
@@ -131,7 +131,7 @@ def measure(name: str, data: Path, runs: Path, seeds: Sequence[int], mini: bool,
         "| training | WER greedy | WER beam | WER closed vocabulary |",
         "|---|---|---|---|",
     ]
-    for label, values in found.items():
+    for label, values in result.items():
         cells = [spread([value[column] for value in values]) for column in range(3)]
         label += "" if len(values) == len(seeds) else f" ({len(values)} seed)"
         lines.append(f"| {label} | {' | '.join(cells)} |")

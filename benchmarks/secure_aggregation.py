@@ -69,8 +69,8 @@ def main() -> None:
     sent: dict[str, float] = {}
     for _ in range(arguments.repeats):
         for name, secure in MODES.items():
-            found, sent[name] = measured(secure, arguments.rounds)
-            seconds[name] += found
+            result, sent[name] = measured(secure, arguments.rounds)
+            seconds[name] += result
     plain = median(seconds["plain"])
     print("| | bytes a client sends | ÷ float32's | processor seconds a round | ÷ plain |")
     print("|---|---|---|---|---|")

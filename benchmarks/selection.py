@@ -134,16 +134,16 @@ def main() -> None:
     for name in VARIANTS:
         command = [sys.executable, "-m", "benchmarks.selection", "--one", name, *numbers]
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-        found = json.loads(done.stdout)
+        result = json.loads(done.stdout)
         cells = (
-            f"{1000 * found['seconds']:.1f}",
-            f"{1000 * found['first']:.0f}",
-            f"{found['memory_mb']:.0f}",
-            f"{found['state_mb']:.2f}",
-            f"{1000 * found['state_seconds']:.0f}",
+            f"{1000 * result['seconds']:.1f}",
+            f"{1000 * result['first']:.0f}",
+            f"{result['memory_mb']:.0f}",
+            f"{result['state_mb']:.2f}",
+            f"{1000 * result['state_seconds']:.0f}",
         )
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    print(f"\nThe roster alone: {found['roster_mb']:.0f} MB.")
+    print(f"\nThe roster alone: {result['roster_mb']:.0f} MB.")
 
 
 if __name__ == "__main__":

@@ -132,13 +132,13 @@ def soak(root: Path, rounds: int, devices: int, every_s: float, seed: int) -> tu
         seen.database_mb = world.home.joinpath("superlink.db").stat().st_size / 1e6
     finally:
         left = world.stop()
-    found = fedasr.load_run(out)
-    seen.replies = int((found.clients["status"] == "ok").sum())
-    seen.failures = dict(Counter(found.clients["reason"].dropna()))
+    result = fedasr.load_run(out)
+    seen.replies = int((result.clients["status"] == "ok").sum())
+    seen.failures = dict(Counter(result.clients["reason"].dropna()))
     seen.left = left
-    said = "\n".join(world.log("server.log").splitlines()[-LAST_LINES:])
-    assert found.summary["status"] == "done", f"{found.summary}\n{said}"
-    return seen, found
+    last_lines = "\n".join(world.log("server.log").splitlines()[-LAST_LINES:])
+    assert result.summary["status"] == "done", f"{result.summary}\n{last_lines}"
+    return seen, result
 
 
 def kill(world: World, name: str, rng: Random, seen: Soak) -> bool:

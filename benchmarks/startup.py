@@ -51,13 +51,13 @@ def main() -> None:
     states = {**({"before": given.before.resolve()} if given.before else {}), "now": ROOT}
     print(f"| command | {' | '.join(f'{name} (s)' for name in states)} |\n|---|{'---|' * len(states)}")
     for name, arguments in COMMANDS.items():
-        found: dict[str, list[float]] = {state: [] for state in states}
+        result: dict[str, list[float]] = {state: [] for state in states}
         for repeat in range(given.repeats + 1):
             for state, checkout in states.items():
                 spent = seconds(arguments, checkout)
                 if repeat:  # the first compiles and fills caches
-                    found[state].append(spent)
-        cells = [f"{median(values):.2f} ({min(values):.2f}–{max(values):.2f})" for values in found.values()]
+                    result[state].append(spent)
+        cells = [f"{median(values):.2f} ({min(values):.2f}–{max(values):.2f})" for values in result.values()]
         print(f"| `{name}` | {' | '.join(cells)} |", flush=True)
 
 

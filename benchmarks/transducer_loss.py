@@ -35,10 +35,10 @@ def over_alphabet(
     logits: torch.Tensor, frames: torch.Tensor, targets: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
     """Return the losses as torchaudio computes them from the logits, ``(batch,)``."""
-    found: torch.Tensor = rnnt_loss(
+    result: torch.Tensor = rnnt_loss(
         logits, targets.int(), frames.int(), lengths.int(), blank=BLANK, clamp=-1, reduction="none"
     )
-    return found
+    return result
 
 
 def measured(batch: int, frames: int, characters: int, alphabet: int, repeats: int) -> list[str]:

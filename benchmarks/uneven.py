@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     cases = [(False, False), (True, False), (False, True), (True, True)]
-    found: dict[tuple[bool, bool], list[float]] = {case: [] for case in cases}
+    result: dict[tuple[bool, bool], list[float]] = {case: [] for case in cases}
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         utterances = write_manifest(arguments.data, work / "all.csv")
@@ -88,7 +88,7 @@ def main() -> None:
         for repeat in range(arguments.repeats):
             for case in cases:
                 settings = config(work / "all.csv", work / "cache", *case, arguments.rounds)
-                found[case].append(seconds_a_round(settings, work / f"{repeat}-{case[0]}-{case[1]}"))
+                result[case].append(seconds_a_round(settings, work / f"{repeat}-{case[0]}-{case[1]}"))
     lines = [
         f"{utterances} real utterances of 0.2 to 4 s, 60 clients of power-law sizes, 12 a round, 2 workers,"
         f" {arguments.repeats} repeats in turn; median (lowest–highest).",
@@ -96,10 +96,10 @@ def main() -> None:
         "| batches of similar length | longest clients first | seconds a round | × neither |",
         "|---|---|---|---|",
     ]
-    base = found[(False, False)]
+    base = result[(False, False)]
     for case in cases:
-        times = sorted(found[case])
-        ratio = median(a / b for a, b in zip(found[case], base, strict=True))
+        times = sorted(result[case])
+        ratio = median(a / b for a, b in zip(result[case], base, strict=True))
         yes = ["no", "yes"]
         spread = f"{median(times):.3f} ({times[0]:.3f}–{times[-1]:.3f})"
         lines.append(f"| {yes[case[0]]} | {yes[case[1]]} | {spread} | {ratio:.2f} |")

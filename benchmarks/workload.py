@@ -35,8 +35,8 @@ class FeatureCorpus:
 
     def features(self, index: int) -> npt.NDArray[np.float32]:
         """Return the features of an utterance, shape ``(100, 40)``."""
-        found: npt.NDArray[np.float32] = self.table[index]
-        return found
+        result: npt.NDArray[np.float32] = self.table[index]
+        return result
 
     def waveform(self, index: int) -> Waveform:
         """Return nothing: this corpus has features only."""

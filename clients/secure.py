@@ -55,9 +55,9 @@ def kept(context: Context, terms: Terms, client: int) -> Client:
         InputError: it has had none.
     """
     if Record.SECURE in context.state:
-        found = KeptSecrets.from_record(context.state[Record.SECURE], "the client's own state")
-        if found.round == terms.round:
-            return Client.from_state(terms, client, found.state)
+        result = KeptSecrets.from_record(context.state[Record.SECURE], "the client's own state")
+        if result.round == terms.round:
+            return Client.from_state(terms, client, result.state)
     raise InputError(f"the server goes on with secure aggregation in round {terms.round}, which it has not begun")
 
 

@@ -155,23 +155,23 @@ class CentralRun(ServerRun):
         }
         self.write_checkpoint(state_of(self.state.optimizer), {"central": central}, {})
 
-    def restore(self, found: checkpoint.Checkpoint) -> None:
+    def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint.
 
         Raises:
             InputError: it is of another kind of run.
         """
-        central = found.facts.get("central")
+        central = saved.facts.get("central")
         if not isinstance(central, dict):
             raise InputError("is no checkpoint of central training; start anew in another folder", where=self.where)
-        super().restore(found)
+        super().restore(saved)
         state = self.state
         state.resident.load(self.layout.views(self.weights))
-        load_state(state.optimizer, found.optimizer, state.resident.parameters.device)
+        load_state(state.optimizer, saved.optimizer, state.resident.parameters.device)
         self.mixture.load_state_dict(central)
         self.owed, self.trained, self.skipped = central["owed"], central["trained"], set(central["skipped"])
         # What a selector remembers follows from the cohorts before.
-        for number in range(1, found.round + 1):
+        for number in range(1, saved.round + 1):
             self.budget.of(number)
 
     @property

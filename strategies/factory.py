@@ -69,8 +69,8 @@ def strategy_traits(config: Config) -> StrategyTraits:
     """
     name = config.strategy.name
     made: object = load_reference(name, "strategy.name") if is_reference(name) else shipped(name)
-    found = getattr(made, "traits", None)
-    return found if isinstance(found, StrategyTraits) else StrategyTraits()
+    result = getattr(made, "traits", None)
+    return result if isinstance(result, StrategyTraits) else StrategyTraits()
 
 
 EXPECTED = "expected a class that inherits from fedasr.strategies.server_run.ServerRun"

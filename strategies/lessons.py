@@ -106,12 +106,12 @@ class FrameLessons(Stored):
 
     def targets(self, batch: Batch) -> FrameTargets:
         """Return what the teacher says of a batch."""
-        said = [unpacked(self.store.rows(int(self.places[row]), FRAMES)) for row in batch.indices]
-        lengths = [len(rest) for _, _, rest in said]
-        shape = (len(said), max(lengths), said[0][0].shape[1])
+        posteriors = [unpacked(self.store.rows(int(self.places[row]), FRAMES)) for row in batch.indices]
+        lengths = [len(rest) for _, _, rest in posteriors]
+        shape = (len(posteriors), max(lengths), posteriors[0][0].shape[1])
         ids, logp = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
         rest = np.zeros(shape[:2], np.float32)
-        for place, (classes, values, others) in enumerate(said):
+        for place, (classes, values, others) in enumerate(posteriors):
             ids[place, : len(classes)], logp[place, : len(classes)] = classes, values
             rest[place, : len(classes)] = others
         return FrameTargets(
@@ -176,13 +176,13 @@ class TextLessons(Stored):
         seconds = experiment.speech.durations[there]
         frames = experiment.model().output_frames(torch.from_numpy(frames_of(seconds, config.data.features.hop_ms)))
         for row, most in zip(there.tolist(), frames.tolist(), strict=True):
-            found = hypotheses_of(store.rows(int(self.places[row]), HYPOTHESES))
-            if not found or np.exp(found[0][1] / (len(found[0][0]) + 1)) < config.distillation.min_confidence:
+            result = hypotheses_of(store.rows(int(self.places[row]), HYPOTHESES))
+            if not result or np.exp(result[0][1] / (len(result[0][0]) + 1)) < config.distillation.min_confidence:
                 continue
-            texts = [teacher.decode(tokens) for tokens, _ in found]
+            texts = [teacher.decode(tokens) for tokens, _ in result]
             fits = [learnable(text, experiment.tokenizer, most) for text in texts]
             if any(fits):
-                scores = np.array([score for _, score in found])[fits]
+                scores = np.array([score for _, score in result])[fits]
                 shares = np.exp(scores - scores.max())
                 kept = [text for text, good in zip(texts, fits, strict=True) if good]
                 self.choices[row] = kept, shares / shares.sum()

@@ -87,14 +87,14 @@ def target(base: dict[str, Any], changes: dict[str, Any], seed: int) -> Target:
     return Target(load(copy.deepcopy(base), {"seed": seed, **changes}), None, None)
 
 
-def rebuilt_row(name: str, found: Inversion, seconds: float) -> list[str]:
+def rebuilt_row(name: str, inversion: Inversion, seconds: float) -> list[str]:
     """Return the row of one case of update inversion."""
-    speech, characters = found.findings
-    if not found.utterances:
+    speech, characters = inversion.findings
+    if not inversion.utterances:
         return [name, speech.sentence, *[""] * 6]
-    detail = np.array([one.detail for one in found.utterances]).mean(axis=0)
-    good = sum(one.own_correlation >= 0.9 for one in found.utterances)
-    said = f"{number(characters.value)} / {number(list(characters.floors.values())[-1])}" if characters.value else "–"
+    detail = np.array([one.detail for one in inversion.utterances]).mean(axis=0)
+    good = sum(one.own_correlation >= 0.9 for one in inversion.utterances)
+    areas = f"{number(characters.value)} / {number(list(characters.floors.values())[-1])}" if characters.value else "–"
     return [
         name,
         f"{speech.n}",
@@ -102,7 +102,7 @@ def rebuilt_row(name: str, found: Inversion, seconds: float) -> list[str]:
         f"{speech.floors[next(iter(speech.floors))]:.2f}",
         f"{good} of {speech.n}",
         f"{detail[0]:.2f} / {detail[1]:.2f}",
-        said,
+        areas,
         f"{seconds:.0f}",
     ]
 
@@ -147,8 +147,8 @@ def update_rows(given: argparse.Namespace) -> Iterator[list[str]]:
     seed, effort = given.seeds[0], Effort(steps=given.steps)
     for name, (changes, cohort) in UPDATES.items():
         started = time.process_time()
-        found = invert_updates(target(DIGITS, changes, seed), given.utterances, cohort, effort, seed)
-        yield rebuilt_row(name, found, time.process_time() - started)
+        result = invert_updates(target(DIGITS, changes, seed), given.utterances, cohort, effort, seed)
+        yield rebuilt_row(name, result, time.process_time() - started)
 
 
 def spread(findings: list[Finding]) -> str:

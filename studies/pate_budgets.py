@@ -67,7 +67,7 @@ def table_of(records: Sequence[Record]) -> Table:
     return {name: dict(sorted(row.items())) for name, row in table.items()}
 
 
-def found(row: Mapping[float, Cell], epsilon: float) -> tuple[float, Cell] | None:
+def cell_within(row: Mapping[float, Cell], epsilon: float) -> tuple[float, Cell] | None:
     """Return the cell that holds at a budget, and the budget at which it was measured; None: there is none."""
     if epsilon in row:
         return epsilon, row[epsilon]
@@ -86,7 +86,7 @@ def markdown(table: Table, beside: str | None = None) -> str:
     head = ["WER", *("∞" if epsilon == inf else f"ε = {epsilon:g}" for epsilon in columns)]
 
     def cell(row: Mapping[float, Cell], epsilon: float) -> str:
-        place = found(row, epsilon)
+        place = cell_within(row, epsilon)
         if place is None:
             return "—"
         return str(place[1]) if place[0] == epsilon else f"as at {place[0]:g}"
@@ -98,14 +98,14 @@ def markdown(table: Table, beside: str | None = None) -> str:
         raise SystemExit(f"there is no '{beside}'; there are {', '.join(table)}")
 
     def lower(row: Mapping[float, Cell], epsilon: float) -> str:
-        mine, other = found(row, epsilon), found(table[beside], epsilon)
+        mine, other = cell_within(row, epsilon), cell_within(table[beside], epsilon)
         return "—" if mine is None or other is None else f"{100 * (1 - mine[1].wer / other[1].wer):.0f} %"
 
     budgets = [epsilon for epsilon in columns if epsilon in table[beside]]
     body = [
         [name, *(lower(row, epsilon) for epsilon in budgets)]
         for name, row in table.items()
-        if name != beside and any(found(row, epsilon) for epsilon in budgets)
+        if name != beside and any(cell_within(row, epsilon) for epsilon in budgets)
     ]
     return text + "\n" + grid([f"lower than {beside}'s by", *(f"ε = {epsilon:g}" for epsilon in budgets)], body)
 

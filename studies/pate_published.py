@@ -48,17 +48,17 @@ def published(aggregator: Aggregator, order: float) -> Published | None:
     except InputError:
         return None
     rdp = float(query_costs(record.votes, mechanism, (order,), record.answered).sum())
-    found = release(rdp, local, order, delta, np.random.default_rng(0))
-    bound = rdp + found.smooth_sensitivity * margin_of(found.sigma, found.coverage) + found.cost
-    return Published(bound - log(delta) / (order - 1), found.standard_deviation)
+    result = release(rdp, local, order, delta, np.random.default_rng(0))
+    bound = rdp + result.smooth_sensitivity * margin_of(result.sigma, result.coverage) + result.cost
+    return Published(bound - log(delta) / (order - 1), result.standard_deviation)
 
 
 def row(label: str, runs: Sequence[Aggregator]) -> list[str]:
     """Return the row of the seeds of a label."""
     best: tuple[float, float, float] | None = None
     for order in TRIED:
-        found = [published(aggregator, order) for aggregator in runs]
-        known = [one for one in found if one is not None]
+        result = [published(aggregator, order) for aggregator in runs]
+        known = [one for one in result if one is not None]
         if len(known) == len(runs):
             mean = float(np.mean([one.mean for one in known]))
             best = min(best or (np.inf, 0.0, 0.0), (mean, float(np.mean([one.deviation for one in known])), order))

@@ -149,12 +149,12 @@ def records_of(sources: Sequence[Path], family: str | None = None) -> list[Recor
         sources: folders of sweeps, and recorded tables.
         family: where a sweep has several, the one whose labels are taken: those that begin with it, without it.
     """
-    found: dict[str, Record] = {}
+    result: dict[str, Record] = {}
     for source in sources:
         for record in read(source) if source.suffix == ".csv" else of_sweep(source, family):
-            known = found.get(record.label)
-            found[record.label] = record if known is None else known.with_others(record)
-    return list(found.values())
+            known = result.get(record.label)
+            result[record.label] = record if known is None else known.with_others(record)
+    return list(result.values())
 
 
 def of_sweep(folder: Path, family: str | None) -> Iterable[Record]:
@@ -171,10 +171,10 @@ def of_sweep(folder: Path, family: str | None) -> Iterable[Record]:
 
 def read(path: Path) -> list[Record]:
     """Return the records of a table that ``write`` wrote."""
-    found = []
+    result = []
     for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))):
         numbers = {name: float(row[name]) if row[name] else None for name in NUMBERS}
-        found.append(
+        result.append(
             Record(
                 label=row["label"],
                 seeds=tuple(map(int, row["seeds"].split())),
@@ -187,7 +187,7 @@ def read(path: Path) -> list[Record]:
                 **numbers,
             )
         )
-    return found
+    return result
 
 
 EPSILONS = ("epsilon", "independent")

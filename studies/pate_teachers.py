@@ -72,11 +72,11 @@ def labelled(
     right = ((votes + draw(0, mechanism.scale, votes.shape)).argmax(1) == truth) & answered
     costs = query_costs(votes, mechanism, ORDERS, answered if mechanism.has_threshold else None).cumsum(0)
     spent = np.array([to_epsilon(cost, ORDERS, DELTA, "improved")[0] for cost in costs])
-    found = []
+    result = []
     for epsilon in epsilons:
         asked = int(np.searchsorted(spent, epsilon, side="right"))
-        found.append(Labelled(mechanism, asked, int(answered[:asked].sum()), int(right[:asked].sum())))
-    return found
+        result.append(Labelled(mechanism, asked, int(answered[:asked].sum()), int(right[:asked].sum())))
+    return result
 
 
 def best(votes: Counts, truth: Labels, teachers: int, epsilons: Sequence[float], seed: int) -> list[Labelled]:
@@ -86,16 +86,16 @@ def best(votes: Counts, truth: Labels, teachers: int, epsilons: Sequence[float],
     drawn = np.stack([rng.multinomial(teachers, row) for row in shares]) if teachers != votes[0].sum() else votes
     tried = [labelled(drawn, truth, mechanism, epsilons, rng) for mechanism in mechanisms(teachers)]
     return [
-        max((found[place] for found in tried), key=lambda f: (f.right, -f.labels)) for place in range(len(epsilons))
+        max((result[place] for result in tried), key=lambda f: (f.right, -f.labels)) for place in range(len(epsilons))
     ]
 
 
-def cell(found: Labelled, queries: int) -> str:
+def cell(labelled: Labelled, queries: int) -> str:
     """Return the right labels of all, and how they were drawn; a plus where no query was left."""
-    mechanism = found.mechanism
+    mechanism = labelled.mechanism
     check = f", T {mechanism.threshold:g}, σ₁ {mechanism.threshold_scale:g}" if mechanism.has_threshold else ""
-    all_asked = "+" if found.queries == queries else ""
-    return f"{found.right} of {found.labels}{all_asked} ({mechanism.name}, {mechanism.scale:g}{check})"
+    all_asked = "+" if labelled.queries == queries else ""
+    return f"{labelled.right} of {labelled.labels}{all_asked} ({mechanism.name}, {mechanism.scale:g}{check})"
 
 
 def main() -> None:

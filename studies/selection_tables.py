@@ -22,8 +22,8 @@ def comparison(folder: Path, target: float, figure: Path | None) -> list[dict[st
     command = [sys.executable, "-m", "fedasr.cli.main", "compare", *runs, "--target", str(target), "--json"]
     if figure is not None:
         command += ["--out", str(figure)]
-    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    groups: list[dict[str, Any]] = json.loads(found)["groups"]
+    result = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    groups: list[dict[str, Any]] = json.loads(result)["groups"]
     return groups
 
 
@@ -39,12 +39,12 @@ def interval(value: dict[str, Any], name: str, factor: float = 1.0, digits: int 
 
 def reached(group: dict[str, Any], axis: str, factor: float, digits: int = 0) -> str:
     """Return what it took to the target, or how many seeds got there."""
-    found = group.get("targets", {}).get(axis)
-    if found is None:
+    result = group.get("targets", {}).get(axis)
+    if result is None:
         return "–"
-    if found["reached"] < found["n"]:
-        return f"{found['reached']} of {found['n']}"
-    return f"{factor * found['mean']:.{digits}f} ± {factor * (found['high'] - found['mean']):.{digits}f}"
+    if result["reached"] < result["n"]:
+        return f"{result['reached']} of {result['n']}"
+    return f"{factor * result['mean']:.{digits}f} ± {factor * (result['high'] - result['mean']):.{digits}f}"
 
 
 def table(groups: list[dict[str, Any]], target: float) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedasr.audits.finding import EVERYBODY, SERVER, Finding, Scores, found, not_attacked, number, of_bound, told
+from fedasr.audits.finding import EVERYBODY, SERVER, Finding, Scores, finding_from, not_attacked, number, of_bound, told
 from fedasr.audits.mechanism.world import scaled
 from fedasr.config import Config, load
 from fedasr.errors import InputError
@@ -177,7 +177,7 @@ def beside_ledger(
     methods = applicable(seen, entry.event, delta)
     each = alpha / (1 + len(methods))
     population, randomness = entry.population, entry.randomness
-    findings = [found(seen, delta, each, population, randomness, claim)]
+    findings = [finding_from(seen, delta, each, population, randomness, claim)]
     findings += [of_bound(seen, method(each), population, randomness, claim) for method in methods]
     if entry.event.sampling == "none":  # else scores are no Gaussians
         findings.append(of_bound(seen, bounds.one_shot(inside, outside, delta), population, randomness, claim))
@@ -191,13 +191,13 @@ def scored(config: Config, watched: Watched, event: Event) -> tuple[Floats, Floa
     """
     count, noise = watched.inserted, SUSPECTED * watched.noise
     if event.adjacency == "replace-one":
-        found = scores.exchanged(watched.products[:, :count], noise, watched.probability)
+        result = scores.exchanged(watched.products[:, :count], noise, watched.probability)
         knows = "the two updates of each canary, all others' updates, but not in which rounds the canary is"
-        return found[watched.signs > 0], found[watched.signs < 0], knows
+        return result[watched.signs > 0], result[watched.signs < 0], knows
     if event.sampling == "poisson":
-        found = scores.poisson(watched.products, noise, watched.probability)
+        result = scores.poisson(watched.products, noise, watched.probability)
         knows = "the canary, the cohorts and updates of all others, but not in which rounds the canary is"
-        return found[:count], found[count:], knows
+        return result[:count], result[count:], knows
     rounds = len(watched.products)
     correlated = config.privacy.noise_at == "server"
     matrix = load_reference(NOISE_OF)(config).matrix(rounds) if correlated else np.eye(rounds)
@@ -213,10 +213,10 @@ def known_turns(watched: Watched, matrix: Floats, noise: float) -> tuple[Floats,
         matrix: of correlated noise, as ``scores.matched`` takes it.
         noise: its multiplier.
     """
-    found = scores.matched(watched.products, watched.turns.astype(np.float64), matrix, noise)
+    result = scores.matched(watched.products, watched.turns.astype(np.float64), matrix, noise)
     some = np.asarray(np.any(watched.turns, axis=0), np.bool_)
-    inside = np.arange(len(found)) < watched.inserted
-    return found[some & inside], found[some & ~inside]
+    inside = np.arange(len(result)) < watched.inserted
+    return result[some & inside], result[some & ~inside]
 
 
 def applicable(seen: Scores, event: Event, delta: float) -> Sequence[Callable[[float], Bound]]:

@@ -143,7 +143,7 @@ def alarmed(scores: Scores, alpha: float) -> bool:
     return any(contradicts(scores.inside, scores.outside, curve, alpha) for curve in curves)
 
 
-def found(
+def finding_from(
     scores: Scores, delta: float, alpha: float, clients: int, randomness: str, claim: float | None = None
 ) -> Finding:
     """Hold scores against their claim.

@@ -88,13 +88,13 @@ class Trained:
     def own_words(self, speaker: str, everybody: Sequence[Trained]) -> tuple[int, int]:
         """Return the speaker's utterance whose words the fewest others say, and how many others say them."""
         texts = self.experiment.corpus.columns["text"]
-        said: dict[str, set[str]] = defaultdict(set)
+        speakers_of: dict[str, set[str]] = defaultdict(set)
         for model in everybody:
             other_texts = model.experiment.corpus.columns["text"]
             for who, rows in model.by_speaker.items():
                 for row in rows:
-                    said[str(other_texts[row])].add(who)
-        counted = [(len(said[str(texts[row])] - {speaker}), row) for row in self.by_speaker[speaker]]
+                    speakers_of[str(other_texts[row])].add(who)
+        counted = [(len(speakers_of[str(texts[row])] - {speaker}), row) for row in self.by_speaker[speaker]]
         others, row = min(counted)
         return row, others
 
@@ -263,11 +263,11 @@ def compared(
     if len(known) < len(speakers):
         raise InputError("an utterance cannot be decoded any more", where=str(heard.run.path))
     start = noise(known, seed)
-    found = [invert(model, known, public, search, start) for model in (heard, unheard)]
+    result = [invert(model, known, public, search, start) for model in (heard, unheard)]
     pairs = []
     for row, (speaker, (_, others)) in enumerate(zip(speakers, chosen, strict=True)):
         truth = known.features[row, : int(known.feature_lengths[row])].double().numpy()
-        with_them, without_them = (warped_correlation(side[row], truth) for side in found)
+        with_them, without_them = (warped_correlation(side[row], truth) for side in result)
         pairs.append(Pair(speaker, others, with_them, without_them))
     return pairs
 

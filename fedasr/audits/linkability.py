@@ -55,19 +55,19 @@ def link_updates(target: Target, clients: int = 50, seed: int = 0) -> list[Links
     order = np.random.default_rng([seed, 1]).permutation(len(senders))
     rounds = sorted(target.rounds(2))
     holds = {int(client): senders.holds(int(client), rounds[0]) for client in order}
-    found = []
+    result = []
     for speech, least in ((SAME, 1), (OTHER, 2)):
         chosen = [client for client, rows in holds.items() if len(rows) >= least][:clients]
         if len(chosen) < FEWEST:
             few = f"{len(chosen)} clients hold {least} utterances or more; {FEWEST} are needed"
-            found.append(refused(target, speech, few))
+            result.append(refused(target, speech, few))
             continue
         halves = [halved(holds[client], speech) for client in chosen]
         first = updates(senders, chosen, rounds[0], [half[0] for half in halves])
         later = Senders(target.config, moved(senders, first))
         second = updates(later, chosen, rounds[-1], [half[1] for half in halves])
-        found.append(linked(target, speech, cosines(first, second), seed))
-    return found
+        result.append(linked(target, speech, cosines(first, second), seed))
+    return result
 
 
 def unlinkable(target: Target) -> str | None:

@@ -117,20 +117,20 @@ class Matcher:
         """Return the slope of the loss along the frames with the weights moved."""
         with torch.no_grad():
             self.resident.parameters.copy_(self.theta).add_(direction.float(), alpha=step)
-        [found] = torch.autograd.grad(self.loss(guess), guess)
-        return found
+        [result] = torch.autograd.grad(self.loss(guess), guess)
+        return result
 
     def starts(self, vector: Floats, restarts: int, seed: int) -> list[tuple[str, torch.Tensor]]:
         """Return where to begin: the windows of the first convolution, with either sign, and noise."""
         rng = np.random.default_rng(seed)
         shape = tuple(self.known.features.shape)
-        found = []
+        result = []
         spectral = self._windows(vector, rng)
         if spectral is not None:
-            found += [("windows", spectral), ("windows", -spectral)]
+            result += [("windows", spectral), ("windows", -spectral)]
         for _ in range(restarts):
-            found.append(("random", torch.from_numpy(rng.standard_normal(shape).astype(np.float32))))
-        return [(name, self.normal(start)) for name, start in found]
+            result.append(("random", torch.from_numpy(rng.standard_normal(shape).astype(np.float32))))
+        return [(name, self.normal(start)) for name, start in result]
 
     def _windows(self, vector: Floats, rng: np.random.Generator) -> torch.Tensor | None:
         """Return the frames that the first convolution's gradient tells, up to sign; None without such a layer."""
@@ -142,12 +142,12 @@ class Matcher:
         rows = kernel.transpose(0, 2, 1).reshape(len(kernel), -1)
         lengths = self.known.feature_lengths.tolist()
         windows = sum(window_count(length, stride) for length in lengths)
-        found = torch.zeros_like(self.known.features)
+        result = torch.zeros_like(self.known.features)
         for row, length in enumerate(lengths):
             frames = likeliest_sequence(rows, length, stride, windows=windows, centred=self.normalised, rng=rng)
             scaled = frames / max(float(frames.std()), 1e-12)
-            found[row, :length] = torch.from_numpy(scaled.astype(np.float32))
-        return found
+            result[row, :length] = torch.from_numpy(scaled.astype(np.float32))
+        return result
 
     def normal(self, features: torch.Tensor) -> torch.Tensor:
         """Return frames as the config normalises them, with zeros in the padding."""
@@ -163,8 +163,8 @@ class Matcher:
         """Return the slope of the total variation over time and bands, a mean over the entries."""
         guess = features.detach().requires_grad_(True)
         total = guess.diff(dim=1).abs().sum() + guess.diff(dim=2).abs().sum()
-        [found] = torch.autograd.grad(total / guess.numel(), guess)
-        return found * self.mask
+        [result] = torch.autograd.grad(total / guess.numel(), guess)
+        return result * self.mask
 
     def rebuild(self, vector: Floats, effort: Effort, seed: int) -> Rebuilt:
         """Return the utterances that match a gradient best, of all starts and steps.

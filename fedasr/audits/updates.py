@@ -199,24 +199,24 @@ def utterances_of(groups: Sequence[Received], guesses: Sequence[Rebuilt]) -> lis
 
     Of an update with several utterances it is the rebuilt one that is most like it, in either case.
     """
-    found = []
+    result = []
     for index, (group, own) in enumerate(zip(groups, guesses, strict=True)):
         other = guesses[(index + 1) % len(guesses)]
         batch = group.batch
         for row, length in enumerate(batch.feature_lengths.tolist()):
             truth = batch.features[row, :length].double().numpy()
             best, stranger = (max(g.frames, key=lambda frames: correlation(frames, truth)) for g in (own, other))
-            found.append(Utterance(batch.indices[row], truth, best, stranger, own.start))
-    return found
+            result.append(Utterance(batch.indices[row], truth, best, stranger, own.start))
+    return result
 
 
 def head_of(model: SpeechModel, tokens: int) -> str | None:
     """Return the name of the bias of the layer that writes tokens; None where there is none."""
-    found = None
+    result = None
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and module.out_features == tokens and module.bias is not None:
-            found = f"{name}.bias"
-    return found
+            result = f"{name}.bias"
+    return result
 
 
 def character_scores(senders: Senders, group: Received) -> tuple[float, float]:
@@ -226,14 +226,14 @@ def character_scores(senders: Senders, group: Received) -> tuple[float, float]:
     """
     run = senders.experiment
     name = head_of(run.model(), run.tokenizer.size)
-    said = np.zeros(run.tokenizer.size, bool)
-    said[group.batch.targets.numpy()] = True
-    said = np.delete(said, BLANK)
-    if name is None or said.all():
+    occurs = np.zeros(run.tokenizer.size, bool)
+    occurs[group.batch.targets.numpy()] = True
+    occurs = np.delete(occurs, BLANK)
+    if name is None or occurs.all():
         return np.nan, np.nan
     scores = np.delete(-senders.layout.views(gradient_of(senders, group))[name], BLANK)
     public = np.delete(public_frequencies(senders), BLANK)
-    return area_under_curve(scores[said], scores[~said]), area_under_curve(public[said], public[~said])
+    return area_under_curve(scores[occurs], scores[~occurs]), area_under_curve(public[occurs], public[~occurs])
 
 
 def public_frequencies(senders: Senders) -> Floats:

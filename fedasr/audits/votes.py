@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import log_ndtr, ndtr
 from scipy.stats import laplace, norm
 
-from fedasr.audits.finding import EVERYBODY, Finding, Scores, found, not_attacked
+from fedasr.audits.finding import EVERYBODY, Finding, Scores, finding_from, not_attacked
 from fedasr.audits.mechanism.parts import AGGREGATOR, RECORD, part
 from fedasr.audits.mechanism.votes import noise_of
 from fedasr.config import load
@@ -71,7 +71,7 @@ def audit_votes(path: str | Path, trials: int = 1, seed: int = 0, alpha: float =
     aggregator = part(AGGREGATOR)(config, teachers, part(RECORD)(votes.shape[1], len(ORDERS)))
     scores = votes_attack(aggregator, votes, answered, config.privacy.delta, trials, seed)
     randomness = "secret" if config.privacy.secret_noise else "public seed"
-    return [found(scores, config.privacy.delta, alpha, teachers, randomness)]
+    return [finding_from(scores, config.privacy.delta, alpha, teachers, randomness)]
 
 
 def answers(path: Path, queries: int) -> npt.NDArray[np.bool_]:
@@ -177,10 +177,10 @@ def probabilities(votes: Floats, mechanism: VoteMechanism) -> Floats:
         wins = np.trapezoid(np.exp(log_density - log_below + log_below.sum(axis=0)), steps, axis=1)
         rows.append(wins / wins.sum())
     labels = np.array(rows)
-    said = np.ones(len(votes))
+    released = np.ones(len(votes))
     if mechanism.has_threshold:
         assert mechanism.threshold is not None
         assert mechanism.threshold_scale is not None
-        said = ndtr((votes.max(axis=1) - mechanism.threshold) / mechanism.threshold_scale)
-    chances: Floats = np.maximum(np.concatenate([labels * said[:, None], 1.0 - said[:, None]], axis=1), LEAST)
+        released = ndtr((votes.max(axis=1) - mechanism.threshold) / mechanism.threshold_scale)
+    chances: Floats = np.maximum(np.concatenate([labels * released[:, None], 1.0 - released[:, None]], axis=1), LEAST)
     return chances

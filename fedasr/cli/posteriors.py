@@ -41,9 +41,9 @@ def write_command(
     from fedasr.teaching.command import Request, write_all
 
     request = Request(teacher, out, config, tuple(set_ or ()), manifest, split, targets, top_k, beam, n_best)
-    found = write_all(request, workers, part, lambda text: console.print(text, markup=False))
+    result = write_all(request, workers, part, lambda text: console.print(text, markup=False))
     if json:
-        print_json(found)
+        print_json(result)
 
 
 @app.command("info", epilog="Example: fedasr posteriors info runs/student/posteriors")

@@ -26,8 +26,8 @@ class Blocks:
         """Return a value a block, such as its sum with ``numpy.add``, shape ``(blocks,)``."""
         if not self.count:
             return np.zeros(0, values.dtype)
-        found: npt.NDArray[Any] = how.reduceat(values, self.starts)
-        return found
+        result: npt.NDArray[Any] = how.reduceat(values, self.starts)
+        return result
 
     def spread(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the value of its block for each entry, shape ``(size,)``."""

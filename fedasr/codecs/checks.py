@@ -20,21 +20,21 @@ def check_compression(config: Config, layout: Layout) -> None:
     if compression.up == "none":
         return
     traits = make_codec(compression, layout).traits
-    said = f"'compression.up' is '{compression.up}'"
+    fact = f"'compression.up' is '{compression.up}'"
     feedback = keeps_residual(compression, traits)
     if feedback and traits.feedback == "never":
         raise InputError(
-            f"{said} and 'compression.error_feedback' true, but its error may be longer than the update, so that what"
+            f"{fact} and 'compression.error_feedback' true, but its error may be longer than the update, so that what"
             " is kept would grow; set compression.error_feedback=false"
         )
     if feedback and privacy.unit == "user" and privacy.noise_at == "server":
         raise InputError(
-            f"{said} with error feedback, but 'privacy.unit' is 'user' with noise on the server: what a device keeps is"
+            f"{fact} with error feedback, but 'privacy.unit' is 'user' with noise on the server: what a device keeps is"
             " from before the noise; set compression.error_feedback=false, or choose fp16, int8, int4 or eden"
         )
     if traits.sparse and config.strategy.aggregation in CENTRES:
         raise InputError(
-            f"{said}, which leaves most entries of an update 0, but 'strategy.aggregation' is"
+            f"{fact}, which leaves most entries of an update 0, but 'strategy.aggregation' is"
             f" '{config.strategy.aggregation}', which would be 0 there; choose a codec that sends every entry, or"
             " strategy.aggregation=norm-bound"
         )

@@ -46,20 +46,20 @@ def unpack(content: bytes, size: int) -> bytes:
     """
     kind, rest = content[:1], content[1:]
     if kind == PLAIN:
-        found = rest
+        result = rest
     elif kind == PACKED:
         try:
             # What a frame says of its size is what would be allocated.
             if zstandard.get_frame_parameters(rest).content_size != size:
                 raise Damaged("its Zstandard frame has another size than the vector")
-            found = zstandard.ZstdDecompressor().decompress(rest)
+            result = zstandard.ZstdDecompressor().decompress(rest)
         except zstandard.ZstdError as error:
             raise Damaged(f"it is no Zstandard frame: {error}") from None
     else:
         raise Damaged("its first byte names no coding")
-    if len(found) != size:
-        raise Damaged(f"it holds {len(found)} bytes, expected {size}")
-    return found
+    if len(result) != size:
+        raise Damaged(f"it holds {len(result)} bytes, expected {size}")
+    return result
 
 
 def rice(indices: Indices) -> bytes:

@@ -68,15 +68,15 @@ class Eden:
         scales = np.frombuffer(content, "<f4", self.scales, SEED.size)
         packed = np.frombuffer(content, np.uint8, offset=SEED.size + 4 * self.scales)
         bits = signs_of(packed, self.padded)
-        found, place = np.empty(self.padded, np.float32), 0
+        result, place = np.empty(self.padded, np.float32), 0
         with np.errstate(invalid="ignore", over="ignore"):
             for rows, signs, out in zip(
-                self.split(bits), self.split(self.rotation(seed)), self.split(found), strict=True
+                self.split(bits), self.split(self.rotation(seed)), self.split(result), strict=True
             ):
                 np.multiply(hadamard(rows), signs, out=out)
                 out *= scales[place : place + len(rows), None]
                 place += len(rows)
-        return found[: self.parameters]
+        return result[: self.parameters]
 
     def rotation(self, seed: int) -> npt.NDArray[np.float32]:
         """Return the random signs of a rotation, ±1, shape ``(padded,)``."""
@@ -94,7 +94,7 @@ class Eden:
 
 def signs_of(packed: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.float32]:
     """Return the first ``count`` bits as −1 and 1."""
-    found = np.unpackbits(packed, count=count).astype(np.float32)
-    found *= 2
-    found -= 1
-    return found
+    result = np.unpackbits(packed, count=count).astype(np.float32)
+    result *= 2
+    result -= 1
+    return result

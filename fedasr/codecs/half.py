@@ -36,8 +36,8 @@ def from_half(content: bytes, count: int) -> Vector:
         raise Damaged("its scale is beyond single precision")
     values = np.frombuffer(content, "<f2", count, EXPONENT.size)
     with np.errstate(invalid="ignore", over="ignore"):  # a server refuses what is not finite
-        found: Vector = (values.astype(np.float64) * 2.0**exponent).astype(np.float32)
-    return found
+        result: Vector = (values.astype(np.float64) * 2.0**exponent).astype(np.float32)
+    return result
 
 
 class Half:

@@ -48,8 +48,8 @@ class Integers:
         plain = unpack(content, first + self.bytes_for(self.parameters))
         scales = np.frombuffer(plain, "<f4", self.blocks.count)
         with np.errstate(invalid="ignore", over="ignore"):
-            found: Vector = (self.blocks.spread(scales) * self.whole(plain[first:])).astype(np.float32)
-        return found
+            result: Vector = (self.blocks.spread(scales) * self.whole(plain[first:])).astype(np.float32)
+        return result
 
     def bytes_for(self, count: int) -> int:
         """Return how many bytes so many integers take."""
@@ -70,14 +70,14 @@ class Integers:
             Damaged: one of them is beyond the levels.
         """
         if self.levels > 7:
-            found = np.frombuffer(content, np.int8)
+            result = np.frombuffer(content, np.int8)
         else:
             pairs = np.frombuffer(content, np.uint8)
             nibbles = np.stack([pairs >> 4, pairs & 15], 1).reshape(-1)[: self.parameters]
-            found = (nibbles.astype(np.int8) ^ 8) - 8
-        if found.size and int(found.min()) < -self.levels:
+            result = (nibbles.astype(np.int8) ^ 8) - 8
+        if result.size and int(result.min()) < -self.levels:
             raise Damaged("an integer is beyond the levels")
-        return found
+        return result
 
 
 class Int8(Integers):

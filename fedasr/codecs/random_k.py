@@ -42,10 +42,10 @@ class RandomK:
             raise Damaged(f"it holds {len(content)} bytes, expected {expected}")
         (seed,) = SEED.unpack_from(content)
         values = np.frombuffer(content, "<f4", self.count, SEED.size)
-        found = np.zeros(self.parameters, np.float32)
+        result = np.zeros(self.parameters, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
-            found[self.chosen(seed)] = values * np.float32(self.parameters / max(1, self.count))
-        return found
+            result[self.chosen(seed)] = values * np.float32(self.parameters / max(1, self.count))
+        return result
 
     def chosen(self, seed: int) -> npt.NDArray[np.int64]:
         """Return the indices of a seed."""

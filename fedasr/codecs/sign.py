@@ -37,5 +37,5 @@ class Sign:
             raise Damaged(f"it holds {len(content)} bytes, expected {expected}")
         scales = self.blocks.spread(np.frombuffer(content, "<f4", self.blocks.count))
         positive = np.unpackbits(np.frombuffer(content, np.uint8, offset=first), count=self.parameters)
-        found: Vector = np.where(positive, scales, -scales).astype(np.float32)
-        return found
+        result: Vector = np.where(positive, scales, -scales).astype(np.float32)
+        return result

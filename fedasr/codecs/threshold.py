@@ -47,6 +47,6 @@ class Threshold:
         if len(rest) != (len(chosen) + 7) // 8:
             raise Damaged(f"it holds {len(rest)} bytes of signs, expected {(len(chosen) + 7) // 8}")
         positive = np.unpackbits(np.frombuffer(rest, np.uint8), count=len(chosen))
-        found = np.zeros(self.parameters, np.float32)
-        found[chosen] = np.where(positive, self.tau, -self.tau)
-        return found
+        result = np.zeros(self.parameters, np.float32)
+        result[chosen] = np.where(positive, self.tau, -self.tau)
+        return result

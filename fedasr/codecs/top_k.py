@@ -36,9 +36,9 @@ class TopK:
     def decode(self, content: bytes) -> Vector:
         """Return the vector; errors as ``Codec.decode``."""
         chosen, rest = unpack_indices(content, self.parameters, self.coding)
-        found = np.zeros(self.parameters, np.float32)
-        found[chosen] = from_half(rest, len(chosen))
-        return found
+        result = np.zeros(self.parameters, np.float32)
+        result[chosen] = from_half(rest, len(chosen))
+        return result
 
 
 def largest(values: Vector, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

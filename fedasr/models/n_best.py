@@ -37,7 +37,7 @@ def search(model: SpeechModel, one: Encoded, beam: int, most: int) -> list[Hypot
     for place in range(limit + 1):
         scores = prefixes.log_posteriors() + totals.unsqueeze(1)
         whole += zip(texts, scores[:, END].tolist(), strict=True)
-        whole = sorted(whole, key=lambda found: (-found[1], found[0]))[:most]
+        whole = sorted(whole, key=lambda hypothesis: (-hypothesis[1], hypothesis[0]))[:most]
         scores[:, END] = -torch.inf
         following, where = scores.flatten().topk(min(beam, scores.numel()))
         open_ones = following > (whole[-1][1] if len(whole) == most else -torch.inf)
@@ -47,4 +47,4 @@ def search(model: SpeechModel, one: Encoded, beam: int, most: int) -> list[Hypot
         rows, tokens = where // scores.shape[1], where % scores.shape[1]
         texts = [[*texts[row], token] for row, token in zip(rows.tolist(), tokens.tolist(), strict=True)]
         prefixes = prefixes.extended(rows, tokens)
-    return [found for found in whole if found[1] > -torch.inf]
+    return [hypothesis for hypothesis in whole if hypothesis[1] > -torch.inf]

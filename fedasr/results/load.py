@@ -78,8 +78,8 @@ class Run:
     @property
     def initial(self) -> dict[str, float]:
         """``wer, cer, loss`` of the model that the run started from; empty where it was not evaluated."""
-        found = {metric: self.summary.get(f"initial_{metric}") for metric in ("wer", "cer", "loss")}
-        return {metric: float(value) for metric, value in found.items() if isinstance(value, (int, float))}
+        result = {metric: self.summary.get(f"initial_{metric}") for metric in ("wer", "cer", "loss")}
+        return {metric: float(value) for metric, value in result.items() if isinstance(value, (int, float))}
 
     @cached_property
     def activity(self) -> pd.DataFrame:

@@ -118,10 +118,10 @@ class RangeCoder:
         # Single precision may lead a little beyond the levels, and the sum of a whole cohort would wrap around.
         largest = np.float32(self.levels << FRACTION_BITS)
         np.clip(fixed, -largest, largest, out=fixed)
-        found: npt.NDArray[Any] = fixed.astype(np.int32)
-        found += np.frombuffer(rng.bytes(2 * self.parameters), "<u2")
-        found >>= FRACTION_BITS
-        return found
+        result: npt.NDArray[Any] = fixed.astype(np.int32)
+        result += np.frombuffer(rng.bytes(2 * self.parameters), "<u2")
+        result >>= FRACTION_BITS
+        return result
 
     def decode(self, total: Residues, updates: int, round: int) -> tuple[Vector, Counts]:
         """Return the mean update, weighted, and the sums of the counts; as ``Coder.decode``."""

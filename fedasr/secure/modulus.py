@@ -26,15 +26,15 @@ def wrapped(values: npt.NDArray[Any], bits: int) -> Residues:
         bits: b.
     """
     whole = values.astype(np.int64) if values.dtype.kind == "f" else values
-    found: Residues = (whole & ((1 << bits) - 1)).astype(kind_of(bits))
-    return found
+    result: Residues = (whole & ((1 << bits) - 1)).astype(kind_of(bits))
+    return result
 
 
 def centred(residues: Residues, bits: int) -> npt.NDArray[np.int64]:
     """Return the numbers from −2ᵇ⁻¹ to 2ᵇ⁻¹ − 1 that the residues are those of."""
     half = 1 << (bits - 1)
-    found: npt.NDArray[np.int64] = ((residues.astype(np.int64) + half) & ((1 << bits) - 1)) - half
-    return found
+    result: npt.NDArray[np.int64] = ((residues.astype(np.int64) + half) & ((1 << bits) - 1)) - half
+    return result
 
 
 def packed_bytes(length: int, bits: int) -> int:
@@ -85,5 +85,5 @@ def unpack(content: npt.NDArray[np.uint8], length: int, bits: int) -> Residues:
         held = rows[:, octet].astype(np.uint64)
         for number, shift in overlapping(octet, bits):
             columns[number] |= held << np.uint64(shift) if shift >= 0 else held >> np.uint64(-shift)
-    found: Residues = (columns.T.reshape(-1)[:length] & np.uint64((1 << bits) - 1)).astype(kind)
-    return found
+    result: Residues = (columns.T.reshape(-1)[:length] & np.uint64((1 << bits) - 1)).astype(kind)
+    return result

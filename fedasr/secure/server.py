@@ -142,14 +142,14 @@ class Server:
             Aborted: too few have opened theirs, or they lead to another key than was advertised.
         """
         shares = self.shares(opened)
-        found = total.copy()
+        result = total.copy()
         for client in sorted(self.sharers):
             if client in self.living:
-                found -= self_mask(self.terms, self.secret(client, shares), client)
+                result -= self_mask(self.terms, self.secret(client, shares), client)
             elif self.is_tied(client):
-                self.take_off(found, client, self.secret(client, shares))
-        found &= found.dtype.type((1 << self.terms.bits) - 1)
-        return found
+                self.take_off(result, client, self.secret(client, shares))
+        result &= result.dtype.type((1 << self.terms.bits) - 1)
+        return result
 
     def take_off(self, total: Residues, client: int, secret: bytes) -> None:
         """Take the masks that the living share with a client off the sum."""
@@ -166,7 +166,7 @@ class Server:
 
     def shares(self, opened: Mapping[int, bytes]) -> dict[int, dict[int, bytes]]:
         """Return owner → place among the holders → share."""
-        found: dict[int, dict[int, bytes]] = {}
+        result: dict[int, dict[int, bytes]] = {}
         for holder, content in opened.items():
             owners = sorted((*self.linked(holder), holder))
             if len(content) != SECRET_BYTES * len(owners):
@@ -174,8 +174,8 @@ class Server:
             for number, owner in enumerate(owners):
                 place = sorted((*self.graph[owner], owner)).index(holder)
                 share = content[SECRET_BYTES * number : SECRET_BYTES * (number + 1)]
-                found.setdefault(owner, {})[place] = share
-        return found
+                result.setdefault(owner, {})[place] = share
+        return result
 
     def secret(self, client: int, shares: Mapping[int, Mapping[int, bytes]]) -> bytes:
         """Return the secret of a client that may be opened.

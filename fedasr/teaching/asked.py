@@ -60,8 +60,8 @@ def answers(model: SpeechModel, batch: Batch, header: Header) -> list[Rows]:
     with model.as_it_decodes():
         encoded = model.encode(batch)
     if header.targets == "sequence":
-        return [{HYPOTHESES: as_rows(found, header)} for found in n_best(model, encoded, header.asked["beam"], most)]
-    return [{HYPOTHESES: as_rows([found], header)} for found in likeliest(model, encoded)]
+        return [{HYPOTHESES: as_rows(result, header)} for result in n_best(model, encoded, header.asked["beam"], most)]
+    return [{HYPOTHESES: as_rows([result], header)} for result in likeliest(model, encoded)]
 
 
 def of_frames(model: SpeechModel, batch: Batch, header: Header) -> list[Rows]:
@@ -78,13 +78,13 @@ def of_lattices(model: SpeechModel, batch: Batch, header: Header) -> list[Rows]:
     if not isinstance(model, TransducerModel):
         raise InputError(f"a {type(model).__name__} has no lattice of nodes; choose an rnnt teacher, or other targets")
     with model.as_it_decodes():
-        found = likeliest(model, model.encode(batch))
-        targets, lengths = padded([tokens for tokens, _ in found], batch.features.device)
+        result = likeliest(model, model.encode(batch))
+        targets, lengths = padded([tokens for tokens, _ in result], batch.features.device)
         logits, frames = model.lattice(replace(batch, targets=targets, target_lengths=lengths))
-        said = steps(logits, targets[:, : logits.shape[2] - 1])
-        token, blank = said[0].cpu().numpy(), said[1].cpu().numpy()
+        step_posteriors = steps(logits, targets[:, : logits.shape[2] - 1])
+        token, blank = step_posteriors[0].cpu().numpy(), step_posteriors[1].cpu().numpy()
     rows: list[Rows] = []
-    for place, (hypothesis, time) in enumerate(zip(found, frames.tolist(), strict=True)):
+    for place, (hypothesis, time) in enumerate(zip(result, frames.tolist(), strict=True)):
         nodes = np.zeros((time, len(hypothesis[0]) + 1), header.layout[NODES])
         nodes["token"], nodes["blank"] = (each[place, :time, : nodes.shape[1]] for each in (token, blank))
         rows.append({HYPOTHESES: as_rows([hypothesis], header), NODES: nodes.reshape(-1)})

@@ -156,8 +156,8 @@ def write_in_process(request: Request, part: Part) -> None:
 
 def write(work: Work, folder: Path, part: Part, say: Callable[[str], None]) -> None:
     """Write a part, and say every now and then what is left."""
-    said = None
+    last_shown = None
     for left in write_part(work.teacher, work.header, work.corpus, work.data, work.rows, folder, part):
-        if said is None or left <= 0.9 * said:
+        if last_shown is None or left <= 0.9 * last_shown:
             say(f"{left:,} utterances are left")
-            said = left
+            last_shown = left

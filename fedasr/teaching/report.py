@@ -19,7 +19,7 @@ def facts(store: PosteriorStore) -> dict[str, Any]:
     header, sizes = store.header, store.bytes()
     table = {"frames": FRAMES, "lattice": NODES}.get(header.targets, HYPOTHESES)
     rows = int(store.counts(table).sum())
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "targets": header.targets,
         "utterances": len(store),
         "without_rows": int((store.counts(table) == 0).sum()),
@@ -33,20 +33,20 @@ def facts(store: PosteriorStore) -> dict[str, Any]:
         "teacher": header.teacher,
     }
     if header.targets == "frames":
-        found |= {"dense_bytes_a_row": 2 * header.classes, "captured_mass": store.captured_mass()}
-    return found
+        result |= {"dense_bytes_a_row": 2 * header.classes, "captured_mass": store.captured_mass()}
+    return result
 
 
 def described(store: PosteriorStore) -> str:
     """Return a line on a store."""
-    found = facts(store)
+    result = facts(store)
     line = (
-        f"{found['utterances']:,} utterances: {found['rows']:,} {found['row']}s,"
-        f" {found['bytes_a_row']} bytes a {found['row']}, {np.round(found['bytes'] / 1e6, 2):g} MB"
+        f"{result['utterances']:,} utterances: {result['rows']:,} {result['row']}s,"
+        f" {result['bytes_a_row']} bytes a {result['row']}, {np.round(result['bytes'] / 1e6, 2):g} MB"
     )
-    if "captured_mass" in found:
+    if "captured_mass" in result:
         line += (
-            f"; the {found['top_k']} likeliest of {found['classes']} tokens have {found['captured_mass']:.4f} of the"
-            f" mass ({found['dense_bytes_a_row']} bytes a frame for all)"
+            f"; the {result['top_k']} likeliest of {result['classes']} tokens have {result['captured_mass']:.4f} of the"
+            f" mass ({result['dense_bytes_a_row']} bytes a frame for all)"
         )
     return line

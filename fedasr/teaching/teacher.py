@@ -39,10 +39,10 @@ class Teacher:
 
     def __init__(self, folder: Path, device: torch.device | None = None) -> None:
         self.folder = folder
-        found = Recognizer(folder)
-        self.config, self.tokenizer = found.config, found.tokenizer
-        self.weights = sha256(model_arrays(found.model))
-        self.model: SpeechModel = found.model if device is None else found.model.to(device)
+        result = Recognizer(folder)
+        self.config, self.tokenizer = result.config, result.tokenizer
+        self.weights = sha256(model_arrays(result.model))
+        self.model: SpeechModel = result.model if device is None else result.model.to(device)
 
     def header(self, targets: str, top_k: int, beam: int, n_best: int) -> Header:
         """Return what a store of its answers is of; arguments as in section ``distillation``."""

@@ -89,11 +89,11 @@ def write_part(
             if stopped():
                 return
             batch = speech.batch(batch_rows)
-            said = answers(teacher.model, batch.to(device), header) if len(batch) else []
-            found = dict(zip(batch.indices, said, strict=True))
+            answered = answers(teacher.model, batch.to(device), header) if len(batch) else []
+            result = dict(zip(batch.indices, answered, strict=True))
             for row in batch_rows.tolist():
                 if place_of[row] not in known:
-                    shard.add(keys[place_of[row]], found.get(row, nothing))
+                    shard.add(keys[place_of[row]], result.get(row, nothing))
             shard.commit()
             left -= len(batch_rows)
             yield left

@@ -65,8 +65,8 @@ def check_codec(make: Callable[[int], Codec], *, parameters: int = 64, seed: int
 def through(codec: Codec, vector: Vector, seed: int) -> Vector:
     """Return what arrives of a vector."""
     before = vector.copy()
-    found = np.asarray(codec.decode(codec.encode(vector, np.random.default_rng(seed))))
+    result = np.asarray(codec.decode(codec.encode(vector, np.random.default_rng(seed))))
     law(same(before, vector), "a codec only reads the vector", f"{len(vector)} parameters, seed {seed}")
-    good = found.shape == vector.shape and found.dtype == np.float32 and bool(np.isfinite(found).all())
-    law(good, "a codec decodes to finite float32 of shape (parameters,)", f"{found.dtype} of shape {found.shape}")
-    return found
+    good = result.shape == vector.shape and result.dtype == np.float32 and bool(np.isfinite(result).all())
+    law(good, "a codec decodes to finite float32 of shape (parameters,)", f"{result.dtype} of shape {result.shape}")
+    return result

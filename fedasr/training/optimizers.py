@@ -104,13 +104,13 @@ def make_local_optimizer(config: ClientConfig) -> LocalOptimizer:
 
 def state_of(optimizer: LocalOptimizer) -> dict[str, npt.NDArray[Any]]:
     """Return what a checkpoint must hold of an optimiser that goes on: tensors and numbers, none without a shape."""
-    found: dict[str, npt.NDArray[Any]] = {}
+    result: dict[str, npt.NDArray[Any]] = {}
     for name, value in vars(optimizer).items():
         if isinstance(value, torch.Tensor):
-            found[name] = np.atleast_1d(value.detach().cpu().numpy())
+            result[name] = np.atleast_1d(value.detach().cpu().numpy())
         elif isinstance(value, (bool, int, float)):
-            found[name] = np.atleast_1d(np.asarray(value))
-    return found
+            result[name] = np.atleast_1d(np.asarray(value))
+    return result
 
 
 def load_state(optimizer: LocalOptimizer, state: Mapping[str, npt.NDArray[Any]], device: torch.device) -> None:

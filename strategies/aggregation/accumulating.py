@@ -147,15 +147,15 @@ class UpdateAccumulator:
         if self.codec is None:
             self.codec = make_codec(self.expected.compression, self.rule.layout)
         try:
-            found = np.asarray(self.codec.decode(content))
+            result = np.asarray(self.codec.decode(content))
         except ValueError as error:
             raise ReplyRefused(f"the encoded update is damaged: {error}") from None
-        if found.shape != (self.rule.layout.size,) or found.dtype != np.float32:
+        if result.shape != (self.rule.layout.size,) or result.dtype != np.float32:
             raise ReplyRefused(
-                f"the codec decodes to {found.dtype} of shape {found.shape}; expected float32 of shape"
+                f"the codec decodes to {result.dtype} of shape {result.shape}; expected float32 of shape"
                 f" ({self.rule.layout.size},)"
             )
-        return found
+        return result
 
     def known(self, sent: RecordDict) -> Broadcast:
         """Return what the clients were sent, found once."""

@@ -195,10 +195,10 @@ def check_encoded(record: object) -> bytes:
     Raises:
         ReplyRefused: the reply holds something else.
     """
-    found = entries(record) if isinstance(record, ArrayRecord) else {}
-    if list(found) != [Name.ENCODED]:
+    result = entries(record) if isinstance(record, ArrayRecord) else {}
+    if list(result) != [Name.ENCODED]:
         raise ReplyRefused("the reply has no encoded update ('compression.up' is set in the run's config)")
-    array = found[Name.ENCODED]
+    array = result[Name.ENCODED]
     shape = tuple(array.shape)
     if len(shape) != 1:
         raise ReplyRefused(f"array '{Name.ENCODED}' has shape {shape}; expected one dimension")

@@ -46,10 +46,10 @@ class SecureAccumulator(UpdateAccumulator):
         node = reply.metadata.src_node_id
         store = self.expected.stores[node if self.clients is None else self.clients[node]]
         record = reply.content.get(Record.ARRAYS)
-        found = entries(record) if isinstance(record, ArrayRecord) else {}
-        if list(found) != [Name.ENCODED]:
+        result = entries(record) if isinstance(record, ArrayRecord) else {}
+        if list(result) != [Name.ENCODED]:
             raise ReplyRefused("the reply has no masked update ('secure_aggregation' is set in the run's config)")
-        array = found[Name.ENCODED]
+        array = result[Name.ENCODED]
         shape = tuple(array.shape)
         check_array(Name.ENCODED, array, "uint8", shape if len(shape) == 1 else (-1,))
         start: Vector = UNSEEN

@@ -49,13 +49,13 @@ def traffic(order: Order, clients: int, holders: int) -> Traffic:
     question = Question(frozenset(range(holders)), frozenset(), dict.fromkeys(range(others), bytes(SEALED_BYTES)))
     asked = RecordDict({Record.CONFIG: order.to_record()})
     return Traffic(
-        up=said(KeyList(bytes(ROW.size))) + said(SealedShares(bytes(SEALED_BYTES * others))),
+        up=bytes_of(KeyList(bytes(ROW.size))) + bytes_of(SealedShares(bytes(SEALED_BYTES * others))),
         down=content_bytes(asked) + content_bytes(listing(order, bytes(ROW.size * clients))),
-        opening_up=said(OpenedShares(bytes(SECRET_BYTES * holders))),
+        opening_up=bytes_of(OpenedShares(bytes(SECRET_BYTES * holders))),
         opening_down=content_bytes(unmasking(order, question)),
     )
 
 
-def said(values: ConfigValues) -> int:
+def bytes_of(values: ConfigValues) -> int:
     """Return the bytes of a reply."""
     return content_bytes(RecordDict({Record.SECURE: values.to_record()}))

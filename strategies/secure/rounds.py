@@ -161,19 +161,19 @@ class SecureRounds(Rounds):
         """
         order = Order(round, self.config_json)
         questions = server.questions(living)
-        found: dict[int, bytes] = {}
+        result: dict[int, bytes] = {}
         missing: dict[int, str] = {}
 
         def opened(client: int, reply: Message) -> None:
             content = OpenedShares.of(reply, "it").opened
             if not answered(questions[client], content):
                 raise ValueError("it has not opened the shares that it was asked for")
-            found[client] = content
+            result[client] = content
 
         contents = {client: unmasking(order, question) for client, question in questions.items()}
         self.ask(Kind.UNMASK, round, contents, opened, missing)
         self.notes += [f"client {self.partition.names[client]}: {why}" for client, why in missing.items()]
-        return found
+        return result
 
     def ask(
         self,

@@ -127,9 +127,9 @@ def test_new_recordings_are_in_the_next_round(town: Town, tmp_path: Path) -> Non
     def speak() -> None:
         manifest(ben / "manifest.csv", record(ben, range(10), 1), ("path", "speaker", "text"))
 
-    found = fedasr.load_run(town.run(tmp_path / "out", Notes({1: speak}))).clients
-    assert found[found["client"] == "ben"]["examples"].tolist() == [4, 10]
-    assert found[found["client"] == "anna"]["examples"].tolist() == [3, 3]
+    result = fedasr.load_run(town.run(tmp_path / "out", Notes({1: speak}))).clients
+    assert result[result["client"] == "ben"]["examples"].tolist() == [4, 10]
+    assert result[result["client"] == "anna"]["examples"].tolist() == [3, 3]
 
 
 @pytest.mark.slow
@@ -137,8 +137,8 @@ def test_an_edge_device_that_is_away_is_not_selected_and_comes_back(town: Town, 
     grid = SuperLink(town.folders)
     grid.away.add("anna")
     watcher = Notes({1: grid.away.clear, 2: lambda: grid.away.add("cleo")})
-    found = fedasr.load_run(town.run(tmp_path / "out", watcher, grid, rounds=3)).clients
-    by_round = [set(found[found["round"] == number]["client"]) for number in (1, 2, 3)]
+    result = fedasr.load_run(town.run(tmp_path / "out", watcher, grid, rounds=3)).clients
+    by_round = [set(result[result["round"] == number]["client"]) for number in (1, 2, 3)]
     assert by_round == [{"ben", "cleo"}, {"anna", "ben", "cleo"}, {"anna", "ben"}]
 
 
@@ -158,8 +158,8 @@ def test_one_broken_edge_device_costs_one_edge_device(
 ) -> None:
     (town.folders["ben"] / "manifest.csv").write_text("path,speaker\n")
     watcher = Notes()
-    found = fedasr.load_run(town.run(tmp_path / "out", watcher)).clients
-    assert set(found["client"]) == {"anna", "cleo"}
+    result = fedasr.load_run(town.run(tmp_path / "out", watcher)).clients
+    assert set(result["client"]) == {"anna", "cleo"}
     told = [note for note in watcher.notes if "ben" in note]
     assert told == [f"edge device ben: it does not say what it holds: {UNTOLD}"]
     assert "misses the column 'text'" in capfd.readouterr().err  # in the edge device's own log
@@ -168,8 +168,8 @@ def test_one_broken_edge_device_costs_one_edge_device(
 @pytest.mark.slow
 def test_a_damaged_recording_is_left_out(town: Town, tmp_path: Path) -> None:
     (town.folders["cleo"] / "0.wav").write_bytes(b"no audio")
-    found = fedasr.load_run(town.run(tmp_path / "out")).clients
-    assert found[found["client"] == "cleo"]["examples"].tolist() == [4, 4]
+    result = fedasr.load_run(town.run(tmp_path / "out")).clients
+    assert result[result["client"] == "cleo"]["examples"].tolist() == [4, 4]
 
 
 @pytest.mark.slow
@@ -177,8 +177,8 @@ def test_rows_of_another_split_stay_out(town: Town, tmp_path: Path) -> None:
     anna = town.folders["anna"]
     rows = [{**row, "split": "train" if number else "mine"} for number, row in enumerate(record(anna, range(3), 0))]
     manifest(anna / "manifest.csv", rows, ("path", "speaker", "text", "split"))
-    found = fedasr.load_run(town.run(tmp_path / "out")).clients
-    assert found[found["client"] == "anna"]["examples"].tolist() == [2, 2]
+    result = fedasr.load_run(town.run(tmp_path / "out")).clients
+    assert result[result["client"] == "anna"]["examples"].tolist() == [2, 2]
 
 
 def test_no_path_and_no_code_of_the_server_reaches_an_edge_device(town: Town) -> None:
@@ -200,12 +200,12 @@ def test_no_path_and_no_code_of_the_server_reaches_an_edge_device(town: Town) ->
         **{path.replace(".", "__"): "/secret/pate" for path in PATE_PATHS},
     )
     edge_device = EdgeDevice("anna", town.folders["anna"], town.folders["anna"] / "manifest.csv")
-    found = json.loads(edge_device.config(json.dumps(config)))
-    assert "secret" not in json.dumps(found)
-    assert found["data"]["manifest"] == str(edge_device.manifest)
-    assert found["data"]["cache"]["directory"] == str(edge_device.data / "features")
-    assert found["runtime"] == {"device": "auto"}
-    load(found)
+    result = json.loads(edge_device.config(json.dumps(config)))
+    assert "secret" not in json.dumps(result)
+    assert result["data"]["manifest"] == str(edge_device.manifest)
+    assert result["data"]["cache"]["directory"] == str(edge_device.data / "features")
+    assert result["runtime"] == {"device": "auto"}
+    load(result)
 
 
 @pytest.mark.parametrize("sent", ["", "[]", "3", '{"data": 3}', "{" * 100_000])
@@ -279,9 +279,9 @@ class Boasting(SuperLink):
 @pytest.mark.slow
 def test_an_edge_device_that_boasts_does_not_own_the_model(town: Town, tmp_path: Path) -> None:
     watcher = Notes()
-    found = fedasr.load_run(town.run(tmp_path / "out", watcher, grid=Boasting(town.folders), rounds=1))
-    assert set(found.clients["status"]) == {"ok"}
-    (mine, _) = read_weights(found.path)
+    result = fedasr.load_run(town.run(tmp_path / "out", watcher, grid=Boasting(town.folders), rounds=1))
+    assert set(result.clients["status"]) == {"ok"}
+    (mine, _) = read_weights(result.path)
     start = Experiment(load(town.config(town.server))).first_weights()
     moved = {name: (array - start[name]).ravel() for name, array in mine.items()}
     wanted = {name: (0.5 - start[name]).ravel() for name in mine}
@@ -296,8 +296,8 @@ def test_an_edge_device_that_claims_what_cannot_be_is_left_out(town: Town, tmp_p
     grid = Boasting(town.folders)
     grid.claims = 10**8
     watcher = Notes()
-    found = fedasr.load_run(town.run(tmp_path / "out", watcher, grid=grid, rounds=1))
-    assert set(found.clients["client"]) == {"anna", "cleo"}
+    result = fedasr.load_run(town.run(tmp_path / "out", watcher, grid=grid, rounds=1))
+    assert set(result.clients["client"]) == {"anna", "cleo"}
     assert "edge device ben: it does not say what it holds: what it says of that cannot be" in watcher.notes
 
 
@@ -314,9 +314,9 @@ class Hostile(SuperLink):
 
 @pytest.mark.slow
 def test_an_edge_device_cannot_stop_a_run(town: Town, tmp_path: Path) -> None:
-    found = fedasr.load_run(town.run(tmp_path / "out", grid=Hostile(town.folders)))
-    assert found.summary["status"] == "done"
-    assert set(found.clients[found.clients["client"] == "ben"]["status"]) == {"failed"}
+    result = fedasr.load_run(town.run(tmp_path / "out", grid=Hostile(town.folders)))
+    assert result.summary["status"] == "done"
+    assert set(result.clients[result.clients["client"] == "ben"]["status"]) == {"failed"}
 
 
 PRIVATE = {
@@ -352,8 +352,8 @@ def test_nothing_private_is_done_with_a_damaged_account(
     town: Town, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (town.folders["anna"] / "account.json").write_text("{")
-    found = fedasr.load_run(town.run(tmp_path / "out", **PRIVATE)).clients
-    assert set(found[found["client"] == "anna"]["status"]) == {"failed"}
+    result = fedasr.load_run(town.run(tmp_path / "out", **PRIVATE)).clients
+    assert set(result[result["client"] == "anna"]["status"]) == {"failed"}
     assert "restore it from a copy" in capfd.readouterr().err
 
 

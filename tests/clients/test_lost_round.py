@@ -36,10 +36,10 @@ class Killed(SuperLink):
     """The server is killed when all edge devices have trained in round 2."""
 
     def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
-        found = list(super().replies(messages, *more, **others))
+        result = list(super().replies(messages, *more, **others))
         if any(m.metadata.message_type == "train" and values_of(m, "config")["round"] == 2 for m in messages):
             raise KeyboardInterrupt
-        yield from found
+        yield from result
 
 
 class AllLost(SuperLink):
@@ -59,9 +59,9 @@ class LastLost(SuperLink):
         return super().pull_messages([name for name in message_ids if name in self.messages])
 
     def replies(self, messages: list[Message], *more: Any, **others: Any) -> Iterator[Message]:
-        found = list(super().replies(messages, *more, **others))
+        result = list(super().replies(messages, *more, **others))
         last = any(m.metadata.message_type == "train" and values_of(m, "config")["round"] == 2 for m in messages)
-        yield from [] if last else found
+        yield from [] if last else result
 
 
 def run(town: Town, out: Path, grid: SuperLink, resume: bool) -> dict[str, Any]:
@@ -71,8 +71,8 @@ def run(town: Town, out: Path, grid: SuperLink, resume: bool) -> dict[str, Any]:
     experiment = open_run(config, out, resume, fleet)
     assert experiment is not None
     run_strategy(EdgeGrid(grid, fleet.names, 5.0), experiment, RunFolder(out), resume)
-    found: dict[str, Any] = json.loads((out / "privacy.json").read_text())
-    return found
+    result: dict[str, Any] = json.loads((out / "privacy.json").read_text())
+    return result
 
 
 @pytest.mark.slow
@@ -96,10 +96,10 @@ def test_a_round_in_which_no_edge_device_answers_is_lost_where_the_config_says_s
     with pytest.raises(RunFailed, match=r"round 2: 3 of 3 clients failed \(strategy.max_failed_share is 0\.9\)"):
         town.run(tmp_path / "ended", grid=AllLost(town.folders), rounds=3, strategy__max_failed_share=0.9, **changes)
     share = {"strategy__max_failed_share": 1.0}
-    found = fedasr.load_run(town.run(tmp_path / "out", grid=AllLost(town.folders), rounds=3, **share, **changes))
-    assert found.summary["status"] == "done"
-    assert found.rounds["clients_replied"].tolist() == [3, 0, 3]
-    assert found.clients[found.clients["round"] == 2]["reason"].notna().all()
+    result = fedasr.load_run(town.run(tmp_path / "out", grid=AllLost(town.folders), rounds=3, **share, **changes))
+    assert result.summary["status"] == "done"
+    assert result.rounds["clients_replied"].tolist() == [3, 0, 3]
+    assert result.clients[result.clients["round"] == 2]["reason"].notna().all()
 
 
 @pytest.mark.slow

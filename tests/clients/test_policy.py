@@ -67,15 +67,15 @@ def allow(edge_device: EdgeDevice, **rules: Any) -> None:
 def tree(**changes: Any) -> dict[str, Any]:
     """Return a sound config as the server sends it, sections replaced, keys of a dotted name changed."""
     sections = {name: value for name, value in changes.items() if "__" not in name}
-    found = to_dict(load({**GOOD, **sections}))
+    result = to_dict(load({**GOOD, **sections}))
     for name, value in changes.items():
         if "__" in name:
-            node = found
+            node = result
             *path, last = name.split("__")
             for step in path:
                 node = node[step]
             node[last] = value
-    return found
+    return result
 
 
 def ask(

@@ -83,26 +83,26 @@ def clipped_sum(found: Device, rows: Any) -> torch.Tensor:
 
 def test_one_utterance_less_moves_the_sum_by_at_most_the_bound() -> None:
     """With SpecAugment, changes of the waveform, and dropout on."""
-    found, _ = device(config())
-    rows = found.rows.tolist()
+    result, _ = device(config())
+    rows = result.rows.tolist()
     assert len(rows) >= 5
-    whole = clipped_sum(found, rows)
-    assert torch.equal(clipped_sum(found, rows), whole)
+    whole = clipped_sum(result, rows)
+    assert torch.equal(clipped_sum(result, rows), whole)
     for left_out in rows[:3]:
         rest = [row for row in rows if row != left_out]
-        assert 0 < float((whole - clipped_sum(found, rest)).norm()) <= BOUND * (1 + 1e-4)
+        assert 0 < float((whole - clipped_sum(result, rest)).norm()) <= BOUND * (1 + 1e-4)
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("secret", [False, True])
 def test_a_device_that_is_asked_twice_never_has_the_same_secret_noise(secret: bool, tmp_path: Path) -> None:
     """Else a server subtracts two answers to the same round; of a public seed they are the same bits."""
-    text, found = config(secret_noise=secret), []
+    text, result = config(secret_noise=secret), []
     for _ in range(2):
         asked, context = device(text)
-        found.append(train_privately(asked, asked.experiment.first_weights(), context).arrays)
-    assert found[0] is not None
-    assert found[1] is not None
-    same = [np.array_equal(found[0][name], found[1][name]) for name in found[0]]
+        result.append(train_privately(asked, asked.experiment.first_weights(), context).arrays)
+    assert result[0] is not None
+    assert result[1] is not None
+    same = [np.array_equal(result[0][name], result[1][name]) for name in result[0]]
     assert all(same) != secret
     assert not any(same) or not secret

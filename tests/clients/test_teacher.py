@@ -117,8 +117,8 @@ def test_votes_are_the_likeliest_candidates(run: Experiment, tmp_path: Path) -> 
         ):
             parameter.copy_(torch.from_numpy(array))
     batch = run.speech.batch(run.rows("test"))
-    found = model.hypotheses(batch, run.tokenizer, "vocabulary", vocabulary=("no", "yes"))
-    assert [("no", "yes")[v] for v in votes.tolist()] == found
+    result = model.hypotheses(batch, run.tokenizer, "vocabulary", vocabulary=("no", "yes"))
+    assert [("no", "yes")[v] for v in votes.tolist()] == result
 
 
 @pytest.mark.thorough
@@ -192,10 +192,10 @@ def test_who_can_say_nothing_abstains() -> None:
 def test_batches_are_of_similar_length_and_know_their_places() -> None:
     lengths = np.array([4, 1, 3, 2])
     frames = np.repeat(np.arange(4.0, dtype=np.float32), lengths)[:, None] * np.ones((1, 2), np.float32)
-    found = list(batches(frames, lengths, 2))
-    assert [places.tolist() for places, _ in found] == [[1, 3], [2, 0]]
-    assert found[1][1].features[1].tolist() == [[0.0, 0.0]] * 4
-    assert found[0][1].feature_lengths.tolist() == [1, 2]
+    result = list(batches(frames, lengths, 2))
+    assert [places.tolist() for places, _ in result] == [[1, 3], [2, 0]]
+    assert result[1][1].features[1].tolist() == [[0.0, 0.0]] * 4
+    assert result[0][1].feature_lengths.tolist() == [1, 2]
 
 
 def test_sequences_are_taken_apart() -> None:
@@ -207,12 +207,12 @@ def test_sequences_are_taken_apart() -> None:
 def test_where_the_store_is(kind: str, tmp_path: Path) -> None:
     node = {"data": str(tmp_path)} if kind == "box" else {}
     settings = {"client-store": str(tmp_path / "clients")} if kind != "elsewhere" else {}
-    found = find_store(Context(RUN_ID, 0, node, RecordDict(), settings)).folder
+    result = find_store(Context(RUN_ID, 0, node, RecordDict(), settings)).folder
     if kind == "elsewhere":
-        assert found.name == "weights"
-        assert tmp_path not in found.parents
+        assert result.name == "weights"
+        assert tmp_path not in result.parents
     else:
-        assert found == tmp_path / ("weights" if kind == "box" else "clients")
+        assert result == tmp_path / ("weights" if kind == "box" else "clients")
 
 
 def test_a_store_keeps_order_and_refuses_what_is_damaged(tmp_path: Path) -> None:

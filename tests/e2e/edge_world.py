@@ -36,23 +36,23 @@ FIELDS = ("path", "speaker", "text", "split")
 def until(condition: Callable[[], Any], seconds: float, what: str, every: float = LOOK_SECONDS) -> Any:
     """Wait for a condition and return what it found."""
     end = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
         time.sleep(every)
-    return found
+    return result
 
 
 def living(variable: str, value: object) -> list[int]:
     """Return the living processes that were started with a variable of their environment, whoever their parent is."""
     mark = f"{variable}={value}".encode()
-    found = []
+    result = []
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
+                result.append(int(entry.name))
         except OSError:  # it ended meanwhile, or belongs to somebody else
             continue
-    return found
+    return result
 
 
 def family(process: subprocess.Popen[str]) -> list[int]:
@@ -151,17 +151,17 @@ def speech(root: Path) -> dict[str, list[dict[str, str]]]:
     corpus = SyntheticCorpus(config, seed=1)
     speakers = list(dict.fromkeys(map(str, corpus.columns["speaker"])))
     names = dict(zip(speakers, NAMES, strict=False))
-    found: dict[str, list[dict[str, str]]] = {}
+    result: dict[str, list[dict[str, str]]] = {}
     for index in range(len(corpus)):
         split = str(corpus.columns["split"][index])
         name = names.get(str(corpus.columns["speaker"][index]), "test")
-        rows = found.setdefault(name, [])
+        rows = result.setdefault(name, [])
         path = root / name / f"{len(rows):03d}.flac"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, np.clip(corpus.waveform(index), -1, 1), SAMPLE_RATE_HZ, subtype="PCM_16")
         text = str(corpus.columns["text"][index])
         rows.append({"path": str(path), "speaker": name, "text": text, "split": split})
-    return found
+    return result
 
 
 def write_manifest(path: Path, rows: Iterable[Mapping[str, str]], fields: tuple[str, ...] = FIELDS) -> Path:
@@ -243,9 +243,9 @@ class World:
 
     def start_device(self, folder: Path) -> subprocess.Popen[str]:
         """Start an edge device."""
-        found = self.start(f"{folder.name}.log", "fedasr.cli.main", "edge", "run-client", "--data", folder)
-        self.devices[folder.name.removeprefix("device ")] = found
-        return found
+        result = self.start(f"{folder.name}.log", "fedasr.cli.main", "edge", "run-client", "--data", folder)
+        self.devices[folder.name.removeprefix("device ")] = result
+        return result
 
     def at_work(self, name: str, kind: str = "train") -> list[int]:
         """Return the process that answers a device's message, in a list; empty while it answers none."""

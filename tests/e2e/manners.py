@@ -70,11 +70,11 @@ def serve(folder: Path, manner: str, answered: list[str], over: threading.Event)
                 )
 
         while not over.is_set():
-            found = receive()
-            if found is None:
+            result = receive()
+            if result is None:
                 time.sleep(POLL_SECONDS)
                 continue
-            head, tree = found
+            head, tree = result
             run, number = head.metadata.run_id, head.metadata.message_id
             parts = pull_objects([part.object_id for part in iterate_object_tree(tree)], lambda name: pull(run, name))  # noqa: B023
             confirm(run, number)

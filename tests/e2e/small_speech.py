@@ -77,9 +77,9 @@ def refused(
     """Assert that a command ends with ``code`` and one line that holds ``says``, and leaves ``kept`` as it is."""
     before = snapshot(kept)
     capsys.readouterr()
-    found = status([str(argument) for argument in arguments])
+    result = status([str(argument) for argument in arguments])
     line = only_line(capsys)
-    assert found == code, line
+    assert result == code, line
     for said in says:
         assert said in line
     assert snapshot(kept) == before

@@ -100,13 +100,13 @@ def run(
     watcher: Notes | None = None,
 ) -> fedasr.Run:
     """Run a config with a client app of our own."""
-    found = open_run(load(config), out, resume)
-    assert found is not None
+    result = open_run(load(config), out, resume)
+    assert result is not None
     executor: Executor = PoolExecutor(app, "", workers) if workers else SerialExecutor(app)
-    settings = {"experiment": as_json(found.config), "out": str(out), "resume": resume}
+    settings = {"experiment": as_json(result.config), "out": str(out), "resume": resume}
     try:
         with session(watcher):
-            server_app(grid(executor, len(found.partition)), Context(RUN_ID, 0, {}, RecordDict(), settings))
+            server_app(grid(executor, len(result.partition)), Context(RUN_ID, 0, {}, RecordDict(), settings))
     finally:
         executor.close()
     return fedasr.load_run(out)
@@ -248,12 +248,12 @@ def test_other_answers_are_checked_too(tmp_path: Path) -> None:
         "selection": {"name": "power-of-choice", "clients_per_round": CLIENTS - 2, "candidates": CLIENTS},
     }
     notes = Notes()
-    found = run(config, tmp_path / "run", WrongAnswers(honest, {}), watcher=notes)
+    result = run(config, tmp_path / "run", WrongAnswers(honest, {}), watcher=notes)
     names = names_of(config)
-    chosen = found.clients["client"].tolist()
+    chosen = result.clients["client"].tolist()
     assert names[2] not in chosen, "an infinite loss is no reason to be chosen first"
     assert names[3] not in chosen
-    assert 0 <= found.rounds["client_wer"].iloc[0] <= 3
+    assert 0 <= result.rounds["client_wer"].iloc[0] <= 3
     assert [note for note in notes.notes if "'query.loss': 'loss' is inf; expected a finite number" in note]
     assert [note for note in notes.notes if "'query.loss': 'loss' is missing" in note]
     assert [note for note in notes.notes if "'evaluate': 'word" in note]

@@ -89,12 +89,12 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 def test_tensorboard_reads_the_curves(whole: fedasr.Run, folder: Path) -> None:
     pytest.importorskip("tensorboard")
-    found = curves(folder / "tensorboard")
+    result = curves(folder / "tensorboard")
     for name in ("loss", "wer", "train_loss", "bytes_up"):
-        assert found[name] == [(n, pytest.approx(v)) for n, v in enumerate(whole.rounds[name], 1)]
+        assert result[name] == [(n, pytest.approx(v)) for n, v in enumerate(whole.rounds[name], 1)]
     women = whole.groups[whole.groups["value"] == "f"]["wer"]
-    assert found["wer_by_gender/f"] == [(n, pytest.approx(v)) for n, v in enumerate(women, 1)]
-    assert "epsilon" not in found
+    assert result["wer_by_gender/f"] == [(n, pytest.approx(v)) for n, v in enumerate(women, 1)]
+    assert "epsilon" not in result
 
 
 def tracked(folder: Path) -> tuple[Any, Any]:
@@ -182,17 +182,17 @@ def test_one_that_fails_in_a_private_run(tmp_path: Path) -> None:
     (tmp_path / "run" / "privacy.json").rmdir()
     again = Recorder()
     launch(private, tmp_path / "run", resume=True, callbacks=[again])
-    found = fedasr.load_run(tmp_path / "run")
-    assert found.status == "done"
-    pd.testing.assert_frame_equal(pd.DataFrame([dict(row) for row in again.rows]), found.rounds, check_dtype=False)
-    assert again.evaluations[-1].epsilon == found.summary["epsilon"]
+    result = fedasr.load_run(tmp_path / "run")
+    assert result.status == "done"
+    pd.testing.assert_frame_equal(pd.DataFrame([dict(row) for row in again.rows]), result.rounds, check_dtype=False)
+    assert again.evaluations[-1].epsilon == result.summary["epsilon"]
 
 
 @pytest.mark.slow
 def test_a_pate_run_ends_after_a_round_of_its_student(tmp_path: Path) -> None:
     recorder = Recorder()
-    found = fedasr.run(pate(), out=tmp_path / "run", callbacks=[Ends(after=1), recorder])
-    assert (found.status, found.summary["rounds"], found.summary["stopped"]) == ("done", 1, "Ends: enough")
+    result = fedasr.run(pate(), out=tmp_path / "run", callbacks=[Ends(after=1), recorder])
+    assert (result.status, result.summary["rounds"], result.summary["stopped"]) == ("done", 1, "Ends: enough")
     assert [row["round"] for row in recorder.rows] == [1]
     assert recorder.started[0].clients == 12
 
@@ -219,9 +219,9 @@ def test_a_strategy_of_ones_own_is_run_and_resumed(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="callback 'Breaks'"):
         launch(load(changes), tmp_path / "run", callbacks=[Breaks(after=1)])
     (tmp_path / "run" / "privacy.json").rmdir()
-    found = fedasr.run(changes, out=tmp_path / "run", resume=True)
-    assert (found.status, found.summary["rounds"]) == ("done", 3)
-    before, after = (load_file(run.path / "model.safetensors") for run in (start, found))
+    result = fedasr.run(changes, out=tmp_path / "run", resume=True)
+    assert (result.status, result.summary["rounds"]) == ("done", 3)
+    before, after = (load_file(run.path / "model.safetensors") for run in (start, result))
     assert all(abs(after[name] - before[name] - 0.75).max() < 1e-6 for name in before)
 
 

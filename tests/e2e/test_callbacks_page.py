@@ -34,12 +34,12 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_the_callback_is_short_and_ends_a_run(beside: Path) -> None:
     assert len(MODULES["mine"].splitlines()) <= 25
     log = [{"name": "mine:Below", "options": {"goal": 2.0}}]
-    found = fedasr.run(tiny(rounds=4, evaluate__every=1, log=log), out=beside / "run")
-    assert (found.status, found.summary["rounds"]) == ("done", 2)
-    assert found.summary["stopped"].startswith("mine:Below: WER ")
+    result = fedasr.run(tiny(rounds=4, evaluate__every=1, log=log), out=beside / "run")
+    assert (result.status, result.summary["rounds"]) == ("done", 2)
+    assert result.summary["stopped"].startswith("mine:Below: WER ")
 
 
 def test_the_strategy_runs(beside: Path) -> None:
     strategy = {"name": "halves:Halves", "options": {"share": 0.3}}
-    found = fedasr.run(tiny(rounds=1, strategy=strategy), out=beside / "run")
-    assert found.status == "done"
+    result = fedasr.run(tiny(rounds=1, strategy=strategy), out=beside / "run")
+    assert result.status == "done"

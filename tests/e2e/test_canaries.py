@@ -110,13 +110,13 @@ def test_a_contradiction_ends_with_status_1_when_everything_is_written(tmp_path:
     ended = command("run", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "run"), cwd=ROOT)
     assert ended.returncode == 1, ended.stderr
     assert ended.stderr.strip().splitlines()[-1].startswith(f"failed: {tmp_path / 'run'}: the ledger is contradicted: ")
-    found = fedasr.load_run(tmp_path / "run")
-    assert found.status == "done"
-    assert "CONTRADICTS" in found.summary["contradiction"]
-    assert found.audit["contradiction"].any()
-    assert (found.path / "model.safetensors").is_file()
-    assert "contradiction" in (found.path / "report.html").read_text()
-    again = command("audit", "run", str(found.path))
+    result = fedasr.load_run(tmp_path / "run")
+    assert result.status == "done"
+    assert "CONTRADICTS" in result.summary["contradiction"]
+    assert result.audit["contradiction"].any()
+    assert (result.path / "model.safetensors").is_file()
+    assert "contradiction" in (result.path / "report.html").read_text()
+    again = command("audit", "run", str(result.path))
     assert again.returncode == 1
     assert "the ledger is contradicted" in again.stderr
 
@@ -150,11 +150,11 @@ def test_a_contradiction_ends_with_status_1_when_everything_is_written(tmp_path:
 )
 def test_other_runs(tmp_path: Path, changes: dict[str, Any], methods: list[str]) -> None:
     """More canaries than clients, whatever is there and selected by what."""
-    found = run(tmp_path / "run", **changes)
-    assert found.finished
-    assert [method.split(",")[0] for method in found.audit["method"]] == methods
-    assert not found.audit["contradiction"].any()
-    assert found.audit["claim"].isna().all() == (found.privacy is None)
+    result = run(tmp_path / "run", **changes)
+    assert result.finished
+    assert [method.split(",")[0] for method in result.audit["method"]] == methods
+    assert not result.audit["contradiction"].any()
+    assert result.audit["claim"].isna().all() == (result.privacy is None)
 
 
 @pytest.mark.slow

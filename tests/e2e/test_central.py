@@ -87,8 +87,8 @@ def test_one_client_that_holds_everything_is_central_training(tmp_path: Path) ->
     central = run(tiny(**ALONE), tmp_path / "central", CENTRAL)
     assert central.rounds["train_loss"][0] == federated.rounds["train_loss"][0]
     expected = weights(federated)
-    for name, found in weights(central).items():
-        np.testing.assert_allclose(found, expected[name], rtol=0, atol=2.0**-23)
+    for name, result in weights(central).items():
+        np.testing.assert_allclose(result, expected[name], rtol=0, atol=2.0**-23)
 
 
 @pytest.mark.slow
@@ -189,8 +189,8 @@ def test_report_and_comparison(
     assert "Speech pooled in one place" in page
     assert "How many clients took part" not in page
     assert status(["compare", str(federated.path), str(central.path), "--metric", "cer", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert "strategy.name=central" in json.dumps(found)
+    result = json.loads(capsys.readouterr().out)
+    assert "strategy.name=central" in json.dumps(result)
     out = tmp_path / "page.html"
     assert status(["compare", str(federated.path), str(central.path), "--x", "audio_seconds", "--out", str(out)]) == 0
     assert out.stat().st_size > 1000
@@ -232,8 +232,8 @@ def test_one_override_makes_a_federated_config_central(name: str) -> None:
 def test_all_speech_a_round_needs_no_selection(tmp_path: Path) -> None:
     """Also where the federated cohort would depend on losses, or be larger than the population."""
     changes = {"strategy.central_round": "all", "selection.name": "oort", "selection.clients_per_round": 20}
-    found = run(tiny(rounds=1), tmp_path / "run", {**CENTRAL, **changes})
-    assert found.rounds["examples"].tolist() == [found.summary["utterances_trained"]] == [EVERYTHING]
+    result = run(tiny(rounds=1), tmp_path / "run", {**CENTRAL, **changes})
+    assert result.rounds["examples"].tolist() == [result.summary["utterances_trained"]] == [EVERYTHING]
 
 
 PRIVATE = {

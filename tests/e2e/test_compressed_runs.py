@@ -36,8 +36,8 @@ SIGN = {"up": "sign", "decay": 0.5}
 def config(compression: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """Return a config of four rounds, in which clients come again after rounds without them."""
     model = {"encoder": "lstm", "channels": [16, 16], "hidden": 16}
-    found = tiny(rounds=4, data__synthetic__speakers=6, selection__clients_per_round=4, model=model, **changes)
-    return found if compression is None else {**found, "compression": compression}
+    result = tiny(rounds=4, data__synthetic__speakers=6, selection__clients_per_round=4, model=model, **changes)
+    return result if compression is None else {**result, "compression": compression}
 
 
 class Shuffled(LocalGrid):
@@ -75,13 +75,13 @@ def run(
     watcher: Silent | None = None,
 ) -> fedasr.Run:
     """Run a config."""
-    found = open_run(load(settings), out, resume)
-    assert found is not None
+    result = open_run(load(settings), out, resume)
+    assert result is not None
     executor: Executor = PoolExecutor(app, "", workers) if workers else SerialExecutor(app)
-    asked = {"experiment": as_json(found.config), "out": str(out), "resume": resume}
+    asked = {"experiment": as_json(result.config), "out": str(out), "resume": resume}
     try:
         with session(watcher):
-            server_app(grid(executor, len(found.partition)), Context(RUN_ID, 0, {}, RecordDict(), asked))
+            server_app(grid(executor, len(result.partition)), Context(RUN_ID, 0, {}, RecordDict(), asked))
     finally:
         executor.close()
     return fedasr.load_run(out)
@@ -131,7 +131,7 @@ def test_a_resumed_run_goes_on_with_what_its_clients_have_kept(signs: fedasr.Run
 def test_what_is_kept_is_sent_later_and_decays(signs: fedasr.Run, tmp_path: Path) -> None:
     lost = run(config({**SIGN, "error_feedback": False}), tmp_path / "lost")
     whole = run(config({**SIGN, "decay": 1.0}), tmp_path / "whole")
-    hashes = {found.summary["model_sha256"] for found in (signs, lost, whole)}
+    hashes = {result.summary["model_sha256"] for result in (signs, lost, whole)}
     assert len(hashes) == 3
     # Nobody has kept anything before the first round.
     np.testing.assert_array_equal(lost.rounds["loss"].iloc[0], signs.rounds["loss"].iloc[0])
@@ -145,10 +145,10 @@ def test_sixteen_bits_lose_next_to_nothing_and_halve_the_bytes(plain: fedasr.Run
 
 def test_a_server_clips_what_it_has_decoded(tmp_path: Path) -> None:
     strategy = {"name": "fedavg", "weighting": "uniform", "aggregation": "norm-bound", "norm_bound": 0.001}
-    found = run(config({"up": "eden"}, strategy=strategy), tmp_path / "run")
+    result = run(config({"up": "eden"}, strategy=strategy), tmp_path / "run")
     # 'update_norm' is what the decoded update was long before it was clipped.
-    assert (found.rounds["update_norm"] > 0.01).all()
-    assert found.rounds["loss"].iloc[-1] == pytest.approx(found.rounds["loss"].iloc[0], rel=0.01)
+    assert (result.rounds["update_norm"] > 0.01).all()
+    assert result.rounds["loss"].iloc[-1] == pytest.approx(result.rounds["loss"].iloc[0], rel=0.01)
 
 
 def damaged(message: Message, context: Context, call_next: Any) -> Message:
@@ -169,12 +169,12 @@ def test_bytes_that_no_codec_has_made_are_refused_and_the_round_goes_on(tmp_path
     app.train()(honest)
     settings = config({"up": "int8"}, strategy={"name": "fedavg", "max_failed_share": 0.9})
     settings["selection"]["clients_per_round"] = 6
-    found = run({**settings, "rounds": 1}, tmp_path / "run", app=app)
-    reasons = sorted(found.clients.loc[found.clients["status"] != "ok", "reason"])
+    result = run({**settings, "rounds": 1}, tmp_path / "run", app=app)
+    reasons = sorted(result.clients.loc[result.clients["status"] != "ok", "reason"])
     assert len(reasons) == 3
     words = ["damaged: it is no Zstandard frame", "expected one dimension", "is float32 (3,); expected uint8"]
     assert all(said in reason for said, reason in zip(words, reasons, strict=True)), reasons
-    assert found.summary["updates"] == 3
+    assert result.summary["updates"] == 3
 
 
 @pytest.mark.slow
@@ -183,11 +183,11 @@ def test_noise_of_a_device_comes_before_the_codec(plain: fedasr.Run, tmp_path: P
     settings = config({"up": "sign"}, strategy={"name": "fedavg", "weighting": "uniform"})
     settings["privacy"] = {"unit": "user", "noise_at": "device", "noise_multiplier": 1.0, "clip_norm": 0.1}
     settings["model"] = {**settings["model"], "alphabet": "latin"}
-    found = run({**settings, "rounds": 2}, tmp_path / "run")
-    size = found.summary["parameters"]
+    result = run({**settings, "rounds": 2}, tmp_path / "run")
+    size = result.summary["parameters"]
     # Signs times a mean length: noise of 0.1 in each entry, √(2/π) of it long on average. Without noise it were 0.1.
-    assert found.rounds["update_norm"].iloc[0] == pytest.approx(0.1 * np.sqrt(size * 2 / np.pi), rel=0.1)
-    assert found.clients["train_loss"].isna().all()
+    assert result.rounds["update_norm"].iloc[0] == pytest.approx(0.1 * np.sqrt(size * 2 / np.pi), rel=0.1)
+    assert result.clients["train_loss"].isna().all()
 
 
 @pytest.mark.slow
@@ -197,10 +197,10 @@ def test_the_codec_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "halves.py").write_text(module, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     halves = importlib.import_module("halves")
-    found = fedasr.run({**config(), "rounds": 1}, out=tmp_path / "run", codec=halves.Halves)
-    assert found.config.compression.up == "halves:Halves"
-    each = found.summary["bytes_up"] / found.summary["updates"]
-    assert each == pytest.approx(2 * found.summary["parameters"], abs=1000)
+    result = fedasr.run({**config(), "rounds": 1}, out=tmp_path / "run", codec=halves.Halves)
+    assert result.config.compression.up == "halves:Halves"
+    each = result.summary["bytes_up"] / result.summary["updates"]
+    assert each == pytest.approx(2 * result.summary["parameters"], abs=1000)
 
 
 @pytest.mark.slow

@@ -104,10 +104,10 @@ def test_the_store_of_a_run(student: fedasr.Run, capsys: pytest.CaptureFixture[s
 
 
 def test_without_a_teacher_the_labelled_speech_alone_is_trained_on(tmp_path: Path) -> None:
-    found = run(tmp_path / "run", {**CENTRAL, "rounds": 1, "strategy.central_round": "all"})
-    assert found.rounds["machine_utterances"].isna().all()
-    assert found.summary["utterances_trained"] == 21
-    assert not (found.path / "posteriors").exists()
+    result = run(tmp_path / "run", {**CENTRAL, "rounds": 1, "strategy.central_round": "all"})
+    assert result.rounds["machine_utterances"].isna().all()
+    assert result.summary["utterances_trained"] == 21
+    assert not (result.path / "posteriors").exists()
 
 
 @pytest.mark.slow
@@ -320,8 +320,8 @@ def test_a_manifest_with_empty_transcripts(tmp_path: Path, capsys: pytest.Captur
     own = fedasr.load_run(launch(load(small(manifest, **about)), tmp_path / "own"))
     given = fedasr.load_run(launch(load(small(manifest, **about, distillation__store=str(store))), tmp_path / "given"))
     assert len(PosteriorStore(own.path / "posteriors")) == 12
-    for found in (own, given):
-        assert found.rounds["machine_utterances"].item() > 0
+    for result in (own, given):
+        assert result.rounds["machine_utterances"].item() > 0
     assert (tmp_path / "refused").exists() is False
 
 

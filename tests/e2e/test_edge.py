@@ -95,12 +95,12 @@ class Town:
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    found = Town(tmp_path_factory.mktemp("edge"))
+    result = Town(tmp_path_factory.mktemp("edge"))
     try:
-        found.open()
-        yield found
+        result.open()
+        yield result
     finally:
-        left = found.world.stop()
+        left = result.world.stop()
     assert not left, f"processes are left over: {left}"
 
 
@@ -244,10 +244,10 @@ def test_the_table_says_what_each_edge_device_sent(done: fedasr.Run, town: Town)
 def test_the_run_can_be_watched(done: fedasr.Run, town: Town) -> None:
     """The SuperLink and the run folder together: who is there, who answered, the error rate."""
     home = town.world.home
-    found = server_status(ServerFolder(home))
-    states = {device["name"]: device["state"] for device in found["boxes"]}
+    result = server_status(ServerFolder(home))
+    states = {device["name"]: device["state"] for device in result["boxes"]}
     assert states == {**dict.fromkeys(NAMES, "online"), "dora": "revoked"}
-    run = found["run"]
+    run = result["run"]
     assert (run["run"], run["status"], run["state"]) == (town.run_id, "finished:completed", "done")
     assert (run["folder"], run["over"], run["good"]) == (str(town.out), True, True)
     assert (run["round"], run["rounds"], run["wer"]) == (ROUNDS, ROUNDS, done.rounds["wer"].iloc[-1])

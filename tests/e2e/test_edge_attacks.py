@@ -67,12 +67,12 @@ class Town:
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    found = Town(tmp_path_factory.mktemp("attacks"))
+    result = Town(tmp_path_factory.mktemp("attacks"))
     try:
-        found.open()
-        yield found
+        result.open()
+        yield result
     finally:
-        left = found.world.stop()
+        left = result.world.stop()
     assert not left, f"processes are left over: {left}"
 
 
@@ -251,6 +251,6 @@ def test_a_run_that_asks_too_much_of_an_edge_device_is_refused_on_both_sides(tow
     out = world.root / "private"
     run = world.submit({**base, "name": "private", "privacy": private}, out)
     until(lambda: world.ended(run), 240, "the end of the private run")
-    found = fedasr.load_run(out)
-    assert found.summary["status"] == "done"
-    assert set(found.clients["status"]) == {"ok"}
+    result = fedasr.load_run(out)
+    assert result.summary["status"] == "done"
+    assert set(result.clients["status"]) == {"ok"}

@@ -120,8 +120,8 @@ class Town:
 
     def row(self, name: str, number: int) -> dict[str, Any]:
         """Return what became of an edge device in a round."""
-        (found,) = [row for row in self.table("clients") if (row["client"], row["round"]) == (name, number)]
-        return found
+        (result,) = [row for row in self.table("clients") if (row["client"], row["round"]) == (name, number)]
+        return result
 
     def takes_part(self, name: str, after: int) -> dict[str, Any]:
         """Wait until an edge device has been in a round after another one, and return its row."""
@@ -186,15 +186,15 @@ def small_disk(folder: Path) -> Path | None:
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    found = Town(tmp_path_factory.mktemp("faults"))
+    result = Town(tmp_path_factory.mktemp("faults"))
     try:
-        found.open()
-        yield found
+        result.open()
+        yield result
     finally:
-        tell(living("FEDASR_EDGE_TEST", found.world.root), signal.SIGCONT)
-        left = found.world.stop()
-        if found.disk is not None:
-            subprocess.run(["umount", str(found.disk)], check=True)
+        tell(living("FEDASR_EDGE_TEST", result.world.root), signal.SIGCONT)
+        left = result.world.stop()
+        if result.disk is not None:
+            subprocess.run(["umount", str(result.disk)], check=True)
     assert not left, f"processes are left over: {left}"
 
 
@@ -223,9 +223,9 @@ def test_a_round_ends_at_its_deadline_with_the_replies_it_has(town: Town, silenc
         assert row["status"] == "failed"
         assert row["reason"] in silent
     assert town.row("cleo", silence)["status"] == "ok"
-    (found,) = [row for row in town.table("rounds") if row["round"] == silence]
-    assert found["clients_replied"] == found["clients_selected"] - found["clients_failed"]
-    assert found["wall_seconds"] < 3 * DEADLINE_S
+    (result,) = [row for row in town.table("rounds") if row["round"] == silence]
+    assert result["clients_replied"] == result["clients_selected"] - result["clients_failed"]
+    assert result["wall_seconds"] < 3 * DEADLINE_S
 
 
 def test_a_late_reply_is_nobodys_and_the_edge_device_takes_part_again(town: Town, silence: int) -> None:
@@ -387,13 +387,13 @@ def test_every_round_is_accounted_for(town: Town) -> None:
     pairs = [(row["round"], row["client"]) for row in rows]
     assert len(set(pairs)) == len(pairs)
     assert all((row["status"] == "ok") == (row["reason"] is None) for row in rows)
-    found = checkpoint.load(town.folder.checkpoint)
-    assert found is not None
-    assert found.round == town.last_round()
+    result = checkpoint.load(town.folder.checkpoint)
+    assert result is not None
+    assert result.round == town.last_round()
     told = dict(zip(sorted(town.devices), range(len(town.devices)), strict=True))
     for name in (*NAMES, "dora"):
         assert town.account(name) >= town.replies(name)
-        assert spent(town.devices[name] / "account.json") >= found.facts["privacy"]["epsilons"][str(told[name])]
+        assert spent(town.devices[name] / "account.json") >= result.facts["privacy"]["epsilons"][str(told[name])]
 
 
 def spent(account: Path) -> float:
@@ -475,12 +475,12 @@ def test_an_edge_device_that_stops_in_the_middle_of_its_upload_keeps_nobody_wait
         run = world.submit(config(town.test, 2, rounds=2), out)
         until(lambda: world.ended(run), 2 * PATIENCE_S, "the run")
     assert "train" in answered
-    found = fedasr.load_run(out)
-    rows = {(row["round"], row["client"]): row for row in found.clients.to_dict("records")}
+    result = fedasr.load_run(out)
+    rows = {(row["round"], row["client"]): row for row in result.clients.to_dict("records")}
     for number in (1, 2):
         assert rows[number, "anna"]["status"] == "ok"
         assert rows[number, "yves"]["reason"] == f"no reply within {DEADLINE_S:g} s"
-    assert found.rounds["wall_seconds"].max() < 2 * DEADLINE_S
+    assert result.rounds["wall_seconds"].max() < 2 * DEADLINE_S
 
 
 def test_who_hangs_up_at_once_is_waited_for(tmp_path: Path) -> None:

@@ -80,12 +80,12 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     root = tmp_path_factory.mktemp("page")
-    found = None
+    result = None
     world = None
     try:
-        found = House(root)
-        world = found.world
-        yield found
+        result = House(root)
+        world = result.world
+        yield result
     finally:
         left = world.stop() if world is not None else []
     assert not left, f"processes are left over: {left}"

@@ -93,9 +93,9 @@ def test_debug_raises_where_it_failed_with_the_inputs(manifest: Path, tmp_path: 
     config = save(small(manifest, data__corpus=CORPUS, runtime__executor="debug"), tmp_path / "config.yaml")
     with pytest.raises(
         ClientError, match="client 1 failed on 'train': RuntimeError: the microphone is broken"
-    ) as found:
+    ) as result:
         status(["run", str(config), "--out", str(tmp_path / "run"), "--quiet"])
-    error = found.value
+    error = result.value
     assert isinstance(error.__cause__, RuntimeError)
     assert error.inputs.message.content["config"]["round"] == 1
     assert "arrays." in str(error)

@@ -58,11 +58,11 @@ def family(request: pytest.FixtureRequest) -> str:
 def run(family: str, out: Path, dropout: float = 0.0, **changes: Any) -> fedasr.Run:
     """Return a finished run of every client; its report says nothing of a family, so none is written."""
     model = {"name": family, "channels": [8, 8], "hidden": 8, "dropout": dropout, **FAMILIES[family]}
-    found = fedasr.load_run(launch(load(tiny(**deepcopy({**CHANGES, "model": model, **changes}))), out))
-    assert found.status == "done"
-    assert (found.clients["status"] == "ok").all()
-    assert len(found.clients) == CLIENTS * len(found.rounds)
-    return found
+    result = fedasr.load_run(launch(load(tiny(**deepcopy({**CHANGES, "model": model, **changes}))), out))
+    assert result.status == "done"
+    assert (result.clients["status"] == "ok").all()
+    assert len(result.clients) == CLIENTS * len(result.rounds)
+    return result
 
 
 def weights(run: fedasr.Run) -> np.ndarray:
@@ -97,10 +97,10 @@ def test_private_training_adds_its_noise_and_nothing_else(
 ) -> None:
     """DP-FedAvg has its noise on the sum of the updates, DP-SGD on the sum of the gradients of each client."""
     privacy = {"unit": event.unit, "noise_multiplier": NOISE, "clip_norm": clip_norm, "accountant": "rdp"}
-    found = run(family, tmp_path / "run", **STEP, privacy=privacy)
-    noise = (weights(found) - plain) / deviation
+    result = run(family, tmp_path / "run", **STEP, privacy=privacy)
+    noise = (weights(result) - plain) / deviation
     assert noise.std() == pytest.approx(1.0, abs=4 / np.sqrt(2 * len(noise)))
     assert stats.kstest(noise, "norm").pvalue > 1e-3
-    assert found.privacy is not None
-    assert (found.privacy["unit"], found.privacy["sampling"]) == (event.unit, event.sampling)
-    assert found.privacy["epsilon"] == pytest.approx(epsilon_of([event], 1e-5, "rdp").epsilon)
+    assert result.privacy is not None
+    assert (result.privacy["unit"], result.privacy["sampling"]) == (event.unit, event.sampling)
+    assert result.privacy["epsilon"] == pytest.approx(epsilon_of([event], 1e-5, "rdp").epsilon)

@@ -130,8 +130,8 @@ def test_flwr_run_gives_the_bits_of_fedasr_run(flower: dict[str, str], tmp_path:
     (run,) = json.loads(flwr(flower, "list", "--format", "json"))["runs"]
     assert run["status"] == "finished:completed", said
     assert "round 2/2" in said
-    found = fedasr.load_run(out)
-    assert found.summary["status"] == "done"
+    result = fedasr.load_run(out)
+    assert result.summary["status"] == "done"
     assert (out / "report.html").exists()
     local = fedasr.run("quickstart", out=tmp_path / "local", overrides={**OVERRIDES, "runtime.executor": "serial"})
-    assert found.summary["model_sha256"] == local.summary["model_sha256"]
+    assert result.summary["model_sha256"] == local.summary["model_sha256"]

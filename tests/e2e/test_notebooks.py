@@ -37,8 +37,8 @@ def run(name: str, folder: Path) -> nbformat.NotebookNode:
 def pictures(notebook: nbformat.NotebookNode) -> list[bytes]:
     """Return the figures in the outputs of a notebook, as PNG."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    found = [output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})]
-    return [base64.b64decode(text) for text in found]
+    result = [output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    return [base64.b64decode(text) for text in result]
 
 
 def test_every_notebook_is_tested():
@@ -57,9 +57,9 @@ def test_a_notebook_is_committed_without_outputs(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_notebook_runs_and_ends_with_figures(tmp_path, name):
-    found = pictures(run(name, tmp_path))
-    assert len(found) == FIGURES[name]
-    for picture in found:
+    result = pictures(run(name, tmp_path))
+    assert len(result) == FIGURES[name]
+    for picture in result:
         image = imread(io.BytesIO(picture))
         assert min(image.shape[:2]) > 300
         assert image[..., :3].std() > 0.05  # something is drawn

@@ -92,8 +92,8 @@ def test_other_processes_evaluate_and_transcribe(resumed: Path, tmp_path: Path) 
     (tmp_path / "manifest.csv").write_text(f"path,speaker,text\n{audio},s,one two\n", encoding="utf-8")
     done = command("evaluate", str(resumed), "--manifest", str(tmp_path / "manifest.csv"), "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert (found["words"], found["decoder"]) == (2, "eager:Eager")
+    result = json.loads(done.stdout)
+    assert (result["words"], result["decoder"]) == (2, "eager:Eager")
     done = command("transcribe", str(resumed), str(audio), "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (transcript,) = json.loads(done.stdout)["transcripts"]

@@ -69,7 +69,7 @@ def test_the_study_in_miniature(tmp_path: Path) -> None:
     assert cells["start-alone"][:3] == ["0", "0", "—"]
     assert float(cells["gnmax-eps8"][0]) <= 8.0 == float(cells["dp-fedavg-eps8"][0])
     assert (tmp_path / "figure.png").stat().st_size > 10_000
-    assert [found.label for found in records_of([labelled, users], "dp")] == ["fedavg-eps8"]
+    assert [result.label for result in records_of([labelled, users], "dp")] == ["fedavg-eps8"]
     by_budget = pate_budgets.table_of(records_of([labelled, users]))
     assert {name: list(row) for name, row in by_budget.items()} == {
         "gnmax": [8.0],
@@ -159,11 +159,11 @@ def test_seeds_of_a_label_are_told_together(tmp_path: Path) -> None:
 def test_recorded_tables_can_be_read(name: str) -> None:
     records = read(ROOT / "docs" / "results" / "pate" / f"{name}.csv")
     assert records
-    for found in records:
-        assert len(found.seeds) == len(found.wers)
-        budget = pate_budgets.place_of(found)[1]
-        assert found.epsilon <= budget + 1e-9, f"{found.label} spent more than its budget"
-        assert (found.delta is None) == (found.epsilon in (0.0, float("inf")))
+    for result in records:
+        assert len(result.seeds) == len(result.wers)
+        budget = pate_budgets.place_of(result)[1]
+        assert result.epsilon <= budget + 1e-9, f"{result.label} spent more than its budget"
+        assert (result.delta is None) == (result.epsilon in (0.0, float("inf")))
 
 
 @pytest.mark.slow

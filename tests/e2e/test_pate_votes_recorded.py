@@ -57,12 +57,12 @@ def test_what_may_be_published_costs_its_own_release() -> None:
     run = labelled("hybrid", runs_of("hybrid", "gnmax-eps1")[0])
     record, order = run.record, 6.0
     rdp = float(query_costs(record.votes, run.mechanism, (order,), record.answered).sum())
-    found = published(run, order)
-    assert found is not None
+    result = published(run, order)
+    assert result is not None
     # The release adds β- and σ-dependent RDP of its own: never less than that of the votes at the same order.
-    assert found.mean > rdp + np.log(1e5) / (order - 1)
+    assert result.mean > rdp + np.log(1e5) / (order - 1)
     local = total_local_sensitivity(record.votes, run.mechanism, run.teachers, order, record.answered)
     drawn = [release(rdp, local, order, 1e-5, np.random.default_rng(seed)).epsilon for seed in range(400)]
-    assert np.mean(drawn) == pytest.approx(found.mean, abs=4 * found.deviation / 20)
-    assert np.std(drawn) == pytest.approx(found.deviation, rel=0.15)
+    assert np.mean(drawn) == pytest.approx(result.mean, abs=4 * result.deviation / 20)
+    assert np.std(drawn) == pytest.approx(result.deviation, rel=0.15)
     assert published(run, 200.0) is None

@@ -72,14 +72,14 @@ def test_every_device_pays_for_what_it_ran(reference: fedasr.Run) -> None:
 
 
 def test_the_document_gives_the_largest_and_the_spread(reference: fedasr.Run) -> None:
-    found, clients = reference.privacy, reference.clients
-    assert found is not None
+    result, clients = reference.privacy, reference.clients
+    assert result is not None
     last = clients.groupby("client")["epsilon"].max()
-    assert found["epsilon"] == reference.summary["epsilon"] == pytest.approx(last.max())
-    assert found["clients"]["clients"] == len(last)
-    assert found["clients"]["epsilon"]["median"] == pytest.approx(last.median())
+    assert result["epsilon"] == reference.summary["epsilon"] == pytest.approx(last.max())
+    assert result["clients"]["clients"] == len(last)
+    assert result["clients"]["epsilon"]["median"] == pytest.approx(last.median())
     wanted = {"unit": "example", "adjacency": "add-remove", "sampling": "poisson", "seen_by": "server", "delta": 1e-5}
-    assert {name: found[name] for name in wanted} == wanted
+    assert {name: result[name] for name in wanted} == wanted
     assert reference.rounds["epsilon"].is_monotonic_increasing
     assert "keeps its own ledger" in (reference.path / "report.html").read_text(encoding="utf-8")
 
@@ -146,10 +146,10 @@ def test_a_device_that_has_spent_its_budget_is_not_selected_again(
     assert run.summary["status"] == "done"
     assert run.summary["rounds"] == len(run.rounds) < 30
     assert (run.clients["epsilon"].dropna() <= 12.0).all()
-    found = run.privacy
-    assert found is not None
-    assert found["clients_spent"] == run.summary["clients"]
-    assert found["budget_epsilon"] == 12.0
+    result = run.privacy
+    assert result is not None
+    assert result["clients_spent"] == run.summary["clients"]
+    assert result["budget_epsilon"] == 12.0
     # A device says with its last update that nothing is left, so that no message is wasted on it.
     assert (run.clients["status"] == "ok").all()
     turns = run.clients.groupby("client").size()
@@ -229,10 +229,10 @@ def test_a_user_pays_for_each_turn_and_for_no_other(tmp_path: Path) -> None:
     most = int(run.clients.groupby("client").size().max())
     assert 1 < most < 6
     event = Gaussian(unit="user", adjacency="zero-out", noise_multiplier=2.0, steps=most)
-    found = run.privacy
-    assert found is not None
-    assert run.summary["epsilon"] == found["epsilon"] == pytest.approx(epsilon_of([event], 1e-5).epsilon)
-    assert (found["seen_by"], found["sampling"], found["most_turns"]) == ("server", "none", most)
+    result = run.privacy
+    assert result is not None
+    assert run.summary["epsilon"] == result["epsilon"] == pytest.approx(epsilon_of([event], 1e-5).epsilon)
+    assert (result["seen_by"], result["sampling"], result["most_turns"]) == ("server", "none", most)
 
 
 @pytest.mark.slow

@@ -53,11 +53,11 @@ def test_the_ledger_says_what_ran(reference: fedasr.Run) -> None:
     expected = epsilon_of([event], 1e-5).epsilon
     assert reference.summary["epsilon"] == pytest.approx(expected)
     assert reference.summary["delta"] == 1e-5
-    found = reference.privacy
-    assert found is not None
-    assert found["epsilon"] == pytest.approx(expected)
+    result = reference.privacy
+    assert result is not None
+    assert result["epsilon"] == pytest.approx(expected)
     for name, value in {"unit": "user", "adjacency": "add-remove", "sampling": "poisson", "population": 12}.items():
-        assert found[name] == value
+        assert result[name] == value
     assert "Poisson sampling" in (reference.path / "report.html").read_text(encoding="utf-8")
     epsilons = reference.rounds["epsilon"]
     assert epsilons.is_monotonic_increasing
@@ -219,10 +219,10 @@ def test_the_noise_of_the_rounds_is_that_of_the_mechanism(tmp_path: Path) -> Non
     run = fedasr.run(in_turns("banded", **changes), out=tmp_path / "run")
     start = Experiment(load(in_turns("banded", **changes))).first_weights()
     end, _ = read_weights(run.path)
-    found = np.concatenate([(end[name] - start[name]).reshape(-1) for name in start])
+    result = np.concatenate([(end[name] - start[name]).reshape(-1) for name in start])
     mechanism = make_noise("banded", bands=3, separation=3, rounds=3)
-    draws = [mechanism.draw(t, Randomness.public(0).generator("central-noise", t), len(found)) for t in (1, 2, 3)]
-    np.testing.assert_allclose(found, sum(draws) * 1.5 * 0.5 / 4, rtol=0, atol=2e-5)
+    draws = [mechanism.draw(t, Randomness.public(0).generator("central-noise", t), len(result)) for t in (1, 2, 3)]
+    np.testing.assert_allclose(result, sum(draws) * 1.5 * 0.5 / 4, rtol=0, atol=2e-5)
 
 
 @pytest.mark.slow

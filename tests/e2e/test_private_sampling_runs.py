@@ -78,9 +78,9 @@ def test_a_threshold_is_charged_for_those_that_qualify(tmp_path: Path) -> None:
     assert run.privacy is not None
     assert run.privacy["population"] == qualified < 12
     budget = {"privacy__noise_multiplier": None, "privacy__epsilon": 8.0, "selection__min_activity": least}
-    found = settle(load(private(**changes, **budget))).privacy.noise_multiplier
-    assert found is not None
-    event = FixedSizeGaussian(unit="user", noise_multiplier=found, sampling_probability=q, steps=2)
+    result = settle(load(private(**changes, **budget))).privacy.noise_multiplier
+    assert result is not None
+    event = FixedSizeGaussian(unit="user", noise_multiplier=result, sampling_probability=q, steps=2)
     assert 7.8 < epsilon_of([event], 1e-5, "rdp").epsilon <= 8.0
 
 
@@ -187,9 +187,9 @@ def test_secret_noise_has_secret_cohorts_that_a_resumed_run_draws_again(tmp_path
     run = fedasr.load_run(tmp_path / "run")
     everybody = Roster.from_counts(np.ones(12, np.int64), np.ones(12))
     names = Experiment(config).partition.names
-    for round, found in enumerate(cohorts(run), 1):
+    for round, result in enumerate(cohorts(run), 1):
         again = Uniform().select(round, everybody, 4, source.generator("selection", round)).clients
-        assert found == {str(names[client]) for client in again}
+        assert result == {str(names[client]) for client in again}
     public = fedasr.run(private(rounds=6, selection__name="uniform"), out=tmp_path / "public")
     assert cohorts(public) != cohorts(run)
     # The key is nowhere but in the checkpoint, which is its owner's alone.

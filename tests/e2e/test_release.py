@@ -53,8 +53,8 @@ def simulated(runs: Path) -> fedasr.Run:
 
 def released(run: fedasr.Run, out: Path, *options: str) -> dict[str, Any]:
     assert status(["release", str(run.path), "--out", str(out), *options]) == 0
-    found: dict[str, Any] = json.loads((out / "card.json").read_text(encoding="utf-8"))
-    return found
+    result: dict[str, Any] = json.loads((out / "card.json").read_text(encoding="utf-8"))
+    return result
 
 
 def refused(folder: Path, out: Path, says: str, capsys: pytest.CaptureFixture[str], *options: str) -> None:
@@ -87,14 +87,14 @@ def test_a_release_holds_what_is_covered_and_nothing_else(secret: fedasr.Run, tm
 def test_the_card_says_what_an_epsilon_depends_on(secret: fedasr.Run, tmp_path: Path) -> None:
     card = released(secret, tmp_path / "release")
     assert card["guarantee_holds"] is True
-    (found,) = card["guarantees"]
+    (result,) = card["guarantees"]
     document = secret.privacy
     assert document is not None
-    assert found["epsilon"] == document["epsilon"]
-    assert (found["unit"], found["adjacency"], found["randomness"]) == ("user", "add-remove", "secret")
-    assert found["delta_times_population"] == pytest.approx(1e-5 * document["population"])
-    assert "nobody knows in which" in found["sampling_condition"]
-    assert (found["rho_zcdp"], found["mu_gdp"]) == (None, None)
+    assert result["epsilon"] == document["epsilon"]
+    assert (result["unit"], result["adjacency"], result["randomness"]) == ("user", "add-remove", "secret")
+    assert result["delta_times_population"] == pytest.approx(1e-5 * document["population"])
+    assert "nobody knows in which" in result["sampling_condition"]
+    assert (result["rho_zcdp"], result["mu_gdp"]) == (None, None)
     text = (tmp_path / "release" / "README.md").read_text(encoding="utf-8")
     for said in ("accesses covered", "tuning", "one user added or removed", "secret randomness", "δ · population"):
         assert said in text
@@ -143,9 +143,9 @@ def test_pate_releases_the_student_and_the_labels(runs: Path, tmp_path: Path) ->
     labels = pd.read_csv(tmp_path / "release" / "labels.csv")
     assert list(labels) == ["query", "utterance", "label"]
     assert len(labels) == len(run.queries) > 0
-    (found,) = card["guarantees"]
-    assert found["epsilon"] == pytest.approx(run.summary["epsilon_data_independent"])
-    assert found["rho_zcdp"] == pytest.approx(len(labels) / 2.0**2)
+    (result,) = card["guarantees"]
+    assert result["epsilon"] == pytest.approx(run.summary["epsilon_data_independent"])
+    assert result["rho_zcdp"] == pytest.approx(len(labels) / 2.0**2)
     ledger = json.loads((tmp_path / "release" / "privacy.json").read_text(encoding="utf-8"))
     assert "data_dependent" not in json.dumps(ledger)
     for entry in ledger["ledger"]["entries"]:

@@ -32,8 +32,8 @@ def config(mode: str, secure: Mapping[str, Any] | None = None, **changes: Any) -
     """Return a config of a round or two among all clients."""
     model = {"encoder": "lstm", "channels": [8, 8], "hidden": 8, "alphabet": "latin"}
     settings = {"rounds": 1, "data__synthetic__speakers": COHORT, "selection": {"clients_per_round": COHORT}}
-    found = tiny(**{**settings, "model": model, **changes})
-    return {**found, "secure_aggregation": {"mode": mode, **(secure or {})}} if mode != "none" else found
+    result = tiny(**{**settings, "model": model, **changes})
+    return {**result, "secure_aggregation": {"mode": mode, **(secure or {})}} if mode != "none" else result
 
 
 class Leaving(ClientApp):
@@ -203,29 +203,31 @@ def test_the_ledger_says_what_the_server_sees_and_counts_the_least_shares(
 def test_a_round_that_opens_nothing_is_charged(tmp_path: Path) -> None:
     changes = {"privacy": SHARES, "strategy": {"weighting": "uniform", "max_failed_share": 0.7}, "rounds": 2}
     app = Leaving({Kind.TRAIN: (1, 2)}, rounds=(1,))
-    found = run(config("protocol", {"bits": 20}, **changes), tmp_path / "run", app=app)
-    assert found.rounds["clients_replied"].tolist() == [0, COHORT]
-    assert found.privacy is not None
-    assert found.privacy["most_turns"] == 2
+    result = run(config("protocol", {"bits": 20}, **changes), tmp_path / "run", app=app)
+    assert result.rounds["clients_replied"].tolist() == [0, COHORT]
+    assert result.privacy is not None
+    assert result.privacy["most_turns"] == 2
 
 
 def test_noise_is_found_for_a_budget_and_the_budget_ends_the_run(tmp_path: Path) -> None:
     privacy = {"unit": "user", "noise_at": "shares", "epsilon": 20.0, "participations": 1, "clip_norm": 0.5}
     changes = {"privacy": privacy, "strategy": {"weighting": "uniform"}, "rounds": 2}
-    found = run(config("simulate", {"bits": 20}, **changes), tmp_path / "run")
-    assert found.privacy is not None
-    assert 0.95 * 20 < found.privacy["epsilon"] <= 20
-    assert len(found.rounds) == 1
-    assert "participations of the privacy budget" in found.summary["stopped"]
+    result = run(config("simulate", {"bits": 20}, **changes), tmp_path / "run")
+    assert result.privacy is not None
+    assert 0.95 * 20 < result.privacy["epsilon"] <= 20
+    assert len(result.rounds) == 1
+    assert "participations of the privacy budget" in result.summary["stopped"]
 
 
 @pytest.mark.slow
 def test_local_noise_and_dp_sgd_go_through_the_sum(tmp_path: Path) -> None:
     local = {"unit": "user", "noise_at": "device", "noise_multiplier": 0.01, "clip_norm": 0.5}
-    found = run(config("simulate", {"clip": 1.0}, privacy=local, strategy={"weighting": "uniform"}), tmp_path / "local")
-    assert found.rounds["clients_replied"].tolist() == [COHORT]
-    assert np.isnan(found.rounds["train_loss"].iloc[0])
+    result = run(
+        config("simulate", {"clip": 1.0}, privacy=local, strategy={"weighting": "uniform"}), tmp_path / "local"
+    )
+    assert result.rounds["clients_replied"].tolist() == [COHORT]
+    assert np.isnan(result.rounds["train_loss"].iloc[0])
     example = {"unit": "example", "noise_multiplier": 1.0}
-    found = run(config("protocol", privacy=example), tmp_path / "example")
-    assert found.rounds["clients_replied"].tolist() == [COHORT]
-    assert found.summary["epsilon"] > 0
+    result = run(config("protocol", privacy=example), tmp_path / "example")
+    assert result.rounds["clients_replied"].tolist() == [COHORT]
+    assert result.summary["epsilon"] > 0

@@ -46,10 +46,10 @@ def test_a_sweep_runs_once_compares_and_skips_what_is_finished(tmp_path):
     assert not out.exists()
     first = fedasr("sweep", str(path), "--out", str(out), "--json")
     assert first.returncode == 0, first.stderr
-    found = json.loads(first.stdout)
-    assert [row["status"] for row in found["runs"]] == ["done"] * 4
-    assert [group["label"] for group in found["comparison"]["groups"]] == ["uniform", "activity"]
-    assert [group["n"] for group in found["comparison"]["groups"]] == [2, 2]
+    result = json.loads(first.stdout)
+    assert [row["status"] for row in result["runs"]] == ["done"] * 4
+    assert [group["label"] for group in result["comparison"]["groups"]] == ["uniform", "activity"]
+    assert [group["n"] for group in result["comparison"]["groups"]] == [2, 2]
     for number, name in enumerate(("uniform-seed0", "uniform-seed1", "activity-seed0", "activity-seed1"), 1):
         assert (out / name / "report.html").is_file()
         assert f"{number}/4 {name}: done, WER" in first.stderr
@@ -77,10 +77,10 @@ def test_another_config_in_a_folder_is_refused_before_anything_starts(tmp_path):
     path = write(tmp_path)
     out = tmp_path / "out"
     library.sweep(path, out, only=["activity"])
-    found = fedasr("sweep", str(path), "rounds=3", "--out", str(out))
-    assert found.returncode == 2
-    assert found.stderr.count("\n") == 1
-    assert "activity-seed0/config.yaml: 'rounds' was 2 and is now 3" in found.stderr
+    result = fedasr("sweep", str(path), "rounds=3", "--out", str(out))
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "activity-seed0/config.yaml: 'rounds' was 2 and is now 3" in result.stderr
     assert [folder.name for folder in out.iterdir()] == ["activity-seed0"]
 
 
@@ -96,10 +96,10 @@ def test_another_config_in_a_folder_is_refused_before_anything_starts(tmp_path):
 )
 def test_a_wrong_variant_stops_the_sweep_before_it_starts(tmp_path, content, message):
     path = write(tmp_path, **content)
-    found = fedasr("sweep", str(path), "--out", str(tmp_path / "out"))
-    assert found.returncode == 2, found.stderr
-    assert message in found.stderr
-    assert found.stderr.count("\n") == 1
+    result = fedasr("sweep", str(path), "--out", str(tmp_path / "out"))
+    assert result.returncode == 2, result.stderr
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 

@@ -78,13 +78,13 @@ def run(site: Path, folder: Path, *arguments: str, status: int = 0) -> str:
 
 def tracked() -> set[str]:
     """Return the files of the rooms, as an installation has them."""
-    found = set()
+    result = set()
     for room in ROOMS:
         for path in (ROOT / room).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 inside = path.relative_to(ROOT).as_posix()
-                found.add(inside if room == "fedasr" else f"fedasr/{inside}")
-    return found
+                result.add(inside if room == "fedasr" else f"fedasr/{inside}")
+    return result
 
 
 def test_it_holds_what_a_checkout_has_and_no_other_top_level_name(site: Path) -> None:

@@ -224,14 +224,14 @@ def test_an_optimiser_goes_on_from_what_a_checkpoint_holds(kind: str) -> None:
 
     gradients = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32))
     whole, first, second = make(), make(), make()
-    expected, found = torch.ones(6), torch.ones(6)
+    expected, result = torch.ones(6), torch.ones(6)
     for gradient in gradients:
         whole.step(expected, gradient, 0.1)
     for gradient in gradients[:2]:
-        first.step(found, gradient, 0.1)
+        first.step(result, gradient, 0.1)
     state = state_of(first)
     assert all(array.ndim == 1 for array in state.values())
-    load_state(second, state, found.device)
+    load_state(second, state, result.device)
     for gradient in gradients[2:]:
-        second.step(found, gradient, 0.1)
-    assert torch.equal(found, expected)
+        second.step(result, gradient, 0.1)
+    assert torch.equal(result, expected)

@@ -101,12 +101,12 @@ SAMPLES: dict[type, st.SearchStrategy[Any]] = {
 
 def classes() -> list[type[Values]]:
     """Return the classes that stand for a record."""
-    found, wave = [], list(Values.__subclasses__())
+    result, wave = [], list(Values.__subclasses__())
     while wave:
         kind = wave.pop()
         wave += kind.__subclasses__()
-        found += [kind] if kind not in (ConfigValues, MetricValues) else []
-    return found
+        result += [kind] if kind not in (ConfigValues, MetricValues) else []
+    return result
 
 
 @st.composite
@@ -284,13 +284,13 @@ def texts(node: ast.expr) -> Iterator[ast.expr]:
 @pytest.mark.thorough
 @pytest.mark.parametrize("room", ["strategies", "clients", "fedasr/runtime", "fedasr/edge", "fedasr/privacy"])
 def test_nobody_spells_a_word_of_a_message_himself(room: str) -> None:
-    found = {
+    result = {
         f"{path.relative_to(ROOT)}:{word.lineno}: {ast.unparse(word)}"
         for path in sorted((ROOT / room).rglob("*.py"))
         if path not in ELSEWHERE
         for word in spelt(ast.parse(path.read_text(encoding="utf-8")))
     }
-    assert not found
+    assert not result
 
 
 @pytest.mark.parametrize(

@@ -111,9 +111,9 @@ QUICK = ("round robin", "banded")
 )
 def test_a_right_ledger_is_not_contradicted(name: str) -> None:
     for seed in range(3):
-        found = rehearse(seed, **RIGHT[name]).findings()
-        assert not any(finding.contradiction for finding in found), name
-        assert all(finding.value is not None and finding.claim is not None for finding in found)
+        result = rehearse(seed, **RIGHT[name]).findings()
+        assert not any(finding.contradiction for finding in result), name
+        assert all(finding.value is not None and finding.claim is not None for finding in result)
 
 
 def test_bounds_are_those_whose_assumptions_hold() -> None:

@@ -29,8 +29,8 @@ def selected(clients: list[int], probabilities: list[float], **more: np.ndarray)
 def test_examples_seconds_and_uniform() -> None:
     table, choice = roster([3, 5, 0, 2]), selected([0, 3], [0.5, 0.5])
     for name, weight, expected in (("examples", 3, 5), ("seconds", 4500, 7500), ("uniform", 1, 2)):
-        found = weighting_of(name, choice, table)
-        assert (found.weight(0, METRICS), found.expected, found.denominator) == (weight, expected, None)
+        result = weighting_of(name, choice, table)
+        assert (result.weight(0, METRICS), result.expected, result.denominator) == (weight, expected, None)
 
 
 def test_a_client_that_was_drawn_twice_counts_twice() -> None:
@@ -48,9 +48,9 @@ def test_who_boasts_counts_for_two_others_at_most(counts: list[int]) -> None:
     boast = {"num-examples": 10**6, "audio-milliseconds": 10**9}
     table, choice = roster(counts), selected(clients, [1.0] * len(counts))
     most = 2 * sorted(counts)[(len(counts) - 1) // 2]
-    found = weighting_of("examples", choice, table, 2.0)
-    assert found.weight(len(counts) - 1, boast) == most
-    assert found.weight(0, {"num-examples": 10, "audio-milliseconds": 15000}) == 10
+    result = weighting_of("examples", choice, table, 2.0)
+    assert result.weight(len(counts) - 1, boast) == most
+    assert result.weight(0, {"num-examples": 10, "audio-milliseconds": 15000}) == 10
     assert weighting_of("seconds", choice, table, 2.0).weight(0, boast) == 1500 * most
     horvitz = weighting_of("inverse-probability", choice, table, 2.0)
     assert horvitz.weight(0, boast) == most * FIXED_POINT
@@ -59,11 +59,11 @@ def test_who_boasts_counts_for_two_others_at_most(counts: list[int]) -> None:
 
 
 def test_inverse_probability_divides_by_the_population() -> None:
-    found = weighting_of("inverse-probability", selected([0, 3], [0.5, 0.25]), roster([3, 5, 0, 2]))
-    assert found.weight(0, METRICS) == 6 * FIXED_POINT
-    assert found.weight(3, METRICS) == 12 * FIXED_POINT
-    assert found.denominator == 10 * FIXED_POINT
-    assert found.expected == (6 + 8) * FIXED_POINT
+    result = weighting_of("inverse-probability", selected([0, 3], [0.5, 0.25]), roster([3, 5, 0, 2]))
+    assert result.weight(0, METRICS) == 6 * FIXED_POINT
+    assert result.weight(3, METRICS) == 12 * FIXED_POINT
+    assert result.denominator == 10 * FIXED_POINT
+    assert result.expected == (6 + 8) * FIXED_POINT
 
 
 def test_unknown_probabilities_are_refused() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fedasr.audits.finding import Finding, Scores, found
+from fedasr.audits.finding import Finding, Scores, finding_from
 from fedasr.audits.mechanism import devices, examples, shares, users, votes
 from fedasr.audits.mechanism.world import World
 from fedasr.config import Config
@@ -82,7 +82,9 @@ def audit_mechanism(config: Config, trials: int = 1, seed: int = 0, alpha: float
     attacks, not_attacked = attacks_on(settled)
     each = alpha / len(attacks)
     randomness = "secret" if settled.privacy.secret_noise else "public seed"
-    findings = (found(attack(world), settled.privacy.delta, each, world.population, randomness) for attack in attacks)
+    findings = (
+        finding_from(attack(world), settled.privacy.delta, each, world.population, randomness) for attack in attacks
+    )
     return Report(tuple(findings), tuple(not_attacked))
 
 

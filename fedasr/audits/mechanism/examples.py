@@ -52,8 +52,8 @@ class GradientModel(nn.Module):
     def utterance_loss(self, batch: Batch) -> torch.Tensor:
         """Return the loss of each, shape ``(batch,)``."""
         rows = batch.features[:, 0]
-        found = [tensor(rows[:, part]) for tensor, part in zip(self.tensors, self.parts, strict=True)]
-        return torch.cat(found, dim=1).sum(1)
+        result = [tensor(rows[:, part]) for tensor, part in zip(self.tensors, self.parts, strict=True)]
+        return torch.cat(result, dim=1).sum(1)
 
 
 def batch_of(gradients: Sequence[Floats] | Floats) -> Batch:
@@ -151,9 +151,9 @@ def run_attack(world: World) -> Scores:
                 [drawn] = dpsgd.draw(state.settings, state.where, step)
                 drawn = drawn[drawn < count]
                 seen = device.released(state, [batch_of(LARGE * privacy.clip_norm * own[drawn])])
-                found = canaries.products(seen - own[drawn].sum(0))
-                found[first + drawn] += 1.0
-                products.append(np.concatenate([found[first : first + count], found[-HELD_OUT:]]))
+                result = canaries.products(seen - own[drawn].sum(0))
+                result[first + drawn] += 1.0
+                products.append(np.concatenate([result[first : first + count], result[-HELD_OUT:]]))
                 noise.append(state.settings.noise_multipliers[step])
         ratios = scores.poisson(np.array(products), np.array(noise)[:, None], plan.sampling_probability)
         inside.append(ratios[:count])
@@ -179,7 +179,7 @@ def step_attack(world: World) -> Scores:
     bound, rng = privacy.clip_norm, world.rng(3)
     micro = privacy.micro_batches
     agreeing = 1 if micro else AGREEING
-    found: dict[bool, list[float]] = {True: [], False: []}
+    result: dict[bool, list[float]] = {True: [], False: []}
     for number in range(RELEASES * world.trials):
         present = bool(rng.random() < 0.5)
         state = device.start((noise,), dpsgd.Where(device.source, number, 0))
@@ -188,7 +188,7 @@ def step_attack(world: World) -> Scores:
             gradients = [*gradients, -LARGE * bound * direction]
         empty = [batch_of([])] * ((micro or 1) - 1)
         released = device.released(state, [batch_of(gradients), *empty])
-        found[present].append(agreeing - float(released @ direction))
+        result[present].append(agreeing - float(released @ direction))
 
     def claim(factor: float) -> list[Event]:
         [event] = example_level.events((noise,), plan.sampling_probability, micro is not None)
@@ -199,8 +199,8 @@ def step_attack(world: World) -> Scores:
     what = "turns the mean of its micro-batch over" if micro else "says the opposite"
     return Scores(
         f"one utterance that {what} in one step",
-        np.array(found[True]),
-        np.array(found[False]),
+        np.array(result[True]),
+        np.array(result[False]),
         claim,
         privacy.accountant or "rdp",
         EVERYBODY if pooled(world) else SERVER,

@@ -52,21 +52,21 @@ def run_attack(world: World) -> Scores:
         z, q = watched.mechanism.update_noise_multiplier, watched.probability
         count = len(chosen)
         if kind == "fixed-size":
-            found = scores.exchanged(watched.products[:, :count], z, q)
-            inside.append(found[coins > 0])
-            outside.append(found[coins < 0])
+            result = scores.exchanged(watched.products[:, :count], z, q)
+            inside.append(result[coins > 0])
+            outside.append(result[coins < 0])
         elif kind == "poisson":
-            found = scores.poisson(watched.products, z, q)
-            inside.append(found[:count])
-            outside.append(found[count:])
+            result = scores.poisson(watched.products, z, q)
+            inside.append(result[:count])
+            outside.append(result[count:])
         else:
             matrix = watched.mechanism.noise.matrix(len(watched.products))
             # Who is held out gets the participations of somebody who took part: they say nothing of who it was.
             held = watched.turns[:, rng.integers(count, size=watched.products.shape[1] - count)]
             everybody = np.concatenate([watched.turns, held], axis=1)
-            found = scores.matched(watched.products, everybody, matrix, z)
-            inside.append(found[:count])
-            outside.append(found[count:])
+            result = scores.matched(watched.products, everybody, matrix, z)
+            inside.append(result[:count])
+            outside.append(result[count:])
     assert watched is not None
     knows = {
         "poisson": "the canary, the cohorts and updates of all others, but not in which rounds the canary is",
@@ -177,7 +177,7 @@ def release_attack(world: World) -> Scores:
     direction = clip_weights(SMALL, 1.0, "flat" if mechanism.adaptive else config.privacy.clipping)
     start = np.zeros(SMALL.size, np.float32)
     size = min(float(config.selection.clients_per_round), world.population)
-    found: dict[bool, list[float]] = {True: [], False: []}
+    result: dict[bool, list[float]] = {True: [], False: []}
     for number in range(RELEASES * world.trials):
         present = bool(rng.random() < 0.5)
         fresh = part(MECHANISM)(world.of_trial(number).config, SMALL, world.population, mechanism.selector)
@@ -194,7 +194,7 @@ def release_attack(world: World) -> Scores:
         for sign in senders:
             mean.add(SMALL.views((sign * large * direction).astype(np.float32)), 1)
         released = fresh.noisy(mean, 1, world.population).astype(np.float64) * size / bound
-        found[present].append(AGREEING - float(released @ direction))
+        result[present].append(AGREEING - float(released @ direction))
     z = config.privacy.noise_multiplier
     assert z is not None
     adjacency = {"poisson": "add-remove", "fixed-size": "replace-one", "none": "zero-out"}[kind]
@@ -204,8 +204,8 @@ def release_attack(world: World) -> Scores:
 
     return Scores(
         "one user against all others in one release",
-        np.array(found[True]),
-        np.array(found[False]),
+        np.array(result[True]),
+        np.array(result[False]),
         claim,
         mechanism.ledger.accountant,
         EVERYBODY,

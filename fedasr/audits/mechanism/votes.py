@@ -51,12 +51,12 @@ def queries_of(world: World) -> int:
     Raises:
         InputError: it pays for none.
     """
-    found, counts, queries = aggregator(world), tie(world).inside, wanted(world)
+    result, counts, queries = aggregator(world), tie(world).inside, wanted(world)
     for number in range(queries):
-        if not found.affords(counts, answered=True):
+        if not result.affords(counts, answered=True):
             queries = number
             break
-        found.record.rdp += found.cost(counts, True)
+        result.record.rdp += result.cost(counts, True)
     if not queries:
         raise nothing_released(world.config)
     return queries
@@ -92,15 +92,15 @@ def consensus(world: World) -> Worlds:
 
 def tie_attack(world: World) -> Scores:
     """Return how often the label, or what is released, takes the teacher's side."""
-    found = aggregator(world)
+    result = aggregator(world)
     worlds = tie(world)
     if world.config.pate.noise_at == "teachers":
         return scored(world, worlds, shares(world, worlds), "a teacher that breaks ties, with shares of noise", SERVER)
-    if found.mechanism.soft:
-        return scored(world, worlds, whole(world, found, worlds), "a teacher whose posterior breaks ties", EVERYBODY)
+    if result.mechanism.soft:
+        return scored(world, worlds, whole(world, result, worlds), "a teacher whose posterior breaks ties", EVERYBODY)
 
     def sides(counts: Floats, number: int) -> float:
-        label = found.label(counts, number)
+        label = result.label(counts, number)
         return float(label == 0) - float(label == 1)
 
     return scored(world, worlds, one_by_one(world, worlds, sides), "a teacher that breaks ties", EVERYBODY)
@@ -108,10 +108,10 @@ def tie_attack(world: World) -> Scores:
 
 def consensus_attack(world: World) -> Scores:
     """Return how often the check finds a consensus that one teacher makes."""
-    found, worlds = aggregator(world), consensus(world)
+    result, worlds = aggregator(world), consensus(world)
 
     def answered(counts: Floats, number: int) -> float:
-        return float(found.label(counts, number) >= 0)
+        return float(result.label(counts, number) >= 0)
 
     return scored(world, worlds, one_by_one(world, worlds, answered), "a teacher that makes a consensus", EVERYBODY)
 
@@ -146,13 +146,13 @@ def ratio(world: World, released: Floats, worlds: Worlds) -> Floats:
     return np.asarray((away**2 - near**2).sum((-2, -1)) / (2 * pate.scale**2))
 
 
-def whole(world: World, found: Any, worlds: Worlds) -> Pair:
+def whole(world: World, mechanism: Any, worlds: Worlds) -> Pair:
     """Return the ratios of sums of posteriors as they are released."""
     queries = queries_of(world)
     numbers = iter(range(first_number(world), 2**62))
 
     def seen(counts: Floats) -> Floats:
-        rows = [[found.noisy(counts, next(numbers)) for _ in range(queries)] for _ in range(voters_of(world))]
+        rows = [[mechanism.noisy(counts, next(numbers)) for _ in range(queries)] for _ in range(voters_of(world))]
         return ratio(world, np.array(rows), worlds)
 
     return seen(worlds.inside), seen(worlds.outside)
@@ -168,38 +168,38 @@ def shares(world: World, worlds: Worlds) -> Pair:
         votes = np.zeros((many, CLASSES))
         cast = np.repeat(np.arange(CLASSES), counts.astype(int))
         votes[np.arange(len(cast)), cast] = 1.0
-        found = []
+        result = []
         for _ in range(ceil(voters_of(world) / AT_A_TIME)):
             total = np.zeros((AT_A_TIME, queries, CLASSES), np.int64)
             for vote in votes:
                 row = np.broadcast_to(vote, total.shape)
                 total += noise.to_fixed(noise.with_share(pate.mechanism, pate.scale, row, rng, many))
-            found.append(ratio(world, noise.from_fixed(total), worlds))
-        return np.concatenate(found)
+            result.append(ratio(world, noise.from_fixed(total), worlds))
+        return np.concatenate(result)
 
     return seen(worlds.inside), seen(worlds.outside)
 
 
 def scored(world: World, worlds: Worlds, pair: Pair, attack: str, observer: str) -> Scores:
     """Return the scores with what the ledger says of so many queries."""
-    found, queries = aggregator(world), queries_of(world)
+    result, queries = aggregator(world), queries_of(world)
     for number in range(queries):
-        found.record.rdp += found.cost(worlds.inside, True)
-        found.record.add(number, 0, worlds.inside)
+        result.record.rdp += result.cost(worlds.inside, True)
+        result.record.add(number, 0, worlds.inside)
 
     def claim(factor: float) -> list[Event]:
         if factor == 1.0:
-            [event] = found.ledger().events(("teacher", "everyone"))
+            [event] = result.ledger().events(("teacher", "everyone"))
             return [event.data_independent()]
-        old = found.mechanism
+        old = result.mechanism
         less = old.threshold_scale and old.threshold_scale * factor
         mechanism = replace(old, scale=min(max(old.scale * factor, 1e-5), 1e6), threshold_scale=less)
-        known = found.record.answered if old.has_threshold else None
-        analysis = analyse(found.record.votes, mechanism, world.config.privacy.delta, answered=known)
+        known = result.record.answered if old.has_threshold else None
+        analysis = analyse(result.record.votes, mechanism, world.config.privacy.delta, answered=known)
         return [analysis.event().data_independent()]
 
     def gaussian(factor: float) -> list[Gaussian]:
-        old = found.mechanism
+        old = result.mechanism
         events = [noise_of(old.scale * factor, GNMAX_SENSITIVITY, queries)]
         if old.has_threshold:
             events.append(noise_of(old.threshold_scale * factor, 1.0, queries))
@@ -212,9 +212,9 @@ def scored(world: World, worlds: Worlds, pair: Pair, attack: str, observer: str)
         claim,
         "rdp",
         observer,
-        "the noisy sums of the votes" if observer == SERVER or found.mechanism.soft else "the released labels",
+        "the noisy sums of the votes" if observer == SERVER or result.mechanism.soft else "the released labels",
         "all other teachers' votes",
-        named=None if found.mechanism.name in noise.LAPLACE else gaussian,
+        named=None if result.mechanism.name in noise.LAPLACE else gaussian,
     )
 
 

@@ -85,14 +85,14 @@ def nothing_released(config: Config) -> InputError:
 
 def scaled(events: Sequence[Event], factor: float) -> list[Event]:
     """Return events with all noise multiplied by a factor."""
-    found: list[Event] = []
+    result: list[Event] = []
     for event in events:
         if isinstance(event, Laplace):
-            found.append(replace(event, scale=event.scale * factor))
+            result.append(replace(event, scale=event.scale * factor))
         elif isinstance(event, ZeroConcentrated):
-            found.append(replace(event, rho=event.rho / factor**2))
+            result.append(replace(event, rho=event.rho / factor**2))
         elif isinstance(event, (PoissonGaussian, FixedSizeGaussian, Gaussian, Skellam)):
-            found.append(replace(event, noise_multiplier=event.noise_multiplier * factor))
+            result.append(replace(event, noise_multiplier=event.noise_multiplier * factor))
         else:
             raise TypeError(f"{event.describe()} is scaled by its own analysis")
-    return found
+    return result

@@ -177,8 +177,8 @@ class Game:
         speakers = np.concatenate([self.candidates.speakers[keep] for keep in kept])
         groups = np.concatenate([self.groups[number][keep] for number, keep in enumerate(kept)])
         seed = self.target.recognizer.config.seed
-        found, by_chance = rates(values, member, speakers, seed), chance(values, member, groups, seed)
-        return Shown(name, values, member, found, by_chance, knowledge, method, tuple(assumes))
+        result, by_chance = rates(values, member, speakers, seed), chance(values, member, groups, seed)
+        return Shown(name, values, member, result, by_chance, knowledge, method, tuple(assumes))
 
     def attacks(self) -> list[Shown]:
         """Return what the attacks show that are possible."""
@@ -261,7 +261,9 @@ def finding(
     """
     rate: Rate = shown.rates.auc if isinstance(what, str) else shown.rates.true[what]
     beside = {"random": 0.5 if isinstance(what, str) else what}
-    beside |= {name: (found.auc if isinstance(what, str) else found.true[what]).value for name, found in floors.items()}
+    beside |= {
+        name: (result.auc if isinstance(what, str) else result.true[what]).value for name, result in floors.items()
+    }
     certified = shown.rates.certified()
     method = [shown.method, "interval by resampling speakers"]
     if game.left_out:

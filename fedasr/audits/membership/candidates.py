@@ -188,12 +188,12 @@ class Candidates:
             self.speakers = people[kept]
             where = {name: number for number, name in enumerate(self.speakers.tolist())}
             mixed = known[np.argsort(uniforms(seed, "audit/utterances", known))]
-            said = np.zeros(len(self.speakers), int)
+            counts = np.zeros(len(self.speakers), int)
             chosen: list[int] = []
             for row in mixed.tolist():
                 number = where.get(names[row])
-                if number is not None and said[number] < MOST_OF_A_SPEAKER:
-                    said[number] += 1
+                if number is not None and counts[number] < MOST_OF_A_SPEAKER:
+                    counts[number] += 1
                     chosen.append(row)
             self.rows = np.sort(np.array(chosen, np.int64))
             self.unit_of = np.array([where[name] for name in names[self.rows]], np.int64)
@@ -220,9 +220,9 @@ class Candidates:
 
     def members(self, what: Drawn) -> Bools:
         """Return which units a run was trained on, shape ``(units,)``."""
-        found = np.zeros(len(self), bool)
-        np.logical_or.at(found, self.unit_of, what.trained[self.rows])
-        return found
+        result = np.zeros(len(self), bool)
+        np.logical_or.at(result, self.unit_of, what.trained[self.rows])
+        return result
 
     def compared(self, what: Drawn, seed: int) -> Bools:
         """Return the units on which an attack on a run is judged: as many members as non-members of each client.

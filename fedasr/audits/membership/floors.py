@@ -23,14 +23,14 @@ def described(speech: Speech, batches: list[Batch], rows: Integers) -> Floats:
     which rises with the pitch.
     """
     texts = speech.corpus.columns["text"]
-    found: dict[int, list[float]] = {}
+    result: dict[int, list[float]] = {}
     for batch in batches:
         for place, row in enumerate(batch.indices):
             frames = batch.features[place, : int(batch.feature_lengths[place])].double().numpy()
             text, level = str(texts[row]), frames.mean(1)
             loud = np.exp(frames - frames.max())
             centre = float((loud.sum(0) * np.arange(frames.shape[1])).sum() / loud.sum())
-            found[row] = [
+            result[row] = [
                 len(frames),
                 len(text),
                 len(text.split()),
@@ -39,7 +39,7 @@ def described(speech: Speech, batches: list[Batch], rows: Integers) -> Floats:
                 float(level.std()),
                 centre,
             ]
-    return np.array([found.get(int(row), [np.nan] * 7) for row in rows])
+    return np.array([result.get(int(row), [np.nan] * 7) for row in rows])
 
 
 def without_model(features: Floats, member: npt.NDArray[np.bool_], speakers: npt.NDArray[Any]) -> Floats:

@@ -32,14 +32,14 @@ def losses(model: SpeechModel, tokenizer: Tokenizer, speech: Speech, batches: li
     """
     texts = speech.corpus.columns["text"]
     known = KnownCharacters(tokenizer)
-    found: dict[int, float] = {}
+    result: dict[int, float] = {}
     model.eval()
     with torch.inference_mode():
         for batch in batches:
             transcripts = [known.encode(str(texts[row])) for row in batch.indices]
             likely = model.transcript_log_probability(model.encode(batch), transcripts).tolist()
-            found.update(
+            result.update(
                 (row, -score / max(1, len(transcript)))
                 for row, score, transcript in zip(batch.indices, likely, transcripts, strict=True)
             )
-    return np.array([found.get(int(row), np.nan) for row in rows])
+    return np.array([result.get(int(row), np.nan) for row in rows])

@@ -54,7 +54,7 @@ def shadows_of(target: Shadow, folder: Path) -> list[Shadow]:
     if not is_folder(folder):
         raise InputError("no such folder; expected that of a sweep, made by 'fedasr sweep'", where=str(folder))
     places = sorted(path for path in folder.iterdir() if is_file(path / "config.yaml"))
-    found: list[Shadow] = []
+    shadows: list[Shadow] = []
     seeds = {target.recognizer.config.seed}
     other = ""
     for place in places:
@@ -69,14 +69,14 @@ def shadows_of(target: Shadow, folder: Path) -> list[Shadow]:
         elif seed not in seeds:  # once more the same would count twice
             seeds.add(seed)
             check_same_speech(target, shadow)
-            found.append(shadow)
-    if len(found) < FEWEST:
+            shadows.append(shadow)
+    if len(shadows) < FEWEST:
         raise InputError(
-            f"holds {len(found)} finished runs of {len(places)} that differ from {target.run.path} in their seed alone;"
+            f"has {len(shadows)} finished runs of {len(places)} that differ from {target.run.path} in their seed alone;"
             f" expected at least {FEWEST} shadow models{other}",
             where=str(folder),
         )
-    return found
+    return shadows
 
 
 def differing(one: Config, other: Config) -> str | None:

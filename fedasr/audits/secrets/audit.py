@@ -168,7 +168,7 @@ def audit_secrets(run: str | Path) -> list[Finding]:
         epsilon, delta = spent_of(loaded)
         findings += [
             told(replace(each, claim_epsilon=epsilon, delta=delta))
-            for each in found(name, planted, now, before, len(experiment.partition))
+            for each in findings_of(name, planted, now, before, len(experiment.partition))
         ]
     if shown:
         draw(loaded.path / FIGURE, shown, 10**corpus.planted.digits, f"{len(codes)} {planted.words}")
@@ -187,7 +187,7 @@ def unit_of(planted: Planted) -> str:
     return "code" if planted.corpus.secrets.across == "users" and planted.heard.max() > 1 else "user"
 
 
-def found(name: str, planted: Planted, now: Ranked, before: Ranked, clients: int) -> list[Finding]:
+def findings_of(name: str, planted: Planted, now: Ranked, before: Ranked, clients: int) -> list[Finding]:
     """Return the exposure, the codes that were extracted, and the digits that are right, of one way of looking."""
     digits = planted.corpus.planted.digits
     number = 10**digits

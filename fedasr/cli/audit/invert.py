@@ -46,18 +46,18 @@ def register(app: typer.Typer) -> None:
             from fedasr.audits.inversion_figure import draw
 
             draw(run / "audit_inversion.png", [run, *figure], utterance, search, seed)
-        found = invert_model(run, without, speakers, search, seed) if without else None
-        if found is not None:
-            record(run, "invert", [found.finding])
+        result = invert_model(run, without, speakers, search, seed) if without else None
+        if result is not None:
+            record(run, "invert", [result.finding])
         elif figure:
             from fedasr.results.pages.report import write_report
 
             write_report(run)
         if json:
             drawn = {"figure": str(run / "audit_inversion.png")} if figure else {}
-            print_json({**({"findings": [], "speakers": []} if found is None else found.as_json()), **drawn})
+            print_json({**({"findings": [], "speakers": []} if result is None else result.as_json()), **drawn})
             return
-        if found is not None:
-            say([found.finding])
+        if result is not None:
+            say([result.finding])
         if figure:
             console.print(f"wrote {run / 'audit_inversion.png'}", markup=False)

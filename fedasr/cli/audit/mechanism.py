@@ -45,6 +45,6 @@ def register(app: typer.Typer) -> None:
             print_json(report.as_json())
         else:
             say(report.findings)
-            for said in report.not_attacked:
-                console.print(f"not attacked: {said}", style="dim", markup=False)
+            for reason in report.not_attacked:
+                console.print(f"not attacked: {reason}", style="dim", markup=False)
         refuse_contradiction(config, report.findings)

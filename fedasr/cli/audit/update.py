@@ -42,10 +42,10 @@ def register(app: typer.Typer) -> None:
         with about(target):
             attacked = Target.of(target, overrides or [])
             effort = Effort.checked(steps, restarts)
-            found = invert_updates(attacked, utterances, cohort, effort, seed, released)
+            result = invert_updates(attacked, utterances, cohort, effort, seed, released)
         if attacked.folder is not None:
-            record(attacked.folder, "update", found.findings)
+            record(attacked.folder, "update", result.findings)
         if json:
-            print_json(found.as_json())
+            print_json(result.as_json())
         else:
-            say(found.findings)
+            say(result.findings)

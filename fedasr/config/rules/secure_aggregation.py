@@ -27,48 +27,48 @@ def check_secure_aggregation(config: Config, where: str) -> None:
                 " update with a share of the noise alone; set secure_aggregation.mode=protocol, or simulate"
             )
         return
-    said = f"'secure_aggregation.mode' is '{secure.mode}'"
+    fact = f"'secure_aggregation.mode' is '{secure.mode}'"
     if strategy.name in ("pate", "central"):
-        refuse(f"{said} but 'strategy.name' is '{strategy.name}', whose clients send no updates: leave it out")
+        refuse(f"{fact} but 'strategy.name' is '{strategy.name}', whose clients send no updates: leave it out")
     if config.runtime.name == "deployment":
         refuse(
-            f"{said} but 'runtime.name' is 'deployment'; edge devices do not know each other's keys yet: leave it out"
+            f"{fact} but 'runtime.name' is 'deployment'; edge devices do not know each other's keys yet: leave it out"
         )
     if config.client_app is not None:
-        refuse(f"{said} but 'client_app' is '{config.client_app}', whose updates nobody would mask: leave one out")
+        refuse(f"{fact} but 'client_app' is '{config.client_app}', whose updates nobody would mask: leave one out")
     if config.compression.up != "none":
         refuse(
-            f"{said} but 'compression.up' is '{config.compression.up}'; masked numbers look random, and sums of encoded"
+            f"{fact} but 'compression.up' is '{config.compression.up}'; masked numbers look random, and sums of encoded"
             " updates decode to nothing: leave 'compression' out, and choose 'secure_aggregation.bits'"
         )
     if strategy.aggregation != "mean" and not is_reference(strategy.aggregation):
         refuse(
-            f"{said} but 'strategy.aggregation' is '{strategy.aggregation}', which needs single updates, and the server"
+            f"{fact} but 'strategy.aggregation' is '{strategy.aggregation}', which needs single updates, and the server"
             " learns their sum alone; set strategy.aggregation=mean"
         )
     if strategy.weighting == "inverse-probability":
         refuse(
-            f"{said} but 'strategy.weighting' is 'inverse-probability', whose weights only the server knows, and"
+            f"{fact} but 'strategy.weighting' is 'inverse-probability', whose weights only the server knows, and"
             " clients weigh their updates themselves; choose examples, seconds or uniform"
         )
     if config.selection.replacement:
         refuse(
-            f"{said} but 'selection.replacement' is true; a client is in the sum once: set selection.replacement=false"
+            f"{fact} but 'selection.replacement' is true; a client is in the sum once: set selection.replacement=false"
         )
     traits = known_traits(config)
     if traits is not None and traits.reads_losses:
         refuse(
-            f"{said} but 'selection.name' is '{config.selection.name}', which chooses by the losses of single clients;"
+            f"{fact} but 'selection.name' is '{config.selection.name}', which chooses by the losses of single clients;"
             " choose another selection"
         )
     if config.evaluate.client_side:
         refuse(
-            f"{said} but 'evaluate.client_side' is {config.evaluate.client_side}, for which clients would have to tell"
+            f"{fact} but 'evaluate.client_side' is {config.evaluate.client_side}, for which clients would have to tell"
             " their error rates; set evaluate.client_side=0"
         )
     if privacy.unit == "user" and privacy.noise_at == "server":
         refuse(
-            f"{said} but 'privacy.noise_at' is 'server', which clips single updates, and the server learns their sum"
+            f"{fact} but 'privacy.noise_at' is 'server', which clips single updates, and the server learns their sum"
             " alone; set privacy.noise_at=shares"
         )
     check_numbers(config, where)

@@ -74,9 +74,9 @@ class PosteriorStore:
 
     def find(self, keys: Keys) -> npt.NDArray[np.int64]:
         """Return the place of each utterance, −1 where it is not there, shape ``(utterances,)``."""
-        found = np.full(len(keys), -1, np.int64)
+        result = np.full(len(keys), -1, np.int64)
         if not len(self):
-            return found
+            return result
         at = np.searchsorted(self.sorted, keys[:, 0])
         open_ones = np.arange(len(keys))
         while len(open_ones):  # more than once only for digests that share their first half
@@ -85,10 +85,10 @@ class PosteriorStore:
             open_ones = open_ones[self.sorted[at[open_ones]] == keys[open_ones, 0]]
             places = self.order[at[open_ones]].astype(np.int64)
             same = self.second_halves(places) == keys[open_ones, 1]
-            found[open_ones[same]] = places[same]
+            result[open_ones[same]] = places[same]
             open_ones = open_ones[~same]
             at[open_ones] += 1
-        return found
+        return result
 
     def second_halves(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
         """Return the second half of the digests at some places."""

@@ -96,7 +96,7 @@ def gaussian_t(inside: Floats, outside: Floats, delta: float, alpha: float = 0.0
     """
     inside, outside = checked(inside, outside, alpha)
     n1, n0 = len(inside), len(outside)
-    found = 0.0
+    result = 0.0
     if n1 + n0 > 2:
         statistic, kappa = t_statistic(inside, outside), math.sqrt(1 / n1 + 1 / n0)
         if math.isfinite(statistic) and stats.t.sf(statistic, n1 + n0 - 2) <= alpha:
@@ -105,13 +105,13 @@ def gaussian_t(inside: Floats, outside: Floats, delta: float, alpha: float = 0.0
                 middle = (low + high) / 2
                 rare = 1 - float(special.nctdtr(n1 + n0 - 2, middle, statistic)) <= alpha
                 low, high = (middle, high) if rare else (low, middle)
-            found = low * kappa
+            result = low * kappa
     assumes = (
         "every score is Gaussian with one variance, that of the noise, and one shift inside (no sampling)",
         INDEPENDENT,
         FIXED_BEFOREHAND,
     )
-    return Bound("Gaussian t", gaussian_epsilon(found, delta), delta, 1 - alpha, n1 + n0, assumes)
+    return Bound("Gaussian t", gaussian_epsilon(result, delta), delta, 1 - alpha, n1 + n0, assumes)
 
 
 def one_shot(inside: Floats, outside: Floats, delta: float) -> Bound:
@@ -142,6 +142,6 @@ def one_shot(inside: Floats, outside: Floats, delta: float) -> Bound:
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if lost(middle) > delta else (low, middle)
-    found = 0.0 if lost(0.0) <= delta else high
+    result = 0.0 if lost(0.0) <= delta else high
     assumes = ("both kinds of scores are Gaussian", "an estimate without an interval: it may be above the truth")
-    return Bound("one-shot", found, delta, math.nan, len(inside) + len(outside), assumes, estimate=True)
+    return Bound("one-shot", result, delta, math.nan, len(inside) + len(outside), assumes, estimate=True)

@@ -97,17 +97,17 @@ def rates(
     """
     place, groups = checked(scores, member)
     names, speaker = np.unique(np.asarray(speakers).astype(str), return_inverse=True)
-    found = np.array(weighed(place, groups, member, np.ones(len(member)), false_rates))
+    result = np.array(weighed(place, groups, member, np.ones(len(member)), false_rates))
     count = len(names)
-    drawn = np.full((0, len(found)), np.nan)
+    drawn = np.full((0, len(result)), np.nan)
     if count > 1:
         rng = seeds.generator(seed, "audit/bootstrap")
         weights = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES)[:, speaker].astype(np.float64)
         usable = (weights[:, member].sum(1) > 0) & (weights[:, ~member].sum(1) > 0)
         drawn = np.array([weighed(place, groups, member, row, false_rates) for row in weights[usable]])
     tails = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
-    low, high = np.quantile(drawn, tails, axis=0) if len(drawn) else np.full((2, len(found)), np.nan)
-    each = [Rate(float(v), float(a), float(b)) for v, a, b in zip(found, low, high, strict=True)]
+    low, high = np.quantile(drawn, tails, axis=0) if len(drawn) else np.full((2, len(result)), np.nan)
+    each = [Rate(float(v), float(a), float(b)) for v, a, b in zip(result, low, high, strict=True)]
     true = dict(zip(false_rates, each[1:], strict=True))
     return Rates(each[0], true, int(member.sum()), int((~member).sum()), count)
 

@@ -47,5 +47,5 @@ def matched(products: Floats, pattern: Floats, matrix: Floats, noise_multiplier:
     """
     expected = matrix @ pattern
     lengths = np.linalg.norm(expected, axis=0)
-    found = np.einsum("ti,ti->i", expected, matrix @ products)
-    return np.asarray(found / (noise_multiplier * np.where(lengths > 0, lengths, 1.0)))
+    result = np.einsum("ti,ti->i", expected, matrix @ products)
+    return np.asarray(result / (noise_multiplier * np.where(lengths > 0, lengths, 1.0)))

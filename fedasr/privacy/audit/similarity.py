@@ -46,8 +46,8 @@ def aligned(first: Floats, second: Floats) -> tuple[Integers, Integers]:
         before = [(total[i, j], i - 1, j - 1), (total[i, j + 1], i - 1, j), (total[i + 1, j], i, j - 1)]
         _, i, j = min(before, key=lambda step: step[0])
         path.append((i, j))
-    found = np.array(path[::-1])
-    return found[:, 0], found[:, 1]
+    result = np.array(path[::-1])
+    return result[:, 0], result[:, 1]
 
 
 def warped_correlation(first: Floats, second: Floats) -> float:

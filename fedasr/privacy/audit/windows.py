@@ -83,9 +83,9 @@ def likeliest_sequence(
     """
     form = penalty(outside(gradient, windows), frames, stride, centred)
     factor = cho_factor(form + RIDGE * np.eye(len(form)), overwrite_a=True, check_finite=False)
-    found = rng.standard_normal((len(form), 2))
+    result = rng.standard_normal((len(form), 2))
     for _ in range(ITERATIONS):
-        found, _ = np.linalg.qr(cho_solve(factor, found, check_finite=False))
+        result, _ = np.linalg.qr(cho_solve(factor, result, check_finite=False))
     # The columns span the two smallest eigenvalues: turn them to the eigenvectors.
-    _, turned = np.linalg.eigh(found.T @ form @ found)
-    return np.asarray((found @ turned[:, 0]).reshape(frames, -1))
+    _, turned = np.linalg.eigh(result.T @ form @ result)
+    return np.asarray((result @ turned[:, 0]).reshape(frames, -1))

@@ -233,8 +233,8 @@ def short_name(metric: str) -> str:
 
 def interval(metric: str, low: float, high: float) -> str:
     """Return an interval as text."""
-    said = f"{metric_text(metric, low).removesuffix(' %')} – {metric_text(metric, high)}"
-    return without_spread(low, high) or said
+    text = f"{metric_text(metric, low).removesuffix(' %')} – {metric_text(metric, high)}"
+    return without_spread(low, high) or text
 
 
 def without_spread(low: float, high: float) -> str:

@@ -56,7 +56,7 @@ def read_findings(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / AUDIT_JSON
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
     except json.JSONDecodeError as error:
@@ -65,14 +65,14 @@ def read_findings(folder: Path) -> list[dict[str, Any]]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read as UTF-8 JSON: {error}", where=str(path)) from None
-    right = isinstance(found, list) and all(
-        isinstance(one, dict) and all(isinstance(one.get(name), str) for name in NEEDED) for one in found
+    right = isinstance(result, list) and all(
+        isinstance(one, dict) and all(isinstance(one.get(name), str) for name in NEEDED) for one in result
     )
     if not right:
         raise InputError(
             f"holds no list of findings, each with {', '.join(NEEDED)}; remove it and audit again", where=str(path)
         )
-    return list(found)
+    return list(result)
 
 
 def table_of(findings: list[dict[str, Any]]) -> pd.DataFrame:

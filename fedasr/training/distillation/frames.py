@@ -64,8 +64,8 @@ class FrameLoss:
         overlap = max(0, time - abs(shift))
         student = log_posteriors[:, max(0, shift) : max(0, shift) + overlap]
         behind = slice(max(0, -shift), max(0, -shift) + overlap)
-        said = targets.ids[:, behind], targets.log_posteriors[:, behind], targets.rest[:, behind]
-        each = self.divergence(student, *said)
+        teacher = targets.ids[:, behind], targets.log_posteriors[:, behind], targets.rest[:, behind]
+        each = self.divergence(student, *teacher)
         frames = (lengths - abs(shift)).clamp(min=0)
         inside = torch.arange(overlap, device=lengths.device) < frames.unsqueeze(1)
         return each.where(inside, torch.zeros_like(each)).sum(1) / frames.clamp(min=1)

@@ -167,9 +167,9 @@ def test_transcribe_goes_on_after_a_bad_file(place: Path, tmp_path: Path, capfd:
     (tmp_path / "bad.wav").write_text("no audio")
     audio = [place / "s0" / "0.wav", tmp_path / "bad.wav", place / "s0" / "1.wav"]
     assert status(["transcribe", str(place / "seed"), *map(str, audio)]) == 2
-    found = capfd.readouterr()
-    assert [line.split("\t")[0] for line in found.out.splitlines()] == [str(audio[0]), str(audio[2])]
-    assert "bad.wav: the audio is not audio" in found.err
+    result = capfd.readouterr()
+    assert [line.split("\t")[0] for line in result.out.splitlines()] == [str(audio[0]), str(audio[2])]
+    assert "bad.wav: the audio is not audio" in result.err
 
 
 def start(manifest: Path, out: Path, seed: int, together: Barrier, answers: Queue[tuple[int, str]]) -> None:
@@ -186,7 +186,7 @@ def start(manifest: Path, out: Path, seed: int, together: Barrier, answers: Queu
 def test_two_starts_one_folder(place: Path, tmp_path: Path) -> None:
     together, answers = processes.Barrier(2), processes.Queue()
     arguments = [(place / "manifest.csv", tmp_path / "run", seed, together, answers) for seed in (1, 2)]
-    starts = [processes.Process(target=start, args=found) for found in arguments]
+    starts = [processes.Process(target=start, args=result) for result in arguments]
     for process in starts:
         process.start()
     said = dict(answers.get(timeout=120) for _ in starts)

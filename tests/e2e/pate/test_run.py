@@ -82,7 +82,7 @@ class Shuffled(LocalGrid):
 def test_the_order_of_the_answers_changes_nothing(noise_at: str, mechanism: str, tmp_path: Path) -> None:
     changes = {"noise_at": noise_at, "mechanism": mechanism, "store": str(tmp_path / "store")}
     config = load(pate(pate={**CHANGES["pate"], **changes}, rounds=0))
-    found = []
+    result = []
     for name, kind in (("straight", LocalGrid), ("shuffled", Shuffled)):
         out = tmp_path / name
         (out / "checkpoint").mkdir(parents=True)
@@ -91,13 +91,13 @@ def test_the_order_of_the_answers_changes_nothing(noise_at: str, mechanism: str,
             SerialExecutor(client_app), len(experiment(as_json(config)).partition), {"client-store": str(tmp_path)}
         )
         server_app(grid, Context(RUN_ID, 0, {}, RecordDict(), settings))
-        found.append((pd.read_parquet(out / "queries.parquet"), json.loads((out / "privacy.json").read_text())))
-    pd.testing.assert_frame_equal(found[0][0], found[1][0])
-    assert found[0][1] == found[1][1]
+        result.append((pd.read_parquet(out / "queries.parquet"), json.loads((out / "privacy.json").read_text())))
+    pd.testing.assert_frame_equal(result[0][0], result[1][0])
+    assert result[0][1] == result[1][1]
     if noise_at == "teachers" or mechanism != "gnmax":
-        assert found[0][0]["votes"].isna().all()
+        assert result[0][0]["votes"].isna().all()
         assert not (tmp_path / "straight" / "votes.npy").exists()
-        assert "epsilon_data_independent" not in found[0][1]
+        assert "epsilon_data_independent" not in result[0][1]
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_a_teacher_may_be_a_group_and_noise_may_be_secret(reference: fedasr.Run,
     """Four groups of three people; ε is for a group, and secret noise differs from run to run."""
     grouped = {"data__partition": {"name": "grouped"}, "data__clients": 4, "rounds": 0}
     secret = {"unit": "teacher", "delta": 1e-4, "secret_noise": True}
-    found = []
+    result = []
     for name in ("one", "other"):
         changes = {"scale": 1.0, "mechanism": "soft-gaussian", "store": str(tmp_path / "store")}
         tree = pate(**grouped, privacy=secret, pate={**CHANGES["pate"], **changes})
@@ -94,8 +94,8 @@ def test_a_teacher_may_be_a_group_and_noise_may_be_secret(reference: fedasr.Run,
         assert run.privacy is not None
         assert (run.privacy["population"], run.privacy["unit"]) == (4, "teacher")
         assert run.clients["examples"].sum() == reference.clients["examples"].sum()
-        found.append(np.load(run.path / "posteriors.npy"))
-    assert not np.array_equal(*found)
+        result.append(np.load(run.path / "posteriors.npy"))
+    assert not np.array_equal(*result)
 
 
 @pytest.mark.slow
@@ -246,11 +246,11 @@ def test_only_utterances_that_the_start_is_unsure_of_are_asked_about(unit: str, 
     if isinstance(chosen, TokenVotes):
         assert chosen.references == [run.tokenizer.encode(truth) for truth, _ in expected]
         assert len(chosen.longest) == 6
-    found = fedasr.run(tree, out=tmp_path / "six")
-    assert queries(found)["utterance"].unique().tolist() == list(range(6))
+    result = fedasr.run(tree, out=tmp_path / "six")
+    assert queries(result)["utterance"].unique().tolist() == list(range(6))
     launch(load(tree), tmp_path / "stopped", watcher=StopAt("votes: "))
     launch(load(tree), tmp_path / "stopped", resume=True)
-    pd.testing.assert_frame_equal(queries(fedasr.load_run(tmp_path / "stopped")), queries(found))
+    pd.testing.assert_frame_equal(queries(fedasr.load_run(tmp_path / "stopped")), queries(result))
     with pytest.raises(InputError, match=r"no public utterance passes 'pate\.min_confidence'"):
         fedasr.run(pate(pate={**settings, "min_confidence": 1.0}, rounds=0), out=tmp_path / "none")
     assert not (tmp_path / "none").exists()
@@ -274,12 +274,12 @@ def test_what_a_teacher_expects_is_taken_off_its_scores(tmp_path: Path) -> None:
     texts = [known.tokenizer.encode(text) for text in public.candidates]
     batch = public.speech.batch(np.arange(6))
     files = sorted((tmp_path / "s").glob("*.safetensors"))
-    for share, found in votes.items():
-        expected = np.zeros_like(found)
+    for share, result in votes.items():
+        expected = np.zeros_like(result)
         for file in files:
             arrays, _ = read_weights(file)
             load_arrays(teacher, {name: arrays[name] for name in teacher.state_dict()})
             with teacher.as_it_decodes():
                 scores = teacher.phrase_scores(teacher.encode(batch), texts) - share * teacher.internal_lm(texts)
             expected[np.arange(6), scores.argmax(1).numpy()] += 1
-        assert (found == expected).all()
+        assert (result == expected).all()

@@ -97,9 +97,9 @@ def test_bands_beyond_the_separation(monkeypatch: Patch) -> None:
     """Turns whose noise overlaps are not orthogonal, and are charged as if they were."""
 
     def noise(config: Any) -> BandedToeplitz:
-        found = BandedToeplitz(optimised(16, config.rounds), 16)
-        found.separation = 2
-        return found
+        result = BandedToeplitz(optimised(16, config.rounds), 16)
+        result.separation = 2
+        return result
 
     base = world(
         rounds=24,

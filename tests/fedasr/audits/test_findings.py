@@ -69,12 +69,12 @@ def test_a_command_replaces_its_own_findings_alone(folder: Path) -> None:
     write_findings(folder, "membership", [AUC, AUC])
     write_findings(folder, "invert", [NOTHING])
     write_findings(folder, "membership", [AUC])
-    found = json.loads((folder / "audit.json").read_text())
-    assert [(one["command"], one["attack"]) for one in found] == [
+    result = json.loads((folder / "audit.json").read_text())
+    assert [(one["command"], one["attack"]) for one in result] == [
         ("invert", "gradient matching"),
         ("membership", "LiRA"),
     ]
-    assert all(key in one for one in found for key in KEYS)
+    assert all(key in one for one in result for key in KEYS)
 
 
 def test_the_table_and_the_report_have_them(folder: Path) -> None:

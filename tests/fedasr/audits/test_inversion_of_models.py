@@ -54,13 +54,13 @@ def test_a_run_leaves_out_whom_it_is_told_to(halves: Halves) -> None:
 
 
 def test_models_that_are_the_same_show_a_difference_of_exactly_nothing(halves: Halves) -> None:
-    found = invert_model(halves[0], [halves[1]], search=QUICK)
-    assert [pair.speaker for pair in found.pairs] == [*FIRST, *SECOND]
-    assert all(pair.difference == 0 and pair.heard != 0 for pair in found.pairs)
-    assert found.finding.value == 0
-    assert "Wilcoxon p = 1 " in found.finding.sentence
-    assert "6 speakers are too few to show anything (20 are needed)" in found.finding.sentence
-    assert "no ledger" in found.finding.sentence
+    result = invert_model(halves[0], [halves[1]], search=QUICK)
+    assert [pair.speaker for pair in result.pairs] == [*FIRST, *SECOND]
+    assert all(pair.difference == 0 and pair.heard != 0 for pair in result.pairs)
+    assert result.finding.value == 0
+    assert "Wilcoxon p = 1 " in result.finding.sentence
+    assert "6 speakers are too few to show anything (20 are needed)" in result.finding.sentence
+    assert "no ledger" in result.finding.sentence
 
 
 def test_the_search_lowers_what_it_is_to_lower(halves: Halves) -> None:
@@ -71,11 +71,11 @@ def test_the_search_lowers_what_it_is_to_lower(halves: Halves) -> None:
     def likelihood(steps: int) -> float:
         frames = invert(model, known, public, Search(steps=steps), noise(known, 0))
         features = torch.zeros_like(known.features)
-        for row, found in enumerate(frames):
-            assert found.shape == (int(known.feature_lengths[row]), 40)
-            assert np.abs(found.mean(axis=0)).max() < 1e-5
-            assert np.allclose(found.std(axis=0), 1, atol=1e-3)
-            features[row, : len(found)] = torch.from_numpy(found.astype(np.float32))
+        for row, result in enumerate(frames):
+            assert result.shape == (int(known.feature_lengths[row]), 40)
+            assert np.abs(result.mean(axis=0)).max() < 1e-5
+            assert np.allclose(result.std(axis=0), 1, atol=1e-3)
+            features[row, : len(result)] = torch.from_numpy(result.astype(np.float32))
         known.features = features
         return float(model.recognizer.model.utterance_loss(known).sum())
 

@@ -53,9 +53,9 @@ def device(**changes: Any) -> Target:
 
 
 def test_one_step_tells_the_utterance_and_another_does_not() -> None:
-    found = invert_updates(target(), utterances=3, effort=QUICK)
-    speech, characters = found.findings
-    assert min(one.own_correlation for one in found.utterances) > 0.99
+    result = invert_updates(target(), utterances=3, effort=QUICK)
+    speech, characters = result.findings
+    assert min(one.own_correlation for one in result.utterances) > 0.99
     assert speech.value is not None
     assert speech.value > 0.99
     assert speech.floors["another utterance's update"] < 0.6
@@ -144,9 +144,9 @@ def test_the_slope_of_the_distance_is_that_of_small_changes() -> None:
     ],
 )
 def test_what_is_no_gradient_is_not_attacked_and_never_called_safe(changes: dict[str, Any], reason: str) -> None:
-    found = invert_updates(target(**changes), utterances=2, effort=QUICK)
-    assert [finding.kind for finding in found.findings] == ["not attacked"] * 2
-    for finding in found.findings:
+    result = invert_updates(target(**changes), utterances=2, effort=QUICK)
+    assert [finding.kind for finding in result.findings] == ["not attacked"] * 2
+    for finding in result.findings:
         assert finding.value is None
         assert reason in finding.sentence
         assert "no statement of safety" in finding.sentence
@@ -156,9 +156,9 @@ def test_what_is_no_gradient_is_not_attacked_and_never_called_safe(changes: dict
 def test_the_released_mean_carries_the_servers_noise() -> None:
     central = {"privacy__unit": "user", "privacy__noise_multiplier": 1.0, "privacy__clip_norm": 0.1}
     private = target(**central, selection__name="poisson")
-    found = invert_updates(private, utterances=2, cohort=2, effort=QUICK, released=True)
-    assert found.findings[0].observer == "whoever sees all that is released"
-    assert max(one.own_correlation for one in found.utterances) < 0.7
+    result = invert_updates(private, utterances=2, cohort=2, effort=QUICK, released=True)
+    assert result.findings[0].observer == "whoever sees all that is released"
+    assert max(one.own_correlation for one in result.utterances) < 0.7
     seen = invert_updates(private, utterances=2, effort=QUICK)  # the server is trusted with each update
     assert min(one.own_correlation for one in seen.utterances) > 0.99
     with pytest.raises(InputError, match="--released"):

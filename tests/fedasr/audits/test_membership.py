@@ -76,19 +76,19 @@ def test_runs_that_differ_in_their_seed_alone_are_shadows_of_each_other() -> Non
 def test_an_untrained_model_tells_nothing(unit: str, sweep: Path) -> None:
     target = sweep / "run-seed0"
     findings = audit_membership(target, sweep, unit, pool=True)
-    found = {(each.attack, each.quantity): each for each in findings}
-    assert {name.split(",")[0] for name, _ in found} == {
+    result = {(each.attack, each.quantity): each for each in findings}
+    assert {name.split(",")[0] for name, _ in result} == {
         "loss", "LiRA", "RMIA", "loss of the initial model", "no model"
     }  # fmt: skip
     for name in ("loss", "LiRA", "RMIA"):
-        area = found[f"{name}, membership of {unit}s", "AUC"]
+        area = result[f"{name}, membership of {unit}s", "AUC"]
         assert area.value == pytest.approx(0.5, abs=0.25)
         assert area.low is not None
         assert area.low < 0.5
         assert area.claim is None
         assert "no ceiling: the run has no ledger" in area.sentence
         assert set(area.floors) == {"random", "loss of the initial model", "no model"}
-        few = found[f"{name}, membership of {unit}s", "TPR at 0.1 % FPR"]
+        few = result[f"{name}, membership of {unit}s", "TPR at 0.1 % FPR"]
         assert "certify no false-positive rate below" in few.sentence
         assert few.inside == pytest.approx(few.outside, abs=12)
     assert (target / FIGURE).stat().st_size > 5000

@@ -70,9 +70,9 @@ def test_an_official_split_is_refused_and_a_random_one_is_not(tmp_path: Path) ->
     with pytest.raises(InputError, match="which its makers chose"):
         drawn(experiment, run, "speaker")
     experiment, run = folder(tmp_path, data=manifest(tmp_path, splits=False))
-    found = drawn(experiment, run, "speaker")
-    assert (found.trained.sum(), found.held.sum()) == (6, 6)
-    assert not (found.trained & found.held).any()
+    result = drawn(experiment, run, "speaker")
+    assert (result.trained.sum(), result.held.sum()) == (6, 6)
+    assert not (result.trained & result.held).any()
 
 
 def test_speakers_set_aside_are_exchangeable_unless_the_student_hears_them(tmp_path: Path) -> None:
@@ -126,11 +126,11 @@ def test_who_never_took_part_is_no_member_unless_a_ledger_counts_on_nobody_knowi
     )
     run = load_run(tmp_path)
     speakers = experiment.corpus.columns["speaker"]
-    found = drawn(experiment, run, "utterance")
-    assert set(speakers[found.trained]) == set(speakers[found.held]) == {first}
+    result = drawn(experiment, run, "utterance")
+    assert set(speakers[result.trained]) == set(speakers[result.held]) == {first}
     claimed(tmp_path, [Gaussian(unit="user", noise_multiplier=1.0)])
-    found = drawn(experiment, load_run(tmp_path), "utterance")
-    assert len(set(speakers[found.trained])) == 12
+    result = drawn(experiment, load_run(tmp_path), "utterance")
+    assert len(set(speakers[result.trained])) == 12
 
 
 def claimed(path: Path, events: list[Event]) -> None:

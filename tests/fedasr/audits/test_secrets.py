@@ -81,8 +81,8 @@ def test_noise_with_too_few_frames_for_a_code_is_left_out_and_counted() -> None:
         experiment = Experiment(load(untrained("ctc", model__strides=strides, data__on_bad_audio="skip")))
         corpus = experiment.corpus
         assert isinstance(corpus, SyntheticCorpus)
-        found = by_speech(experiment.model(), experiment.tokenizer, experiment, corpus, np.arange(4), other=False)
-        assert (found.short, len(found.codes)) == (short, 4 - short)
+        result = by_speech(experiment.model(), experiment.tokenizer, experiment, corpus, np.arange(4), other=False)
+        assert (result.short, len(result.codes)) == (short, 4 - short)
 
 
 def test_a_run_without_secrets_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from scipy.special import ndtr
 
 import fedasr
-from fedasr.audits.finding import alarmed, found
+from fedasr.audits.finding import alarmed, finding_from
 from fedasr.audits.mechanism.parts import AGGREGATOR, RECORD, part
 from fedasr.audits.votes import audit_votes, probabilities, swapped, votes_attack
 from fedasr.cli.main import status
@@ -60,7 +60,7 @@ def test_a_right_ledger_is_not_contradicted_and_halved_noise_is(changes: dict[st
     answered = np.ones(len(TIES), bool)
     scores = votes_attack(right, TIES, answered, 1e-4)
     assert not alarmed(scores, 0.001)
-    shown = found(scores, 1e-4, 0.001, 12, "secret")
+    shown = finding_from(scores, 1e-4, 0.001, 12, "secret")
     assert shown.value <= shown.claim  # type: ignore[operator]
     if right.mechanism.name == "lnmax":
         return  # an exact Laplace sampler is too slow for as many draws as halved noise takes to be found
@@ -74,7 +74,7 @@ def test_a_right_ledger_is_not_contradicted_and_halved_noise_is(changes: dict[st
 
 def test_under_consensus_nobodys_vote_is_seen() -> None:
     scores = votes_attack(aggregator(scale=1.0), CONSENSUS, np.ones(len(CONSENSUS), bool), 1e-4)
-    assert found(scores, 1e-4, 0.001, 12, "secret").value == 0
+    assert finding_from(scores, 1e-4, 0.001, 12, "secret").value == 0
 
 
 def test_what_is_no_pate_run_is_refused(tmp_path: Path) -> None:

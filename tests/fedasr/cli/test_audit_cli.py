@@ -58,13 +58,13 @@ def test_where_nothing_is_released_nothing_is_audited(
 @pytest.mark.thorough
 def test_a_right_ledger_is_not_contradicted(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert status(["audit", "mechanism", config, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert not found["contradiction"]
-    assert found["claim"]["unit"] == "user"
-    assert found["claim"]["adjacency"] == "zero-out"
-    assert 0 < found["lower_bound"] < found["claim"]["epsilon"]
-    assert found["canaries"] == 100
-    for finding in found["findings"]:
+    result = json.loads(capsys.readouterr().out)
+    assert not result["contradiction"]
+    assert result["claim"]["unit"] == "user"
+    assert result["claim"]["adjacency"] == "zero-out"
+    assert 0 < result["lower_bound"] < result["claim"]["epsilon"]
+    assert result["canaries"] == 100
+    for finding in result["findings"]:
         for word in ("bound ε", "δ =", "user", "observer", "knows", "scores", finding["method"]):
             assert word in finding["sentence"], word
 

@@ -64,10 +64,10 @@ def test_every_problem_is_a_line_and_the_status_is_2(tmp_path):
     (tmp_path / "s2_0.wav").write_text("not audio")
     text = manifest.read_text("utf-8").replace("s1_0.wav,s1,no", "s1_0.wav,s1,")
     manifest.write_text(text, "utf-8")
-    found = json.loads(call("check", manifest, "--json", status=2).stdout)
-    assert not found["ok"]
-    assert [problem["line"] for problem in found["problems"]] == [3, 6, 10]
-    assert [problem["kind"] for problem in found["problems"]] == ["missing", "transcript", "not-audio"]
+    result = json.loads(call("check", manifest, "--json", status=2).stdout)
+    assert not result["ok"]
+    assert [problem["line"] for problem in result["problems"]] == [3, 6, 10]
+    assert [problem["kind"] for problem in result["problems"]] == ["missing", "transcript", "not-audio"]
     outcome = call("check", manifest, status=2)
     assert outcome.stdout == ""
     lines = outcome.stderr.splitlines()
@@ -79,11 +79,11 @@ def test_the_alphabet_is_that_of_the_config_or_the_option(tmp_path):
     manifest = write_manifest(tmp_path)
     manifest.write_text(manifest.read_text("utf-8").replace(",yes", ",да́"), "utf-8")
     assert "characters" in call("check", manifest).stderr, "letters of any script are listed, and no problem"
-    found = json.loads(call("check", manifest, "--alphabet", "latin", "--json", status=2).stdout)
-    assert {problem["kind"] for problem in found["problems"]} == {"characters"}
+    result = json.loads(call("check", manifest, "--alphabet", "latin", "--json", status=2).stdout)
+    assert {problem["kind"] for problem in result["problems"]} == {"characters"}
     config = tmp_path / "tiny.yaml"
     config.write_text("data: {corpus: manifest, manifest: manifest.csv}\n", "utf-8")
-    assert json.loads(call("check", config, "--json", status=2).stdout)["problems"] == found["problems"]
+    assert json.loads(call("check", config, "--json", status=2).stdout)["problems"] == result["problems"]
     assert json.loads(call("check", config, "model.alphabet=auto", "--json").stdout)["ok"]
     own = json.loads(call("check", config, "model.alphabet=auto", "data.max_seconds=0.1", "--json").stdout)
     assert list(own["left_out"]) == ["longer than data.max_seconds (0.1 s)"]
@@ -166,9 +166,9 @@ def test_synthesize_writes_speech_that_check_accepts(tmp_path):
     pytest.importorskip("espeakng_loader", reason="the espeak-ng wheel is not installed")
     out = tmp_path / "speech"
     keys = ["--out", out, "--speakers", 2, "--utterances-per-speaker", 2, "--grammar", "digits", "--seed", 3]
-    found = json.loads(call("synthesize", *keys, "--json").stdout)
-    assert (found["utterances"], found["speakers"]) == (4, 2)
-    assert found["manifest"] == str(out / "manifest.csv")
+    result = json.loads(call("synthesize", *keys, "--json").stdout)
+    assert (result["utterances"], result["speakers"]) == (4, 2)
+    assert result["manifest"] == str(out / "manifest.csv")
     assert json.loads(call("check", out / "manifest.csv", "--json").stdout)["ok"]
     with pytest.raises(InputError, match="not empty"):
         call("synthesize", *keys)

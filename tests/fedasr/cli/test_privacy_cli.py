@@ -52,7 +52,7 @@ def votes_file(tmp_path):
 @pytest.mark.parametrize("vector", vectors("accountant/sgm"), ids=lambda v: v["id"])
 def test_the_published_settings(vector, call):
     given, wanted, tolerance = vector["inputs"], vector["expected"], vector["tolerance"]
-    found = call(
+    result = call(
         "gaussian",
         noise_multiplier=given["noise_multiplier"],
         sampling_probability=given["q_numerator"] / given["q_denominator"],
@@ -60,9 +60,9 @@ def test_the_published_settings(vector, call):
         delta=given["delta"],
         accountant="rdp",
     )
-    assert found["epsilon"] == pytest.approx(wanted["epsilon_recomputed"], rel=tolerance["recomputed_rel"])
-    assert found["epsilon"] == pytest.approx(wanted["epsilon_published"], rel=tolerance["published_rel"])
-    assert (found["delta"], found["accountant"]) == (given["delta"], "rdp")
+    assert result["epsilon"] == pytest.approx(wanted["epsilon_recomputed"], rel=tolerance["recomputed_rel"])
+    assert result["epsilon"] == pytest.approx(wanted["epsilon_published"], rel=tolerance["published_rel"])
+    assert (result["delta"], result["accountant"]) == (given["delta"], "rdp")
 
 
 @pytest.mark.parametrize("vector", vectors("accountant/zcdp"), ids=lambda v: v["id"])
@@ -79,7 +79,7 @@ def test_rho(vector, call):
 @pytest.mark.parametrize("vector", vectors("pate/gnmax") + vectors("pate/lnmax"), ids=lambda v: v["id"])
 def test_votes(vector, suffix, call, votes_file, tmp_path):
     given, wanted, rel = vector["inputs"], vector["expected"], vector["tolerance"]["rel"]
-    found = call(
+    result = call(
         "pate",
         votes=votes_file([given["votes"]], f"votes{suffix}"),
         mechanism=given["mechanism"],
@@ -88,21 +88,21 @@ def test_votes(vector, suffix, call, votes_file, tmp_path):
         orders=",".join(map(str, given["orders"])),
         per_query=tmp_path / "costs.csv",
     )
-    assert found["orders"] == given["orders"]
-    assert found["rdp"] == pytest.approx(wanted["rdp"], rel=rel)
-    assert found["answered"] == 1
-    at = found["orders"].index(found["order"])
-    assert found["epsilon"] == pytest.approx(found["rdp"][at] + math.log(1e5) / (found["order"] - 1))
+    assert result["orders"] == given["orders"]
+    assert result["rdp"] == pytest.approx(wanted["rdp"], rel=rel)
+    assert result["answered"] == 1
+    at = result["orders"].index(result["order"])
+    assert result["epsilon"] == pytest.approx(result["rdp"][at] + math.log(1e5) / (result["order"] - 1))
     costs = pd.read_csv(tmp_path / "costs.csv")
     assert costs["log_q"].tolist() == pytest.approx([wanted["log_q"]], rel=rel)
-    assert costs["rdp"].sum() == pytest.approx(found["rdp"][at])
+    assert costs["rdp"].sum() == pytest.approx(result["rdp"][at])
 
 
 @pytest.mark.parametrize("vector", vectors("pate/threshold"), ids=lambda v: v["id"])
 def test_the_check_of_votes(vector, call, votes_file):
     given, wanted, rel = vector["inputs"], vector["expected"], vector["tolerance"]["rel"]
     for votes, chance in zip(given["votes_each"], wanted["p_answer"], strict=True):
-        found = call(
+        result = call(
             "pate",
             votes=votes_file([votes]),
             mechanism="threshold",
@@ -111,14 +111,14 @@ def test_the_check_of_votes(vector, call, votes_file):
             delta=1e-5,
             orders=",".join(map(str, given["orders"])),
         )
-        assert found["rdp"] == pytest.approx(wanted["rdp"], rel=rel)
-        assert found["answered"] == pytest.approx(chance, rel=rel)
+        assert result["rdp"] == pytest.approx(wanted["rdp"], rel=rel)
+        assert result["answered"] == pytest.approx(chance, rel=rel)
 
 
 @pytest.mark.parametrize("vector", vectors("pate/total"), ids=lambda v: v["id"])
 def test_many_queries(vector, call, votes_file):
     given, wanted = vector["inputs"], vector["expected"]
-    found = call(
+    result = call(
         "pate",
         votes=votes_file([[25] * 10] * given["queries"]),  # no consensus: the votes save nothing
         mechanism=given["mechanism"],
@@ -126,14 +126,14 @@ def test_many_queries(vector, call, votes_file):
         delta=given["delta"],
     )
     for name in ("epsilon", "epsilon_data_independent"):
-        assert found[name] == pytest.approx(wanted["epsilon"], rel=vector["tolerance"]["rel"])
-    assert (found["order"], found["answered"]) == (wanted["optimal_order"], given["queries"])
+        assert result[name] == pytest.approx(wanted["epsilon"], rel=vector["tolerance"]["rel"])
+    assert (result["order"], result["answered"]) == (wanted["optimal_order"], given["queries"])
 
 
 @pytest.mark.parametrize("vector", vectors("pate/smooth/ls"), ids=lambda v: v["id"])
 def test_local_sensitivity(vector, call, votes_file):
     given, wanted, tolerance = vector["inputs"], vector["expected"], vector["tolerance"]
-    found = call(
+    result = call(
         "pate",
         votes=votes_file([given["votes"]]),
         mechanism="gnmax",
@@ -143,7 +143,7 @@ def test_local_sensitivity(vector, call, votes_file):
         teachers=given["num_teachers"],
         seed=1,
     )["smooth"]
-    assert found["local_sensitivity"] == pytest.approx(
+    assert result["local_sensitivity"] == pytest.approx(
         wanted["local_sensitivity"], rel=tolerance["rel"], abs=tolerance["abs"]
     )
 
@@ -152,8 +152,8 @@ def test_conditions_b_holds_and_a_is_refused(call, votes_file, capsys):
     (a, b) = (vector["inputs"] for vector in vectors("pate/smooth/check"))
     path = votes_file([[10] * a["num_classes"]])
     common = {"votes": path, "mechanism": "gnmax", "delta": 1e-5, "teachers": 10 * a["num_classes"]}
-    found = call("pate", **common, scale=b["sigma"], smooth_order=b["order"])
-    assert found["smooth"]["conditions"] == {"c5": True, "c6": True}
+    result = call("pate", **common, scale=b["sigma"], smooth_order=b["order"])
+    assert result["smooth"]["conditions"] == {"c5": True, "c6": True}
     options = common | {"scale": a["sigma"], "smooth-order": a["order"]}
     assert status(arguments("pate", options)) == 2
     assert "C5 and C6 do not hold" in capsys.readouterr().err
@@ -170,11 +170,11 @@ def test_a_release_repeats_by_its_seed_only(call, votes_file):
         "teachers": 250,
     }
     seeds = [{"seed": 1}, {"seed": 1}, {}, {}, {}, {}]
-    found = [call("pate", **options, **seed)["smooth"] for seed in seeds]
-    assert found[0] == found[1]
-    assert len({release["epsilon"] for release in found}) > 2
-    assert [release["randomness"] for release in found] == ["public seed"] * 2 + ["secret"] * 4
-    assert {release["coverage"] for release in found} == {0.95}
+    result = [call("pate", **options, **seed)["smooth"] for seed in seeds]
+    assert result[0] == result[1]
+    assert len({release["epsilon"] for release in result}) > 2
+    assert [release["randomness"] for release in result] == ["public seed"] * 2 + ["secret"] * 4
+    assert {release["coverage"] for release in result} == {0.95}
 
 
 @pytest.mark.thorough
@@ -202,13 +202,13 @@ def test_confident_votes_are_expected_or_known(call, votes_file):
         "votes": path, "mechanism": "confident-gnmax", "scale": 40, "threshold": 150, "threshold_scale": 50,
         "delta": 1e-5,
     }  # fmt: skip
-    found = call("pate", **options)
-    assert found["answered_expected"]
-    assert found["answered"] == pytest.approx(1.0)  # Φ(1) + Φ(−1)
+    result = call("pate", **options)
+    assert result["answered_expected"]
+    assert result["answered"] == pytest.approx(1.0)  # Φ(1) + Φ(−1)
     known = call("pate", **options, answered=votes_file([[1], [0]], "answered.csv"))
     assert (known["answered"], known["answered_expected"]) == (1, False)
-    assert known["rdp"][0] != found["rdp"][0]
-    assert call("pate", **options, conversion="improved")["epsilon"] < found["epsilon"]
+    assert known["rdp"][0] != result["rdp"][0]
+    assert call("pate", **options, conversion="improved")["epsilon"] < result["epsilon"]
 
 
 def test_that_all_were_answered_may_be_said_of_every_mechanism(call, votes_file):
@@ -230,8 +230,8 @@ def test_delta_and_epsilon_are_two_sides_of_one_curve(call):
     rest = {"noise_multiplier": 1.1, "sampling_probability": 0.02, "steps": 200}
     for more in ({}, {"accountant": "rdp"}, {"sampling": "fixed-size"}):
         epsilon = call("gaussian", delta=1e-6, **rest, **more)["epsilon"]
-        found = call("delta", epsilon=epsilon, **rest, **more)
-        assert found["delta"] == pytest.approx(1e-6, rel=0.05)
+        result = call("delta", epsilon=epsilon, **rest, **more)
+        assert result["delta"] == pytest.approx(1e-6, rel=0.05)
         assert call("delta", epsilon=epsilon / 2, **rest, **more)["delta"] > 1e-4
 
 
@@ -244,14 +244,14 @@ def test_steps_in_a_budget(call):
 
 @pytest.mark.slow
 def test_accountants_and_samplings(call):
-    found = {name: call("gaussian", **as_names(GAUSSIAN), accountant=name) for name in ("pld", "rdp", "prv")}
-    assert found["pld"]["epsilon"] <= found["rdp"]["epsilon"]
-    assert found["prv"]["epsilon"] == pytest.approx(found["pld"]["epsilon"], rel=0.02)
-    assert [found[name]["accountant"] for name in found] == list(found)
+    result = {name: call("gaussian", **as_names(GAUSSIAN), accountant=name) for name in ("pld", "rdp", "prv")}
+    assert result["pld"]["epsilon"] <= result["rdp"]["epsilon"]
+    assert result["prv"]["epsilon"] == pytest.approx(result["pld"]["epsilon"], rel=0.02)
+    assert [result[name]["accountant"] for name in result] == list(result)
     fixed = call("gaussian", **as_names(GAUSSIAN), sampling="fixed-size")
     assert (fixed["accountant"], fixed["adjacency"]) == ("rdp", "replace-one")
-    assert fixed["epsilon"] > found["rdp"]["epsilon"]
-    assert call("gaussian", **as_names(GAUSSIAN), micro_batches=True)["epsilon"] > 2 * found["pld"]["epsilon"]
+    assert fixed["epsilon"] > result["rdp"]["epsilon"]
+    assert call("gaussian", **as_names(GAUSSIAN), micro_batches=True)["epsilon"] > 2 * result["pld"]["epsilon"]
 
 
 def as_names(options):

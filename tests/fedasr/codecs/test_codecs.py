@@ -66,8 +66,8 @@ def test_fp16_keeps_what_half_precision_holds_at_any_scale() -> None:
 @pytest.mark.parametrize(("name", "levels"), [("int8", 127), ("int4", 7)])
 def test_integers_are_exact_on_their_grid_and_go_to_a_neighbour_beside_it(name: str, levels: int) -> None:
     assert through(name, [levels, -1.0, 3.0, 0.0]) == [levels, -1, 3, 0]
-    found = {tuple(through(name, [levels, 2.25], seed)) for seed in range(40)}
-    assert found == {(levels, 2.0), (levels, 3.0)}
+    result = {tuple(through(name, [levels, 2.25], seed)) for seed in range(40)}
+    assert result == {(levels, 2.0), (levels, 3.0)}
     assert through(name, [0.0, 0.0, 0.0]) == [0, 0, 0]
 
 
@@ -159,9 +159,9 @@ def test_threshold_loses_nothing_over_the_rounds() -> None:
     ],
 )
 def test_error_and_bits_of_a_normal_vector(name: str, options: dict[str, Any], lost: float, bits: float) -> None:
-    found = error(name, **options)
-    assert found[0] == pytest.approx(lost, rel=0.05, abs=2e-5)
-    assert found[1] == pytest.approx(bits, rel=0.03)
+    result = error(name, **options)
+    assert result[0] == pytest.approx(lost, rel=0.05, abs=2e-5)
+    assert result[1] == pytest.approx(bits, rel=0.03)
 
 
 @pytest.mark.parametrize("name", sorted(CODECS))
@@ -179,10 +179,10 @@ def test_an_unbiased_codec_is_right_on_average(name: str) -> None:
     if not made.traits.unbiased:
         pytest.skip("it is biased")
     vector = NORMAL[:64]
-    found = np.stack([made.decode(made.encode(vector, rng(seed))) for seed in range(4000)])
+    result = np.stack([made.decode(made.encode(vector, rng(seed))) for seed in range(4000)])
     # Five standard errors; and what a Hadamard transform of 64 leaves of a vector's shape.
-    room = 5 * found.std(0).max() / np.sqrt(len(found)) + (0.05 if name == "eden" else 1e-6)
-    assert np.abs(found.mean(0) - vector).max() <= room
+    room = 5 * result.std(0).max() / np.sqrt(len(result)) + (0.05 if name == "eden" else 1e-6)
+    assert np.abs(result.mean(0) - vector).max() <= room
 
 
 @pytest.mark.parametrize("name", sorted(CODECS))
@@ -247,8 +247,8 @@ def test_a_frame_that_asks_for_memory_is_refused() -> None:
 @given(st.sets(st.integers(0, 5000), max_size=200))
 def test_rice_gives_the_indices_back(chosen: set[int]) -> None:
     indices = np.array(sorted(chosen), np.int64)
-    found, rest = rice_indices(rice(indices) + b"rest", 5001)
-    np.testing.assert_array_equal(found, indices)
+    result, rest = rice_indices(rice(indices) + b"rest", 5001)
+    np.testing.assert_array_equal(result, indices)
     assert rest == b"rest"
 
 

@@ -12,8 +12,8 @@ from fedasr.errors import InputError
 
 
 def test_options_of_a_part_of_ones_own_are_taken() -> None:
-    found = load({"model": {"name": "mine:Model", "options": {"width": 3, "deep": {"a": [1, "b", None]}}}})
-    assert found.model.options == {"width": 3, "deep": {"a": [1, "b", None]}}
+    result = load({"model": {"name": "mine:Model", "options": {"width": 3, "deep": {"a": [1, "b", None]}}}})
+    assert result.model.options == {"width": 3, "deep": {"a": [1, "b", None]}}
     assert load("quickstart", ["model.name=mine:Model", "model.options.width=4"]).model.options == {"width": 4}
 
 

@@ -66,8 +66,8 @@ def test_every_condition_names_a_key_and_values_that_it_can_have() -> None:
     keys = dict(walk())
     seen = 0
     for leaf in leaves():
-        for found in leaf.conditions:
-            for condition in (found,) if isinstance(found, Condition) else found.conditions:
+        for result in leaf.conditions:
+            for condition in (result,) if isinstance(result, Condition) else result.conditions:
                 assert condition.key in keys, (leaf.key, condition)
                 choices = keys[condition.key].metadata["choices"]
                 if choices:

@@ -55,11 +55,11 @@ def test_formats_that_cannot_seek(tmp_path: Path, kind: str, subtype: str) -> No
     path = tmp_path / f"a.{kind.lower()}"
     sf.write(path, tone, 8000, format=kind, subtype=subtype)
     frames, rate, _ = inspect(path)
-    found, _ = decode(path)
-    assert probe(path)[:2] == (frames, rate) == (len(found), 8000)
-    assert np.corrcoef(found[:12_000], tone)[0, 1] > 0.9
+    result, _ = decode(path)
+    assert probe(path)[:2] == (frames, rate) == (len(result), 8000)
+    assert np.corrcoef(result[:12_000], tone)[0, 1] > 0.9
     part, _ = decode(path, Segment(0.25, 0.5))
-    np.testing.assert_array_equal(part, found[2000:6000])
+    np.testing.assert_array_equal(part, result[2000:6000])
     if kind == "WAV":  # the others have no length to compare with
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         with pytest.raises(AudioProblem):
@@ -70,11 +70,11 @@ def test_formats_that_cannot_seek(tmp_path: Path, kind: str, subtype: str) -> No
 def test_any_rate_is_resampled_in_bounded_time(tmp_path: Path, rate_hz: int) -> None:
     tone = (np.sin(2 * np.pi * 300 * np.arange(rate_hz) / rate_hz) / 2).astype(np.float32)
     started = time.perf_counter()
-    found = resample(tone, rate_hz)
+    result = resample(tone, rate_hz)
     assert time.perf_counter() - started < 20
-    assert len(found) == samples_at_16khz(rate_hz, rate_hz) == 16_000
+    assert len(result) == samples_at_16khz(rate_hz, rate_hz) == 16_000
     expected = np.sin(2 * np.pi * 300 * np.arange(16_000) / 16_000) / 2
-    np.testing.assert_allclose(found[200:-200], expected[200:-200], atol=5e-3)
+    np.testing.assert_allclose(result[200:-200], expected[200:-200], atol=5e-3)
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025, 22_050, 44_100, 48_000])
@@ -141,8 +141,8 @@ def test_silence_and_antiphase(tmp_path: Path) -> None:
     sf.write(tmp_path / "one-sided.wav", np.stack([wave, 0 * wave], axis=1), 16_000)
     names = ("silent", "offset", "antiphase", "one-sided")
     (tmp_path / "m.csv").write_text("path,speaker,text\n" + "".join(f"{n}.wav,s,yes\n" for n in names))
-    found = [(problem.line, problem.kind) for problem in check_manifest(tmp_path / "m.csv")]
-    assert found == [(2, "silence"), (3, "silence"), (4, "antiphase")]
+    result = [(problem.line, problem.kind) for problem in check_manifest(tmp_path / "m.csv")]
+    assert result == [(2, "silence"), (3, "silence"), (4, "antiphase")]
 
 
 # Segments

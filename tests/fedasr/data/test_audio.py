@@ -15,10 +15,10 @@ from tests.fedasr.data.speech_files import BROKEN, noise, patch, write
 @pytest.mark.parametrize("suffix", ["flac", "wav"])
 def test_what_was_written_is_read(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"a.{suffix}")
-    found = read_audio(path)
-    assert found.dtype == np.float32
-    assert found.shape == (16_000,)
-    np.testing.assert_allclose(found, noise(), atol=2 / 32768)
+    result = read_audio(path)
+    assert result.dtype == np.float32
+    assert result.shape == (16_000,)
+    np.testing.assert_allclose(result, noise(), atol=2 / 32768)
 
 
 @pytest.mark.parametrize("suffix", ["ogg", "mp3", "aiff", "flac", "wav"])
@@ -39,10 +39,10 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
 def test_a_tone_stays_the_tone_at_another_rate(tmp_path: Path, rate_hz: int) -> None:
     tone = np.sin(2 * np.pi * 440 * np.arange(rate_hz + 7) / rate_hz) / 2
     sf.write(tmp_path / "tone.wav", tone, rate_hz, subtype="FLOAT")
-    found = read_audio(tmp_path / "tone.wav")
-    assert len(found) == samples_at_16khz(rate_hz + 7, rate_hz)
-    expected = np.sin(2 * np.pi * 440 * np.arange(len(found)) / 16_000) / 2
-    np.testing.assert_allclose(found[200:-200], expected[200:-200], atol=5e-3)
+    result = read_audio(tmp_path / "tone.wav")
+    assert len(result) == samples_at_16khz(rate_hz + 7, rate_hz)
+    expected = np.sin(2 * np.pi * 440 * np.arange(len(result)) / 16_000) / 2
+    np.testing.assert_allclose(result[200:-200], expected[200:-200], atol=5e-3)
 
 
 def test_loud_float_audio_is_clipped_to_one(tmp_path: Path) -> None:

@@ -56,25 +56,25 @@ def test_silence_stays_silence() -> None:
 def test_augmented_audio_is_a_pure_function_of_the_generator(samples: int, seed: int) -> None:
     x = noise(samples / 16_000, seed=seed)
     before = x.copy()
-    found = augment_waveform(x, EVERYTHING, rng(seed))
-    assert found.dtype == np.float32
-    assert found.ndim == 1
-    assert samples / 1.11 - 1 <= len(found) <= samples / 0.89 + 1
-    assert np.abs(found).max() <= 1
-    assert found.tobytes() == augment_waveform(x, EVERYTHING, rng(seed)).tobytes()
+    result = augment_waveform(x, EVERYTHING, rng(seed))
+    assert result.dtype == np.float32
+    assert result.ndim == 1
+    assert samples / 1.11 - 1 <= len(result) <= samples / 0.89 + 1
+    assert np.abs(result).max() <= 1
+    assert result.tobytes() == augment_waveform(x, EVERYTHING, rng(seed)).tobytes()
     assert x.tobytes() == before.tobytes()
-    assert not np.shares_memory(found, x)
+    assert not np.shares_memory(result, x)
 
 
 def test_other_generators_give_other_audio() -> None:
-    found = {augment_waveform(noise(), EVERYTHING, rng(seed)).tobytes() for seed in range(5)}
-    assert len(found) == 5
+    result = {augment_waveform(noise(), EVERYTHING, rng(seed)).tobytes() for seed in range(5)}
+    assert len(result) == 5
 
 
 def test_gain_alone_scales() -> None:
     x = noise(0.1) / 4
-    found = augment_waveform(x, AugmentConfig(gain_db=6), rng(3))
-    ratio = found / x
+    result = augment_waveform(x, AugmentConfig(gain_db=6), rng(3))
+    ratio = result / x
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
     assert 0.5 < ratio[0] < 2
 
@@ -89,16 +89,16 @@ def test_nothing_asked_for_changes_nothing() -> None:
 def test_masks_are_rectangles_no_wider_than_allowed(frames: int, seed: int) -> None:
     config = AugmentConfig(frequency_masks=1, frequency_mask_bins=5, time_masks=1, time_mask_share=0.2)
     features = np.ones((frames, 40), np.float32)
-    found = spec_augment(features, config, rng(seed))
+    result = spec_augment(features, config, rng(seed))
     assert features.all()
-    bands = np.flatnonzero(~found.any(axis=0)) if found.any() else np.array([], int)
-    times = np.flatnonzero(~found.any(axis=1))
+    bands = np.flatnonzero(~result.any(axis=0)) if result.any() else np.array([], int)
+    times = np.flatnonzero(~result.any(axis=1))
     assert len(bands) <= 5
     assert len(times) <= 0.2 * frames
     expected = np.ones_like(features)
     expected[:, bands] = 0
     expected[times] = 0
-    assert found.tolist() == expected.tolist()
+    assert result.tolist() == expected.tolist()
     for masked in (bands, times):
         assert len(masked) == 0 or masked[-1] - masked[0] + 1 == len(masked)
 

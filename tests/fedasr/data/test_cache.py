@@ -42,10 +42,10 @@ def test_a_value_is_computed_once_and_stays_bit_identical(tmp_path: Path, memory
     fresh = cache.get_or_compute(b"a", value)
     again = cache.get_or_compute(b"a", refuse)
     from_disk = FeatureCache(config(tmp_path)).get_or_compute(b"a", refuse)
-    for found in (fresh, again, from_disk):
-        assert found.tobytes() == value().tobytes()
-        assert (found.dtype, found.shape) == (np.float32, (101, 40))
-        assert not found.flags.writeable
+    for result in (fresh, again, from_disk):
+        assert result.tobytes() == value().tobytes()
+        assert (result.dtype, result.shape) == (np.float32, (101, 40))
+        assert not result.flags.writeable
 
 
 def test_waveforms_and_large_arrays_fit_too(tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_a_damaged_database_costs_a_warning_not_the_run(tmp_path: Path) -> None:
     damage(tmp_path)
     cache = FeatureCache(config(tmp_path, memory_mb=0))
     with pytest.warns(RuntimeWarning, match=r"feature cache in .* cannot be used .* Delete the folder"):
-        found = cache.get_or_compute(b"a", value)
-    assert found.tobytes() == value().tobytes()
+        result = cache.get_or_compute(b"a", value)
+    assert result.tobytes() == value().tobytes()
     # One warning is enough: no_warnings makes a second one an error.
     assert cache.get_or_compute(b"b", lambda: value(1)).tobytes() == value(1).tobytes()
 
@@ -167,8 +167,8 @@ def test_a_full_disk_costs_a_warning(tmp_path: Path) -> None:
     for shard in cache._disk._shards:
         shard._sql("PRAGMA max_page_count = 1")
     with pytest.warns(RuntimeWarning, match="full"):
-        found = cache.get_or_compute(b"b", lambda: value(1))
-    assert found.tobytes() == value(1).tobytes()
+        result = cache.get_or_compute(b"b", lambda: value(1))
+    assert result.tobytes() == value(1).tobytes()
     assert cache.get_or_compute(b"c", lambda: value(2)).tobytes() == value(2).tobytes()
 
 
@@ -176,8 +176,8 @@ def work(folder: str, first: int, count: int) -> None:
     warnings.simplefilter("error")
     cache = FeatureCache(CacheConfig(directory=folder, memory_mb=0))
     for seed in [*range(first, first + count), *range(first, first + count)]:
-        found = cache.get_or_compute(b"%d" % seed, lambda seed=seed: value(seed))
-        assert found.tobytes() == value(seed).tobytes()
+        result = cache.get_or_compute(b"%d" % seed, lambda seed=seed: value(seed))
+        assert result.tobytes() == value(seed).tobytes()
 
 
 @pytest.mark.thorough
@@ -226,10 +226,10 @@ def test_a_pickled_cache_is_the_same_cache(tmp_path: Path) -> None:
 @given(arrays(np.float32, array_shapes(min_dims=1, max_dims=2, min_side=1, max_side=5)))
 def test_packing_keeps_every_bit_and_sees_every_change(array: np.ndarray) -> None:
     stored = pack(array)
-    found = unpack(stored)
-    assert found is not None
-    assert found.shape == array.shape
-    assert found.tobytes() == array.tobytes()
+    result = unpack(stored)
+    assert result is not None
+    assert result.shape == array.shape
+    assert result.tobytes() == array.tobytes()
     for position in (0, 5, 13, len(stored) - 1):
         changed = bytearray(stored)
         changed[position] ^= 1

@@ -20,20 +20,20 @@ from tests.fedasr.data.speech_files import noise
 def test_energies_equal_torchaudio(mel_bins: int, window_ms: float, hop_ms: float) -> None:
     waveform = noise(1.234)
     config = FeatureConfig(mel_bins=mel_bins, window_ms=window_ms, hop_ms=hop_ms, normalize="none")
-    found = LogMel(config)(waveform)
+    result = LogMel(config)(waveform)
     mel = torchaudio.transforms.MelSpectrogram(
         16_000, n_fft=512, win_length=round(16 * window_ms), hop_length=round(16 * hop_ms), f_min=20.0, n_mels=mel_bins
     )
     expected = torch.log(mel(torch.from_numpy(waveform)).T + float(FLOOR)).numpy()
-    assert found.dtype == np.float32
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, atol=2e-4)
+    assert result.dtype == np.float32
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(result, expected, atol=2e-4)
 
 
 def test_every_band_has_mean_zero_and_variance_one() -> None:
-    found = LogMel(FeatureConfig())(noise(0.7))
-    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(found.var(axis=0), 1, atol=1e-4)
+    result = LogMel(FeatureConfig())(noise(0.7))
+    np.testing.assert_allclose(result.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(result.var(axis=0), 1, atol=1e-4)
 
 
 def test_loudness_does_not_matter_after_normalisation() -> None:
@@ -50,9 +50,9 @@ def test_silence_and_a_single_frame_are_zero() -> None:
 @given(st.integers(1, 4000))
 def test_clips_of_any_length_have_their_frames(samples: int) -> None:
     log_mel = LogMel(FeatureConfig())
-    found = log_mel(noise(samples / 16_000))
-    assert found.shape == (log_mel.frames(samples), 40) == (samples // 160 + 1, 40)
-    assert np.isfinite(found).all()
+    result = log_mel(noise(samples / 16_000))
+    assert result.shape == (log_mel.frames(samples), 40) == (samples // 160 + 1, 40)
+    assert np.isfinite(result).all()
     assert log_mel.frames(samples) == frames_of(np.array([samples / 16_000], np.float32), 10.0)[0]
 
 
@@ -61,8 +61,8 @@ def test_a_read_only_waveform_is_taken_without_a_warning() -> None:
     waveform.setflags(write=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = LogMel(FeatureConfig())(waveform)
-    assert found.flags.writeable
+        result = LogMel(FeatureConfig())(waveform)
+    assert result.flags.writeable
 
 
 @pytest.mark.parametrize("shape", [(0,), (2, 100)])

@@ -232,10 +232,10 @@ def test_bad_audio_is_found_without_decoding(tmp_path: Path) -> None:
     files = ["good.flac", *broken, "./good.flac", "long.flac"]
     rows = "".join(f"{name},s,t,{1 if name != 'x' else ''}\n" for name in files)
     corpus = ManifestCorpus(csv_file(tmp_path, "path,speaker,text,duration_s\n" + rows))
-    found = dict(corpus.bad_audio(range(len(corpus))))
-    assert sorted(found) == list(range(1, len(files)))
-    assert f"listed already: {corpus.where(0)}" in found[len(broken) + 1]
-    assert found[len(broken) + 2] == "duration_s is 1.000, but the audio lasts 2.000 s"
+    result = dict(corpus.bad_audio(range(len(corpus))))
+    assert sorted(result) == list(range(1, len(files)))
+    assert f"listed already: {corpus.where(0)}" in result[len(broken) + 1]
+    assert result[len(broken) + 2] == "duration_s is 1.000, but the audio lasts 2.000 s"
     assert corpus.bad_audio([0]) == []
 
 

@@ -46,14 +46,14 @@ def config():
 def test_embeddings_are_means_and_deviations_of_features_that_are_not_normalised():
     corpus = Tones()
     embed = utterance_embeddings(corpus, config())
-    found = embed(np.array([3, 0]))
-    assert found.shape == (2, 80)
+    result = embed(np.array([3, 0]))
+    assert result.shape == (2, 80)
     features = config().features
     features.normalize = "none"
     raw = LogMel(features)(corpus.waveform(3))
-    assert found[0] == pytest.approx(np.concatenate([raw.mean(axis=0), raw.std(axis=0)]))
+    assert result[0] == pytest.approx(np.concatenate([raw.mean(axis=0), raw.std(axis=0)]))
     before = corpus.rendered
-    assert embed(np.array([0])).tolist() == found[1:].tolist()
+    assert embed(np.array([0])).tolist() == result[1:].tolist()
     assert corpus.rendered == before, "the second time comes from the cache"
 
 

@@ -184,12 +184,12 @@ def speakers(corpus: Corpus, split: str) -> set[str]:
 def test_a_share_of_the_training_speakers_is_set_aside(speech: Path) -> None:
     whole = config(speech / "speech_commands_v2_testset_mini" / "manifest.csv")
     given, parts = open_corpus(whole, 0), [open_corpus(replace(whole, public_share=0.25), seed) for seed in (0, 0, 1)]
-    for found in parts:
-        public = speakers(found, "public")
+    for result in parts:
+        public = speakers(result, "public")
         assert len(public) == round(0.25 * len(speakers(given, "train")))
-        assert speakers(found, "train") == speakers(given, "train") - public
-        assert speakers(found, "test") == speakers(given, "test")
-        assert texts(found) == texts(given)
+        assert speakers(result, "train") == speakers(given, "train") - public
+        assert speakers(result, "test") == speakers(given, "test")
+        assert texts(result) == texts(given)
     assert speakers(parts[0], "public") == speakers(parts[1], "public") != speakers(parts[2], "public")
 
 

@@ -33,22 +33,22 @@ from tests.clients.edge_devices import manifest, record
 
 @pytest.fixture
 def server(tmp_path: Path) -> ServerFolder:
-    found = ServerFolder(tmp_path / "server")
-    found.create(["asr.example.org", "127.0.0.1"], free_port())
-    return found
+    result = ServerFolder(tmp_path / "server")
+    result.create(["asr.example.org", "127.0.0.1"], free_port())
+    return result
 
 
 @pytest.fixture
 def device(tmp_path: Path, server: ServerFolder) -> DeviceFolder:
-    found = DeviceFolder(tmp_path / "box")
-    found.identity.mkdir(parents=True)
+    result = DeviceFolder(tmp_path / "box")
+    result.identity.mkdir(parents=True)
     private, public = make_device_key()
-    write_private(found.key, private)
-    found.public_key.write_bytes(public)
-    found.authority.write_bytes(server.authority.read_bytes())
+    write_private(result.key, private)
+    result.public_key.write_bytes(public)
+    result.authority.write_bytes(server.authority.read_bytes())
     port = server.require()["port"]
-    found.settings_file.write_text(json.dumps({"name": "anna", "superlink": f"127.0.0.1:{port}"}))
-    return found
+    result.settings_file.write_text(json.dumps({"name": "anna", "superlink": f"127.0.0.1:{port}"}))
+    return result
 
 
 def texts(findings: list[Finding], level: str) -> list[str]:
@@ -99,39 +99,39 @@ def expire(server: ServerFolder, authority: object) -> None:
 
 @pytest.mark.slow
 def test_the_doctor_of_a_server_that_is_not_running(server: ServerFolder) -> None:
-    found = texts(server_findings(server), "error")
-    assert len(found) == 1
-    assert "the SuperLink does not answer; start it with 'fedasr edge run-server" in found[0]
+    result = texts(server_findings(server), "error")
+    assert len(result) == 1
+    assert "the SuperLink does not answer; start it with 'fedasr edge run-server" in result[0]
     expire(server, load_authority(server.authority_key, server.authority))
     server.key.chmod(0o644)
-    found = texts(server_findings(server), "error")
-    assert any("certificate: expired on" in line for line in found)
-    assert any("certificate: it does not hold for asr.example.org" in line for line in found)
-    assert any("server.key: is private but others may read it" in line for line in found)
+    result = texts(server_findings(server), "error")
+    assert any("certificate: expired on" in line for line in result)
+    assert any("certificate: it does not hold for asr.example.org" in line for line in result)
+    assert any("server.key: is private but others may read it" in line for line in result)
 
 
 def test_the_doctor_of_an_edge_device(device: DeviceFolder) -> None:
-    found = texts(device_findings(device, device.manifest), "error")
-    assert any(line.startswith("server: nobody answers at 127.0.0.1:") for line in found)
-    assert any(line.startswith("speech: ") and "there is no such manifest" in line for line in found)
+    result = texts(device_findings(device, device.manifest), "error")
+    assert any(line.startswith("server: nobody answers at 127.0.0.1:") for line in result)
+    assert any(line.startswith("speech: ") and "there is no such manifest" in line for line in result)
     device.public_key.write_bytes(make_device_key()[1])
     device.ledger_file.write_text("{")
-    found = texts(device_findings(device, device.manifest), "error")
-    assert any("they belong to different edge devices" in line for line in found)
-    assert any("account.json: cannot be read" in line for line in found)
+    result = texts(device_findings(device, device.manifest), "error")
+    assert any("they belong to different edge devices" in line for line in result)
+    assert any("account.json: cannot be read" in line for line in result)
 
 
 def test_the_doctor_says_it_by_its_exit_status(device: DeviceFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert status(["edge", "doctor", "--data", str(device.path), "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert found["ok"] is False
-    assert {"identity", "server", "speech", "disk", "versions"} <= {row["check"] for row in found["findings"]}
+    result = json.loads(capsys.readouterr().out)
+    assert result["ok"] is False
+    assert {"identity", "server", "speech", "disk", "versions"} <= {row["check"] for row in result["findings"]}
 
 
 def test_an_edge_device_that_has_done_nothing(device: DeviceFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert status(["edge", "status", "--data", str(device.path), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["name"], found["rounds"], found["epsilon"], found["running"]) == ("anna", 0, None, False)
+    result = json.loads(capsys.readouterr().out)
+    assert (result["name"], result["rounds"], result["epsilon"], result["running"]) == ("anna", 0, None, False)
 
 
 def test_an_edge_device_runs_as_long_as_somebody_runs_it(device: DeviceFolder) -> None:
@@ -174,8 +174,8 @@ def test_an_edge_device_key_that_others_may_read_is_refused(device: DeviceFolder
 
 def test_the_node_configuration_says_where_things_are_whatever_their_names(device: DeviceFolder) -> None:
     device.prepare(Identity("anna", "a:1"), Path('/a "b" \\c/manifest.csv'))
-    found = tomllib.loads(device.node_config.read_text())
-    assert found == {"name": "anna", "data": str(device.path), "manifest": '/a "b" \\c/manifest.csv'}
+    result = tomllib.loads(device.node_config.read_text())
+    assert result == {"name": "anna", "data": str(device.path), "manifest": '/a "b" \\c/manifest.csv'}
     assert device.secret.stat().st_mode & 0o777 == 0o600
     assert len(device.secret.read_bytes()) == 32
 
@@ -188,10 +188,10 @@ def test_what_is_no_name_for_an_edge_device(name: str) -> None:
 
 def test_no_proxy_lies_between_two_processes_of_one_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NO_PROXY", "example.org")
-    found = environment(tmp_path)
-    assert found["NO_PROXY"].split(",")[0] == "example.org"
-    assert "127.0.0.1" in found["NO_PROXY"].split(",")
-    assert found["FLWR_HOME"] == str(tmp_path)
+    result = environment(tmp_path)
+    assert result["NO_PROXY"].split(",")[0] == "example.org"
+    assert "127.0.0.1" in result["NO_PROXY"].split(",")
+    assert result["FLWR_HOME"] == str(tmp_path)
 
 
 def test_the_json_at_the_end_of_what_a_command_says() -> None:
@@ -294,6 +294,6 @@ def test_a_wrong_policy_is_refused_in_a_line(text: str, said: str, tmp_path: Pat
 def test_no_variable_opens_the_server(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(name, "1")
     monkeypatch.setenv("FLWR_LOG_LEVEL", "DEBUG")
-    found = environment(tmp_path)
-    assert name not in found
-    assert found["FLWR_LOG_LEVEL"] == "DEBUG"
+    result = environment(tmp_path)
+    assert name not in result
+    assert result["FLWR_LOG_LEVEL"] == "DEBUG"

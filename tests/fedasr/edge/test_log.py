@@ -40,14 +40,14 @@ KEY = "SHA256:8ejQXqWssaBVMxRTmx5/YCQ7AGxkKFmyMjUnWSIA+yQ"
     ],
 )
 def test_a_line_is_taken_apart(line: str, expected: dict[str, Any]) -> None:
-    found = structured(line)
-    assert {key: found.get(key) for key in expected} == expected
+    result = structured(line)
+    assert {key: result.get(key) for key in expected} == expected
 
 
 def test_a_stranger_cannot_pass_for_another() -> None:
     path = f"POST /v1/control/x from 10.9.9.9, key {KEY}: its key is unknown"
-    found = structured(f"refused: {path} from 10.0.0.2: only edge devices may call from the network")
-    assert (found["address"], found["what"], found.get("key")) == ("10.0.0.2", path, None)
+    result = structured(f"refused: {path} from 10.0.0.2: only edge devices may call from the network")
+    assert (result["address"], result["what"], result.get("key")) == ("10.0.0.2", path, None)
 
 
 def test_a_stranger_cannot_write_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:

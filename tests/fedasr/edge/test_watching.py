@@ -70,9 +70,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
 
 @pytest.fixture
 def server(tmp_path: Path) -> ServerFolder:
-    found = ServerFolder(tmp_path / "server")
-    found.create(["127.0.0.1"], free_port())
-    return found
+    result = ServerFolder(tmp_path / "server")
+    result.create(["127.0.0.1"], free_port())
+    return result
 
 
 def submitted(out: Path | str, status: str = "finished:completed") -> SubmittedRun:
@@ -146,14 +146,14 @@ def test_what_a_private_run_has_spent_is_told_while_it_goes_on(tmp_path: Path) -
         "privacy__secret_noise": True,
         "strategy__weighting": "uniform",
     }
-    found = Watched(tmp_path, **private, evaluate__every=2)
-    first, second = (state["privacy"] for state in found.onlooker.seen)
+    result = Watched(tmp_path, **private, evaluate__every=2)
+    first, second = (state["privacy"] for state in result.onlooker.seen)
     assert (first["round"], first["unit"], first["delta"]) == (1, "example", 1e-5)
     assert 0 < first["epsilon"] < second["epsilon"]
     (sentence,) = first["guarantee"]
     assert "at δ = 1e-05, one utterance added or removed, against the server; " in sentence
-    last = run_state(found.folder)["privacy"]
-    document = json.loads((found.folder / "privacy.json").read_text())
+    last = run_state(result.folder)["privacy"]
+    document = json.loads((result.folder / "privacy.json").read_text())
     assert (last["epsilon"], last["guarantee"]) == (document["epsilon"], [document["guarantee"]])
     assert last["epsilon"] == second["epsilon"]
     assert spending(first) == [f"after round 1: {sentence}"]
@@ -219,7 +219,7 @@ def test_a_picture_fits_80_columns(watched: Watched, server: ServerFolder) -> No
 
 def parsed(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
     """Return the samples of an exposition by name, after checking that each line is one the format allows."""
-    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    result: dict[str, list[tuple[dict[str, str], float]]] = {}
     kinds: dict[str, str] = {}
     assert text.endswith("\n")
     for line in text.splitlines():
@@ -236,8 +236,8 @@ def parsed(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
             name: value.replace("\\n", "\n").replace('\\"', '"').replace("\\\\", "\\")
             for name, value in re.findall(r'([a-z]+)="((?:[^"\\]|\\.)*)"', sample[2] or "")
         }
-        found.setdefault(sample[1], []).append((labels, float(sample[3])))
-    return found
+        result.setdefault(sample[1], []).append((labels, float(sample[3])))
+    return result
 
 
 @pytest.mark.thorough
@@ -245,17 +245,17 @@ def test_prometheus_can_read_it(watched: Watched, server: ServerFolder) -> None:
     status = whole_status(server, submitted(watched.folder), "online", "offline", "revoked")
     status["run"]["name"] = 'a "b" \\ c\nd'
     status["run"]["privacy"] = {"epsilon": float("inf"), "delta": 1e-5, "unit": "user"}
-    found = parsed(exposition(status, now=5.0))
+    result = parsed(exposition(status, now=5.0))
     of = {"run": RUN}
-    assert found["fedasr_status_timestamp_seconds"] == [({}, 5.0)]
-    assert found["fedasr_box_connected"] == [({"box": "anna"}, 1.0), ({"box": "ben"}, 0.0)]
-    assert found["fedasr_run_info"][0][0]["name"] == 'a "b" \\ c\nd'
-    assert found["fedasr_run_rounds_completed"] == [(of, 2.0)]
-    assert found["fedasr_run_received_bytes_total"] == [(of, 3_447_656.0)]
-    assert found["fedasr_run_word_error_rate_ratio"] == [(of, status["run"]["wer"])]
-    assert found["fedasr_run_last_round_boxes_answered"] == [(of, 3.0)]
-    assert len(found["fedasr_box_last_round_answered"]) == 3
-    assert found["fedasr_run_privacy_epsilon"] == [({**of, "delta": "1e-05", "unit": "user"}, float("inf"))]
+    assert result["fedasr_status_timestamp_seconds"] == [({}, 5.0)]
+    assert result["fedasr_box_connected"] == [({"box": "anna"}, 1.0), ({"box": "ben"}, 0.0)]
+    assert result["fedasr_run_info"][0][0]["name"] == 'a "b" \\ c\nd'
+    assert result["fedasr_run_rounds_completed"] == [(of, 2.0)]
+    assert result["fedasr_run_received_bytes_total"] == [(of, 3_447_656.0)]
+    assert result["fedasr_run_word_error_rate_ratio"] == [(of, status["run"]["wer"])]
+    assert result["fedasr_run_last_round_boxes_answered"] == [(of, 3.0)]
+    assert len(result["fedasr_box_last_round_answered"]) == 3
+    assert result["fedasr_run_privacy_epsilon"] == [({**of, "delta": "1e-05", "unit": "user"}, float("inf"))]
 
 
 @pytest.mark.thorough

@@ -17,14 +17,14 @@ def test_one_speaker_has_no_interval() -> None:
 
 
 def test_speakers_of_equal_rates_have_an_interval_without_width() -> None:
-    found = speaker_interval(np.array(["a", "b", "b"]), np.array([4, 4, 4]), np.array([1, 1, 1]), seed=0)
-    assert found == (0.25, 0.25, 2)
+    result = speaker_interval(np.array(["a", "b", "b"]), np.array([4, 4, 4]), np.array([1, 1, 1]), seed=0)
+    assert result == (0.25, 0.25, 2)
 
 
 def test_two_speakers_are_drawn_whole() -> None:
     # A quarter of the resamples holds one speaker twice, so that the interval reaches from one to the other.
-    found = speaker_interval(np.array(["a", "b"]), np.array([10, 10]), np.array([0, 5]), seed=0)
-    assert found == (0.0, 0.5, 2)
+    result = speaker_interval(np.array(["a", "b"]), np.array([10, 10]), np.array([0, 5]), seed=0)
+    assert result == (0.0, 0.5, 2)
 
 
 def test_utterances_of_one_speaker_count_as_one_draw() -> None:
@@ -42,6 +42,6 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 
 def test_references_without_words_have_no_rate() -> None:
-    found = speaker_interval(np.array(["a", "b"]), np.array([0, 0]), np.array([1, 0]), seed=0)
-    assert math.isnan(found.low)
-    assert found.speakers == 2
+    result = speaker_interval(np.array(["a", "b"]), np.array([0, 0]), np.array([1, 0]), seed=0)
+    assert math.isnan(result.low)
+    assert result.speakers == 2

@@ -54,14 +54,14 @@ def upload(store: Store, number: str, pieces: dict[str, bytes]) -> Upload:
 def test_a_reply_is_whole_with_its_last_piece(pieces: tuple[str, dict[str, bytes]]) -> None:
     number, parts = pieces
     store = Store()
-    found = upload(store, number, parts)
+    result = upload(store, number, parts)
     for name, content in list(parts.items())[:-1]:
         store.there[name] = content
-        assert found.whole() is None
-        assert not found.lost
+        assert result.whole() is None
+        assert not result.lost
     assert store.confirmed == 0
     store.there = dict(parts)
-    reply = found.whole()
+    reply = result.whole()
     assert reply is not None
     assert reply.metadata.message_id == number
     assert reply.content["config"] == ConfigRecord({"round": 3})
@@ -72,9 +72,9 @@ def test_a_reply_is_whole_with_its_last_piece(pieces: tuple[str, dict[str, bytes
 def test_a_reply_that_was_given_up_is_lost(pieces: tuple[str, dict[str, bytes]]) -> None:
     number, parts = pieces
     store = Store()
-    found = upload(store, number, parts)
-    assert found.whole() is None
+    result = upload(store, number, parts)
+    assert result.whole() is None
     store.given_up = True
-    assert found.whole() is None
-    assert found.lost
+    assert result.whole() is None
+    assert result.lost
     assert store.confirmed == 0

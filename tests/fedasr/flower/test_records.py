@@ -74,9 +74,9 @@ def test_lazy_arrays_are_read_only_views_and_leave_the_original_writable() -> No
 
 
 def test_lazy_arrays_are_pickled_as_plain_ones() -> None:
-    found = pickle.loads(pickle.dumps(content()))
-    assert all(type(array) is Array for array in found["arrays"].values())
-    assert found == content()
+    result = pickle.loads(pickle.dumps(content()))
+    assert all(type(array) is Array for array in result["arrays"].values())
+    assert result == content()
 
 
 @settings(deadline=None)
@@ -93,20 +93,20 @@ def test_any_array_survives_flowers_serialisation(values: np.ndarray) -> None:
 
 def test_a_message_survives_flowers_serialisation() -> None:
     message = instruction()
-    found = message_from_proto(message_to_proto(message))
-    assert found.content == message.content
-    assert found.metadata.message_type == "train"
+    result = message_from_proto(message_to_proto(message))
+    assert result.content == message.content
+    assert result.metadata.message_type == "train"
 
 
 def test_a_message_survives_flowers_object_tree() -> None:
     """What a SuperLink stores and a SuperNode pulls: an object a record and an array, found by their hashes."""
     message = instruction()
     objects = get_all_nested_objects(message)
-    contents = {name: found.deflate() for name, found in objects.items()}
-    found = inflate_object_from_contents(message.object_id, contents)
-    assert isinstance(found, Message)
-    assert found.content == message.content
-    assert all(type(array) is Array for array in found.content["arrays"].values())
+    contents = {name: result.deflate() for name, result in objects.items()}
+    result = inflate_object_from_contents(message.object_id, contents)
+    assert isinstance(result, Message)
+    assert result.content == message.content
+    assert all(type(array) is Array for array in result.content["arrays"].values())
     plain = RecordDict({"arrays": ArrayRecord({"x": Array(np.ones(3))})})
     assert RecordDict({"arrays": array_record({"x": np.ones(3)})}).object_id == plain.object_id
 

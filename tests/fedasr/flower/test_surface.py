@@ -73,10 +73,10 @@ def patched(tree: ast.Module) -> Iterator[str]:
 @pytest.mark.slow
 def test_nobody_else_enters_what_flower_keeps_private() -> None:
     entered = {
-        f"{path.relative_to(ROOT)}: {found}"
+        f"{path.relative_to(ROOT)}: {result}"
         for path, tree in modules()
         if ROOM not in path.parents
-        for found in [
+        for result in [
             *(f"{module}.{name}" for module, name in imported(tree) if not is_public(module, name)),
             *hidden(tree),
             *patched(tree),

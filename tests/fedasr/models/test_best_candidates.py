@@ -26,8 +26,8 @@ def test_it_is_the_largest_of_all_scores(family: str, sharp: float) -> None:
     with model.as_it_decodes():
         encoded = model.encode(batch)
         scores = model.phrase_scores(encoded, CANDIDATES)
-        found = model.likeliest_phrases(encoded, CANDIDATES)
-    for row, index in enumerate(found):
+        result = model.likeliest_phrases(encoded, CANDIDATES)
+    for row, index in enumerate(result):
         assert float(scores[row, index]) == pytest.approx(float(scores[row].max()), abs=1e-4)
         same = [place for place, phrase in enumerate(CANDIDATES) if phrase == CANDIDATES[index]]
         assert index == same[0]
@@ -43,9 +43,9 @@ def test_with_a_bonus_it_is_the_largest_sum(family: str) -> None:
         for seed in range(4):
             bonus = torch.randn(len(CANDIDATES), generator=torch.Generator().manual_seed(seed)).double() * 5
             bonus[7] = bonus[0]  # the same phrase twice
-            found = model.likeliest_phrases(encoded, CANDIDATES, bonus)
+            result = model.likeliest_phrases(encoded, CANDIDATES, bonus)
             sums = scores + bonus
-            for row, index in enumerate(found):
+            for row, index in enumerate(result):
                 assert float(sums[row, index]) == pytest.approx(float(sums[row].max()), abs=1e-4)
 
 
@@ -55,21 +55,21 @@ def test_the_internal_language_model_is_a_distribution(family: str) -> None:
     model = build(family, sharpness=4.0)
     tokens = range(1, TOKENS)
     with model.as_it_decodes():
-        found = model.internal_lm([[], *([token] for token in tokens)])
+        result = model.internal_lm([[], *([token] for token in tokens)])
         two = model.internal_lm([[3, token] for token in tokens])
     if family == "ctc":
-        assert not found.any()
+        assert not result.any()
         return
     if family.startswith("rnnt"):
-        assert float(found[0]) == 0.0
-        assert float(found[1:].exp().sum()) == pytest.approx(1, abs=1e-6)
-        assert float((two - found[3]).exp().sum()) == pytest.approx(1, abs=1e-6)
+        assert float(result[0]) == 0.0
+        assert float(result[1:].exp().sum()) == pytest.approx(1, abs=1e-6)
+        assert float((two - result[3]).exp().sum()) == pytest.approx(1, abs=1e-6)
         return
     # With the end counted, a phrase is rarer than its beginning: hybrid scores are a share of the speller's.
     share = 1 - getattr(model, "ctc_weight", 0.0)
-    assert float((found / share).exp().sum()) < 1
+    assert float((result / share).exp().sum()) < 1
     assert float((two / share).exp().sum()) < 1
-    assert len(set(found.tolist())) > 1
+    assert len(set(result.tolist())) > 1
 
 
 @pytest.mark.parametrize("family", FAMILIES)

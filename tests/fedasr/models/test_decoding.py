@@ -26,10 +26,10 @@ def collapse(path: tuple[int, ...]) -> Label:
 
 def every_label(log_probabilities: np.ndarray) -> dict[Label, float]:
     """Return the log-probability of each label that some alignment spells."""
-    found: dict[Label, float] = defaultdict(float)
+    result: dict[Label, float] = defaultdict(float)
     for path in itertools.product(range(log_probabilities.shape[1]), repeat=len(log_probabilities)):
-        found[collapse(path)] += math.exp(sum(row[token] for row, token in zip(log_probabilities, path, strict=True)))
-    return {label: math.log(probability) for label, probability in found.items()}
+        result[collapse(path)] += math.exp(sum(row[token] for row, token in zip(log_probabilities, path, strict=True)))
+    return {label: math.log(probability) for label, probability in result.items()}
 
 
 def lattice(seed: int, frames: int, tokens: int, sharpness: float = 2.0) -> np.ndarray:
@@ -62,12 +62,12 @@ def test_greedy_is_the_collapsed_best_path(shape: tuple[int, int, int]) -> None:
 def test_a_wide_beam_is_exact(shape: tuple[int, int, int]) -> None:
     log_probabilities = lattice(*shape)
     expected = every_label(log_probabilities)
-    found = prefix_beam(log_probabilities, beam=10_000)
-    assert dict(found).keys() >= expected.keys()
+    result = prefix_beam(log_probabilities, beam=10_000)
+    assert dict(result).keys() >= expected.keys()
     for label, probability in expected.items():
-        assert dict(found)[label] == pytest.approx(probability, abs=1e-9)
-    assert [p for _, p in found] == sorted((p for _, p in found), reverse=True)
-    assert found[0][1] == pytest.approx(max(expected.values()), abs=1e-9)
+        assert dict(result)[label] == pytest.approx(probability, abs=1e-9)
+    assert [p for _, p in result] == sorted((p for _, p in result), reverse=True)
+    assert result[0][1] == pytest.approx(max(expected.values()), abs=1e-9)
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -75,9 +75,9 @@ def test_a_wide_beam_is_exact(shape: tuple[int, int, int]) -> None:
 def test_a_narrow_beam_never_claims_more_than_there_is(shape: tuple[int, int, int], beam: int, kept: int) -> None:
     log_probabilities = lattice(*shape)
     expected = every_label(log_probabilities)
-    found = prefix_beam(log_probabilities, beam, kept)
-    assert 1 <= len(found) <= beam
-    for label, probability in found:
+    result = prefix_beam(log_probabilities, beam, kept)
+    assert 1 <= len(result) <= beam
+    for label, probability in result:
         assert probability <= expected.get(label, -math.inf) + 1e-9
 
 
@@ -86,8 +86,8 @@ def test_a_narrow_beam_never_claims_more_than_there_is(shape: tuple[int, int, in
 def test_beam_search_is_at_least_as_likely_as_greedy(shape: tuple[int, int, int], beam: int) -> None:
     rows, lengths = torch.from_numpy(lattice(*shape))[None], torch.tensor([shape[1]])
     labels = [greedy(rows, lengths)[0], beam_search(rows, lengths, beam)[0]]
-    best, found = score(rows[0], labels).tolist()
-    assert found >= best
+    best, result = score(rows[0], labels).tolist()
+    assert result >= best
 
 
 def test_beam_sums_alignments_where_greedy_takes_one() -> None:
@@ -108,8 +108,8 @@ def test_beam_search_reads_each_utterance_to_its_length() -> None:
 
 
 def test_equal_prefixes_are_ordered_by_their_tokens() -> None:
-    found = prefix_beam(np.log(np.full((1, 3), 1 / 3)), 2)
-    assert [prefix for prefix, _ in found] == [(), (1,)]
+    result = prefix_beam(np.log(np.full((1, 3), 1 / 3)), 2)
+    assert [prefix for prefix, _ in result] == [(), (1,)]
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -117,8 +117,8 @@ def test_equal_prefixes_are_ordered_by_their_tokens() -> None:
 def test_scores_are_the_sum_over_alignments(shape: tuple[int, int, int]) -> None:
     log_probabilities = lattice(*shape)
     expected = every_label(log_probabilities)
-    found = score(torch.from_numpy(log_probabilities), [list(label) for label in expected]).tolist()
-    assert found == pytest.approx(list(expected.values()), abs=1e-9)
+    result = score(torch.from_numpy(log_probabilities), [list(label) for label in expected]).tolist()
+    assert result == pytest.approx(list(expected.values()), abs=1e-9)
 
 
 def test_a_phrase_that_does_not_fit_is_impossible() -> None:
@@ -147,9 +147,9 @@ def test_scores_on_a_tree_are_those_of_lattices_one_by_one(
     lengths = torch.tensor([rows.shape[1], max(1, rows.shape[1] - shorter)])
     phrases = [[], [1], [1, 1], [1, 2], [2, 1, 2], [1, 2], [2, 2, 2, 2]]
     phrases = [[min(token, rows.shape[2] - 1) for token in phrase] for phrase in phrases]
-    found = scores(rows, lengths, phrases)
+    result = scores(rows, lengths, phrases)
     for row, length in enumerate(lengths.tolist()):
-        torch.testing.assert_close(found[row], score(rows[row, :length], phrases), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(result[row], score(rows[row, :length], phrases), rtol=1e-9, atol=1e-9)
 
 
 def test_closed_vocabulary_takes_the_likeliest_and_of_equals_the_first() -> None:

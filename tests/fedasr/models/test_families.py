@@ -79,12 +79,12 @@ def test_private_training_sees_each_utterances_own_gradient(family: str, how: st
             for single in alone(batch)
         ]
     )
-    found = BookKeeper(model, how).gradients(partial(normalised_loss, model, batch))
-    assert float(((found.samples() - wanted).norm(dim=1) / wanted.norm(dim=1)).max()) < 1e-5
-    torch.testing.assert_close(found.norms(), wanted.norm(dim=1), rtol=1e-5, atol=0)
+    result = BookKeeper(model, how).gradients(partial(normalised_loss, model, batch))
+    assert float(((result.samples() - wanted).norm(dim=1) / wanted.norm(dim=1)).max()) < 1e-5
+    torch.testing.assert_close(result.norms(), wanted.norm(dim=1), rtol=1e-5, atol=0)
     out = torch.zeros(wanted.shape[1])
     factors = torch.linspace(0.1, 1.0, len(batch))
-    found.add_weighted_sum(factors, out)
+    result.add_weighted_sum(factors, out)
     assert float((out - factors @ wanted).norm() / (factors @ wanted).norm()) < 1e-5
 
 

@@ -38,11 +38,11 @@ def lattice(seed: int, frames: int, tokens: int) -> torch.Tensor:
 
 def every_label(rows: torch.Tensor) -> dict[Label, float]:
     """Return the probability of each label that some CTC alignment spells."""
-    found: dict[Label, float] = defaultdict(float)
+    result: dict[Label, float] = defaultdict(float)
     for path in itertools.product(range(rows.shape[1]), repeat=len(rows)):
         label = tuple(token for token, _ in itertools.groupby(path) if token)
-        found[label] += math.exp(sum(float(row[token]) for row, token in zip(rows, path, strict=True)))
-    return found
+        result[label] += math.exp(sum(float(row[token]) for row, token in zip(rows, path, strict=True)))
+    return result
 
 
 def test_the_recurrence_by_hand() -> None:
@@ -60,14 +60,14 @@ def test_ctc_posteriors_are_the_sum_over_all_alignments(shape: tuple[int, int, i
     begins = {label: p for label, p in labels.items() if label[: len(prefix)] == tuple(prefix)}
     whole = sum(begins.values())
     prefixes = CTCPrefixes(rows[None], torch.tensor([len(rows)]))
-    found = next_token(prefixes, [prefix])[0].exp()
+    result = next_token(prefixes, [prefix])[0].exp()
     if not whole:
-        assert found.tolist() == [1.0] + [0.0] * (shape[2] - 1)
+        assert result.tolist() == [1.0] + [0.0] * (shape[2] - 1)
         return
     wanted = torch.zeros(shape[2], dtype=torch.float64)
     for label, probability in begins.items():
         wanted[label[len(prefix)] if len(label) > len(prefix) else END] += probability / whole
-    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(result, wanted, rtol=1e-9, atol=1e-12)
 
 
 def test_ctc_mass_is_the_probability_of_the_prefix() -> None:
@@ -106,8 +106,8 @@ def test_posteriors_sum_to_one_and_chain_to_the_sequence(family: str) -> None:
 def test_the_sequence_probability_is_the_loss(family: str) -> None:
     model = build(family).eval()
     batch = batch_of(LENGTHS[:4], LABELS[:4])
-    found = model.sequence_log_probability(batch, LABELS[:4]).diagonal()
-    torch.testing.assert_close(-found.float(), model.utterance_loss(batch).detach(), rtol=1e-5, atol=1e-5)
+    result = model.sequence_log_probability(batch, LABELS[:4]).diagonal()
+    torch.testing.assert_close(-result.float(), model.utterance_loss(batch).detach(), rtol=1e-5, atol=1e-5)
 
 
 def test_the_hybrid_mixes_both_readers_and_normalises() -> None:
@@ -223,12 +223,12 @@ def test_a_trie_shares_beginnings() -> None:
 def test_candidates_in_a_trie_have_their_own_probability(seed: int, candidates: list[list[int]]) -> None:
     rows = torch.stack([lattice(seed, 6, 4), lattice(seed + 1, 6, 4)])
     lengths = torch.tensor([6, 4])
-    found = score_candidates(CTCPrefixes(rows, lengths), 2, candidates)
+    result = score_candidates(CTCPrefixes(rows, lengths), 2, candidates)
     for row, length in enumerate([6, 4]):
         labels = every_label(rows[row, :length])
         for column, candidate in enumerate(candidates):
             probability = labels.get(tuple(candidate), 0.0)
-            assert float(found[row, column].exp()) == pytest.approx(probability, rel=1e-9, abs=1e-15)
+            assert float(result[row, column].exp()) == pytest.approx(probability, rel=1e-9, abs=1e-15)
 
 
 @settings(max_examples=examples(25), deadline=None)

@@ -147,9 +147,9 @@ def test_bidirectional_lstm_is_that_of_torch_over_packed_sequences() -> None:
     x, lengths = torch.randn(3, 8, 5, generator=torch.Generator().manual_seed(0)), torch.tensor([5, 8, 2])
     packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
     expected, _ = nn.utils.rnn.pad_packed_sequence(theirs(packed)[0], batch_first=True)
-    found = ours(x, reversal(lengths, 8))
+    result = ours(x, reversal(lengths, 8))
     for row, length in enumerate(lengths.tolist()):
-        torch.testing.assert_close(found[row, :length], expected[row, :length], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(result[row, :length], expected[row, :length], rtol=1e-5, atol=1e-5)
 
 
 def test_reversal_turns_speech_and_leaves_padding() -> None:

@@ -187,8 +187,8 @@ def test_real_transcripts_fit(speech: Path, corpus: str, alphabet: str) -> None:
     if not manifest.is_file():
         pytest.skip(f"{corpus} is not in the folder of real speech")
     with manifest.open(encoding="utf-8", newline="") as file:
-        found = {row["text"] for row in csv.DictReader(file)}
+        result = {row["text"] for row in csv.DictReader(file)}
     tokenizer = build_tokenizer(alphabet)
-    assert len(found) >= 10
-    for text in found:
+    assert len(result) >= 10
+    for text in result:
         assert tokenizer.decode(tokenizer.encode(text)) == tokenizer.normalise(text) == text

@@ -65,8 +65,8 @@ def test_loss_and_gradients_are_those_of_the_sum_over_all_alignments(frames: int
     wanted = -brute_force(logits[0].double(), label)
     assert int(lengths[0]) == math.ceil(frames / 4)
     torch.testing.assert_close(loss[0].double(), wanted, rtol=1e-5, atol=1e-6)
-    found = torch.autograd.grad(loss[0], parameters, allow_unused=True)
-    for gradient, exact in zip(found, torch.autograd.grad(wanted, parameters, allow_unused=True), strict=True):
+    result = torch.autograd.grad(loss[0], parameters, allow_unused=True)
+    for gradient, exact in zip(result, torch.autograd.grad(wanted, parameters, allow_unused=True), strict=True):
         torch.testing.assert_close(gradient, exact, rtol=1e-4, atol=1e-5)
 
 
@@ -77,7 +77,7 @@ def test_gradients_of_a_padded_batch_with_weights_are_those_of_each_lattice() ->
     logits = model.lattice(batch)[0].detach().requires_grad_()
     model.lattice = lambda _: (logits, model.encode(batch).lengths)  # type: ignore[method-assign]
     factors = torch.tensor([0.5, -2.0, 0.0, 3.0])
-    (found,) = torch.autograd.grad((model.utterance_loss(batch) * factors).sum(), logits)
+    (result,) = torch.autograd.grad((model.utterance_loss(batch) * factors).sum(), logits)
     lengths = model.encode(batch).lengths.tolist()
     wanted = sum(
         -factor * brute_force(logits[row, :length, : len(label) + 1].double(), label)
@@ -85,7 +85,7 @@ def test_gradients_of_a_padded_batch_with_weights_are_those_of_each_lattice() ->
     )
     assert isinstance(wanted, torch.Tensor)
     (exact,) = torch.autograd.grad(wanted, logits)
-    torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(result, exact, rtol=1e-4, atol=1e-6)
 
 
 def test_prefix_posteriors_are_the_sum_over_all_ways_to_say_the_prefix() -> None:
@@ -150,7 +150,7 @@ def test_greedy_follows_the_best_step_of_each_frame() -> None:
     batch: Batch = batch_of([33, 18], [[1], [1]])
     with model.as_it_decodes():
         encoded = model.encode(batch)
-        found = model.greedy(encoded)
+        result = model.greedy(encoded)
         for row in range(2):
             said: list[int] = []
             for frame in range(int(encoded.lengths[row])):
@@ -160,8 +160,8 @@ def test_greedy_follows_the_best_step_of_each_frame() -> None:
                     if best == 0:
                         break
                     said.append(best)
-            assert found[row] == said
-    assert any(found)
+            assert result[row] == said
+    assert any(result)
 
 
 def test_a_short_context_sees_the_last_tokens_alone() -> None:

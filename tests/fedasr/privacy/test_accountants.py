@@ -30,11 +30,11 @@ def poisson(z=1.0, q=0.01, steps=100, **options):
 def test_the_published_settings(vector):
     given, wanted, tolerance = vector["inputs"], vector["expected"], vector["tolerance"]
     event = poisson(given["noise_multiplier"], given["q_numerator"] / given["q_denominator"], given["steps"])
-    found = epsilon_of([event], given["delta"], "rdp")
-    assert found.epsilon == pytest.approx(wanted["epsilon_recomputed"], rel=tolerance["recomputed_rel"])
-    assert found.epsilon == pytest.approx(wanted["epsilon_published"], rel=tolerance["published_rel"])
-    assert found.order == pytest.approx(wanted["optimal_order"], abs=0.11)
-    assert epsilon_of([event], given["delta"]).epsilon < found.epsilon
+    result = epsilon_of([event], given["delta"], "rdp")
+    assert result.epsilon == pytest.approx(wanted["epsilon_recomputed"], rel=tolerance["recomputed_rel"])
+    assert result.epsilon == pytest.approx(wanted["epsilon_published"], rel=tolerance["published_rel"])
+    assert result.order == pytest.approx(wanted["optimal_order"], abs=0.11)
+    assert epsilon_of([event], given["delta"]).epsilon < result.epsilon
 
 
 def test_whole_orders_alone_would_overstate_a_large_epsilon():
@@ -47,12 +47,12 @@ def test_whole_orders_alone_would_overstate_a_large_epsilon():
 @pytest.mark.parametrize("vector", vectors("accountant/zcdp"), ids=lambda v: v["id"])
 def test_a_gaussian_rho_is_converted_exactly_and_the_rdp_route_is_above(vector):
     event = ZeroConcentrated(unit="user", rho=vector["inputs"]["rho"])
-    found = epsilon_of([event], vector["inputs"]["delta"])
-    assert found.epsilon == pytest.approx(vector["expected"]["epsilon"], rel=vector["tolerance"]["rel"])
+    result = epsilon_of([event], vector["inputs"]["delta"])
+    assert result.epsilon == pytest.approx(vector["expected"]["epsilon"], rel=vector["tolerance"]["rel"])
     assert epsilon_of([event], vector["inputs"]["delta"], "rdp").epsilon == pytest.approx(3.583, abs=1e-3)
     # ρ is worth as much noise as one Gaussian release of 1/√(2ρ)
     one = Gaussian(unit="user", adjacency="zero-out", noise_multiplier=(2 * event.rho) ** -0.5)
-    assert epsilon_of([one], vector["inputs"]["delta"]).epsilon == pytest.approx(found.epsilon, rel=1e-9)
+    assert epsilon_of([one], vector["inputs"]["delta"]).epsilon == pytest.approx(result.epsilon, rel=1e-9)
 
 
 def test_a_rho_without_gaussian_noise_has_no_loss_distribution():
@@ -66,8 +66,8 @@ def test_a_rho_without_gaussian_noise_has_no_loss_distribution():
 def test_one_poisson_step_is_the_known_formula():
     # Of one step, δ(ε) = q·δ_Gauss(ε′) with e^ε′ = 1 + (e^ε − 1)/q: amplification by sampling, exactly.
     z, q, delta = 0.8, 0.1, 1e-6
-    found = epsilon_of([poisson(z, q, 1)], delta).epsilon
-    inner = math.log1p(math.expm1(found) / q)
+    result = epsilon_of([poisson(z, q, 1)], delta).epsilon
+    inner = math.log1p(math.expm1(result) / q)
     assert q * gaussian_delta(1 / z, inner) == pytest.approx(delta, rel=1e-3)
     assert q * gaussian_delta(1 / z, inner) <= delta
 

@@ -62,12 +62,12 @@ KINDS: dict[str, Callable[..., Event]] = {
 def bounded(question: Callable[[], float]) -> float | None:
     """Return the answer, which is a number and came in time; None where it was refused in a line."""
     started = time.process_time()
-    found: float | None = None
+    result: float | None = None
     with suppress(InputError):
-        found = question()
+        result = question()
     assert time.process_time() - started < SECONDS
-    assert found is None or found >= 0
-    return found
+    assert result is None or result >= 0
+    return result
 
 
 @pytest.mark.slow
@@ -109,18 +109,18 @@ def test_many_different_distributions_are_left_to_rdp() -> None:
 
 def test_an_epsilon_beyond_doubles_comes_from_rdp() -> None:
     event = KINDS["poisson"](1e-3, 0.5, 1000)
-    found = epsilon_of([event], 1e-5)
-    assert found.accountant == "rdp"
-    assert LARGEST_EPSILON < found.epsilon < math.inf
+    result = epsilon_of([event], 1e-5)
+    assert result.accountant == "rdp"
+    assert LARGEST_EPSILON < result.epsilon < math.inf
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("epsilon", "delta"), [(1e-9, 1e-300), (1e9, 0.5), (1.0, 0.99)])
 @pytest.mark.parametrize("accountant", ["rdp", "pld"])
 def test_noise_is_found_or_refused_in_bounded_time(epsilon: float, delta: float, accountant: str) -> None:
-    found = bounded(lambda: calibrate(lambda z: [KINDS["poisson"](z, 0.01, 100)], epsilon, delta, accountant, 1e-2))
-    if found:
-        assert epsilon_of([KINDS["poisson"](found, 0.01, 100)], delta, accountant).epsilon <= epsilon
+    result = bounded(lambda: calibrate(lambda z: [KINDS["poisson"](z, 0.01, 100)], epsilon, delta, accountant, 1e-2))
+    if result:
+        assert epsilon_of([KINDS["poisson"](result, 0.01, 100)], delta, accountant).epsilon <= epsilon
 
 
 def test_steps_are_counted_in_bounded_time() -> None:

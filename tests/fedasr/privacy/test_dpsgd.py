@@ -134,9 +134,9 @@ def test_nobody_drawn_is_a_step_of_noise() -> None:
     state = begun(training(Flat(2.0), z=1.5, steps=2))
     empty = rows_of(speech_batch(LENGTHS), [])
     first, second = moved(state, []), moved(state, [empty])
-    for number, found in enumerate((first, second)):
-        noise = torch.from_numpy(dpsgd.noise(len(found), WHERE, number))
-        assert relative(found, noise * 1.5 * 2.0 / 4) < 1e-4
+    for number, result in enumerate((first, second)):
+        noise = torch.from_numpy(dpsgd.noise(len(result), WHERE, number))
+        assert relative(result, noise * 1.5 * 2.0 / 4) < 1e-4
     assert state.steps == 2
     assert dpsgd.final(state)[2] == (Release(1.5, 0.5, 2, 1.0),)
 
@@ -227,11 +227,11 @@ def keeper() -> BookKeeper:
 
 def total(keeper: BookKeeper, rule: Clipping, batches: Sequence[Batch], micro: bool) -> torch.Tensor:
     """Return the clipped sum before noise and denominator."""
-    found = PrivateTraining(rule, (0.0,), 1.0, 1, micro_batches=1 if micro else None)
+    result = PrivateTraining(rule, (0.0,), 1.0, 1, micro_batches=1 if micro else None)
     resident = Resident(keeper.model)  # type: ignore[arg-type]
     config = ClientConfig(optimizer="sgd", clip_norm=None)
     arrays = model_arrays(keeper.model)
-    state = dpsgd.init(keeper, resident, arrays, config, 1.0, found, WHERE)
+    state = dpsgd.init(keeper, resident, arrays, config, 1.0, result, WHERE)
     out = torch.zeros_like(resident.gradient)
     for batch in batches:
         if len(batch):
@@ -355,13 +355,13 @@ def test_what_follows_the_noise_is_that_of_plain_training() -> None:
 
 
 def test_the_same_step_twice_is_the_same_bits() -> None:
-    found = []
+    result = []
     for _ in range(2):
         state = begun(training(Flat(0.5), z=1.0, steps=2), "blstm")
         for _ in range(2):
             dpsgd.step(state, [speech_batch(LENGTHS)])
-        found.append(state.resident.parameters.clone())
-    assert torch.equal(*found)
+        result.append(state.resident.parameters.clone())
+    assert torch.equal(*result)
 
 
 def test_noise_without_end_hides_what_was_said() -> None:

@@ -69,8 +69,8 @@ def test_a_corpus_behind_a_link_is_the_same(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").touch()
     (tmp_path / "link.csv").symlink_to("manifest.csv")
     path = folder(tmp_path / "start", data={"corpus": "manifest", "manifest": str(tmp_path / "manifest.csv")})
-    found = said(path, data={"corpus": "manifest", "manifest": str(tmp_path / "link.csv")})
-    assert f"was trained without privacy on {THEIRS}" in str(found)
+    result = said(path, data={"corpus": "manifest", "manifest": str(tmp_path / "link.csv")})
+    assert f"was trained without privacy on {THEIRS}" in str(result)
 
 
 def test_a_start_that_is_private_itself_has_spent_some_of_their_epsilon(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_distilled_start_is_as_public_as_its_teacher(tmp_path: Path) -> None:
     folder(tmp_path / "teacher-0", **SYNTHETIC)
     about = {"data": {"corpus": "manifest"}, "distillation": {"teacher": str(tmp_path / "teacher-{seed}")}}
     student = folder(tmp_path / "student", **about)
-    found = said(student, **SYNTHETIC)
-    assert found is not None
-    assert "teacher-0" in found
-    assert THEIRS in found
+    result = said(student, **SYNTHETIC)
+    assert result is not None
+    assert "teacher-0" in result
+    assert THEIRS in result

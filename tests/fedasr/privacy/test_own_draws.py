@@ -91,9 +91,9 @@ def test_attention_with_masks_of_its_own_is_attention() -> None:
     attend = (torch.arange(7) < torch.tensor([[7], [4]]))[:, None, None, :]
     wanted = attention(query, key, value, attend, 0.0, True)
     with per_utterance(lambda out, row, number: SOURCE.fill(out, "test", row, number)):
-        found = attention(query, key, value, attend, 1e-7, True)
-    torch.testing.assert_close(found[0], wanted[0])
-    torch.testing.assert_close(found[1, :, :4], wanted[1, :, :4])
+        result = attention(query, key, value, attend, 1e-7, True)
+    torch.testing.assert_close(result[0], wanted[0])
+    torch.testing.assert_close(result[1, :, :4], wanted[1, :, :4])
 
 
 class Noisy(nn.Module):

@@ -18,13 +18,13 @@ SOURCE = Randomness.public(7)
 
 
 def test_normals_are_normal() -> None:
-    found = SOURCE.normal(400_000, "test")
-    assert stats.kstest(found, "norm").pvalue > 1e-3
-    cells = np.histogram(stats.norm.cdf(found), bins=400, range=(0, 1))[0]
+    result = SOURCE.normal(400_000, "test")
+    assert stats.kstest(result, "norm").pvalue > 1e-3
+    cells = np.histogram(stats.norm.cdf(result), bins=400, range=(0, 1))[0]
     assert stats.chisquare(cells).pvalue > 1e-3
     tail = stats.norm.sf(3.6541528853610088) * 2
-    assert (np.abs(found) > 3.6541528853610088).mean() == pytest.approx(tail, abs=5 * math.sqrt(tail / len(found)))
-    assert abs(np.corrcoef(found[1:], found[:-1])[0, 1]) < 0.01
+    assert (np.abs(result) > 3.6541528853610088).mean() == pytest.approx(tail, abs=5 * math.sqrt(tail / len(result)))
+    assert abs(np.corrcoef(result[1:], result[:-1])[0, 1]) < 0.01
 
 
 def test_a_draw_is_a_function_of_its_source_purpose_and_place() -> None:
@@ -44,8 +44,8 @@ def test_a_draw_is_a_function_of_its_source_purpose_and_place() -> None:
 def test_seeds_that_differ_above_32_bits_have_other_noise() -> None:
     """Torch reads the low 32 bits of its seed: these would be the same, and 2³² tries would find any."""
     seeds = [5, 5 + 2**32, 5 + 2**63]
-    found = [Randomness.public(seed).normal(4, "noise").tobytes() for seed in seeds]
-    assert len(set(found)) == 3
+    result = [Randomness.public(seed).normal(4, "noise").tobytes() for seed in seeds]
+    assert len(set(result)) == 3
 
 
 def test_a_secret_has_256_bits_and_is_not_shown() -> None:
@@ -59,8 +59,8 @@ def test_a_secret_has_256_bits_and_is_not_shown() -> None:
 
 def test_no_two_of_many_draws_have_equal_noise() -> None:
     """Of 195,000 steps with 32-bit seeds two had; here 20,000 of which the first 8 bytes are compared."""
-    found = {SOURCE.derived("step", number).key[:8] for number in range(20_000)}
-    assert len(found) == 20_000
+    result = {SOURCE.derived("step", number).key[:8] for number in range(20_000)}
+    assert len(result) == 20_000
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -70,9 +70,9 @@ def test_a_noisy_sum_lies_on_a_grid_that_does_not_depend_on_the_values(scale: fl
     assert scale * 2.0**-17 <= grid <= scale * 2.0**-16
     exact = np.array(values)
     draws = SOURCE.normal(len(exact), "test")
-    found = with_normal(exact, scale, draws.copy())
-    assert (found / grid == np.rint(found / grid)).all()
-    assert found == pytest.approx(exact + scale * draws, abs=grid, rel=1e-12)
+    result = with_normal(exact, scale, draws.copy())
+    assert (result / grid == np.rint(result / grid)).all()
+    assert result == pytest.approx(exact + scale * draws, abs=grid, rel=1e-12)
 
 
 def test_no_noise_changes_nothing() -> None:
@@ -83,20 +83,20 @@ def test_no_noise_changes_nothing() -> None:
 @pytest.mark.parametrize("scale", [1, 3, 40])
 def test_laplace_noise_on_a_grid_has_its_exact_probabilities(scale: int) -> None:
     count, reach = 60_000, 6 * scale
-    found = discrete_laplace(SOURCE.generator("test", scale), scale, count)
+    result = discrete_laplace(SOURCE.generator("test", scale), scale, count)
     places = np.arange(-reach, reach + 1)
     p = np.exp(-1 / scale)
     expected = (1 - p) / (1 + p) * p ** np.abs(places) * count
-    observed = np.array([(found == place).sum() for place in places])
+    observed = np.array([(result == place).sum() for place in places])
     rest = [count - observed.sum(), count - expected.sum()]
     assert stats.chisquare([*observed, rest[0]], [*expected, rest[1]]).pvalue > 1e-3
 
 
 def test_laplace_noise_of_a_large_scale() -> None:
-    found = discrete_laplace(SOURCE.generator("test"), 3 << 40, (200, 100))
-    assert found.shape == (200, 100)
-    assert stats.kstest(found.ravel() / (3 << 40), "laplace").pvalue > 1e-3
-    assert len(np.unique(found)) == found.size
+    result = discrete_laplace(SOURCE.generator("test"), 3 << 40, (200, 100))
+    assert result.shape == (200, 100)
+    assert stats.kstest(result.ravel() / (3 << 40), "laplace").pvalue > 1e-3
+    assert len(np.unique(result)) == result.size
     with pytest.raises(ValueError, match="scale is 0"):
         discrete_laplace(SOURCE.generator("test"), 0, 1)
 
@@ -112,9 +112,9 @@ def test_released_sums_of_votes_are_on_one_grid_whatever_the_votes(
     mechanism: str, scale: float, first: list[float], second: list[float]
 ) -> None:
     """What one hypothesis allows the other does too: the difference of two releases is a multiple of the grid."""
-    found = [noisy(mechanism, scale, np.array(votes), SOURCE.generator("a")) for votes in (first, second)]
+    result = [noisy(mechanism, scale, np.array(votes), SOURCE.generator("a")) for votes in (first, second)]
     grid = grid_of(scale) if mechanism == "soft-gaussian" else max(2.0**-32, 2.0 ** (math.frexp(scale)[1] - 54))
-    for released in found:
+    for released in result:
         assert (released / grid == np.rint(released / grid)).all()
 
 

@@ -25,8 +25,8 @@ def event(bits: int, clip: float = 1.0) -> Skellam:
 
 @pytest.mark.parametrize(("bits", "epsilon"), [(20, 6.838), (16, 6.900), (14, 7.81), (12, 19.2)])
 def test_epsilon_costs_what_the_bits_cost(bits: int, epsilon: float) -> None:
-    found = epsilon_of([event(bits)], DELTA, "rdp").epsilon
-    assert found == pytest.approx(epsilon, rel=1.5e-3)
+    result = epsilon_of([event(bits)], DELTA, "rdp").epsilon
+    assert result == pytest.approx(epsilon, rel=1.5e-3)
 
 
 def test_with_many_bits_epsilon_is_that_of_the_gaussian() -> None:
@@ -53,9 +53,9 @@ def test_the_curve_is_the_formula_at_whole_orders_and_never_below_it_between() -
         tail = min(((2 * order - 1) * square + 6 * absolute) / (4 * variance**2), 3 * absolute / (2 * variance))
         return order * square / (2 * variance) + tail
 
-    found = skellam_rdp(z, entries, clip, (2.0, 2.5, 3.0, 17.0))
-    assert found[[0, 2, 3]] == pytest.approx([formula(2), formula(3), formula(17)], rel=1e-12)
-    assert found[1] >= formula(2.5)
+    result = skellam_rdp(z, entries, clip, (2.0, 2.5, 3.0, 17.0))
+    assert result[[0, 2, 3]] == pytest.approx([formula(2), formula(3), formula(17)], rel=1e-12)
+    assert result[1] >= formula(2.5)
     curve = rdp_curve([Skellam(unit="user", noise_multiplier=z, dimensions=entries, scaled_clip=clip)], ORDERS)
     assert np.all(np.diff((np.array(ORDERS) - 1) * curve) > 0)
 

@@ -28,14 +28,14 @@ def test_flat() -> None:
 
 def test_per_layer_clips_each_tensor_and_never_scales_up() -> None:
     # C = √2: each of the two tensors is bounded by 1
-    found = clipped([3, 0, 4, 0.5], 2**0.5, "per-layer")
-    np.testing.assert_allclose(found, [0.6, 0, 0.8, 0.5], rtol=2e-6)
+    result = clipped([3, 0, 4, 0.5], 2**0.5, "per-layer")
+    np.testing.assert_allclose(result, [0.6, 0, 0.8, 0.5], rtol=2e-6)
 
 
 def test_by_dimension_the_larger_tensor_has_the_larger_share() -> None:
     # C = 2, 3 of 4 scalars in the first tensor: bounds √3 and 1
-    found = clipped([30, 0, 40, 9], 2.0, "per-layer-dim")
-    np.testing.assert_allclose(found, [3**0.5 * 0.6, 0, 3**0.5 * 0.8, 1], rtol=2e-6)
+    result = clipped([30, 0, 40, 9], 2.0, "per-layer-dim")
+    np.testing.assert_allclose(result, [3**0.5 * 0.6, 0, 3**0.5 * 0.8, 1], rtol=2e-6)
 
 
 @settings(max_examples=examples(200), deadline=None)

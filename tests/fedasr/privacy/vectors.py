@@ -11,6 +11,6 @@ FILE = Path(__file__).with_name("vectors.json")
 
 def vectors(prefix: str) -> list[dict[str, Any]]:
     """Return the vectors whose id begins with the prefix."""
-    found = [v for v in json.loads(FILE.read_text(encoding="utf-8"))["vectors"] if v["id"].startswith(prefix)]
-    assert found
-    return found
+    result = [v for v in json.loads(FILE.read_text(encoding="utf-8"))["vectors"] if v["id"].startswith(prefix)]
+    assert result
+    return result

@@ -44,8 +44,8 @@ def test_early_stopping_goes_on_from_its_state() -> None:
         first, second = EarlyStopping(patience=2), EarlyStopping(patience=2)
         before = answers(first, values[:cut])
         second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-        found = before + answers(second, values[cut:], cut + 1)
-        assert found == [None, None, None, "wer is no better than its 40.0 % of round 2 (patience 2)"]
+        result = before + answers(second, values[cut:], cut + 1)
+        assert result == [None, None, None, "wer is no better than its 40.0 % of round 2 (patience 2)"]
 
 
 def test_an_object_that_serves_another_run_begins_anew() -> None:
@@ -70,9 +70,9 @@ class Says(Callback):
 
 
 def started(*callbacks: Callback) -> Callbacks:
-    found = Callbacks(named(given(callbacks)))
-    found.start(None)  # type: ignore[arg-type]
-    return found
+    result = Callbacks(named(given(callbacks)))
+    result.start(None)  # type: ignore[arg-type]
+    return result
 
 
 def test_all_are_told_and_two_of_a_class_are_told_apart() -> None:
@@ -100,11 +100,11 @@ def test_a_state_is_json(state: Any) -> None:
 
 
 def test_until_it_has_started_the_state_is_that_of_the_checkpoint() -> None:
-    found = Callbacks(named(given([Says(state={"new": 1})])))
-    found.load({"Says": {"old": 1}, "Gone": {"a": 2}})
-    assert found.state_dict() == {"Says": {"old": 1}}
-    found.start(None)  # type: ignore[arg-type]
-    assert found.state_dict() == {"Says": {"new": 1}}
+    result = Callbacks(named(given([Says(state={"new": 1})])))
+    result.load({"Says": {"old": 1}, "Gone": {"a": 2}})
+    assert result.state_dict() == {"Says": {"old": 1}}
+    result.start(None)  # type: ignore[arg-type]
+    assert result.state_dict() == {"Says": {"new": 1}}
 
 
 def test_an_object_of_another_kind_is_refused() -> None:

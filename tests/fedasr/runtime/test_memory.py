@@ -47,8 +47,8 @@ def test_files_take_the_place_of_shared_memory() -> None:
     folder = Path(name).parent
     try:
         memory.write(regions.memory[name].bytes(), packed, arrays)
-        found = numpy_arrays(memory.unpack(worker.view(name), packed)["arrays"])  # type: ignore[arg-type]
-        np.testing.assert_array_equal(found["w"], arrays[0])
+        result = numpy_arrays(memory.unpack(worker.view(name), packed)["arrays"])  # type: ignore[arg-type]
+        np.testing.assert_array_equal(result["w"], arrays[0])
         worker.view(name)[:4] = 255
         assert list(regions.memory[name].bytes()[:4]) == [255] * 4
     finally:

@@ -27,9 +27,9 @@ GPU = {"name": "ray", "device": "cuda"}
     ],
 )
 def test_what_cannot_be_is_refused(runtime: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError) as found:
+    with pytest.raises(InputError) as result:
         load({"runtime": runtime})
-    assert said in str(found.value)
+    assert said in str(result.value)
 
 
 @pytest.mark.parametrize(

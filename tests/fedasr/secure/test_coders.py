@@ -38,11 +38,11 @@ def test_the_mean_is_weighted_and_counts_are_exact(bits: int) -> None:
     counts = [Counts(3, 4, 123_456, 4, 9_999), Counts(1, 2, 7, 0, 0), Counts(2, 2, 2**40, 2, 1)]
     coder = RangeCoder(3, bits, 0.1, 3, 3, 0)
     encoded = [coder.encode(u, c, 1, n) for n, (u, c) in enumerate(zip(updates, counts, strict=True))]
-    mean, found = coder.decode(summed(bits, *encoded), 3, 1)
+    mean, result = coder.decode(summed(bits, *encoded), 3, 1)
     clipped = np.clip(updates, -0.1, 0.1)
     expected = np.average(clipped, axis=0, weights=[3, 1, 2])
     assert np.abs(mean - expected).max() <= 3 * 0.1 / coder.levels * 3 / 6 + 1e-8
-    assert found == Counts(6, 8, 123_456 + 7 + 2**40, 6, 10_000, cut=2)
+    assert result == Counts(6, 8, 123_456 + 7 + 2**40, 6, 10_000, cut=2)
 
 
 def test_largest_updates_do_not_wrap_around() -> None:

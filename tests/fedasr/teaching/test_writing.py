@@ -122,17 +122,17 @@ def test_transcripts_of_any_family(name: str) -> None:
     model = run.model().eval()
     labels = answers(model, run.speech.batch([0, 1]), replace(HEADER, targets="labels", asked={}))
     for row, rows in enumerate(labels):
-        (found,) = hypotheses_of(rows[HYPOTHESES])
-        assert found[1] == pytest.approx(best_by_hand(model, run, row), rel=1e-4)
+        (result,) = hypotheses_of(rows[HYPOTHESES])
+        assert result[1] == pytest.approx(best_by_hand(model, run, row), rel=1e-4)
     with model.as_it_decodes():
         encoded = model.encode(run.speech.batch([0]))
-    found = n_best(model, encoded, 4, 3)[0]
-    assert len({tuple(tokens) for tokens, _ in found}) == len(found) >= 1
-    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
-    for tokens, score in found:
+    result = n_best(model, encoded, 4, 3)[0]
+    assert len({tuple(tokens) for tokens, _ in result}) == len(result) >= 1
+    assert [score for _, score in result] == sorted((score for _, score in result), reverse=True)
+    for tokens, score in result:
         assert float(model.transcript_log_probability(encoded, [tokens])) == pytest.approx(score, rel=1e-4)
     stored = answers(model, run.speech.batch([0]), replace(HEADER, targets="sequence", asked={"beam": 4, "n_best": 3}))
-    assert [tokens for tokens, _ in hypotheses_of(stored[0][HYPOTHESES])] == [tokens for tokens, _ in found]
+    assert [tokens for tokens, _ in hypotheses_of(stored[0][HYPOTHESES])] == [tokens for tokens, _ in result]
 
 
 def test_lattices_of_a_transducer_have_a_row_a_node() -> None:

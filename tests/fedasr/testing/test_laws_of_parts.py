@@ -138,8 +138,8 @@ def empty(columns: Any, rows: Any, clients: int, seed: int) -> Partition:
 
 
 def unnamed(columns: Any, rows: Any, clients: int, seed: int) -> Partition:
-    found = dealt(columns, rows, clients, seed)
-    return Partition(np.full(clients, "c", object), found.offsets, found.rows)
+    result = dealt(columns, rows, clients, seed)
+    return Partition(np.full(clients, "c", object), result.offsets, result.rows)
 
 
 def sorts(columns: Any, rows: Any, clients: int, seed: int) -> Partition:

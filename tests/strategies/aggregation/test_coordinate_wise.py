@@ -104,8 +104,8 @@ def test_any_order_gives_the_same_bits(seed: int, clients: int, centre: Centre, 
     updates = rng.normal(size=(clients, SIZE)).astype(np.float32)
     if coarse:  # ties, and zeros of both signs
         updates = np.rint(updates) * np.float32(0.1)
-    found = {centre_of(centre, updates[rng.permutation(clients)], tmp_path).tobytes() for _ in range(3)}
-    assert len(found) == 1
+    result = {centre_of(centre, updates[rng.permutation(clients)], tmp_path).tobytes() for _ in range(3)}
+    assert len(result) == 1
 
 
 @LAW
@@ -124,9 +124,9 @@ def test_too_few_byzantine_clients_leave_the_result_between_honest_values(
     spread = 1e-6 + 1e-6 * np.abs(truth).max(axis=0)  # the mean of equal numbers is rounded
     for centre, byzantine in ((median, honest - 1), (trimmed_mean(share), int(share / (1 - share) * honest))):
         updates = np.concatenate([truth, np.full((byzantine, SIZE), value, np.float32)])
-        found = centre_of(centre, rng.permutation(updates), tmp_path)
-        assert (found >= truth.min(axis=0) - spread).all()
-        assert (found <= truth.max(axis=0) + spread).all()
+        result = centre_of(centre, rng.permutation(updates), tmp_path)
+        assert (result >= truth.min(axis=0) - spread).all()
+        assert (result <= truth.max(axis=0) + spread).all()
 
 
 def test_one_byzantine_client_more_breaks_them(tmp_path: Path) -> None:

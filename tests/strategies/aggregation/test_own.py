@@ -48,12 +48,12 @@ def add(to: OwnAggregate, update: list[float], weight: int) -> None:
 
 
 def test_each_update_comes_with_its_weight() -> None:
-    found = aggregate(factor=2.0)
-    add(found, [1, 0, 0], 3)
-    add(found, [0, 4, 0], 5)
-    add(found, [0, 0, 9], 4)
-    np.testing.assert_array_equal(found.mean(), np.array([0, 8, 0], np.float32))
-    assert found.updates == 3
+    result = aggregate(factor=2.0)
+    add(result, [1, 0, 0], 3)
+    add(result, [0, 4, 0], 5)
+    add(result, [0, 0, 9], 4)
+    np.testing.assert_array_equal(result.mean(), np.array([0, 8, 0], np.float32))
+    assert result.updates == 3
 
 
 def test_nobody_replied() -> None:
@@ -61,17 +61,17 @@ def test_nobody_replied() -> None:
 
 
 def test_an_update_that_is_not_finite_does_not_reach_it() -> None:
-    found = aggregate()
+    result = aggregate()
     with pytest.raises(UpdateRefused, match="not finite"):
-        add(found, [np.nan, 0, 0], 1)
-    assert found.rule.aggregator.weight == 0  # type: ignore[attr-defined]
+        add(result, [np.nan, 0, 0], 1)
+    assert result.rule.aggregator.weight == 0  # type: ignore[attr-defined]
 
 
 def test_a_result_of_another_shape_or_not_finite_fails() -> None:
-    found = aggregate(factor=float("inf"))
-    add(found, [1, 1, 1], 1)
+    result = aggregate(factor=float("inf"))
+    add(result, [1, 1, 1], 1)
     with pytest.raises(RunFailed, match=r"expected finite numbers of shape \(3,\)"):
-        found.mean()
+        result.mean()
 
 
 def test_what_is_no_aggregator_is_refused() -> None:

@@ -54,8 +54,8 @@ def test_refused(changes: dict[str, object], why: str) -> None:
     ids=["median", "trimmed mean", "norm bound"],
 )
 def test_every_server_optimiser_takes_every_aggregate(name: str, changes: dict[str, object]) -> None:
-    found: StrategyConfig = override(Config(), {**changes, "strategy.name": name, "client.proximal": 0.1}).strategy
-    assert found.aggregation == changes["strategy.aggregation"]
+    result: StrategyConfig = override(Config(), {**changes, "strategy.name": name, "client.proximal": 0.1}).strategy
+    assert result.aggregation == changes["strategy.aggregation"]
 
 
 @pytest.mark.parametrize("privacy", [{"privacy.unit": "example"}, {**USERS, "privacy.noise_at": "device"}])

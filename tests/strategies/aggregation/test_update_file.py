@@ -21,11 +21,11 @@ def test_columns_come_back_whatever_the_block(values: int, tmp_path: Path) -> No
     file = UpdateFile(tmp_path)
     for row in rows:
         file.append(row)
-    found = np.zeros_like(rows)
+    result = np.zeros_like(rows)
     for part, block in file.blocks(13, values):
         assert block.size <= max(values, 4)
-        found[:, part] = block
-    np.testing.assert_array_equal(found, rows)
+        result[:, part] = block
+    np.testing.assert_array_equal(result, rows)
 
 
 def test_a_cleared_file_forgets_a_larger_cohort(tmp_path: Path) -> None:

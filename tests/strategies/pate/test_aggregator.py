@@ -46,34 +46,34 @@ def test_the_order_of_the_teachers_changes_nothing(votes: list[list[int]], data:
         counts = np.zeros((3, 5))
         for one in order:
             count_votes(counts, np.array(one))
-        found = Aggregator(USUAL, 10, Record(5, len(ORDERS)))
+        result = Aggregator(USUAL, 10, Record(5, len(ORDERS)))
         for utterance in range(3):
-            found.release(utterance, counts[utterance])
-        return found.record.labels, found.record.rdp.ravel().tolist()
+            result.release(utterance, counts[utterance])
+        return result.record.labels, result.record.rdp.ravel().tolist()
 
     assert released(votes) == released(data.draw(st.permutations(votes)))
 
 
 def test_without_much_noise_the_plurality_wins() -> None:
-    found = aggregator(scale=1e-3)
+    result = aggregator(scale=1e-3)
     for votes in ([1, 8, 1], [6, 3, 1], [0, 4, 6]):
-        assert found.release(0, np.array(votes, float))
-    assert found.record.labels == [1, 0, 2]
-    assert found.record.answered.all()
+        assert result.release(0, np.array(votes, float))
+    assert result.record.labels == [1, 0, 2]
+    assert result.record.answered.all()
 
 
 def test_no_consensus_has_no_label_and_costs_the_check_alone() -> None:
-    found = aggregator(**CONFIDENT)
+    result = aggregator(**CONFIDENT)
     mechanism = VoteMechanism(**{"name": "confident-gnmax", **{k: v for k, v in CONFIDENT.items() if k != "mechanism"}})
     votes = np.array([[10.0, 0, 0], [4, 3, 3], [0, 9, 1], [3, 3, 4]])
     for row in votes:
-        found.release(0, row)
-    assert NO_LABEL in found.record.labels
-    assert found.record.labels[0] == 0
-    alone = analyse(votes, mechanism, 1e-5, answered=found.record.answered)
-    assert found.record.rdp.min(axis=0) == pytest.approx(np.array(alone.rdp), rel=1e-9)
-    assert found.record.rdp[1] == pytest.approx(np.array(alone.rdp_data_independent), rel=1e-9)
-    epsilon, independent = found.epsilons()
+        result.release(0, row)
+    assert NO_LABEL in result.record.labels
+    assert result.record.labels[0] == 0
+    alone = analyse(votes, mechanism, 1e-5, answered=result.record.answered)
+    assert result.record.rdp.min(axis=0) == pytest.approx(np.array(alone.rdp), rel=1e-9)
+    assert result.record.rdp[1] == pytest.approx(np.array(alone.rdp_data_independent), rel=1e-9)
+    epsilon, independent = result.epsilons()
     assert 0 < epsilon <= independent
 
 
@@ -82,16 +82,16 @@ def test_no_consensus_has_no_label_and_costs_the_check_alone() -> None:
 def test_how_often_the_runner_up_wins(name: str, law: object) -> None:
     """Two classes: the winner is decided by the difference of two noises, whose law is known by simulation."""
     scale, runs = 3.0, 4000
-    found = aggregator(2, mechanism=name, scale=scale)
-    lost = np.mean([found.label(np.array([7.0, 4.0]), number) == 1 for number in range(runs)])
+    result = aggregator(2, mechanism=name, scale=scale)
+    lost = np.mean([result.label(np.array([7.0, 4.0]), number) == 1 for number in range(runs)])
     noise = law.rvs(scale=scale, size=(200_000, 2), random_state=np.random.default_rng(1))  # type: ignore[attr-defined]
     expected = np.mean(noise[:, 1] - noise[:, 0] > 3.0)
     assert abs(lost - expected) < 4 * np.sqrt(expected * (1 - expected) / runs)
 
 
 def test_the_check_says_yes_as_often_as_it_should() -> None:
-    found, runs = aggregator(**CONFIDENT), 4000
-    share = np.mean([found.label(np.array([6.0, 2.0, 2.0]), number) != NO_LABEL for number in range(runs)])
+    result, runs = aggregator(**CONFIDENT), 4000
+    share = np.mean([result.label(np.array([6.0, 2.0, 2.0]), number) != NO_LABEL for number in range(runs)])
     expected = norm.sf((8.0 - 6.0) / 3.0)
     assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / runs)
 
@@ -100,8 +100,8 @@ def test_the_check_says_yes_as_often_as_it_should() -> None:
 @pytest.mark.parametrize("mechanism", ["gnmax", "lnmax"])
 def test_the_noise_is_what_the_account_assumes(mechanism: str) -> None:
     """Of the law and the scale that were asked for; independent from count to count and from query to query."""
-    found = aggregator(mechanism=mechanism, scale=5.0)
-    drawn = np.stack([noise(mechanism, 5.0, 3, found.generator(number)) for number in range(3000)])
+    result = aggregator(mechanism=mechanism, scale=5.0)
+    drawn = np.stack([noise(mechanism, 5.0, 3, result.generator(number)) for number in range(3000)])
     law = laplace(scale=5.0) if mechanism == "lnmax" else norm(scale=5.0)
     assert kstest(drawn.ravel(), law.cdf).pvalue > 1e-3
     related = np.corrcoef(np.hstack([drawn[:-1], drawn[1:]]), rowvar=False)
@@ -121,31 +121,31 @@ def chances(kind: VoteMechanism, counts: tuple[int, ...]) -> np.ndarray:
     law = laplace if kind.name == "lnmax" else norm
     density = [law.pdf(grid, c, kind.scale) for c in counts]
     below = [law.cdf(grid, c, kind.scale) for c in counts]
-    found = []
+    result = []
     for j in range(len(counts)):
         others = np.prod([below[k] for k in range(len(counts)) if k != j], axis=0)
-        found.append(np.trapezoid(density[j] * others, grid))
-    assert sum(found) == pytest.approx(1, abs=1e-5)
+        result.append(np.trapezoid(density[j] * others, grid))
+    assert sum(result) == pytest.approx(1, abs=1e-5)
     if kind.threshold is None:
-        return np.array(found)
+        return np.array(result)
     consensus = norm.sf(kind.threshold - max(counts), scale=kind.threshold_scale)
-    return np.array([*(consensus * np.array(found)), 1 - consensus])
+    return np.array([*(consensus * np.array(result)), 1 - consensus])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mechanism", LAWS)
 def test_labels_are_released_as_often_as_the_claim_is_checked_for(mechanism: str) -> None:
     """Ties the next test, which integrates, to what is drawn."""
-    found, runs = aggregator(mechanism=mechanism, **LAWS[mechanism]), 2500
+    result, runs = aggregator(mechanism=mechanism, **LAWS[mechanism]), 2500
     for counts in ((5, 0, 0), (2, 3, 0), (2, 1, 2), (0, 1, 3)):
         votes = np.array(counts, float)
-        drawn = [found.label(votes, number) for number in range(runs)]
-        expected = chances(found.mechanism, counts)
+        drawn = [result.label(votes, number) for number in range(runs)]
+        expected = chances(result.mechanism, counts)
         outcomes = [0, 1, 2, NO_LABEL][: len(expected)]
         observed = [drawn.count(outcome) for outcome in outcomes]
         assert chisquare(observed, runs * expected / expected.sum()).pvalue > 1e-3
         record = Record(3, len(ORDERS))
-        releasing = Aggregator(found.config, 5, record)
+        releasing = Aggregator(result.config, 5, record)
         for number in range(20):
             assert releasing.release(number, votes)
         assert record.labels == drawn[:20]
@@ -181,15 +181,15 @@ def test_one_teacher_moves_the_released_distribution_within_the_claim(mechanism:
 def test_what_costs_the_same_whatever_the_votes_is_not_asked_for_beyond_the_budget() -> None:
     """And what is asked for can be paid for: the sums that teachers send with noise on them are released by that."""
     for pate in ({"noise_at": "teachers"}, {"mechanism": "soft-gaussian"}):
-        found = aggregator(3, {"epsilon": 3.0, "delta": 1e-5}, scale=4.0, **pate)
-        asked = found.affordable(1000)
+        result = aggregator(3, {"epsilon": 3.0, "delta": 1e-5}, scale=4.0, **pate)
+        asked = result.affordable(1000)
         assert 2 < asked < 1000
-        assert found.affordable(2) == 2
+        assert result.affordable(2) == 2
         for number in range(asked):
-            assert found.release(number, np.array([4.0, 3, 3]))
-            assert found.affordable(1000) == asked - number - 1
-        assert not found.release(asked, np.array([4.0, 3, 3]))
-        assert found.epsilons()[0] <= 3.0
+            assert result.release(number, np.array([4.0, 3, 3]))
+            assert result.affordable(1000) == asked - number - 1
+        assert not result.release(asked, np.array([4.0, 3, 3]))
+        assert result.epsilons()[0] <= 3.0
     assert aggregator(3, {"epsilon": 3.0}, scale=4.0).affordable(1000) == 1000, "only their votes tell what they cost"
 
 
@@ -197,38 +197,38 @@ def test_what_costs_the_same_whatever_the_votes_is_not_asked_for_beyond_the_budg
 @pytest.mark.parametrize("mechanism", ["gnmax", "lnmax", "confident-gnmax"])
 def test_labelling_ends_before_the_budget_is_exceeded(mechanism: str, budget: str) -> None:
     pate = {**CONFIDENT, "scale": 4.0} if mechanism == "confident-gnmax" else {"mechanism": mechanism, "scale": 4.0}
-    found = aggregator(privacy={"epsilon": 6.0}, budget=budget, **pate)
+    result = aggregator(privacy={"epsilon": 6.0}, budget=budget, **pate)
     votes = np.array([8.0, 1, 1])
-    while found.release(0, votes):
-        assert len(found.record) < 2000
-    assert len(found.record) > 2
-    epsilon, independent = found.epsilons()
+    while result.release(0, votes):
+        assert len(result.record) < 2000
+    assert len(result.record) > 2
+    epsilon, independent = result.epsilons()
     assert (epsilon if budget == "data-dependent" else independent) <= 6.0 + 1e-9
-    before = len(found.record)
-    found.record.rdp += found.cost(votes, answered=mechanism != "confident-gnmax" or found.affords(votes, False))
-    rdp = found.record.rdp[1] if budget == "data-independent" else found.record.rdp.min(axis=0)
+    before = len(result.record)
+    result.record.rdp += result.cost(votes, answered=mechanism != "confident-gnmax" or result.affords(votes, False))
+    rdp = result.record.rdp[1] if budget == "data-independent" else result.record.rdp.min(axis=0)
     from fedasr.privacy.pate.analysis import to_epsilon
 
     assert to_epsilon(rdp, ORDERS, 1e-5, "improved")[0] > 6.0
-    assert len(found.record) == before
+    assert len(result.record) == before
 
 
 @pytest.mark.parametrize("budget", ["data-independent", "data-dependent"])
 def test_a_check_is_paid_for_by_itself_and_a_label_only_where_there_is_consensus(budget: str) -> None:
     """A query that could not be paid for if it were answered may still be asked; what it costs is what was released."""
     pate = {"mechanism": "confident-gnmax", "scale": 40.0, "threshold": 800.0, "threshold_scale": 100.0}
-    found = aggregator(privacy={"epsilon": 0.1}, budget=budget, **pate)
+    result = aggregator(privacy={"epsilon": 0.1}, budget=budget, **pate)
     split, close = np.array([300.0, 300.0, 0]), np.array([1400.0, 1390.0, 0])
-    assert not found.affords(split, answered=True)
-    assert [found.release(0, split) for _ in range(3)] == [True] * 3
-    checks = 3 * found.mechanism.check_rdp_data_independent(ORDERS)
-    assert found.record.rdp[1] == pytest.approx(checks)
+    assert not result.affords(split, answered=True)
+    assert [result.release(0, split) for _ in range(3)] == [True] * 3
+    checks = 3 * result.mechanism.check_rdp_data_independent(ORDERS)
+    assert result.record.rdp[1] == pytest.approx(checks)
     # There is consensus, but the label is too dear: that is the end, and the check has been paid for.
-    assert not found.release(1, close)
-    assert found.record.labels == [NO_LABEL] * 4
-    assert found.record.rdp[1] == pytest.approx(checks * 4 / 3)
-    assert max(found.epsilons()) <= 0.1
-    assert found.ledger().spent(1e-5)[0].epsilon == found.epsilons()[0]
+    assert not result.release(1, close)
+    assert result.record.labels == [NO_LABEL] * 4
+    assert result.record.rdp[1] == pytest.approx(checks * 4 / 3)
+    assert max(result.epsilons()) <= 0.1
+    assert result.ledger().spent(1e-5)[0].epsilon == result.epsilons()[0]
     if budget == "data-dependent":  # beyond doubt, so hardly more than the check
         again = aggregator(privacy={"epsilon": 0.1}, budget=budget, **pate)
         assert again.release(0, np.array([2400.0, 0, 0]))
@@ -239,44 +239,44 @@ def test_a_check_is_paid_for_by_itself_and_a_label_only_where_there_is_consensus
 def test_a_data_dependent_budget_labels_more() -> None:
     counts = {}
     for budget in ("data-independent", "data-dependent"):
-        found = aggregator(privacy={"epsilon": 5.0}, budget=budget, scale=4.0)
-        while len(found.record) < 300 and found.release(0, np.array([30.0, 0, 0])):
+        result = aggregator(privacy={"epsilon": 5.0}, budget=budget, scale=4.0)
+        while len(result.record) < 300 and result.release(0, np.array([30.0, 0, 0])):
             pass
-        counts[budget] = len(found.record)
+        counts[budget] = len(result.record)
     assert counts["data-dependent"] > counts["data-independent"] > 0
 
 
 def test_with_noise_at_the_teachers_nobody_knows_the_votes_and_the_account_says_so() -> None:
-    found = aggregator(scale=4.0, noise_at="teachers")
-    found.release(0, np.array([0.3, 7.9, -2.2]))
-    assert found.record.labels == [1]
-    assert found.epsilons()[0] == found.epsilons()[1]
-    [entry] = found.ledger().entries
+    result = aggregator(scale=4.0, noise_at="teachers")
+    result.release(0, np.array([0.3, 7.9, -2.2]))
+    assert result.record.labels == [1]
+    assert result.epsilons()[0] == result.epsilons()[1]
+    [entry] = result.ledger().entries
     assert not entry.event.data_dependent  # type: ignore[attr-defined]
 
 
 def test_nothing_asked_costs_nothing() -> None:
-    found = aggregator()
-    assert found.epsilons() == (0.0, 0.0)
-    assert found.document()["spent"] == []
+    result = aggregator()
+    assert result.epsilons() == (0.0, 0.0)
+    assert result.document()["spent"] == []
 
 
 def test_the_ledger_has_one_entry_of_unit_teacher() -> None:
-    found = aggregator(scale=2.0)
+    result = aggregator(scale=2.0)
     for _ in range(3):
-        found.release(0, np.array([6.0, 3, 1]))
-    document = found.document()
+        result.release(0, np.array([6.0, 3, 1]))
+    document = result.document()
     assert (document["unit"], document["adjacency"], document["population"]) == ("teacher", "replace-one", 10)
-    [entry] = found.ledger().entries
+    [entry] = result.ledger().entries
     assert entry.event.steps == 3
 
 
 def test_a_record_goes_on_from_its_arrays() -> None:
-    found = aggregator(**CONFIDENT)
+    result = aggregator(**CONFIDENT)
     for votes in ([10.0, 0, 0], [3, 3, 4], [1, 8, 1]):
-        found.release(2, np.array(votes, float))
+        result.release(2, np.array(votes, float))
     again = Record(3, len(ORDERS))
-    again.load_arrays(found.record.arrays())
-    assert (again.labels, again.utterances) == (found.record.labels, found.record.utterances)
-    assert np.array_equal(again.votes, found.record.votes)
-    assert np.array_equal(again.rdp, found.record.rdp)
+    again.load_arrays(result.record.arrays())
+    assert (again.labels, again.utterances) == (result.record.labels, result.record.utterances)
+    assert np.array_equal(again.votes, result.record.votes)
+    assert np.array_equal(again.rdp, result.record.rdp)

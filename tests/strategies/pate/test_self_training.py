@@ -25,14 +25,14 @@ def test_stages_share_out_the_rounds(data: st.DataObject) -> None:
     rounds = data.draw(st.integers(1, 60))
     stages = data.draw(st.integers(1, rounds))
     left_out = data.draw(st.integers(0, min(1, stages - 1)))
-    found = [stage_of(round, rounds, stages, left_out) for round in range(1, rounds + 1)]
-    assert sorted({stage.number for stage in found}) == list(range(left_out, stages))
-    for round, stage in enumerate(found, 1):
+    result = [stage_of(round, rounds, stages, left_out) for round in range(1, rounds + 1)]
+    assert sorted({stage.number for stage in result}) == list(range(left_out, stages))
+    for round, stage in enumerate(result, 1):
         assert stage.before < round <= stage.before + stage.rounds
-        assert sum(other.number == stage.number for other in found) == stage.rounds
-    lengths = {stage.rounds for stage in found}
+        assert sum(other.number == stage.number for other in result) == stage.rounds
+    lengths = {stage.rounds for stage in result}
     assert max(lengths) - min(lengths) <= 1
-    assert sorted({stage.share for stage in found}) == [number / stages for number in range(left_out, stages)]
+    assert sorted({stage.share for stage in result}) == [number / stages for number in range(left_out, stages)]
 
 
 def test_stages_by_hand() -> None:
@@ -105,8 +105,8 @@ def test_confidence_is_a_geometric_mean_over_tokens_and_end() -> None:
     with model.as_it_decodes():
         steps = [model.next_token_log_posteriors(batch, [tokens[:end]])[0] for end in range(3)]
         chain = steps[0][tokens[0]] + steps[1][tokens[1]] + steps[2][0]
-        found = of_transcripts(model, model.encode(batch), [tokens])
-    assert found[0] == pytest.approx(np.exp(float(chain) / 3), rel=1e-5)
+        result = of_transcripts(model, model.encode(batch), [tokens])
+    assert result[0] == pytest.approx(np.exp(float(chain) / 3), rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -24,29 +24,29 @@ LAWS = {"soft-gaussian": norm(scale=2.0), "soft-laplace": laplace(scale=2.0)}
 
 @pytest.mark.parametrize("mechanism", SOFT)
 def test_the_whole_sum_is_released_with_noise_on_every_class(mechanism: str) -> None:
-    found = aggregator(3, mechanism=mechanism, scale=2.0)
+    result = aggregator(3, mechanism=mechanism, scale=2.0)
     sums = np.array([5.5, 3.25, 1.25])
     for _ in range(2000):
-        assert found.release(0, sums)
-    noise = found.record.votes - sums
+        assert result.release(0, sums)
+    noise = result.record.votes - sums
     assert kstest(noise.ravel(), LAWS[mechanism].cdf).pvalue > 1e-3
     assert abs(np.corrcoef(noise.T)[np.triu_indices(3, 1)]).max() < 0.1
-    assert found.record.labels == found.record.votes.argmax(axis=1).tolist()
+    assert result.record.labels == result.record.votes.argmax(axis=1).tolist()
 
 
 @pytest.mark.parametrize("mechanism", SOFT)
 def test_what_teachers_have_made_noisy_is_released_as_it_is(mechanism: str) -> None:
-    found = aggregator(3, mechanism=mechanism, scale=2.0, noise_at="teachers")
-    found.release(0, np.array([0.5, -1.25, 0.75]))
-    assert found.record.votes.tolist() == [[0.5, -1.25, 0.75]]
-    assert found.record.labels == [2]
+    result = aggregator(3, mechanism=mechanism, scale=2.0, noise_at="teachers")
+    result.release(0, np.array([0.5, -1.25, 0.75]))
+    assert result.record.votes.tolist() == [[0.5, -1.25, 0.75]]
+    assert result.record.labels == [2]
 
 
 def test_gaussian_noise_costs_what_the_gaussian_mechanism_does() -> None:
-    found = aggregator(4, mechanism="soft-gaussian", scale=20.0)
+    result = aggregator(4, mechanism="soft-gaussian", scale=20.0)
     for _ in range(30):
-        found.release(0, np.array([6.0, 3.0, 1.0, 0.0]))
-    epsilon, independent = found.epsilons()
+        result.release(0, np.array([6.0, 3.0, 1.0, 0.0]))
+    epsilon, independent = result.epsilons()
     assert epsilon == independent
     event = Gaussian(
         unit="teacher", adjacency="replace-one", noise_multiplier=20.0, sensitivity=GNMAX_SENSITIVITY, steps=30
@@ -93,11 +93,11 @@ def test_it_costs_the_same_whatever_the_votes(mechanism: str) -> None:
 
 
 def test_the_budget_holds() -> None:
-    found = aggregator(3, {"epsilon": 2.0}, mechanism="soft-gaussian", scale=20.0)
+    result = aggregator(3, {"epsilon": 2.0}, mechanism="soft-gaussian", scale=20.0)
     assert len(ORDERS) > 10
-    while found.release(0, np.array([5.0, 3.0, 2.0])):
+    while result.release(0, np.array([5.0, 3.0, 2.0])):
         pass
-    assert found.epsilons()[0] <= 2.0
-    found.config.privacy.epsilon = None
-    found.release(0, np.array([5.0, 3.0, 2.0]))
-    assert found.epsilons()[0] > 2.0
+    assert result.epsilons()[0] <= 2.0
+    result.config.privacy.epsilon = None
+    result.release(0, np.array([5.0, 3.0, 2.0]))
+    assert result.epsilons()[0] > 2.0

@@ -101,10 +101,10 @@ def test_a_label_that_grows_too_long_is_given_up() -> None:
 
 def framed(lengths: list[int]) -> Any:
     """Return public speech of so many feature frames, two of which make an output frame."""
-    found = speech(["a"] * len(lengths))
-    found.speech.features = lambda row: np.zeros((lengths[row], 1))
-    found.run = SimpleNamespace(model=lambda: SimpleNamespace(output_frames=lambda frames: frames // 2))
-    return found
+    result = speech(["a"] * len(lengths))
+    result.speech.features = lambda row: np.zeros((lengths[row], 1))
+    result.run = SimpleNamespace(model=lambda: SimpleNamespace(output_frames=lambda frames: frames // 2))
+    return result
 
 
 def test_every_frame_is_a_query_and_the_label_is_what_they_collapse_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,8 +146,8 @@ def test_the_likeliest_answers_and_their_shares() -> None:
     record = Record(unit.classes, 1)
     record.add(0, 1, np.array([1.0, 3.0, -2.0]))
     record.add(1, 2, np.array([-1.0, -3.0, -0.5]))
-    found = unit.likeliest(record, 3)
-    assert found[0][0] == ["b", "a"]
-    assert found[0][1] == pytest.approx([0.75, 0.25])
-    assert (found[1][0], found[1][1].tolist()) == (["c"], [1.0])
+    result = unit.likeliest(record, 3)
+    assert result[0][0] == ["b", "a"]
+    assert result[0][1] == pytest.approx([0.75, 0.25])
+    assert (result[1][0], result[1][1].tolist()) == (["c"], [1.0])
     assert unit.likeliest(record, 1)[0][0] == ["b"]

@@ -66,23 +66,23 @@ MEAN = [0.02, 0.0, 0.0, 0.1]
 
 
 def test_the_mean_is_that_of_the_updates() -> None:
-    found = filled(SecureSum(LAYOUT, make_coder(config(), 4, 2, 1), 1), UPDATES)
-    assert found.updates == 2
-    assert found.mean() == pytest.approx(MEAN, abs=1e-6)
+    result = filled(SecureSum(LAYOUT, make_coder(config(), 4, 2, 1), 1), UPDATES)
+    assert result.updates == 2
+    assert result.mean() == pytest.approx(MEAN, abs=1e-6)
 
 
 def test_what_is_not_opened_is_nothing() -> None:
-    found = filled(SecureSum(LAYOUT, make_coder(config(), 4, 2, 1), 1), UPDATES)
-    found.close()
-    assert found.updates == 0
-    assert not found.mean().any()
+    result = filled(SecureSum(LAYOUT, make_coder(config(), 4, 2, 1), 1), UPDATES)
+    result.close()
+    assert result.updates == 0
+    assert not result.mean().any()
 
 
 def test_numbers_of_another_length_are_refused() -> None:
-    found = SecureSum(LAYOUT, make_coder(config(), 4, 2, 1), 1)
+    result = SecureSum(LAYOUT, make_coder(config(), 4, 2, 1), 1)
     with pytest.raises(UpdateRefused, match="the masked update has 3 bytes"):
-        found.rule.add(found.sum, START, {Name.ENCODED: np.zeros(3, np.uint8)}, 1)
-    assert not found.sum.any()
+        result.rule.add(result.sum, START, {Name.ENCODED: np.zeros(3, np.uint8)}, 1)
+    assert not result.sum.any()
 
 
 def test_an_aggregator_that_needs_sums_alone_gets_the_mean(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_an_aggregator_that_needs_sums_alone_gets_the_mean(tmp_path: Path) -> No
     check_aggregator(settings, LAYOUT)
     own = make_aggregate(settings.strategy, LAYOUT, START, Weighting("uniform", {}, 2.0), None, UpdateFile(tmp_path))
     assert isinstance(own, OwnAggregate)
-    found = filled(SecureSum(LAYOUT, make_coder(settings, 4, 2, 1), 1, own), UPDATES)
-    assert found.mean() == pytest.approx(2 * np.array(MEAN), abs=2e-6)
+    result = filled(SecureSum(LAYOUT, make_coder(settings, 4, 2, 1), 1, own), UPDATES)
+    assert result.mean() == pytest.approx(2 * np.array(MEAN), abs=2e-6)
 
 
 def test_an_aggregator_that_does_not_say_so_is_refused() -> None:

@@ -52,10 +52,10 @@ def draws(make: Callable[[], Selector], table: Roster, k: int, times: int, round
 
 def indicators(drawn: Sequence[Selection], clients: int) -> Floats:
     """Return who was in which cohort, shape ``(draws, clients)``."""
-    found = np.zeros((len(drawn), clients))
-    for row, selection in zip(found, drawn, strict=True):
+    result = np.zeros((len(drawn), clients))
+    for row, selection in zip(result, drawn, strict=True):
         row[selection.clients] = 1
-    return found
+    return result
 
 
 def p_value(observed: Floats, expected: Floats) -> float:

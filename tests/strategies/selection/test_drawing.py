@@ -64,21 +64,21 @@ def test_laws(sizes: list[float], k: int, seed: int) -> None:
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_draws_have_the_probabilities(sizes: list[float], k: int) -> None:
     size = np.array(sizes)
-    found = np.zeros((4000, len(size)))
-    for i, row in enumerate(found):
+    result = np.zeros((4000, len(size)))
+    for i, row in enumerate(result):
         row[draw(size, k, rng(seed=i))[0]] = 1
-    assert p_value(found, inclusion(size, k)) > 1e-3
+    assert p_value(result, inclusion(size, k)) > 1e-3
 
 
 def test_the_chi_square_test_tells_wrong_probabilities() -> None:
     """Four thousand draws are enough to see an error of three points; a test that cannot fail is none."""
-    found = np.zeros((4000, 4))
-    for i, row in enumerate(found):
+    result = np.zeros((4000, 4))
+    for i, row in enumerate(result):
         row[draw(np.array([1.0, 2.0, 3.0, 4.0]), 1, rng(seed=i))[0]] = 1
-    assert p_value(found, np.array([0.1, 0.2, 0.3, 0.4])) > 1e-3
-    assert p_value(found, np.array([0.13, 0.17, 0.3, 0.4])) < 1e-6
-    assert p_value(found, np.array([0.25] * 4)) < 1e-6
-    assert p_value(found, np.array([0.1, 0.2, 0.3, 0.5])) == 0.0  # the cohort has one place
+    assert p_value(result, np.array([0.1, 0.2, 0.3, 0.4])) > 1e-3
+    assert p_value(result, np.array([0.13, 0.17, 0.3, 0.4])) < 1e-6
+    assert p_value(result, np.array([0.25] * 4)) < 1e-6
+    assert p_value(result, np.array([0.1, 0.2, 0.3, 0.5])) == 0.0  # the cohort has one place
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 2.0, 30.0, 5000.0, 1e300])
@@ -122,5 +122,5 @@ def test_equals_give_every_subset_alike(two_of_five: Callable[[np.random.Generat
 def test_indicators_are_of_the_chosen() -> None:
     from fedasr.strategies.selection import Uniform
 
-    found = indicators(cohorts(Uniform, roster([1, 0, 1]), 2, 3), 3)
-    np.testing.assert_array_equal(found, [[1, 0, 1]] * 3)
+    result = indicators(cohorts(Uniform, roster([1, 0, 1]), 2, 3), 3)
+    np.testing.assert_array_equal(result, [[1, 0, 1]] * 3)

@@ -98,14 +98,14 @@ def test_fedavg_aggregates_exactly_the_selected(selector: type[Selector]) -> Non
 
 
 def test_the_choice_depends_on_the_seed_and_on_no_global_generator() -> None:
-    found = []
+    result = []
     for state, seed in ((1, 0), (2, 0), (3, 7)):
         random.seed(state)
         np.random.seed(state)  # noqa: NPY002 - the global generator must not matter
         grid = Watched(20)
         run(WithSelector(fedavg(), Uniform(), 6, seed), grid)
-        found.append(grid.trained())
-    assert found[0] == found[1] != found[2]
+        result.append(grid.trained())
+    assert result[0] == result[1] != result[2]
 
 
 def test_what_the_strategy_adds_to_messages_arrives() -> None:

@@ -21,8 +21,8 @@ class Loss:
 
     def __call__(self, round: int, clients: np.ndarray) -> np.ndarray:
         self.asked.append((round, clients.tolist()))
-        found: np.ndarray = self.losses[clients]
-        return found
+        result: np.ndarray = self.losses[clients]
+        return result
 
 
 def choose(losses: list[float], k: int, candidates: int = 0, seed: int = 0) -> tuple[list[int], list[int]]:
@@ -52,13 +52,13 @@ def test_by_default_twice_the_cohort_is_asked() -> None:
 
 def test_candidates_are_drawn_by_what_they_store() -> None:
     counts = [1, 2, 3, 4, 40, 0]
-    found = np.zeros((3000, 6))
-    for seed, row in enumerate(found):
+    result = np.zeros((3000, 6))
+    for seed, row in enumerate(result):
         selector = PowerOfChoice(2, "seconds")
         probe = selector.probe = Loss([1.0] * 6)
         selector.select(1, roster(counts), 1, rng(1, seed))
         row[probe.asked[0][1]] = 1
-    assert p_value(found, inclusion(np.array(counts, float), 2)) > 1e-3
+    assert p_value(result, inclusion(np.array(counts, float), 2)) > 1e-3
 
 
 def test_who_does_not_answer_is_chosen_only_where_too_few_are_left() -> None:

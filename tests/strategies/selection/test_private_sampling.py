@@ -41,10 +41,10 @@ def drawn(config: Config, selector: Selector, table: Roster, round: int) -> tupl
     mechanism.stop(round, table)
     assert mechanism.expected is not None
     seen = registered_only(config, selector, len(table))
-    found = selector.select(round, table if seen is None else seen, config.selection.clients_per_round, rng(round))
-    check_distinct(found, len(table), round)
-    mechanism.admit(found, round)
-    return (found if seen is None else found.among(table)), mechanism.expected
+    result = selector.select(round, table if seen is None else seen, config.selection.clients_per_round, rng(round))
+    check_distinct(result, len(table), round)
+    mechanism.admit(result, round)
+    return (result if seen is None else result.among(table)), mechanism.expected
 
 
 @settings(max_examples=examples(150), deadline=None)
@@ -73,14 +73,14 @@ def test_no_probability_is_above_the_charged_one(
         return
     for round in (1, 2, 3):
         try:
-            found, sampling = drawn(config, selector, table, round)
+            result, sampling = drawn(config, selector, table, round)
         except InputError:
             assume(False)  # a threshold above everybody's count
             return
-        known = found.probabilities[np.isfinite(found.probabilities)]
+        known = result.probabilities[np.isfinite(result.probabilities)]
         assert (known <= sampling.probability * (1 + 1e-9)).all()
-        assert len(known) == len(found.clients) or sampling.probability == 1
-        assert np.isin(found.clients, table.selectable).all()
+        assert len(known) == len(result.clients) or sampling.probability == 1
+        assert np.isin(result.clients, table.selectable).all()
 
 
 @pytest.mark.parametrize("name", ["uniform", "poisson"])
@@ -92,10 +92,10 @@ def test_nobody_elses_chance_depends_on_who_holds_speech_or_is_there(name: str) 
         for counts, there in (([3] * 20, None), ([0] + [3] * 19, None), ([3] * 20, np.arange(20) > 0)):
             table = roster(counts)
             table.attend(there)
-            found, sampling = drawn(config, make_selector(config.selection), table, 1 + seed)
+            result, sampling = drawn(config, make_selector(config.selection), table, 1 + seed)
             assert sampling.probability == 5 / 20
-            assert (found.probabilities == 5 / 20).all()
-            cohorts.append(set(found.clients.tolist()) - {0})
+            assert (result.probabilities == 5 / 20).all()
+            cohorts.append(set(result.clients.tolist()) - {0})
         assert cohorts[0] == cohorts[1] == cohorts[2]
 
 
@@ -107,8 +107,8 @@ def test_a_threshold_is_charged_for_those_that_qualify() -> None:
         min_activity=5,
         public_activity=True,
     )
-    found, sampling = drawn(config, make_selector(config.selection), roster([9, 9] + [1] * 38), 1)
-    assert sorted(found.clients.tolist()) == [0, 1]
+    result, sampling = drawn(config, make_selector(config.selection), roster([9, 9] + [1] * 38), 1)
+    assert sorted(result.clients.tolist()) == [0, 1]
     assert (sampling.name, sampling.probability, sampling.population) == ("fixed-size", 1.0, 2)
 
 
@@ -172,9 +172,9 @@ def test_what_a_selector_does_not_declare_to_read_it_is_not_shown() -> None:
 def test_whoever_asks_for_losses_reads_them_whatever_it_declares() -> None:
     asking = Own(Traits("poisson"), 0.1)
     asking.probe = lambda round, clients: np.zeros(len(clients))  # type: ignore[attr-defined]
-    found = traits_of(asking)
-    assert found is not None
-    assert found.reads_losses
+    result = traits_of(asking)
+    assert result is not None
+    assert result.reads_losses
     with pytest.raises(InputError, match=r"expected fedasr\.privacy.sampling\.Traits"):
         traits_of(Own("poisson", 0.1))
     assert traits_of(Own(None, 0.1)) is None

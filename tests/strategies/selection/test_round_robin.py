@@ -18,12 +18,12 @@ def rounds(
 ) -> list[list[int]]:
     """Return who was chosen in rounds 1, 2, …"""
     table = roster([1] * n)
-    found = []
+    result = []
     for round in range(1, times + 1):
         if there is not None:
             table.attend(np.array(there[round - 1]))
-        found.append(selector.select(round, table, k, rng(round, seed)).clients.tolist())
-    return found
+        result.append(selector.select(round, table, k, rng(round, seed)).clients.tolist())
+    return result
 
 
 def least_separation(cohorts: list[list[int]]) -> int:
@@ -125,10 +125,10 @@ def test_probabilities_are_the_share_while_nobody_comes_or_goes() -> None:
 @pytest.mark.parametrize("round", [2, 3, 4])
 def test_the_share_is_how_often_a_device_is_chosen_in_any_round(separation: int, round: int) -> None:
     """Over the draws of all rounds: five devices, two a round, so that a cycle ends within a round."""
-    found = np.zeros((3000, 5))
-    for seed, row in enumerate(found):
+    result = np.zeros((3000, 5))
+    for seed, row in enumerate(result):
         row[rounds(RoundRobin(separation), 5, 2, round, seed=seed)[-1]] = 1
-    assert p_value(found, np.full(5, 0.4)) > 1e-3
+    assert p_value(result, np.full(5, 0.4)) > 1e-3
 
 
 def test_given_the_past_the_choice_is_nearly_determined() -> None:
@@ -140,5 +140,5 @@ def test_given_the_past_the_choice_is_nearly_determined() -> None:
         return selector
 
     first = set(rounds(RoundRobin(), 4, 2, 1)[0])
-    found = indicators(draws(later, roster([1] * 4), 2, 200, round=2), 4).mean(axis=0)
-    np.testing.assert_array_equal(found, [0.0 if client in first else 1.0 for client in range(4)])
+    result = indicators(draws(later, roster([1] * 4), 2, 200, round=2), 4).mean(axis=0)
+    np.testing.assert_array_equal(result, [0.0 if client in first else 1.0 for client in range(4)])

@@ -164,11 +164,11 @@ def test_two_processes_do_not_write_one_part(tmp_path: Path) -> None:
         "folder = Path(sys.argv[1]); ShardWriter(folder / 'shard-000-of-001', read_header(folder).layout)"
     )
     with ShardWriter(tmp_path / "shard-000-of-001", HEADER.layout):
-        found = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
         )
-    assert found.returncode != 0
-    assert "another process writes this part" in found.stderr
+    assert result.returncode != 0
+    assert "another process writes this part" in result.stderr
 
 
 def test_two_tables(tmp_path: Path) -> None:

@@ -41,13 +41,13 @@ def test_three_clients_by_hand(keep):
         held = STORED[keep][period]
         recent = RECENT.get(keep, RECENT["all"])[period]
         assert [stream.rows(client, period).tolist() for client in range(3)] == held
-        found = stream.counts(period)
-        assert found.utterances.tolist() == [len(rows) for rows in held]
-        assert found.seconds.tolist() == [sum(2.0**row for row in rows) for rows in held]
-        assert found.recent_utterances.tolist() == [len(rows) for rows in recent]
-        assert found.recent_seconds.tolist() == [sum(2.0**row for row in rows) for rows in recent]
-        assert found.utterances.dtype == np.int64
-        assert found.seconds.dtype == np.float64
+        result = stream.counts(period)
+        assert result.utterances.tolist() == [len(rows) for rows in held]
+        assert result.seconds.tolist() == [sum(2.0**row for row in rows) for rows in held]
+        assert result.recent_utterances.tolist() == [len(rows) for rows in recent]
+        assert result.recent_seconds.tolist() == [sum(2.0**row for row in rows) for rows in recent]
+        assert result.utterances.dtype == np.int64
+        assert result.seconds.dtype == np.float64
 
 
 def test_wide_windows_and_large_counts_keep_all():
@@ -71,9 +71,9 @@ def test_counts_go_into_the_roster():
 @pytest.mark.parametrize(("rounds", "periods"), [(10, 5), (7, 3), (5, 5), (100, 7), (1, 1)])
 def test_rounds_are_divided_evenly(rounds, periods):
     stream = stream_of(table(1, text=["a"]), [1], rounds=rounds, arrival="poisson", periods=periods)
-    found = [stream.period_of_round(round) for round in range(1, rounds + 1)]
-    assert found == sorted(found)
-    sizes = np.bincount(found, minlength=periods)
+    result = [stream.period_of_round(round) for round in range(1, rounds + 1)]
+    assert result == sorted(result)
+    sizes = np.bincount(result, minlength=periods)
     assert sizes.sum() == rounds
     assert sizes.max() - sizes.min() <= 1
     begins = [round for round in range(1, rounds + 1) if stream.begins(round)]
@@ -113,9 +113,9 @@ def test_static_is_one_period_with_everything():
     assert {stream.period_of_round(round) for round in range(101)} == {0}
     assert [stream.rows(client, 0).tolist() for client in range(3)] == [[0, 1], [], [2, 3, 4]]
     assert stream.rows(2, 0).base is partition.rows.base or stream.rows(2, 0).base is partition.rows
-    found = stream.counts(0)
-    assert found.utterances.tolist() == found.recent_utterances.tolist() == [2, 0, 3]
-    assert found.seconds.tolist() == found.recent_seconds.tolist() == [3, 0, 28]
+    result = stream.counts(0)
+    assert result.utterances.tolist() == result.recent_utterances.tolist() == [2, 0, 3]
+    assert result.seconds.tolist() == result.recent_seconds.tolist() == [3, 0, 28]
     assert stream.test_periods(np.arange(4)).tolist() == [0, 0, 0, 0]
     stream.check()
 

@@ -38,8 +38,8 @@ TEXTS = ["turn on the lights", "نعم"]
 
 def digests(order: int = 1) -> dict[tuple[str, str], str]:
     pairs = [(text, voice) for voice in VOICES for text in TEXTS][::order]
-    found = {(text, str(voice)): hashlib.sha256(samples(text, voice).tobytes()).hexdigest() for text, voice in pairs}
-    return dict(sorted(found.items()))
+    result = {(text, str(voice)): hashlib.sha256(samples(text, voice).tobytes()).hexdigest() for text, voice in pairs}
+    return dict(sorted(result.items()))
 
 
 def test_samples_do_not_depend_on_what_was_said_before() -> None:

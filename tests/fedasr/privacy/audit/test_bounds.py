@@ -31,8 +31,8 @@ MU = {
 def single(kind: Callable[[int, int, int, float], object]) -> Callable[[Floats, Floats], float]:
     def bound(inside: Floats, outside: Floats) -> float:
         guessed, right = guesses(inside, outside, GUESSED)
-        found: float = kind(len(inside) + len(outside), guessed, right, DELTA).epsilon  # type: ignore[attr-defined]
-        return found
+        result: float = kind(len(inside) + len(outside), guessed, right, DELTA).epsilon  # type: ignore[attr-defined]
+        return result
 
     return bound
 
@@ -99,17 +99,17 @@ MEDIANS = {"pointwise": (1.0, 2.1), "one-run": (1.5, 3.0), "GDP": (2.8, 6.5), "t
 @pytest.mark.parametrize("name", BOUNDS)
 def test_true_claims_are_above_the_bound(name: str) -> None:
     for number, epsilon in enumerate((4, 8, 1)):
-        found = np.array([BOUNDS[name](*draws(MU[epsilon], seed)) for seed in range(300)])
-        assert np.mean(found <= epsilon) >= 0.95
+        result = np.array([BOUNDS[name](*draws(MU[epsilon], seed)) for seed in range(300)])
+        assert np.mean(result <= epsilon) >= 0.95
         if number < 2 and name in MEDIANS:
-            assert np.median(found) == pytest.approx(MEDIANS[name][number], rel=0.2)
+            assert np.median(result) == pytest.approx(MEDIANS[name][number], rel=0.2)
 
 
 def test_one_shot_is_an_estimate_and_no_bound() -> None:
-    found = [one_shot(*draws(MU[1], seed, 50), DELTA) for seed in range(20)]
-    assert all(bound.estimate and math.isnan(bound.confidence) for bound in found)
-    assert 0.5 < np.median([bound.epsilon for bound in found]) < 5.0
-    assert max(bound.epsilon for bound in found) > 1.0  # above the truth, as no bound may be
+    result = [one_shot(*draws(MU[1], seed, 50), DELTA) for seed in range(20)]
+    assert all(bound.estimate and math.isnan(bound.confidence) for bound in result)
+    assert 0.5 < np.median([bound.epsilon for bound in result]) < 5.0
+    assert max(bound.epsilon for bound in result) > 1.0  # above the truth, as no bound may be
     exact = draws(MU[4], 0, 200_000)
     assert one_shot(*exact, DELTA).epsilon == pytest.approx(4, rel=0.1)
 
@@ -177,8 +177,8 @@ def sampled(z: float, inserted: int, seed: int, noise: float = 1.0, length: floa
     rng = np.random.default_rng(seed)
     x = noise * z * rng.standard_normal((STEPS, inserted + HELD_OUT))
     x[:, :inserted] += length * (rng.random((STEPS, inserted)) < Q)
-    found = scores.poisson(x, z, Q)
-    return found[:inserted], found[inserted:]
+    result = scores.poisson(x, z, Q)
+    return result[:inserted], result[inserted:]
 
 
 @pytest.mark.thorough

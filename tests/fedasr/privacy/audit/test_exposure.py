@@ -25,9 +25,9 @@ def test_the_exposure_of_nothing_is_not_zero() -> None:
 @pytest.mark.parametrize("codes", [1, 20])
 def test_p_keeps_to_its_level_by_chance_and_not_below_it_by_much(codes: int) -> None:
     ranks = np.random.default_rng(0).integers(1, 1001, (4000, codes))
-    found = np.array([p_value(exposure(row, 1000)) for row in ranks])
+    result = np.array([p_value(exposure(row, 1000)) for row in ranks])
     for level in (0.01, 0.05, 0.5):
-        share = (found <= level).mean()
+        share = (result <= level).mean()
         assert 0.7 * level - 0.003 < share < level + 3 * np.sqrt(level / 4000)
 
 

@@ -21,10 +21,10 @@ DELTA = 1e-5
 
 def test_the_area_of_a_hand_case_counts_ties_half() -> None:
     scores, member = np.array([3.0, 1.0, 1.0, 0.0]), np.array([True, True, False, False])
-    found = rates(scores, member, np.arange(4))
-    assert found.auc.value == 3.5 / 4
-    assert found.true == {0.01: found.true[0.01], 0.001: found.true[0.001]}
-    assert found.true[0.01].value == 0.5
+    result = rates(scores, member, np.arange(4))
+    assert result.auc.value == 3.5 / 4
+    assert result.true == {0.01: result.true[0.01], 0.001: result.true[0.001]}
+    assert result.true[0.01].value == 0.5
     false, true = curve(scores, member)
     assert false.tolist() == [0, 0, 0.5, 1]
     assert true.tolist() == [0, 0.5, 1, 1]
@@ -34,9 +34,9 @@ def test_true_positives_are_told_at_no_more_false_ones_than_asked() -> None:
     member = np.arange(300) < 100
     scores = np.where(member, 0.0, -np.arange(300.0))
     scores[100:102] = 5.0  # two of 200 non-members above all members: 1 %, and not 0.1 %
-    found = rates(scores, member, np.arange(300) % 30)
-    assert found.true[0.01].value == 1.0
-    assert found.true[0.001].value == 0.0
+    result = rates(scores, member, np.arange(300) % 30)
+    assert result.true[0.01].value == 1.0
+    assert result.true[0.001].value == 0.0
 
 
 def test_area_agrees_with_mann_and_whitney() -> None:
@@ -44,9 +44,9 @@ def test_area_agrees_with_mann_and_whitney() -> None:
     member = rng.random(400) < 0.5
     scores = np.round(rng.standard_normal(400) + member, 1)
     statistic = stats.mannwhitneyu(scores[member], scores[~member]).statistic
-    found = rates(scores, member, np.arange(400) % 40)
-    assert found.auc.value == pytest.approx(statistic / (member.sum() * (~member).sum()))
-    assert found.auc.low < found.auc.value < found.auc.high
+    result = rates(scores, member, np.arange(400) % 40)
+    assert result.auc.value == pytest.approx(statistic / (member.sum() * (~member).sum()))
+    assert result.auc.low < result.auc.value < result.auc.high
 
 
 def test_intervals_over_speakers_are_wider_than_over_utterances() -> None:
@@ -60,8 +60,8 @@ def test_intervals_over_speakers_are_wider_than_over_utterances() -> None:
 
 
 def test_one_speaker_has_no_interval() -> None:
-    found = rates(np.array([1.0, 0.0]), np.array([True, False]), np.zeros(2))
-    assert math.isnan(found.auc.low)
+    result = rates(np.array([1.0, 0.0]), np.array([True, False]), np.zeros(2))
+    assert math.isnan(result.auc.low)
 
 
 def test_how_often_chance_gives_an_area() -> None:

@@ -24,8 +24,8 @@ def test_frames_follow_from_the_gradient_of_the_first_convolution(frames: int, s
     truth = rng.standard_normal((frames, 12))
     gradient = gradient_of(truth, stride, 16, rng)
     count = window_count(frames, stride)
-    found = likeliest_sequence(gradient, frames, stride, windows=count, centred=False, rng=rng)
-    assert abs(correlation(found, truth)) > 0.999999
+    result = likeliest_sequence(gradient, frames, stride, windows=count, centred=False, rng=rng)
+    assert abs(correlation(result, truth)) > 0.999999
 
 
 def test_an_even_number_of_frames_needs_to_be_known_as_centred() -> None:
@@ -45,8 +45,8 @@ def test_more_windows_than_features_leave_the_frames_open() -> None:
     rng = np.random.default_rng(2)
     truth = rng.standard_normal((31, 12))
     gradient = gradient_of(truth, 2, 64, rng)
-    found = likeliest_sequence(gradient, 31, 2, windows=16, centred=False, rng=rng)
-    assert abs(correlation(found, truth)) < 0.5
+    result = likeliest_sequence(gradient, 31, 2, windows=16, centred=False, rng=rng)
+    assert abs(correlation(result, truth)) < 0.5
 
 
 def test_the_penalty_is_zero_on_the_windows_and_counts_noise() -> None:

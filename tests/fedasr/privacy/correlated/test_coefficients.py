@@ -38,8 +38,8 @@ def whole_error(coefficients, rounds):
     ids=["50-rounds", "500-rounds", "2000-rounds"],
 )
 def test_optimised_bands_have_a_smaller_error_than_the_root(rounds, bands, gain):
-    found = [toeplitz_error(c, rounds) for c in (square_root(bands), optimised(bands, rounds))]
-    assert found[0] > gain * found[1]
+    result = [toeplitz_error(c, rounds) for c in (square_root(bands), optimised(bands, rounds))]
+    assert result[0] > gain * result[1]
 
 
 def toeplitz_error(coefficients, rounds):
@@ -52,9 +52,9 @@ def toeplitz_error(coefficients, rounds):
 
 
 def test_more_bands_than_rounds_are_never_used():
-    found = optimised(9, 4)
-    assert found[:4] == pytest.approx(optimised(4, 4))
-    assert not found[4:].any()
+    result = optimised(9, 4)
+    assert result[:4] == pytest.approx(optimised(4, 4))
+    assert not result[4:].any()
     assert optimised(1, 100).tolist() == [1]
     assert optimised(3, 1).tolist() == [1, 0, 0]
 

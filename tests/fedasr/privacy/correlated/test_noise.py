@@ -26,8 +26,8 @@ def drawn(noise, first, last, size=6):
 
 @pytest.mark.parametrize("name", ["independent", "banded"])
 def test_one_band_is_independent_noise_bit_by_bit(name):
-    found = drawn(made(name, bands=1), 1, 9)
-    assert found.tobytes() == np.array([source(t).standard_normal(6) for t in range(1, 10)]).tobytes()
+    result = drawn(made(name, bands=1), 1, 9)
+    assert result.tobytes() == np.array([source(t).standard_normal(6) for t in range(1, 10)]).tobytes()
 
 
 @pytest.mark.parametrize("name", NOISES)
@@ -58,10 +58,10 @@ def test_the_covariance_over_many_draws_is_that_of_the_matrix(name):
     rounds, runs, sigma = 7, 50_000, 1.7
     inverse = np.linalg.inv(made(name).matrix(rounds))
     wanted = sigma**2 * inverse @ inverse.T
-    found = sigma * drawn(made(name), 1, rounds, runs)
+    result = sigma * drawn(made(name), 1, rounds, runs)
     spread = np.sqrt((np.outer(np.diag(wanted), np.diag(wanted)) + wanted**2) / runs)
-    assert (np.abs(found @ found.T / runs - wanted) < 5 * spread).all()
-    assert (np.abs(found.mean(axis=1)) < 5 * np.sqrt(np.diag(wanted) / runs)).all()
+    assert (np.abs(result @ result.T / runs - wanted) < 5 * spread).all()
+    assert (np.abs(result.mean(axis=1)) < 5 * np.sqrt(np.diag(wanted) / runs)).all()
 
 
 @settings(max_examples=examples(40), deadline=None)

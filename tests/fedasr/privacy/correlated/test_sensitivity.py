@@ -60,12 +60,12 @@ def built(kind, bands, separation, rounds):
 @given(noises, st.integers(1, 11), st.integers(1, 6), st.integers(1, 5), st.none() | st.integers(1, 4))
 def test_no_device_exceeds_the_bound(kind, rounds, separation, bands, participations):
     noise = built(kind, bands, separation, rounds)
-    found = noise.squared_sensitivity(rounds, participations)
+    result = noise.squared_sensitivity(rounds, participations)
     true = true_squared_sensitivity(noise.matrix(rounds), separation, participations)
     if kind == "tree":
-        assert found >= true
+        assert result >= true
     else:
-        assert found == pytest.approx(true)
+        assert result == pytest.approx(true)
 
 
 @settings(max_examples=examples(40), deadline=None)

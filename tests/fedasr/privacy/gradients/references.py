@@ -63,12 +63,12 @@ def one_by_one(model: nn.Module, loss: Callable[[int], torch.Tensor], batch: int
     parameters = list(model.parameters())
     rows = []
     for row in range(batch):
-        found = torch.autograd.grad(loss(row), parameters, allow_unused=True)
+        result = torch.autograd.grad(loss(row), parameters, allow_unused=True)
         rows.append(
             torch.cat(
                 [
                     torch.zeros(p.numel(), dtype=p.dtype) if g is None else g.flatten()
-                    for g, p in zip(found, parameters, strict=True)
+                    for g, p in zip(result, parameters, strict=True)
                 ]
             )
         )

@@ -41,12 +41,12 @@ def test_every_model(stack: str, norm: str, how: str, size: str) -> None:
     model = speech_model(stack, norm) if size == "small" else speech_model(stack, norm, hidden=64, channels=48)
     batch = speech_batch() if size == "small" else speech_batch((100, 90, 64, 99, 37))
     wanted = one_by_one(model, lambda row: normalised_loss(model, utterance(batch, row))[0], len(batch))
-    found = BookKeeper(model, how).gradients(partial(normalised_loss, model, batch))
-    assert relative(found.samples(), wanted) < close
-    assert relative(found.norms().unsqueeze(1), wanted.double().norm(dim=1, keepdim=True)) < close
+    result = BookKeeper(model, how).gradients(partial(normalised_loss, model, batch))
+    assert relative(result.samples(), wanted) < close
+    assert relative(result.norms().unsqueeze(1), wanted.double().norm(dim=1, keepdim=True)) < close
     factors = torch.linspace(0.1, 1.0, len(batch))
     out = torch.zeros(wanted.shape[1])
-    found.add_weighted_sum(factors, out)
+    result.add_weighted_sum(factors, out)
     assert relative(out, factors @ wanted) < close
 
 
@@ -54,8 +54,8 @@ def test_every_model(stack: str, norm: str, how: str, size: str) -> None:
 def test_every_family(family: str) -> None:
     model, batch = build(family), batch_of([40, 12, 33, 21], [[1, 2], [3], [4, 4, 1], [2]])
     wanted = one_by_one(model, lambda row: normalised_loss(model, utterance(batch, row))[0], len(batch))
-    found = BookKeeper(model).gradients(partial(normalised_loss, model, batch)).samples()
-    assert relative(found, wanted) < 1e-5
+    result = BookKeeper(model).gradients(partial(normalised_loss, model, batch)).samples()
+    assert relative(result, wanted) < 1e-5
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -86,8 +86,8 @@ def test_torch_func_agrees() -> None:
 
     rows = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, tokens)
     wanted = torch.cat([rows[name].flatten(1) for name in parameters], dim=1)
-    found = BookKeeper(model).gradients(lambda: model(tokens).square().sum((1, 2)))
-    assert relative(found.samples(), wanted) < 1e-10
+    result = BookKeeper(model).gradients(lambda: model(tokens).square().sum((1, 2)))
+    assert relative(result.samples(), wanted) < 1e-10
 
 
 @pytest.mark.thorough
@@ -98,10 +98,10 @@ def test_a_resident_stays_as_it_was() -> None:
     normalised_loss(model, batch).sum().backward()
     plain = resident.gradient.clone()
     keeper = BookKeeper(model)
-    found = keeper.gradients(partial(normalised_loss, model, batch))
+    result = keeper.gradients(partial(normalised_loss, model, batch))
     assert torch.equal(resident.gradient, plain)
     resident.gradient.zero_()
-    found.add_weighted_sum(torch.ones(len(batch)), resident.gradient)
+    result.add_weighted_sum(torch.ones(len(batch)), resident.gradient)
     assert relative(resident.gradient, plain) < 1e-5
     resident.gradient.zero_()
     normalised_loss(model, batch).sum().backward()
@@ -122,9 +122,9 @@ def test_an_error_on_the_way_leaves_the_model_usable() -> None:
 
 def test_an_utterance_without_an_alignment_has_no_gradient() -> None:
     model, batch = speech_model("lstm"), speech_batch((2, 40))
-    found = BookKeeper(model).gradients(partial(normalised_loss, model, batch))
-    assert found.norms()[0] == 0
-    assert found.norms()[1] > 0
+    result = BookKeeper(model).gradients(partial(normalised_loss, model, batch))
+    assert result.norms()[0] == 0
+    assert result.norms()[1] > 0
 
 
 def test_a_gradient_that_is_not_finite_adds_nothing() -> None:
@@ -132,10 +132,10 @@ def test_a_gradient_that_is_not_finite_adds_nothing() -> None:
     keeper = BookKeeper(model)
     whole = keeper.gradients(partial(normalised_loss, model, batch)).samples()
     batch.features[2, 3, 1] = float("inf")
-    found = keeper.gradients(partial(normalised_loss, model, batch))
-    assert not torch.isfinite(found.norms()[2])
+    result = keeper.gradients(partial(normalised_loss, model, batch))
+    assert not torch.isfinite(result.norms()[2])
     out = torch.zeros(whole.shape[1])
-    found.add_weighted_sum(torch.full((4,), 0.5), out)
+    result.add_weighted_sum(torch.full((4,), 0.5), out)
     assert relative(out, 0.5 * whole[[0, 1, 3]].sum(0)) < 1e-5
 
 
@@ -150,10 +150,10 @@ def test_a_layer_that_does_not_reach_the_loss() -> None:
             return self.used(x).sum(1)
 
     model, x = Two(), torch.randn(4, 3)
-    found = BookKeeper(model).gradients(lambda: model(x))
-    assert found.square_norms[:, 2:].tolist() == [[0, 0]] * 4
+    result = BookKeeper(model).gradients(lambda: model(x))
+    assert result.square_norms[:, 2:].tolist() == [[0, 0]] * 4
     out = torch.zeros(16)
-    found.add_weighted_sum(torch.ones(4), out)
+    result.add_weighted_sum(torch.ones(4), out)
     assert not out[8:].any()
     assert out[:8].any()
 

@@ -23,8 +23,8 @@ def test_flat() -> None:
 
 
 def test_automatic() -> None:
-    found = Automatic(1.0, stability=0.5).factors(SQUARES).tolist()
-    assert found == pytest.approx([1 / 5.5, 1.0, 2.0, 1 / 8.5])
+    result = Automatic(1.0, stability=0.5).factors(SQUARES).tolist()
+    assert result == pytest.approx([1 / 5.5, 1.0, 2.0, 1 / 8.5])
     assert Automatic(3.0).bound == 3.0
 
 
@@ -55,8 +55,8 @@ def test_refusals() -> None:
 
 
 def test_square_norms_of_a_flat_gradient() -> None:
-    found = square_norms(torch.arange(16.0), LAYOUT.slices)
-    torch.testing.assert_close(found, torch.tensor([[14.0, float(sum(n * n for n in range(4, 16)))]]))
+    result = square_norms(torch.arange(16.0), LAYOUT.slices)
+    torch.testing.assert_close(result, torch.tensor([[14.0, float(sum(n * n for n in range(4, 16)))]]))
 
 
 @given(

@@ -77,16 +77,16 @@ def agrees(
     for limit in (largest, 0):
         bookkeeping.LARGEST_WORKSPACE = limit
         try:
-            found = keeper.gradients(together)
+            result = keeper.gradients(together)
         finally:
             bookkeeping.LARGEST_WORKSPACE = largest
-        torch.testing.assert_close(found.losses, torch.stack([alone(row).detach() for row in range(batch)]))
-        assert relative(found.samples(), wanted) < tolerance
-        assert relative(found.norms(), wanted.norm(dim=1)) < tolerance
-        torch.testing.assert_close(found.square_norms, by_parameter, rtol=tolerance * 10, atol=tolerance)
+        torch.testing.assert_close(result.losses, torch.stack([alone(row).detach() for row in range(batch)]))
+        assert relative(result.samples(), wanted) < tolerance
+        assert relative(result.norms(), wanted.norm(dim=1)) < tolerance
+        torch.testing.assert_close(result.square_norms, by_parameter, rtol=tolerance * 10, atol=tolerance)
         for weighting, sums in ((factors, factors @ wanted), (own, (weights * wanted).sum(0))):
             out = torch.ones(wanted.shape[1], dtype=wanted.dtype)
-            found.add_weighted_sum(weighting, out)
+            result.add_weighted_sum(weighting, out)
             assert relative(out - 1, sums) < tolerance * 10
     assert all(parameter.requires_grad for parameter in module.parameters())
     assert not any("forward" in part.__dict__ for part in module.modules())

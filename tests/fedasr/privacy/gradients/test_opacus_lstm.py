@@ -43,8 +43,8 @@ def test_a_plain_layer(nets: tuple[Net, Net]) -> None:
     losses = [net(x) for net in nets]
     torch.testing.assert_close(*losses)
     gradients = [torch.autograd.grad(loss.sum(), net.parameters()) for loss, net in zip(losses, nets, strict=True)]
-    for wanted, found in zip(*gradients, strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    for wanted, result in zip(*gradients, strict=True):
+        torch.testing.assert_close(result, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_per_sample_gradients_under_hooks(nets: tuple[Net, Net]) -> None:
@@ -55,9 +55,9 @@ def test_per_sample_gradients_under_hooks(nets: tuple[Net, Net]) -> None:
     wanted = one_by_one(plain, lambda row: plain(x[row : row + 1])[0], 3)
     wrapped = GradSampleModule(ours, loss_reduction="sum")
     wrapped(x).sum().backward()
-    found = torch.cat([p.grad_sample.flatten(1) for p in ours.parameters()], dim=1)
-    assert relative(found, wanted) < 1e-5
-    assert relative(BookKeeper(plain).gradients(lambda: plain(x)).samples(), found) < 1e-5
+    result = torch.cat([p.grad_sample.flatten(1) for p in ours.parameters()], dim=1)
+    assert relative(result, wanted) < 1e-5
+    assert relative(BookKeeper(plain).gradients(lambda: plain(x)).samples(), result) < 1e-5
 
 
 def test_fast_gradient_clipping(nets: tuple[Net, Net]) -> None:
@@ -76,5 +76,5 @@ def test_fast_gradient_clipping(nets: tuple[Net, Net]) -> None:
         parameter.grad = None
     wrapped.disable_hooks()
     (losses * factors).sum().backward()
-    found = torch.cat([p.grad.flatten() for p in ours.parameters()])
-    assert relative(found, factors @ rows) < 1e-5
+    result = torch.cat([p.grad.flatten() for p in ours.parameters()])
+    assert relative(result, factors @ rows) < 1e-5

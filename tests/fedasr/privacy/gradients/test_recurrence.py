@@ -62,9 +62,9 @@ def test_states_and_gradients_are_those_of_nn_lstm(
         loss = (hidden_states * weight_h).sum() + (last * weight_c).sum()
         return [hidden_states.detach(), last.detach(), *torch.autograd.grad(loss, leaves)]
 
-    for wanted, found in zip(results(False), results(True), strict=True):
+    for wanted, result in zip(results(False), results(True), strict=True):
         # Terms of about one may cancel in a sum, and leave the rounding of a term behind.
-        error = float((found.double() - wanted).norm())
+        error = float((result.double() - wanted).norm())
         assert error < 1e-5 * max(float(wanted.norm()), math.sqrt(wanted.numel()))
 
 
@@ -79,8 +79,8 @@ def test_the_compiled_functions_are_exact_to_a_few_units_in_the_last_place() -> 
     states = run(pre.clone(), torch.zeros(4 * len(values), len(values)), zeros, zeros, choose("compiled"))
     gate, squashed = values.double().sigmoid(), values.double().tanh()
     i, f, g, o = states.gates[0, 0].view(4, -1).double()
-    for found, wanted in ((i, gate), (f, gate), (o, gate), (g, squashed)):
-        torch.testing.assert_close(found, wanted, rtol=3e-7, atol=1e-37)
+    for result, wanted in ((i, gate), (f, gate), (o, gate), (g, squashed)):
+        torch.testing.assert_close(result, wanted, rtol=3e-7, atol=1e-37)
     torch.testing.assert_close(states.hidden[0, 0].double(), gate * (gate * squashed).tanh(), rtol=1e-6, atol=1e-37)
 
 

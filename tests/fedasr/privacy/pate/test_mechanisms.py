@@ -26,8 +26,8 @@ def test_one_query(vector):
     given, wanted, rel = vector["inputs"], vector["expected"], vector["tolerance"]["rel"]
     kind, votes = mechanism_of(given), np.array([given["votes"]], float)
     assert kind.log_q(votes) == pytest.approx([wanted["log_q"]], rel=rel)
-    found = analyse(votes, kind, 1e-5, orders=tuple(map(float, given["orders"])))
-    assert found.rdp == pytest.approx(wanted["rdp"], rel=rel)
+    result = analyse(votes, kind, 1e-5, orders=tuple(map(float, given["orders"])))
+    assert result.rdp == pytest.approx(wanted["rdp"], rel=rel)
 
 
 @pytest.mark.parametrize("vector", vectors("pate/threshold"), ids=lambda v: v["id"])
@@ -35,16 +35,16 @@ def test_the_check_alone(vector):
     given, wanted, rel = vector["inputs"], vector["expected"], vector["tolerance"]["rel"]
     kind, orders = mechanism_of(given), tuple(map(float, given["orders"]))
     for votes, chance in zip(given["votes_each"], wanted["p_answer"], strict=True):
-        found = analyse([votes], kind, 1e-5, orders=orders)
-        assert found.answered == pytest.approx(chance, rel=rel)
-        assert found.rdp == pytest.approx(wanted["rdp"], rel=rel)
+        result = analyse([votes], kind, 1e-5, orders=orders)
+        assert result.answered == pytest.approx(chance, rel=rel)
+        assert result.rdp == pytest.approx(wanted["rdp"], rel=rel)
 
 
 @pytest.mark.parametrize("vector", vectors("pate/total"), ids=lambda v: v["id"])
 def test_many_queries_whatever_the_votes(vector):
     given, wanted = vector["inputs"], vector["expected"]
-    found = analyse(np.ones((given["queries"], 10)), mechanism_of(given), given["delta"])
-    epsilon, order = found.best_data_independent
+    result = analyse(np.ones((given["queries"], 10)), mechanism_of(given), given["delta"])
+    epsilon, order = result.best_data_independent
     assert epsilon == pytest.approx(wanted["epsilon"], rel=vector["tolerance"]["rel"])
     assert order == wanted["optimal_order"]
 
@@ -75,12 +75,12 @@ def test_a_confident_answer_pays_for_both_steps():
     chance = ndtr((votes.max(axis=1) - 150) / 50)
     expected = query_costs(votes, check, ALPHAS) + chance[:, None] * query_costs(votes, label, ALPHAS)
     assert query_costs(votes, kind, ALPHAS) == pytest.approx(expected)
-    found = analyse(votes, kind, 1e-5, orders=ALPHAS)
-    assert found.expected
-    assert found.answered == pytest.approx(chance.sum())
-    assert found.rdp == pytest.approx(expected.sum(axis=0))
+    result = analyse(votes, kind, 1e-5, orders=ALPHAS)
+    assert result.expected
+    assert result.answered == pytest.approx(chance.sum())
+    assert result.rdp == pytest.approx(expected.sum(axis=0))
     with pytest.raises(InputError, match="which queries were answered"):
-        found.event()
+        result.event()
     known = analyse(votes, kind, 1e-5, orders=ALPHAS, answered=[1, 0, 1])
     both = query_costs(votes, check, ALPHAS).sum(axis=0) + query_costs(votes[[0, 2]], label, ALPHAS).sum(axis=0)
     assert known.rdp == pytest.approx(both)
@@ -130,12 +130,12 @@ COUNTS = st.lists(st.integers(0, 200), min_size=2, max_size=8).filter(any)
 @given(COUNTS, st.floats(0.5, 100.0), st.randoms())
 def test_votes_cost_at_most_what_any_votes_cost_and_names_do_not_matter(counts, scale, random):
     for name in ("gnmax", "lnmax"):
-        found = analyse([counts], VoteMechanism(name, scale), 1e-5, orders=ALPHAS)
-        assert np.all(found.rdp >= 0)
-        assert np.all(found.rdp <= found.rdp_data_independent)
+        result = analyse([counts], VoteMechanism(name, scale), 1e-5, orders=ALPHAS)
+        assert np.all(result.rdp >= 0)
+        assert np.all(result.rdp <= result.rdp_data_independent)
         shuffled = list(counts)
         random.shuffle(shuffled)
-        assert analyse([shuffled], VoteMechanism(name, scale), 1e-5, orders=ALPHAS).rdp == pytest.approx(found.rdp)
+        assert analyse([shuffled], VoteMechanism(name, scale), 1e-5, orders=ALPHAS).rdp == pytest.approx(result.rdp)
 
 
 def test_many_queries_are_the_sum_of_each():
@@ -145,12 +145,12 @@ def test_many_queries_are_the_sum_of_each():
 
 
 def test_the_conversions():
-    found = analyse([[200, 30, 20]] * 10, VoteMechanism("gnmax", 40.0), 1e-5)
+    result = analyse([[200, 30, 20]] * 10, VoteMechanism("gnmax", 40.0), 1e-5)
     improved = analyse([[200, 30, 20]] * 10, VoteMechanism("gnmax", 40.0), 1e-5, conversion="improved")
-    assert improved.best[0] < found.best[0]
-    epsilon, order = found.best
-    at = found.orders.index(order)
-    assert epsilon == pytest.approx(found.rdp[at] + math.log(1e5) / (order - 1))
+    assert improved.best[0] < result.best[0]
+    epsilon, order = result.best
+    at = result.orders.index(order)
+    assert epsilon == pytest.approx(result.rdp[at] + math.log(1e5) / (order - 1))
 
 
 @pytest.mark.parametrize(

@@ -18,15 +18,15 @@ from tests.tiers import examples
 @pytest.mark.parametrize("vector", vectors("pate/smooth/check"), ids=lambda v: v["id"])
 def test_the_conditions(vector):
     given, wanted = vector["inputs"], vector["expected"]
-    found = smooth.check_conditions(given["sigma"], given["num_classes"], given["order"])
-    assert found == (wanted["c5"], wanted["c6"])
+    result = smooth.check_conditions(given["sigma"], given["num_classes"], given["order"])
+    assert result == (wanted["c5"], wanted["c6"])
 
 
 @pytest.mark.parametrize("vector", vectors("pate/smooth/ls"), ids=lambda v: v["id"])
 def test_local_sensitivity_at_every_distance(vector):
     given, wanted, tolerance = vector["inputs"], vector["expected"], vector["tolerance"]
-    found = smooth.local_sensitivity_gnmax(given["votes"], given["num_teachers"], given["sigma"], given["order"])
-    assert found == pytest.approx(wanted["local_sensitivity"], rel=tolerance["rel"], abs=tolerance["abs"])
+    result = smooth.local_sensitivity_gnmax(given["votes"], given["num_teachers"], given["sigma"], given["order"])
+    assert result == pytest.approx(wanted["local_sensitivity"], rel=tolerance["rel"], abs=tolerance["abs"])
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def test_local_sensitivity_at_every_distance(vector):
      (15000, [12.16, 11.30, 8.62, 6.43])],
 )  # fmt: skip
 def test_turning_points(sigma, turning):
-    found = [-smooth.log_q0(sigma, order) for order in (1.1, 2.5, 32, 250)[: len(turning)]]
-    assert found == pytest.approx(turning, abs=0.05)
+    result = [-smooth.log_q0(sigma, order) for order in (1.1, 2.5, 32, 250)[: len(turning)]]
+    assert result == pytest.approx(turning, abs=0.05)
 
 
 def neighbours(votes):
@@ -143,11 +143,11 @@ def test_a_published_epsilon_is_a_bound_as_often_as_it_says(coverage):
     local = smooth.total_local_sensitivity(VOTES, KIND, 250, ORDER)
     rdp = float(query_costs(VOTES, KIND, (ORDER,)).sum())
     draws, rng = 4000, generator(0, "coverage")
-    found = [smooth.release(rdp, local, ORDER, 1e-5, rng, coverage=coverage) for _ in range(draws)]
-    truth = rdp + found[0].cost + math.log(1e5) / (ORDER - 1)
-    held = sum(release.epsilon >= truth for release in found)
+    result = [smooth.release(rdp, local, ORDER, 1e-5, rng, coverage=coverage) for _ in range(draws)]
+    truth = rdp + result[0].cost + math.log(1e5) / (ORDER - 1)
+    held = sum(release.epsilon >= truth for release in result)
     assert stats.binomtest(held, draws, coverage).pvalue > 1e-4
-    assert {release.coverage for release in found} == {coverage}
+    assert {release.coverage for release in result} == {coverage}
 
 
 def test_a_published_epsilon_is_neither_negative_nor_above_what_holds_anyway():
@@ -156,9 +156,9 @@ def test_a_published_epsilon_is_neither_negative_nor_above_what_holds_anyway():
     most = smooth.whatever_the_votes(plain.rdp_data_independent, plain.orders, ORDER, 1e-5)
     assert plain.best_data_independent[0] < most < math.inf
     rng = generator(0, "bounds")
-    found = [smooth.release(0.0, 1000 * local, ORDER, 0.5, rng, most=most).epsilon for _ in range(200)]
-    assert min(found) == 0
-    assert max(found) == most
+    result = [smooth.release(0.0, 1000 * local, ORDER, 0.5, rng, most=most).epsilon for _ in range(200)]
+    assert min(result) == 0
+    assert max(result) == most
     with pytest.raises(InputError, match=r"'coverage' is 0\.3; expected a number from 0\.5"):
         smooth.release(0.0, local, ORDER, 0.5, rng, coverage=0.3)
 
@@ -167,9 +167,9 @@ def test_confident_votes_release_what_was_answered():
     votes, kind = np.array([[200, 30, 20], [100, 90, 60]], float), VoteMechanism("confident-gnmax", 40.0, 150.0, 50.0)
     with pytest.raises(InputError, match="which queries were answered"):
         smooth.total_local_sensitivity(votes, kind, 250, 8.0)
-    found = smooth.total_local_sensitivity(votes, kind, 250, 8.0, [1, 0])
+    result = smooth.total_local_sensitivity(votes, kind, 250, 8.0, [1, 0])
     checks = sum(smooth.local_sensitivity_threshold(row, 250, 150.0, 50.0, 8.0) for row in votes)
-    assert found == pytest.approx(checks + smooth.local_sensitivity_gnmax(votes[0], 250, 40.0, 8.0))
+    assert result == pytest.approx(checks + smooth.local_sensitivity_gnmax(votes[0], 250, 40.0, 8.0))
     assert analyse(votes, kind, 1e-5, answered=[1, 0]).answered == 1
 
 
@@ -198,8 +198,8 @@ def test_what_cannot_be_released_is_named(make, says):
 def test_one_that_abstains_may_still_join_the_winner(sigma, votes, teachers):
     """At every distance the bound is no less than what votes that near to these really have."""
     order, counts = 5.0, np.array([votes, *[0] * 9], float)
-    found = smooth.local_sensitivity_gnmax(counts, teachers, sigma, order)
+    result = smooth.local_sensitivity_gnmax(counts, teachers, sigma, order)
     for distance in range(teachers - votes):
         nearer = np.array([[votes + distance, *[0] * 9]], float)
         real = smooth.local_sensitivity_at(smooth.log_q_gnmax(nearer, sigma), sigma, 10, order)[0]
-        assert found[distance] >= real - 1e-12
+        assert result[distance] >= real - 1e-12

@@ -60,8 +60,8 @@ def test_many_groups_get_a_legend_below(tmp_path):
 
 def test_a_label_that_begins_with_an_underscore_is_in_the_legend(tmp_path):
     runs = [make_run(tmp_path / str(i), selection=f"_{i}") for i in range(8)]
-    found = [text.get_text() for text in plot.compare(runs).legends[0].get_texts()]
-    assert [name.strip() for name in found] == [f"_{i}" for i in range(8)]
+    result = [text.get_text() for text in plot.compare(runs).legends[0].get_texts()]
+    assert [name.strip() for name in result] == [f"_{i}" for i in range(8)]
 
 
 def test_a_dollar_in_a_label_is_no_formula(tmp_path):

@@ -33,10 +33,10 @@ def test_only_seeds_that_both_have_are_paired(tmp_path):
 
 
 def test_no_common_seed_and_no_other_group(tmp_path):
-    found = runs(tmp_path, {0: 0.2}, {1: 0.3})
-    (row,) = differences(found).to_dict("records")
+    result = runs(tmp_path, {0: 0.2}, {1: 0.3})
+    (row,) = differences(result).to_dict("records")
     assert row["n"] == 0
     assert math.isnan(row["mean"])
-    assert differences(found[:1]).empty
+    assert differences(result[:1]).empty
     with pytest.raises(InputError, match="did you mean 'wer'"):
-        differences(found, "weer")
+        differences(result, "weer")

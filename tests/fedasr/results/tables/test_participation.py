@@ -18,25 +18,25 @@ def selected(folder, rounds_of, population=None, seed=0, status="ok"):
 
 
 def test_gini_and_jain_of_a_run(tmp_path):
-    found = selected(tmp_path / "a", [8], population=4).participation
-    assert (found.clients, found.took_part) == (4, 1)
-    assert found.gini == pytest.approx(0.75)
-    assert found.jain == pytest.approx(0.25)
-    assert sorted(found.counts) == [0, 0, 0, 8]
+    result = selected(tmp_path / "a", [8], population=4).participation
+    assert (result.clients, result.took_part) == (4, 1)
+    assert result.gini == pytest.approx(0.75)
+    assert result.jain == pytest.approx(0.25)
+    assert sorted(result.counts) == [0, 0, 0, 8]
     even = selected(tmp_path / "b", [3, 3, 3]).participation
     assert (even.clients, even.gini, even.jain) == (None, pytest.approx(0), 1)
 
 
 def test_only_updates_that_arrived_count(tmp_path):
-    found = selected(tmp_path / "a", [2, 2], population=2, status="late").participation
-    assert found.took_part == 0
+    result = selected(tmp_path / "a", [2, 2], population=2, status="late").participation
+    assert result.took_part == 0
 
 
 def test_before_the_first_selection_there_is_no_index(tmp_path):
-    found = fedasr.load_run(make_run(tmp_path / "a", rounds=0)).participation
-    assert found.took_part == 0
-    assert math.isnan(found.gini)
-    assert math.isnan(found.jain)
+    result = fedasr.load_run(make_run(tmp_path / "a", rounds=0)).participation
+    assert result.took_part == 0
+    assert math.isnan(result.gini)
+    assert math.isnan(result.jain)
 
 
 def test_the_profile_is_the_mean_of_the_sorted_counts(tmp_path):

@@ -50,13 +50,13 @@ def private_run(
 
 def study(tmp_path: Path) -> list[Path]:
     """Write two budgets, two mechanisms and runs without privacy."""
-    found = []
+    result = []
     for seed in (0, 1, 2):
         for epsilon, wer in ((1.0, 0.6), (8.0, 0.3), (None, 0.1)):
             folder = tmp_path / f"user-{epsilon}-{seed}"
-            found.append(private_run(folder, wer + 0.01 * seed, epsilon=epsilon, seed=seed))
-        found.append(private_run(tmp_path / f"example-{seed}", 0.5, epsilon=1.0, seed=seed, unit="example"))
-    return found
+            result.append(private_run(folder, wer + 0.01 * seed, epsilon=epsilon, seed=seed))
+        result.append(private_run(tmp_path / f"example-{seed}", 0.5, epsilon=1.0, seed=seed, unit="example"))
+    return result
 
 
 def test_a_student_without_a_released_label_has_spent_nothing(tmp_path: Path) -> None:
@@ -173,6 +173,6 @@ def test_simulated_teachers_are_a_mechanism_of_their_own(tmp_path: Path) -> None
         pate = {"mechanism": "gnmax", "simulated_teachers": simulated}
         parts = {"strategy": {"name": "pate"}, "pate": pate, "unit": "teacher", "seed": number}
         runs.append(private_run(tmp_path / str(number), 0.5, epsilon=1.0, **parts))
-    found = tradeoff(runs)
-    assert found["mechanism"].tolist() == ["teacher-level", "teacher-level, simulated teachers: 1000"]
-    assert found["n"].tolist() == [2, 1]
+    result = tradeoff(runs)
+    assert result["mechanism"].tolist() == ["teacher-level", "teacher-level, simulated teachers: 1000"]
+    assert result["n"].tolist() == [2, 1]

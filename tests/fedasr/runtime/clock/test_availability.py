@@ -63,13 +63,13 @@ def test_a_whole_day_is_always():
 def test_the_next_time_is_the_first_at_which_one_is_there(seed, time, share):
     diurnal = Diurnal(seed, 5, share)
     who = mask(1, 3, clients=5)
-    found = diurnal.next(time, who)
-    assert found >= time
-    assert (diurnal.at(found) & who).any()
-    if found > time:
-        assert found - time <= DAY + 1e-6
+    result = diurnal.next(time, who)
+    assert result >= time
+    assert (diurnal.at(result) & who).any()
+    if result > time:
+        assert result - time <= DAY + 1e-6
         assert not (diurnal.at(time) & who).any()
-        for earlier in np.linspace(time, found - 2e-6, 50):
+        for earlier in np.linspace(time, result - 2e-6, 50):
             assert not (diurnal.at(max(time, earlier)) & who).any()
 
 
@@ -112,10 +112,10 @@ def test_laws_of_waiting_for_a_trace(intervals, time, who):
         with pytest.raises(RunFailed, match="no device that stores any speech"):
             trace.next(time, wanted)
         return
-    found = trace.next(time, wanted)
-    assert found >= time
-    assert (trace.at(found) & wanted).any()
-    for earlier in np.arange(np.ceil(time), found):
+    result = trace.next(time, wanted)
+    assert result >= time
+    assert (trace.at(result) & wanted).any()
+    for earlier in np.arange(np.ceil(time), result):
         assert not (trace.at(float(earlier)) & wanted).any()
 
 

@@ -11,13 +11,13 @@ NOBODY = np.zeros(4, bool)
 
 
 def closing(dropped=(), cohort=4, deadline=None, overhead=0.0):
-    found = close(CLIENTS, DURATIONS, np.isin(CLIENTS, dropped), cohort, deadline, overhead)
+    result = close(CLIENTS, DURATIONS, np.isin(CLIENTS, dropped), cohort, deadline, overhead)
     return (
-        found.accepted.tolist(),
-        found.durations.tolist(),
-        sorted(found.late.tolist()),
-        sorted(found.dropped.tolist()),
-        found.seconds,
+        result.accepted.tolist(),
+        result.durations.tolist(),
+        sorted(result.late.tolist()),
+        sorted(result.dropped.tolist()),
+        result.seconds,
     )
 
 
@@ -73,23 +73,23 @@ def test_laws(devices, cohort, deadline, overhead, random):
     clients = np.array(order, np.int64)
     durations = np.array([devices[c][0] for c in order])
     dropped = np.array([devices[c][1] for c in order], bool)
-    found = close(clients, durations, dropped, cohort, deadline, overhead)
+    result = close(clients, durations, dropped, cohort, deadline, overhead)
 
-    everyone = [*found.accepted.tolist(), *found.late.tolist(), *found.dropped.tolist()]
+    everyone = [*result.accepted.tolist(), *result.late.tolist(), *result.dropped.tolist()]
     assert sorted(everyone) == sorted(devices), "everyone is accounted for, once"
-    assert len(found.accepted) <= cohort
-    assert found.durations.tolist() == [devices[c][0] for c in found.accepted.tolist()]
-    assert sorted(found.dropped.tolist()) == sorted(c for c, (_, lost) in devices.items() if lost)
-    closed = found.seconds - overhead
+    assert len(result.accepted) <= cohort
+    assert result.durations.tolist() == [devices[c][0] for c in result.accepted.tolist()]
+    assert sorted(result.dropped.tolist()) == sorted(c for c, (_, lost) in devices.items() if lost)
+    closed = result.seconds - overhead
     assert closed <= max(durations.max(initial=0.0), 0) + 1e-9
     if deadline is not None:
         assert closed <= deadline + 1e-9
-    assert all(d <= closed + 1e-9 for d in found.durations)
-    if len(found.accepted) < cohort:
-        assert all(deadline is not None and devices[c][0] > deadline for c in found.late.tolist())
-    ranked = [(devices[c][0], c) for c in found.accepted.tolist()]
+    assert all(d <= closed + 1e-9 for d in result.durations)
+    if len(result.accepted) < cohort:
+        assert all(deadline is not None and devices[c][0] > deadline for c in result.late.tolist())
+    ranked = [(devices[c][0], c) for c in result.accepted.tolist()]
     assert ranked == sorted(ranked)
-    assert all((devices[c][0], c) > ranked[-1] for c in found.late.tolist() if ranked)
+    assert all((devices[c][0], c) > ranked[-1] for c in result.late.tolist() if ranked)
     again = close(clients[::-1], durations[::-1], dropped[::-1], cohort, deadline, overhead)
-    assert again.accepted.tolist() == found.accepted.tolist(), "the order of the selection makes no difference"
-    assert again.seconds == found.seconds
+    assert again.accepted.tolist() == result.accepted.tolist(), "the order of the selection makes no difference"
+    assert again.seconds == result.seconds

@@ -25,8 +25,8 @@ def test_durations_without_spread_are_download_training_and_upload():
     fast, slow = (int(np.flatnonzero(population.tier == tier)[0]) for tier in (0, 1))
     # 1 MB at 8 Mb/s: 1 s; 10 s of audio at 0.1: 1 s; 0.5 MB at 4 Mb/s: 1 s.
     # 1 MB at 1 Mb/s: 8 s; 30 s of audio at 1.0: 30 s; 0.5 MB at 0.5 Mb/s: 8 s.
-    found = population.durations(1, np.array([fast, slow]), np.array([10.0, 30.0]), 1_000_000, 500_000)
-    assert found == pytest.approx([3.0, 46.0], rel=1e-12)
+    result = population.durations(1, np.array([fast, slow]), np.array([10.0, 30.0]), 1_000_000, 500_000)
+    assert result == pytest.approx([3.0, 46.0], rel=1e-12)
     apart = population.durations(9, np.array([slow]), 30.0, np.array([1_000_000]), np.array([0]))
     assert apart == pytest.approx([38.0], rel=1e-12)
     assert population.durations(1, np.array([fast]), 0.0, 0, 0).tolist() == [0]

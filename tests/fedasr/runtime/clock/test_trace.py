@@ -14,8 +14,8 @@ NAMES = ["alice", "bob", "7"]
 def read(folder: Path, content: str | bytes, names=NAMES):
     file = folder / "trace.csv"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
-    found = read_trace(file, names)
-    return list(zip(found.client.tolist(), found.start_s.tolist(), found.end_s.tolist(), strict=True))
+    result = read_trace(file, names)
+    return list(zip(result.client.tolist(), result.start_s.tolist(), result.end_s.tolist(), strict=True))
 
 
 def test_names(tmp_path: Path):
@@ -78,10 +78,10 @@ def test_any_file(tmp_path: Path, content: bytes):
     for start in (b"", b"client,start_s,end_s\n"):
         refusal = ""
         try:
-            found = read(tmp_path, start + content)
+            result = read(tmp_path, start + content)
         except InputError as error:
             refusal = str(error)
         else:
-            assert found
-            assert all(0 <= client < 3 and 0 <= start < end for client, start, end in found)
+            assert result
+            assert all(0 <= client < 3 and 0 <= start < end for client, start, end in result)
         assert refusal.isprintable()

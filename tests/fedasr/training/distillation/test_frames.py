@@ -48,8 +48,8 @@ def test_all_classes_are_the_full_divergence(tail: str) -> None:
     teacher, student = torch.randn(5, 7).log_softmax(1), torch.randn(5, 7).log_softmax(1)
     expected = F.kl_div(student, teacher, log_target=True, reduction="none").sum(1)
     rest = torch.full((5,), -math.inf)
-    found = FrameLoss(tail).divergence(student, torch.arange(7).expand(5, 7), teacher, rest)
-    torch.testing.assert_close(found, expected)
+    result = FrameLoss(tail).divergence(student, torch.arange(7).expand(5, 7), teacher, rest)
+    torch.testing.assert_close(result, expected)
 
 
 @pytest.mark.parametrize("k", [1, 3, 6, 7])
@@ -93,8 +93,8 @@ def test_a_shifted_copy_of_the_teacher_has_no_loss(shift: int) -> None:
     teacher = torch.randn(1, 8, 5).log_softmax(2)
     student = torch.roll(teacher, shift, 1)
     targets = of_frames(teacher, 3, [8])
-    found = FrameLoss(shift_frames=shift)(student, targets.lengths, targets)
-    torch.testing.assert_close(found, torch.zeros(1), atol=1e-6, rtol=0)
+    result = FrameLoss(shift_frames=shift)(student, targets.lengths, targets)
+    torch.testing.assert_close(result, torch.zeros(1), atol=1e-6, rtol=0)
     if shift:
         assert float(FrameLoss(shift_frames=-shift)(student, targets.lengths, targets)) > 0.1
 
@@ -114,8 +114,8 @@ def test_temperature_is_that_of_hinton() -> None:
     known = teacher.log_softmax(1).gather(1, order)
     for k in (5, 6):  # all but one, whose mass the rest is, or all
         rest = known[:, 5] if k == 5 else torch.full((4,), -math.inf)
-        found = FrameLoss(temperature=2.0).divergence(student.log_softmax(1), order[:, :k], known[:, :k], rest)
-        torch.testing.assert_close(found, expected)
+        result = FrameLoss(temperature=2.0).divergence(student.log_softmax(1), order[:, :k], known[:, :k], rest)
+        torch.testing.assert_close(result, expected)
     with pytest.raises(ValueError, match="cannot be tempered"):
         FrameLoss(temperature=2.0).divergence(student.log_softmax(1), order[:, :4], known[:, :4], known[:, 4])
 

@@ -33,8 +33,8 @@ def test_node_by_node() -> None:
     torch.manual_seed(0)
     student, teacher = torch.randn(2, 3, 3, 5), torch.randn(2, 3, 3, 5)
     token, blank, _ = steps(teacher, TARGETS)
-    found = node_losses(student, FRAMES, TARGETS, LENGTHS, NodeTargets(token, blank))
-    assert found.tolist() == pytest.approx([by_hand(student, teacher, row) for row in (0, 1)], rel=1e-4)
+    result = node_losses(student, FRAMES, TARGETS, LENGTHS, NodeTargets(token, blank))
+    assert result.tolist() == pytest.approx([by_hand(student, teacher, row) for row in (0, 1)], rel=1e-4)
 
 
 def test_a_student_that_says_the_same_has_no_loss_and_no_gradient() -> None:
