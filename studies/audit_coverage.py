@@ -191,8 +191,9 @@ Canary users, of whom the attacker does not know in which rounds they take part.
 
 Each is the code that runs, in a small world, with {100 * effort:g} % of the scores that `fedasr audit mechanism` draws
 of it (canary users over whole runs: all). A right ledger is contradicted in 5 % of the seeds at most; that the lower
-bound is above the claim is the same event. The last column is the power: the same scores against a ledger that claims twice the noise. Too few
-scores have none: see the [audit at full size](audit_mechanism.md), and the [faults it finds](../audits.md#which-faults-it-finds).
+bound is above the claim is the same event. The last column is the power: the same scores against a ledger that claims
+twice the noise. Few scores have little: see the [audit at full size](audit_mechanism.md), and the
+[faults it finds](../audits.md#which-faults-it-finds).
 
 {third}
 """
