@@ -38,6 +38,11 @@ ROUND_COLUMNS = {
     "update_norm": "float64",
     "period": "int64",
     "epsilon": "float64",
+    "kept_share": "float64",
+    "label_wer": "float64",
+    "blank_share": "float64",
+    "empty_share": "float64",
+    "teacher_agreement": "float64",
 }
 CLIENT_COLUMNS = {
     "round": "int64",
@@ -54,6 +59,11 @@ CLIENT_COLUMNS = {
     "duration_s": "float64",
     "reason": "string",
     "epsilon": "float64",
+    "kept_share": "float64",
+    "label_wer": "float64",
+    "blank_share": "float64",
+    "empty_share": "float64",
+    "teacher_agreement": "float64",
 }
 GROUP_COLUMNS = {
     "round": "int64",
