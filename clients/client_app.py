@@ -10,11 +10,15 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 
 from fedasr import __version__
+from fedasr.errors import InputError
+from fedasr.evaluation.calibration import Calibration
 from fedasr.flower.records import array_record, arrays_of
 from fedasr.privacy.onlookers import noise_place
 from fedasr.protocol import (
+    SERVER,
     ConfigValues,
     EdgeNode,
+    EstimateOrder,
     Evaluated,
     Key,
     Kind,
@@ -31,6 +35,7 @@ from fedasr.protocol import (
 
 from .edge.app import EdgeApp
 from .edge.edge_device import find_edge_device
+from .estimate import counted
 from .mods.byzantine import byzantine
 from .mods.compressed import compressed
 from .mods.covered import covered
@@ -136,6 +141,18 @@ def loss_action(message: Message, context: Context) -> Message:
     device = find_device(message, context)
     loss = global_loss(device, arrays_of(message), LossOrder.of(message).batch)
     return answer(message, {Record.METRICS: Loss(loss).to_record()})
+
+
+@app.query(action(Kind.ESTIMATE))
+def estimate_action(message: Message, context: Context) -> Message:
+    """Count the errors that the global model is expected to make on the device's speech; reply with sums."""
+    device = find_device(message, context)
+    try:
+        calibration = Calibration.from_json(EstimateOrder.of(message).calibration)
+    except ValueError as error:
+        raise InputError(f"'{Key.CALIBRATION}' is {error}", where=SERVER) from None
+    sums = counted(device, resident(device.config_json), arrays_of(message), calibration, context)
+    return answer(message, {Record.COUNTED: sums.to_record()})
 
 
 @app.query(action(Kind.KEYS))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from flwr.app import Context
 
 from fedasr.data.draws import uniforms
-from fedasr.data.machine_labels import MachineLabelled, Untranscribed
+from fedasr.data.machine_labels import MachineLabelled
 from fedasr.data.speech import Speech
 from fedasr.errors import InputError
 from fedasr.evaluation.wer import utterance_errors
@@ -24,8 +24,9 @@ from fedasr.models.weights import Arrays
 from fedasr.privacy.onlookers import noise_place
 from fedasr.protocol import KeptLabels, Record
 from fedasr.training.local import Resident
-from fedasr.training.self_labels import Hypotheses, chosen, hear, moved
+from fedasr.training.self_labels import Hypotheses, chosen, moved
 
+from .hearing import heard_by
 from .speech import Device
 
 Rows = npt.NDArray[np.integer]
@@ -95,7 +96,6 @@ class Labelling:
         self.run = device.experiment
         self.config = self.run.config
         self.settings = self.config.self_labels
-        self.speech = Untranscribed.of(device.speech)
 
     def lesson(self, rows: Rows, arrays: Arrays, teacher: Arrays | None) -> Lesson:
         """Return what the device trains on, of which ``rows`` have no transcripts that are read."""
@@ -165,26 +165,7 @@ class Labelling:
 
     def heard_by(self, rows: Rows, weights: Arrays) -> Hypotheses:
         """Return what a model with these weights hears in rows, in their order."""
-        self.model.load(weights)
-        # Where an utterance is protected from the others, padding must not depend on them.
-        size = 1 if self.config.privacy.unit == "example" else self.config.evaluate.batch_size
-        order = np.argsort(self.speech.durations[rows], kind="stable")
-        device = self.model.parameters.device
-        parts = [
-            hear(self.model.model, self.speech.batch(rows[order[first : first + size]]).to(device), self.run.tokenizer)
-            for first in range(0, len(rows), size)
-        ]
-        heard = Hypotheses.joined(parts)
-        before = {row: place for place, row in enumerate(rows.tolist())}
-        places = np.argsort(np.array([before[row] for row in heard.rows], np.int64))
-        return Hypotheses(
-            tuple(heard.rows[place] for place in places),
-            tuple(heard.texts[place] for place in places),
-            heard.confidence[places],
-            heard.fits[places],
-            heard.frames,
-            heard.blanks,
-        )
+        return heard_by(self.device, self.model, weights, rows)
 
     def counts(
         self, heard: Hypotheses, labels: Mapping[int, str], given: int, arrays: Arrays, teacher: Arrays | None
@@ -196,9 +177,7 @@ class Labelling:
             now = self.heard_by(np.array(heard.rows, np.int64), arrays)
             agreed = sum(mine == theirs for mine, theirs in zip(now.texts, heard.texts, strict=True))
         words, errors = self.errors(labels)
-        return Counts(
-            len(heard.rows) + given, len(labels), empty, agreed, heard.frames, heard.blanks, words, errors
-        )
+        return Counts(len(heard.rows) + given, len(labels), empty, agreed, heard.frames, heard.blanks, words, errors)
 
     def errors(self, labels: Mapping[int, str]) -> tuple[int | None, int | None]:
         """Return the words of the true transcripts and the errors of the labels; None on an edge device, always."""

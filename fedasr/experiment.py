@@ -24,6 +24,7 @@ from fedasr.config.schema import (
     ClientConfig,
     CompressionConfig,
     DistillationConfig,
+    EstimateConfig,
     InterleaveConfig,
     SecureAggregationConfig,
     SelfLabelsConfig,
@@ -429,6 +430,8 @@ def as_json(config: Config) -> str:
         del tree["distillation"]
     if config.interleave == InterleaveConfig():
         del tree["interleave"]
+    if config.evaluate.estimate == EstimateConfig():
+        del tree["evaluate"]["estimate"]
     if config.self_labels == SelfLabelsConfig():
         del tree["self_labels"]
     if config.secure_aggregation == SecureAggregationConfig():

@@ -44,11 +44,22 @@ class Kind:
     """secure aggregation: share the secrets of the round with its neighbours"""
     UNMASK: Final = "query.unmask"
     """secure aggregation: open shares, so that the masks come off the sum"""
+    ESTIMATE: Final = "query.estimate"
+    """how many errors the global model is expected to make on the device's speech"""
 
 
 SECURE_KINDS: Final = (Kind.KEYS, Kind.SHARES, Kind.UNMASK)
 """What secure aggregation asks beside training."""
-KINDS: Final = (Kind.DESCRIBE, Kind.TRAIN, Kind.TEACH, Kind.VOTE, Kind.LOSS, Kind.EVALUATE, *SECURE_KINDS)
+KINDS: Final = (
+    Kind.DESCRIBE,
+    Kind.TRAIN,
+    Kind.TEACH,
+    Kind.VOTE,
+    Kind.LOSS,
+    Kind.EVALUATE,
+    *SECURE_KINDS,
+    Kind.ESTIMATE,
+)
 """All that a server may ask."""
 
 
@@ -87,6 +98,8 @@ class Record:
     """secure aggregation: what its messages say, and what a client keeps of a round"""
     LABELS: Final = "labels"
     """the labels that a device keeps, in its state"""
+    COUNTED: Final = "counted"
+    """what a device counts of its speech for an estimate"""
     ACCUMULATED: Final = "folded"
     """what has become of an update, where replies are added up before the server reads them"""
 
@@ -149,6 +162,8 @@ class Key:
     OPENED: Final = "opened"
     STATE: Final = "state"
     LABELS: Final = "labels"
+    CALIBRATION: Final = "calibration"
+    COUNTS: Final = "counts"
 
 
 class Metric:
@@ -391,6 +406,23 @@ class VoteOrder(Order):
     """of the first question, counted over the run"""
     teachers: int = key(Key.TEACHERS)
     """how many there are; with noise at the teachers each adds its share"""
+
+
+@dataclass(frozen=True)
+class EstimateOrder(Order):
+    """What ``query.estimate`` asks."""
+
+    calibration: str = key(Key.CALIBRATION)
+    """how many errors are to be expected at which confidence, JSON"""
+
+
+@dataclass(frozen=True)
+class Counted(ConfigValues):
+    """What a device counts of its speech: sums over its utterances, for all of it and for each group."""
+
+    RECORD: ClassVar[str] = Record.COUNTED
+    counts: str = key(Key.COUNTS)
+    """JSON, see ``clients/estimate.py``"""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from fedasr.typing import Floats
 from .aggregation.server_optimizers import make_optimizer
 from .canaries import make_canaries, took_turns
 from .edge_devices import EdgeDevices, InFlight
+from .fleet_estimates import FleetEstimates
 from .label_teacher import LabelTeacher
 from .nodes import node_ids
 from .population import Cohort, Population
@@ -39,6 +40,8 @@ from .traits import StrategyTraits
 
 NOBODY = Cohort(Selection(np.zeros(0, np.int64), np.zeros(0)), None)
 """The cohort of a round in which no device trains."""
+OF_ESTIMATES = ("wer_estimate", "wer_low", "wer_high", "panel_words", "fleet_wer")
+"""Columns of ``rounds.parquet`` that are those of all speech in ``estimates.parquet``."""
 
 
 class FederatedRun(ServerRun):
@@ -61,6 +64,7 @@ class FederatedRun(ServerRun):
         )
         self.teacher = LabelTeacher(self.config, self.weights)
         self.server_steps = ServerSteps(experiment, self.layout)
+        self.estimates = FleetEstimates(experiment, self.rounds, self.layout)
         message_bytes = content_bytes(self.rounds.content(0, self.weights))
         if self.teacher.weights is not None:
             message_bytes += 4 * self.layout.size
@@ -129,11 +133,17 @@ class FederatedRun(ServerRun):
             clients = [int(client) for client in cohort.selection.clients]
             row["client_wer"], extra = self.rounds.evaluate(number, self.weights, clients, roster)
             row["bytes_down"] += extra
+        estimates: list[dict[str, Any]] = []
+        if self.estimates.due(number):
+            estimates, extra = self.estimates.after(number, self.weights, roster)
+            row |= {name: estimates[0][name] for name in OF_ESTIMATES}
+            row["bytes_down"] += extra
         self.totals["updates"] += row["clients_replied"]
         self.totals["bytes_up"] += row["bytes_up"]
         self.totals["bytes_down"] += row["bytes_down"]
         notes = [*result.failures, *self.rounds.take_notes()]
-        return Round(row, result.rows, notes, {} if seen is None else {"canaries": [seen.as_row()]})
+        more = {} if seen is None else {"canaries": [seen.as_row()]}
+        return Round(row, result.rows, notes, {**more, "estimates": estimates})
 
     @property
     def devices_train(self) -> bool:

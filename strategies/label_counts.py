@@ -26,7 +26,9 @@ class LabelCounts:
 
     @classmethod
     def of(cls, metrics: Mapping[str, Any]) -> LabelCounts:
-        """Return the counts of a training reply, which was checked."""
+        """Return the counts of a training reply, which was checked; what says nothing of labels was not."""
+        if Metric.UNTRANSCRIBED not in metrics:
+            return cls()
         return cls(**{part.name: int(metrics.get(getattr(Metric, part.name.upper()), 0)) for part in fields(cls)})
 
     def __add__(self, other: LabelCounts) -> LabelCounts:

@@ -61,7 +61,7 @@ class RoundResult:
     """rows of the canary users that were selected, which are no rows of ``clients.parquet``"""
     statements: dict[int, Statement] = field(default_factory=dict)
     """client → what it says of its own privacy ledger, where it keeps one"""
-    labels: LabelCounts = LabelCounts()
+    labels: LabelCounts = field(default_factory=LabelCounts)
     """what the devices that trained tell of labels of their own"""
     summed_loss: float | None = None
     """mean training loss, where the server knows that of all clients together and of no single one"""

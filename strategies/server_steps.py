@@ -1,7 +1,7 @@
 """Steps at the server on transcribed public speech, after the updates of a round are in the model.
 
-They hold the model to what is known to be right, while the devices learn from labels that may be wrong. In a private run
-they cost nothing: they read what was released, and public speech.
+They hold the model to what is right for sure, while devices learn from labels that may be wrong. In a private run they
+cost nothing: they read what was released, and public speech.
 """
 
 from __future__ import annotations

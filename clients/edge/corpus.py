@@ -22,6 +22,4 @@ def device_corpus(config: DataConfig, seed: int, transcribed: bool = True) -> Ma
         raise InputError("the edge device's node configuration names no manifest")
     # Speakers held out get the same split as the others: nothing is held out on an edge device.
     split = config.train_split
-    return ManifestCorpus(
-        config.manifest, seed=seed, train_split=split, test_split=split, transcribed=transcribed
-    )
+    return ManifestCorpus(config.manifest, seed=seed, train_split=split, test_split=split, transcribed=transcribed)

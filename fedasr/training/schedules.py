@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fedasr.config.schema import TrainingConfig, StrategyConfig
+from fedasr.config.schema import StrategyConfig, TrainingConfig
 
 
 def learning_rate(config: TrainingConfig | StrategyConfig, round: int, rounds: int) -> float:

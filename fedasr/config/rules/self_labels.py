@@ -35,8 +35,8 @@ def check_self_labels(config: Config, where: str) -> None:
     traits = known_traits(config)
     if traits is not None and traits.reads_losses:
         refuse(
-            f"{fact} but 'selection.name' is '{config.selection.name}', which chooses by losses, and those of a device's"
-            " own labels are small where it is wrong and sure of it; choose another selection"
+            f"{fact} but 'selection.name' is '{config.selection.name}', which chooses by losses, and those of a"
+            " device's own labels are small where it is wrong and sure of it; choose another selection"
         )
     if config.runtime.name == "deployment":
         if labels == "feedback":
@@ -92,8 +92,8 @@ def check_private_labels(config: Config, where: str) -> None:
         return
     if labels == "none":
         raise InputError(
-            f"'client.labels' is 'none' but 'privacy.unit' is '{unit}', whose ε counts on every device training; leave one"
-            " of them out",
+            f"'client.labels' is 'none' but 'privacy.unit' is '{unit}', whose ε counts on every device training; leave"
+            " one of them out",
             where=where,
         )
     if unit != "example":

@@ -10,7 +10,7 @@ from fedasr.config.schema.compression import CompressionConfig
 from fedasr.config.schema.data import DataConfig
 from fedasr.config.schema.devices import DevicesConfig
 from fedasr.config.schema.distillation import DistillationConfig, InterleaveConfig
-from fedasr.config.schema.evaluate import EvaluateConfig
+from fedasr.config.schema.evaluate import EstimateConfig, EvaluateConfig
 from fedasr.config.schema.features import AugmentConfig, CacheConfig, FeatureConfig
 from fedasr.config.schema.keys import section
 from fedasr.config.schema.model import ConformerConfig, ModelConfig, SpellerConfig, TransducerConfig
@@ -39,6 +39,7 @@ __all__ = [
     "DataConfig",
     "DevicesConfig",
     "DistillationConfig",
+    "EstimateConfig",
     "EvaluateConfig",
     "FeatureConfig",
     "InterleaveConfig",

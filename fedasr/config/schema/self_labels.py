@@ -35,8 +35,8 @@ class SelfLabelsConfig:
     threshold: list[float] = key(
         lambda: [0.9, 0.8],
         "how sure the teacher must be of a label in the first and in the last round, on a line between them: the"
-        " probability of the hypothesis, as a geometric mean over its tokens and the end. It depends on the round alone,"
-        " never on anybody's speech; above 1 nothing is learnt",
+        " probability of the hypothesis, as a geometric mean over its tokens and the end. It depends on the round"
+        " alone, never on anybody's speech; above 1 nothing is learnt",
         when=HEARD,
     )
     keep_share: float = key(
@@ -53,9 +53,9 @@ class SelfLabelsConfig:
     )
     guard: list[str] = key(
         lambda: list(GUARDS),
-        "hypotheses that are never learnt: empty: those in which nothing is heard; repeated: of six characters or words or more,"
-        " more than half the same; same: a text that more than half of a device's utterances are given, of four or"
-        " more; leave same out where people say the same all day",
+        "hypotheses that are never learnt: empty: those in which nothing is heard; repeated: of six characters or words"
+        " or more, more than half the same; same: a text that more than half of a device's utterances are given, of four"
+        " or more; leave same out where people say the same all day",
         when=HEARD,
     )
     made: str = key(
@@ -70,7 +70,8 @@ class SelfLabelsConfig:
     )
     feedback_wrong: float = key(
         0.0,
-        "probability that the user gives the text of another utterance of the device; the rest is labelled as with self",
+        "probability that the user gives the text of another utterance of the device; the rest is labelled as with"
+        " self",
         low=0,
         high=1,
         when=FEEDBACK,

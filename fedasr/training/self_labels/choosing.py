@@ -15,9 +15,7 @@ LEAST_UTTERANCES = 4
 """Of fewer utterances more than half may be the same."""
 
 
-def chosen(
-    heard: Hypotheses, guard: Collection[str], threshold: float = 0.0, share: float = 1.0
-) -> list[int]:
+def chosen(heard: Hypotheses, guard: Collection[str], threshold: float = 0.0, share: float = 1.0) -> list[int]:
     """Return which hypotheses are learnt, as places in ``heard``, in ascending order.
 
     An empty hypothesis is what CTC is likeliest to collapse to: blanks alone are sure of themselves.
