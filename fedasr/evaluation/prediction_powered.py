@@ -121,7 +121,7 @@ def estimated(fleet: Sums, panel: Sums, weight: float | None = None) -> Estimate
 
 
 def contrasts(rate: float) -> tuple[Floats, Floats, Floats]:
-    """Return what a speaker has beyond a rate, as combinations of a panel's quantities (true, expected) and a fleet's."""
+    """Return a speaker's excess over a rate, as combinations of a panel's quantities (true, expected) and a fleet's."""
     return np.array([1.0, -rate, 0.0, 0.0]), np.array([0.0, 0.0, 1.0, -rate]), np.array([1.0, -rate])
 
 

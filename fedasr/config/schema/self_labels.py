@@ -54,8 +54,8 @@ class SelfLabelsConfig:
     guard: list[str] = key(
         lambda: list(GUARDS),
         "hypotheses that are never learnt: empty: those in which nothing is heard; repeated: of six characters or words"
-        " or more, more than half the same; same: a text that more than half of a device's utterances are given, of four"
-        " or more; leave same out where people say the same all day",
+        " or more, more than half the same; same: a text that more than half of a device's utterances are given, of"
+        " four or more; leave same out where people say the same all day",
         when=HEARD,
     )
     made: str = key(
