@@ -3,7 +3,8 @@
     python -m studies.self_labels --out runs/self_labels --seeds 1 2 3
 
 For each seed a public seed model (``simulations/self_labels_public.yaml``) and from it the runs of ``ARMS``
-(``simulations/self_labels.yaml``); runs that are there are not done again. Prints a Markdown table of word error rates after the last round.
+(``simulations/self_labels.yaml``); runs that are there are not done again. Prints a Markdown table of word error rates
+after the last round.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from fedasr.typing import Floats
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-13
 EXPECTED = ("expected_errors", "expected_words")
 """What a device of the fleet counts."""
 PANEL = ("errors", "words", *EXPECTED)
@@ -68,6 +69,9 @@ class Sums:
         if self.speakers < 2:
             return float("nan")
         product = one @ self.second @ other - (one @ self.first) * (other @ self.first) / self.speakers
+        # What is left of sums that cancel is their rounding.
+        if abs(product) <= ROUNDING * float(np.abs(one) @ np.abs(self.second) @ np.abs(other)):
+            return 0.0
         return float(product / (self.speakers - 1))
 
     def variance(self, of: Floats) -> float:
