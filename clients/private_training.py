@@ -22,6 +22,7 @@ from fedasr.privacy.randomness import Randomness
 from fedasr.protocol import Statement
 from fedasr.training.schedules import learning_rate
 
+from .own_labels import Lesson
 from .privacy_ledger import opened
 from .speech import Device
 from .trainer import resident
@@ -44,7 +45,7 @@ class PrivateRound:
     """of the ledger"""
 
 
-def train_privately(device: Device, arrays: Arrays, context: Context) -> PrivateRound:
+def train_privately(device: Device, arrays: Arrays, lesson: Lesson, context: Context) -> PrivateRound:
     """Train on the device's speech within its budget; the ledger in the context is charged before this returns.
 
     Raises:
@@ -70,8 +71,9 @@ def train_privately(device: Device, arrays: Arrays, context: Context) -> Private
     target = model.parameters.device
     for step in range(plan.steps):
         groups = dpsgd.draw(settings, where, step)
-        draws = augmenting(device.speech, where, step)
-        dpsgd.step(state, drawn(device.speech, device.rows, groups, draws, target))
+        draws = augmenting(lesson.speech, where, step)
+        # All that is stored is drawn from, learnt or not: what has no label adds nothing.
+        dpsgd.step(state, drawn(lesson.speech, device.rows, groups, draws, target))
     trained, result, releases = dpsgd.final(state)
     assert sum(event.steps for event in events_of(releases)) <= sum(event.steps for event in due), "unpaid steps"
     following = noise_multipliers(config, plan, ledger.steps)

@@ -24,16 +24,24 @@ from fedasr.typing import Floats
 from .aggregation.server_optimizers import make_optimizer
 from .canaries import make_canaries, took_turns
 from .edge_devices import EdgeDevices, InFlight
+from .fleet_estimates import FleetEstimates
+from .label_teacher import LabelTeacher
 from .nodes import node_ids
-from .population import Population
+from .population import Cohort, Population
 from .privacy.factory import make_mechanism
 from .rounds import RoundResult, Rounds
 from .secure.rounds import SecureRounds
-from .selection import Feedback
+from .selection import Feedback, Selection
 from .selection.base import Ids
 from .server_run import Round, ServerRun
+from .server_steps import ServerSteps
 from .soundness import check_finite, check_used
 from .traits import StrategyTraits
+
+NOBODY = Cohort(Selection(np.zeros(0, np.int64), np.zeros(0)), None)
+"""The cohort of a round in which no device trains."""
+OF_ESTIMATES = ("wer_estimate", "wer_low", "wer_high", "panel_words", "fleet_wer")
+"""Columns of ``rounds.parquet`` that are those of all speech in ``estimates.parquet``."""
 
 
 class FederatedRun(ServerRun):
@@ -54,7 +62,12 @@ class FederatedRun(ServerRun):
         self.rounds = make_rounds(
             grid, self.config, as_json(self.config), experiment.partition, self.layout, folder.checkpoint
         )
+        self.teacher = LabelTeacher(self.config, self.weights)
+        self.server_steps = ServerSteps(experiment, self.layout)
+        self.estimates = FleetEstimates(experiment, self.rounds, self.layout)
         message_bytes = content_bytes(self.rounds.content(0, self.weights))
+        if self.teacher.weights is not None:
+            message_bytes += 4 * self.layout.size
         reply_bytes = self.reply_bytes(message_bytes)
         self.population = Population(experiment, message_bytes, reply_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, self.population.clients)
@@ -92,13 +105,14 @@ class FederatedRun(ServerRun):
         if stopped is not None:
             self.end_early(stopped)
             return None
-        cohort = self.population.choose(number, waited)
+        cohort = self.population.choose(number, waited) if self.devices_train else NOBODY
         privacy.admit(cohort.selection, number)
         if self.edge_devices is not None:
             self.in_flight.note(number, cohort.selection.clients)
         weighed, canaries = cohort.selection, self.canaries
         if canaries is not None:
             cohort, inserted = canaries.split(cohort)
+        self.rounds.teacher = self.teacher.weights
         result = self.rounds.train(number, self.weights, cohort, roster, privacy.clip(), weighed)
         if canaries is not None:
             canaries.add(number, inserted, result, roster, privacy)
@@ -108,6 +122,8 @@ class FederatedRun(ServerRun):
             rate = learning_rate(config.strategy, number, config.rounds)
             self.weights = self.optimizer.step(self.weights, update, number, rate)
             check_finite(self.weights, number, config)
+        self.weights = self.server_steps.after(number, self.weights)
+        self.teacher.follow(self.weights)
         roster.exclude(privacy.excluded)
         self.observe(number, result)
         row = self.row(number, result)
@@ -117,11 +133,22 @@ class FederatedRun(ServerRun):
             clients = [int(client) for client in cohort.selection.clients]
             row["client_wer"], extra = self.rounds.evaluate(number, self.weights, clients, roster)
             row["bytes_down"] += extra
+        estimates: list[dict[str, Any]] = []
+        if self.estimates.due(number):
+            estimates, extra = self.estimates.after(number, self.weights, roster)
+            row |= {name: estimates[0][name] for name in OF_ESTIMATES}
+            row["bytes_down"] += extra
         self.totals["updates"] += row["clients_replied"]
         self.totals["bytes_up"] += row["bytes_up"]
         self.totals["bytes_down"] += row["bytes_down"]
         notes = [*result.failures, *self.rounds.take_notes()]
-        return Round(row, result.rows, notes, {} if seen is None else {"canaries": [seen.as_row()]})
+        more = {} if seen is None else {"canaries": [seen.as_row()]}
+        return Round(row, result.rows, notes, {**more, "estimates": estimates})
+
+    @property
+    def devices_train(self) -> bool:
+        """Whether any device is taught by anything."""
+        return self.config.client.labels != "none" or self.config.client.labelled_share > 0
 
     def ask(self, round: int, clients: Ids) -> Floats:
         """Ask clients for the loss of the global model, for the selector."""
@@ -160,6 +187,7 @@ class FederatedRun(ServerRun):
             "bytes_down": result.bytes_down,
             "update_norm": result.norm,
             "period": self.population.period + 1,
+            **(result.labels.columns() if self.rounds.labelling else {}),
         }
 
     @property
@@ -178,7 +206,7 @@ class FederatedRun(ServerRun):
     def save(self) -> None:
         """Write the checkpoint of the current round."""
         facts = {"population": self.population.state_dict(), "privacy": self.privacy.state_dict()}
-        self.write_checkpoint(self.optimizer.state, facts, self.privacy.arrays())
+        self.write_checkpoint(self.optimizer.state, facts, {**self.privacy.arrays(), **self.teacher.arrays()})
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint."""
@@ -186,7 +214,7 @@ class FederatedRun(ServerRun):
         self.optimizer.state = dict(saved.optimizer)
         self.population.load_state_dict(saved.facts["population"], saved.round)
         self.privacy.load_state_dict(saved.facts["privacy"])
-        self.privacy.load_arrays(saved.columns)
+        self.privacy.load_arrays(self.teacher.load_arrays(saved.columns))
         self.population.roster.exclude(self.privacy.excluded)
         # The roster's memory of who took part is what the journal says; of losses it has none in a private run.
         public = self.config.privacy.unit == "none"
@@ -250,5 +278,6 @@ class FederatedRun(ServerRun):
         self.audit(status)
         super().finish(status)
         # In a private run that nobody's update was used is a fact of its speech: noise was released all the same.
-        if status == "done" and "stopped" not in self.last and not self.rounds.fails_in_silence:
+        silent = self.rounds.fails_in_silence or not self.devices_train
+        if status == "done" and "stopped" not in self.last and not silent:
             check_used(self.totals["updates"], self.folder, self.config)

@@ -29,6 +29,7 @@ from .aggregation.factory import make_aggregate
 from .aggregation.replies import ReplyRefused, Store, error_counts, loss_of, stores
 from .aggregation.update_file import UpdateFile
 from .aggregation.weighting import Weighting, weighting_of
+from .label_counts import LabelCounts
 from .population import Cohort
 from .selection.base import Ids, Selection
 
@@ -60,6 +61,8 @@ class RoundResult:
     """rows of the canary users that were selected, which are no rows of ``clients.parquet``"""
     statements: dict[int, Statement] = field(default_factory=dict)
     """client → what it says of its own privacy ledger, where it keeps one"""
+    labels: LabelCounts = field(default_factory=LabelCounts)
+    """what the devices that trained tell of labels of their own"""
     summed_loss: float | None = None
     """mean training loss, where the server knows that of all clients together and of no single one"""
 
@@ -97,6 +100,8 @@ class Rounds:
 
     nodes: Mapping[int, int] | None = None
     """client → node id, or None where they are the same"""
+    teacher: Vector | None = None
+    """weights of who labels the devices' speech, sent beside the global ones; None: nothing is sent"""
 
     def __init__(
         self,
@@ -115,6 +120,11 @@ class Rounds:
         self.updates = UpdateFile(scratch)
         self.notes: list[str] = []
         """what was wrong with replies that have no row of their own"""
+
+    @property
+    def labelling(self) -> bool:
+        """Whether devices make labels of their own."""
+        return self.config.client.labels in ("self", "feedback")
 
     def take_notes(self) -> list[str]:
         """Return the notes since they were last taken."""
@@ -207,7 +217,10 @@ class Rounds:
 
     def training_content(self, round: int, weights: Vector) -> RecordDict:
         """Return what every client is sent that is to train."""
-        return self.content(round, weights)
+        content = self.content(round, weights)
+        if self.teacher is not None:
+            content[Record.TEACHER] = array_record(self.layout.views(self.teacher))
+        return content
 
     def aggregate(self, round: int, weights: Vector, weighting: Weighting, clip: Clip | None) -> Aggregate:
         """Return the aggregate of a round, empty."""
@@ -326,6 +339,8 @@ class Rounds:
         result.mean.count(accumulated.weight, Size(accumulated.norm, accumulated.largest))
         result.norm = max(result.norm, accumulated.norm)
         metrics = values_of(reply, Record.METRICS)
+        labels = LabelCounts.of(metrics)
+        result.labels += labels
         examples, seconds = int(metrics[Metric.EXAMPLES]), metrics.get(Metric.AUDIO, 0) / 1000
         result.examples += examples
         result.audio_seconds += seconds
@@ -341,6 +356,7 @@ class Rounds:
             "duration_s": float("nan"),
             "reason": None,
             "epsilon": None if statement is None else statement.epsilon,
+            **(labels.columns() if self.labelling else {}),
         }
 
     def evaluate(self, round: int, weights: Vector, clients: list[int], roster: Roster) -> tuple[float, int]:

@@ -41,6 +41,8 @@ DEVICE_PARTS = (
     "compression.up",
 )
 """Parts that run on an edge device."""
+UNTRANSCRIBED = ("self", "none")
+"""``client.labels`` with which a manifest needs no transcripts."""
 CACHE_MB = 2048.0
 SECRET = "true: who knows the seed of the run could take its noise off (secret_noise)"
 
@@ -112,6 +114,9 @@ class EdgeDevice:
             "on_bad_audio": "skip",
             "cache": {"directory": str(self.data / "features"), "disk_mb": CACHE_MB},
         }
+        client = tree.get("client")
+        if isinstance(client, Mapping) and client.get("labels") in UNTRANSCRIBED:
+            data["corpus_options"] = {"transcribed": False}
         tree["data"] = data
         tree["runtime"] = {"device": "auto"} if gpu else {}
         for name in ("by", "held_out", "deciles", "limit"):

@@ -20,8 +20,8 @@ from fedasr.protocol import KINDS, Kind
 FILE = "policy.yaml"
 REFUSES = "the edge device's policy refuses: "
 """How every refusal begins, in the device's log and in what the server is told."""
-UNNOISED = (Kind.LOSS, Kind.EVALUATE)
-"""Kinds whose answers follow from transcripts without any noise."""
+UNNOISED = (Kind.LOSS, Kind.EVALUATE, Kind.ESTIMATE)
+"""Kinds whose answers follow from speech or transcripts without any noise."""
 PRIVACY = ("device", "server", "none")
 """Who adds the noise, the strictest first."""
 MECHANISMS = ("lnmax", "gnmax", "confident-gnmax", "soft-gaussian", "soft-laplace")
@@ -57,7 +57,7 @@ class Policy:
     messages: tuple[str, ...] = rule(
         (Kind.DESCRIBE, Kind.TRAIN, Kind.TEACH, Kind.VOTE),
         "what it may be asked: query.describe (how much speech it holds), train, train.teacher and query.votes (PATE);"
-        " query.loss and evaluate tell about single transcripts, without noise, and need privacy: none",
+        " query.loss, evaluate and query.estimate tell about single recordings, without noise, and need privacy: none",
         choices=KINDS,
     )
     privacy: str = rule(
@@ -84,6 +84,11 @@ class Policy:
         "different choices of usable speech (alphabet, lengths, frame rate) that it is counted by, over all runs: each"
         " count tells something about transcripts",
         low=1,
+    )
+    panel: bool = rule(
+        False,
+        "query.estimate: the user has transcribed some recordings (`text` in the manifest), and their errors may be"
+        " counted",
     )
     modules: tuple[str, ...] = rule(
         (),
@@ -131,6 +136,8 @@ class Policy:
         lines.append(
             f"tells about single transcripts by {' and '.join(told)}" if told else "is not evaluated on its transcripts"
         )
+        if self.panel:
+            lines.append("counts the errors in recordings that its user has transcribed, where it is asked to estimate")
         if self.modules:
             lines.append(f"runs parts of the installed modules {', '.join(self.modules)} where its server names them")
         lines.append(

@@ -107,7 +107,7 @@ class SecureRounds(Rounds):
 
     def training_content(self, round: int, weights: Vector) -> RecordDict:
         """Return what every client is sent that is to train."""
-        content = self.content(round, weights)
+        content = super().training_content(round, weights)
         content[Record.SECURE] = self.masking.to_record()
         return content
 
