@@ -1,9 +1,10 @@
 """Membership, exposure and inversion against ε: train small models, attack them, and write the page of results.
 
-    FEDASR_DATA=FOLDER python -m studies.leakage --out runs/leakage --minutes 90 --page docs/results/leakage.md
+    FEDASR_DATA=FOLDER python -m studies.leakage --out runs/leakage --minutes 90 --record docs/results/leakage
+    python -m studies.leakage_tables docs/results/leakage --figure docs/results/leakage.png
 
-Cells that are done are kept; those that the minutes do not suffice for are told as not run. Without ``--page`` nothing
-but the table ``leakage.csv`` in ``--out`` is written.
+Cells that are done are kept, and those that the minutes do not suffice for have no row. ``leakage.csv`` has a row a
+cell, ``leakage_groups.csv`` one for each group of speakers; ``--record`` is where they go beside ``--out``.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from fedasr.errors import InputError, RunFailed
 from fedasr.files import write_text
 from fedasr.results.load import Run
 from studies.leakage_attacks import codes, inverted, ledger, members
-from studies.leakage_cells import DP_SGD, PATE, PLAIN, START, Cell, matrix, start_config, start_name
+from studies.leakage_cells import DP_SGD, PATE, PLAIN, START, Cell, curve, matrix, rest, start_config, start_name
+from studies.leakage_groups import groups
 
-ROW, SCORES, TABLE = "cell.json", "scores.parquet", "leakage.csv"
+ROW, SCORES, TABLE, GROUPS = "cell.json", "scores.parquet", "leakage.csv", "leakage_groups.csv"
 NO_TWIN = "no model without the speaker was trained beside it"
 NO_CODES = "no codes in real speech"
 WHOLE_PAIRS = ((PLAIN, None), (DP_SGD, 10.0), (DP_SGD, 1.0), (PATE, 10.0))
@@ -34,26 +36,27 @@ WHOLE_PAIRS = ((PLAIN, None), (DP_SGD, 10.0), (DP_SGD, 1.0), (PATE, 10.0))
 
 def plan() -> Iterator[Cell]:
     """Yield all cells, the most informative first."""
-    for seed in (1, 2):
-        yield from matrix("digits", "ctc", seed)
-        yield from matrix("digits", "rnnt", seed)
-        if seed == 1:
-            yield from matrix("commands", "ctc", seed)
-            yield from real("sentences", seed)
-            yield from halves("rnnt", seed)
-    yield from matrix("digits", "ctc", 3)
-    yield from matrix("digits", "rnnt", 3)
+    yield from matrix("digits", "ctc", 1)
+    yield from matrix("digits", "rnnt", 1)
     for seed in (2, 3):
-        yield from real("sentences", seed)
+        yield from curve("digits", "ctc", seed)
+        yield from curve("digits", "rnnt", seed)
+    yield from curve("sentences", "ctc", 1)
+    yield from curve("commands", "ctc", 1)
+    yield from halves("rnnt", 1)
+    for seed in (1, 2, 3):
+        for family in ("ctc", "rnnt"):
+            yield from matrix("digits", family, seed)
+            yield from rest("digits", family, seed)
+    for seed in (1, 2, 3):
+        yield from curve("sentences", "ctc", seed)
         yield from matrix("commands", "ctc", seed)
+        yield from rest("commands", "ctc", seed)
     yield from halves("ctc", 1)
-    yield from matrix("commands", "rnnt", 1)
-
-
-def real(data: str, seed: int) -> Iterator[Cell]:
-    """Yield the cells of a corpus on which groups of speakers are compared."""
-    yield from (Cell(data, "ctc", training, seed=seed) for training in (START, PLAIN))
-    yield from (Cell(data, "ctc", DP_SGD, epsilon, seed) for epsilon in (8.0, 1.0))
+    for seed in (1, 2, 3):
+        for data in ("commands", "sentences"):
+            yield from matrix(data, "rnnt", seed)
+            yield from rest(data, "rnnt", seed)
 
 
 def halves(family: str, seed: int) -> Iterator[Cell]:
@@ -63,13 +66,26 @@ def halves(family: str, seed: int) -> Iterator[Cell]:
 
 
 def trained(cell: Cell, out: Path, smaller: Sequence[str] = ()) -> Run:
-    """Return the run of a cell, trained where it has not been, after those that it starts from."""
-    start = out / start_name(cell.data, cell.family)
-    fedasr.run(start_config(cell.data, cell.family), out=start, overrides=list(smaller), resume=True)
+    """Return the run of a cell, trained where it has not been, after those that it starts from.
+
+    Args:
+        cell: which.
+        out: folder of all cells.
+        smaller: changes of every config, for a study in miniature.
+    """
+    finished(start_config(cell.data, cell.family), out / start_name(cell.data, cell.family), smaller)
     if cell.votes is not None:
         trained(cell.votes, out, smaller)
     rounds = [one for one in smaller if cell.training != START or not one.startswith("rounds=")]
-    return fedasr.run(cell.config(out), out=out / cell.name, overrides=rounds, resume=True)
+    return finished(cell.config(out), out / cell.name, rounds)
+
+
+def finished(config: dict[str, Any], out: Path, changes: Sequence[str]) -> Run:
+    """Return a finished run; where it was interrupted so is the study, which goes on when it is started again."""
+    run = fedasr.run(config, out=out, overrides=list(changes), resume=True)
+    if not run.finished:
+        raise SystemExit(f"{out}: the run is {run.status}; start the study again to go on")
+    return run
 
 
 def row_of(cell: Cell, out: Path, smaller: Sequence[str] = ()) -> dict[str, Any]:
@@ -105,10 +121,15 @@ def row_of(cell: Cell, out: Path, smaller: Sequence[str] = ()) -> dict[str, Any]
     return row
 
 
-def rows_done(out: Path, cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Return the rows of the cells that are done."""
-    places = [out / cell.name / ROW for cell in cells]
-    return [json.loads(place.read_text()) for place in places if place.exists()]
+def record(out: Path, cells: Sequence[Cell], folder: Path) -> None:
+    """Write the tables of all cells that are done into a folder."""
+    done = [cell for cell in cells if (out / cell.name / ROW).exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [json.loads((out / cell.name / ROW).read_text()) for cell in done]
+    pd.DataFrame(rows).to_csv(folder / TABLE, index=False, float_format="%.5g")
+    scores = {cell: out / cell.name / SCORES for cell in done}
+    known = {cell: pd.read_parquet(place) for cell, place in scores.items() if place.exists()}
+    groups(known).to_csv(folder / GROUPS, index=False, float_format="%.5g")
 
 
 def main() -> None:
@@ -116,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/leakage"))
     parser.add_argument("--minutes", type=float, default=90.0, help="after which no further cell is begun; 0: none is")
-    parser.add_argument("--page", type=Path)
+    parser.add_argument("--record", type=Path)
     given = parser.parse_args()
     end = time.monotonic() + 60 * given.minutes
     cells = list(dict.fromkeys(plan()))
@@ -128,11 +149,8 @@ def main() -> None:
         row = row_of(cell, given.out)
         said = {name: row.get(name) for name in ("wer", "epsilon", "calibrated_auc", "language_exposure", "error")}
         print(cell.name, said, f"{row['cpu_seconds']:.0f} s", flush=True)
-        pd.DataFrame(rows_done(given.out, cells)).to_csv(given.out / TABLE, index=False)
-    if given.page is not None:
-        from studies.leakage_tables import write_page
-
-        write_page(given.out, cells, rows_done(given.out, cells), given.page)
+    for folder in (given.out, given.record or given.out):
+        record(given.out, cells, folder)
 
 
 if __name__ == "__main__":

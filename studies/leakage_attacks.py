@@ -17,10 +17,8 @@ from fedasr.audits.inversion import Search, invert_model
 from fedasr.audits.membership.audit import AUC, FLOORS, INITIAL, NO_MODEL, Game, quantity, told_of
 from fedasr.audits.membership.candidates import Candidates
 from fedasr.audits.membership.claims import claim_of
-from fedasr.audits.membership.losses import losses
 from fedasr.audits.membership.shadows import Shadow
 from fedasr.audits.secrets.audit import LANGUAGE, MASKED, VOICE, audit_secrets
-from fedasr.models.weights import load_arrays
 from fedasr.results.load import Run
 from fedasr.typing import Floats
 
@@ -38,10 +36,9 @@ def members(run: Run) -> tuple[Row, pd.DataFrame]:
     target = Shadow(run)
     candidates = Candidates(target.experiment, run, "utterance", MOST)
     game = Game(target, [], candidates, pool=False)
-    start = target.experiment.model()
-    load_arrays(start, target.experiment.first_weights())
-    first = losses(start, target.recognizer.tokenizer, target.experiment.speech, game.batches, candidates.rows)
-    harder = np.asarray(first - game.loss[0])
+    known = np.isfinite(game.before) & np.isfinite(game.loss[0])
+    harder = np.full(len(candidates), np.nan)
+    harder[known] = game.before[known] - game.loss[0][known]
     knowledge = "the utterance, its transcript and the public initial model"
     calibrated = game.show(CALIBRATED, [harder], knowledge, "threshold on the loss less that of the initial model")
     claim = claim_of(run, target.experiment, "utterance")
