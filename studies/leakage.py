@@ -30,6 +30,7 @@ from studies.leakage_groups import groups
 ROW, SCORES, TABLE, GROUPS = "cell.json", "scores.parquet", "leakage.csv", "leakage_groups.csv"
 NO_TWIN = "no model without the speaker was trained beside it"
 NO_CODES = "no codes in real speech"
+NOTHING_PLAIN = "looked for in the models without privacy, where CTC shows nothing"
 WHOLE_PAIRS = ((PLAIN, None), (DP_SGD, 10.0), (DP_SGD, 1.0), (PATE, 10.0))
 """Trainings whose models are inverted, each trained on either half of the speakers."""
 
@@ -80,6 +81,13 @@ def trained(cell: Cell, out: Path, smaller: Sequence[str] = ()) -> Run:
     return finished(cell.config(out), out / cell.name, rounds)
 
 
+def not_looked_for(cell: Cell) -> str | None:
+    """Return why no codes are looked for in a model; None: they are."""
+    if cell.data != "digits":
+        return NO_CODES
+    return NOTHING_PLAIN if cell.family == "ctc" and cell.training not in (START, PLAIN) else None
+
+
 def finished(config: dict[str, Any], out: Path, changes: Sequence[str]) -> Run:
     """Return a finished run; where it was interrupted so is the study, which goes on when it is started again."""
     run = fedasr.run(config, out=out, overrides=list(changes), resume=True)
@@ -112,7 +120,8 @@ def row_of(cell: Cell, out: Path, smaller: Sequence[str] = ()) -> dict[str, Any]
             found, scores = members(run)
             scores.to_parquet(run.path / SCORES)
             row |= found | {"inversion_reason": NO_TWIN}
-            row |= codes(run) if cell.data == "digits" else {"codes_reason": NO_CODES}
+            why = not_looked_for(cell)
+            row |= codes(run) if why is None else {"codes_reason": why}
     except (InputError, RunFailed) as error:
         row["error"] = str(error)
     row["cpu_seconds"] = time.process_time() - started

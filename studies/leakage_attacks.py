@@ -1,7 +1,7 @@
 """What an attacker learns of one finished cell of the study of leakage, as the columns of its row.
 
-The membership attack of the study is stronger than the plain loss: it takes the loss of the public initial model,
-which the attacker has too, as how hard an utterance is (Watson et al. 2022, arXiv 2111.08440).
+The membership attack of the study is stronger than the plain loss: the loss over that of the public initial model,
+which the attacker has too, and which says how hard an utterance is (Watson et al. 2022, arXiv 2111.08440).
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ Row = dict[str, Any]
 
 CALIBRATED = "calibrated loss"
 MOST = 2000
+LEAST = 1e-6
+"""Loss below which all are alike."""
 WAYS = {VOICE: "voice", MASKED: "noise", LANGUAGE: "language"}
 """Names of columns; that of another voice begins as that of the speaker's own."""
 INVERSION_STEPS = 100
@@ -37,10 +39,10 @@ def members(run: Run) -> tuple[Row, pd.DataFrame]:
     candidates = Candidates(target.experiment, run, "utterance", MOST)
     game = Game(target, [], candidates, pool=False)
     known = np.isfinite(game.before) & np.isfinite(game.loss[0])
-    harder = np.full(len(candidates), np.nan)
-    harder[known] = game.before[known] - game.loss[0][known]
+    fallen = np.full(len(candidates), np.nan)
+    fallen[known] = np.log(np.maximum(game.before[known], LEAST)) - np.log(np.maximum(game.loss[0][known], LEAST))
     knowledge = "the utterance, its transcript and the public initial model"
-    calibrated = game.show(CALIBRATED, [harder], knowledge, "threshold on the loss less that of the initial model")
+    calibrated = game.show(CALIBRATED, [fallen], knowledge, "threshold on the loss over that of the initial model")
     claim = claim_of(run, target.experiment, "utterance")
     shown = [calibrated, *game.attacks(), *game.floors()]
     row: Row = {}
@@ -50,7 +52,7 @@ def members(run: Run) -> tuple[Row, pd.DataFrame]:
         row[f"{name}_p"] = each.chance
     row["members"], row["non_members"] = calibrated.rates.members, calibrated.rates.non_members
     row["certified_fpr"] = calibrated.rates.certified()
-    return row, scores_of(game, harder)
+    return row, scores_of(game, fallen)
 
 
 def of_finding(finding: Finding) -> Row:
@@ -76,7 +78,14 @@ def scores_of(game: Game, scores: Floats) -> pd.DataFrame:
     clients = candidates.first.clients
     held = np.bincount(clients[clients >= 0])[clients[rows]]
     table = pd.DataFrame(
-        {"score": scores[kept], "member": game.inside[0][kept], "speaker": candidates.speakers[kept], "activity": held}
+        {
+            "score": scores[kept],
+            "loss": game.loss[0][kept],
+            "loss_before": game.before[kept],
+            "member": game.inside[0][kept],
+            "speaker": candidates.speakers[kept],
+            "activity": held,
+        }
     )
     columns = experiment.corpus.columns
     for name in ("gender", "age"):
@@ -108,7 +117,9 @@ def ledger(run: Run) -> Row:
         return {"epsilon": math.inf}
     first = spent[0]
     epsilon = first.get("epsilon_data_independent", first["epsilon"])
-    row = {name: first.get(name) for name in ("delta", "unit", "adjacency", "sampling", "population")}
+    row = {name: first.get(name) for name in ("delta", "unit", "adjacency", "sampling")}
+    population = first["population"]
+    row["population"] = max(population) if isinstance(population, list) else population
     return {**row, "epsilon": math.inf if epsilon is None else float(epsilon), "epsilon_of_votes": first["epsilon"]}
 
 

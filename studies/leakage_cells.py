@@ -132,14 +132,14 @@ class Cell:
         """Return the sections that say how it is trained."""
         adam = {"optimizer": "adamw", "learning_rate": 0.006, "schedule": "cosine", "final_scale": 0.05}
         central = {"name": "central", "central_round": "all"}
-        pooled = {"rounds": 30, "strategy": central, "client": {**adam, "batch_size": 32}}
+        pooled = {"rounds": 40, "strategy": central, "client": {**adam, "batch_size": 32}}
         match self.training:
             case "pooled":
                 return pooled
             case "initial model":
                 return {**pooled, "rounds": 0}
             case "early stopping":
-                return {**pooled, "rounds": 8}
+                return {**pooled, "rounds": 10}
             case "dropout":
                 return {**pooled, "model": {**tree["model"], "dropout": 0.3}}
             case "clipping" | "DP-SGD":

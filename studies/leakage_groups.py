@@ -18,6 +18,8 @@ CHILD_YEARS = 15
 TENTHS = 10
 FEWEST = 20
 """Members, and non-members, below which a group is not told."""
+COLUMNS = ["data", "family", "training", "asked", "seeds", "group", "members", "non_members"]
+COLUMNS += ["auc", "auc_low", "auc_high"]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -51,7 +53,7 @@ def groups(scores: Mapping[Cell, pd.DataFrame]) -> pd.DataFrame:
                     "auc_high": area.high,
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def deciles(table: pd.DataFrame) -> npt.NDArray[np.int64]:
