@@ -116,9 +116,8 @@ def sums(heard: Heard, group: Mask, scale: float, device: Device) -> dict[str, o
     asked = heard.asked & group
     panel = bool(asked.any())
     factor = scale * (float(group.sum()) / float(asked.sum()) if panel else 1.0)
-    columns = [heard.expected_errors, heard.expected_words]
-    if panel:
-        columns = [heard.errors, heard.words, *columns]
+    expected: list[Floats | Integers] = [heard.expected_errors, heard.expected_words]
+    columns = [heard.errors, heard.words, *expected] if panel else expected
     told: dict[str, object] = {
         "panel": panel,
         "values": [factor * float(column[asked if panel else group].sum()) for column in columns],

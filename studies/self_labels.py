@@ -52,13 +52,13 @@ def folder(out: Path, seed: int, name: str) -> Path:
     return out / f"{kept}-{seed}"
 
 
-def run_all(out: Path, seeds: Sequence[int], arms: Sequence[str]) -> None:
+def run_all(out: Path, seeds: Sequence[int], arms: Sequence[str], executor: str) -> None:
     """Do the runs that are not there yet."""
     for seed in seeds:
         public = folder(out, seed, "public")
         launch(load("self_labels_public", {"seed": seed}), public, resume=True)
         for name in arms:
-            changes = {"seed": seed, "init_from": str(public), **ARMS[name]}
+            changes = {"seed": seed, "init_from": str(public), "runtime.executor": executor, **ARMS[name]}
             launch(load("self_labels", changes), folder(out, seed, name), resume=True)
 
 
@@ -83,6 +83,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--arms", nargs="+", default=list(ARMS))
+    parser.add_argument("--executor", default="pool")
     given = parser.parse_args()
-    run_all(given.out, given.seeds, given.arms)
+    run_all(given.out, given.seeds, given.arms, given.executor)
     print(markdown(given.out, given.seeds, given.arms))

@@ -145,7 +145,7 @@ def read_table(path: str | Path, transcribed: bool = True) -> Table:
                 f"misses the column '{name}'{nearest(name, header)}; it has: {has}{advice(name)}", path, 1
             )
     if "text" not in header:
-        header.append("text")
+        header = [*header, "text"]
     lines: list[int] = []
     columns: dict[str, list[str]] = {name: [] for name in header}
     for line, row in rows:

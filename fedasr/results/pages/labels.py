@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from fedasr.results.load import Run
 from fedasr.results.pages.html import Html, element, table
 from fedasr.units import number, percent, percent_range
@@ -33,7 +35,7 @@ def estimates(run: Run) -> Html:
     groups = found[(found["column"] != "") & (found["round"] == found["round"].max())].head(LONGEST_TABLE)
     head = ("", "Estimate", "95 % interval", "Panel alone", "True WER", "Panel's words", "Speakers", "of them panel")
 
-    def body(rows: list[dict[str, float]], names: list[str]) -> list[tuple[str, ...]]:
+    def body(rows: pd.DataFrame, names: list[str]) -> list[tuple[str, ...]]:
         return [
             (
                 name,
@@ -45,13 +47,13 @@ def estimates(run: Run) -> Html:
                 number(row["fleet_speakers"] + row["panel_speakers"]),
                 number(row["panel_speakers"]),
             )
-            for row, name in zip(rows, names, strict=True)
+            for row, name in zip(rows.to_dict("records"), names, strict=True)
         ]
 
-    parts = [table(head, body(whole.to_dict("records"), [f"Round {number(each)}" for each in whole["round"]]))]
+    parts = [table(head, body(whole, [f"Round {number(each)}" for each in whole["round"]]))]
     if len(groups):
         names = (groups["column"] + " " + groups["value"]).tolist()
-        parts.append(table(head, body(groups.to_dict("records"), names)))
+        parts.append(table(head, body(groups, names)))
     note = (
         "On the devices' own speech, from expected errors that transcripts of a panel correct. The true rate is"
         " known in a simulation alone."
