@@ -42,7 +42,7 @@ class Fit:
     @property
     def errors(self) -> Floats:
         """The standard errors of the coefficients, shape ``(columns,)``."""
-        return np.sqrt(np.diag(self.covariance))
+        return np.asarray(np.sqrt(np.diag(self.covariance)), np.float64)
 
 
 class MixedPoisson:
