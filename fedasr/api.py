@@ -37,6 +37,7 @@ PARTS = {
     "aggregator": "strategy.aggregation",
     "partitioner": "data.partition.name",
     "corpus": "data.corpus",
+    "fairness": "strategy.fairness",
     "strategy": "strategy.name",
     "codec": "compression.up",
     "client_app": "client_app",
@@ -61,6 +62,7 @@ def run(
     aggregator: Part | None = None,
     partitioner: Part | None = None,
     corpus: Part | None = None,
+    fairness: Part | None = None,
     strategy: Part | None = None,
     codec: Part | None = None,
     client_app: Part | ClientApp | None = None,
@@ -88,6 +90,7 @@ def run(
         aggregator: key ``strategy.aggregation``.
         partitioner: key ``data.partition.name``.
         corpus: key ``data.corpus``.
+        fairness: key ``strategy.fairness``.
         strategy: key ``strategy.name``.
         codec: key ``compression.up``.
         client_app: key ``client_app``; here a Flower ``ClientApp`` will do too.
@@ -112,6 +115,7 @@ def run(
         "aggregator": aggregator,
         "partitioner": partitioner,
         "corpus": corpus,
+        "fairness": fairness,
         "strategy": strategy,
         "codec": codec,
         "client_app": client_app,

@@ -233,7 +233,8 @@ def noise_of(corpus: Corpus, rows: npt.NDArray[np.integer]) -> Floats | None:
     if "snr_db" in corpus.columns:
         return as_numbers(corpus.columns["snr_db"][rows])
     while isinstance(corpus, Subset):
-        corpus, rows = corpus.corpus, corpus.rows[rows]
+        rows = corpus.rows[rows]
+        corpus = corpus.corpus
     return corpus.snr_db(rows) if isinstance(corpus, SyntheticCorpus) else None
 
 

@@ -49,7 +49,7 @@ def make_fairness(config: Config, groups: int) -> Fairness:
     strategy = config.strategy
     if not is_reference(strategy.fairness):
         return SHIPPED[strategy.fairness](config, groups)
-    known = {"config": config, "groups": groups}
+    known = {"config": strategy, "groups": groups}
     made = make_part(
         strategy.fairness, "strategy.fairness", known, strategy.fairness_options, "strategy.fairness_options"
     )
