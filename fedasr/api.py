@@ -153,6 +153,8 @@ def fairness(
     against: Run | str | Path | None = None,
     seed: int | None = None,
     shown: float = 0.05,
+    counterfactual: str | Sequence[str] = (),
+    utterances: int | None = None,
 ) -> pd.DataFrame:
     """Compare the groups of a run's test speech; write ``fairness.json`` and the report anew, as ``fedasr fairness``.
 
@@ -163,6 +165,9 @@ def fairness(
         against: another run that was tested on the same speech.
         seed: of the resamples; None: the run's.
         shown: the gap, a fraction, for which the speakers are counted that would show it.
+        counterfactual: attributes of the voices in which the test speech is spoken again: ``gender``, ``voice``,
+            ``accent``, ``device``, ``rate``; of synthetic speech. Without ``by``, nothing else is compared.
+        utterances: that are spoken again at most; None: all.
 
     Returns:
         ``Run.fairness``, with these attributes compared anew.
@@ -173,7 +178,8 @@ def fairness(
     from fedasr.results.fairness import assess_fairness
 
     loaded = as_run(run)
-    assess_fairness(loaded, [by] if isinstance(by, str) else by, against, seed, shown)
+    voices = [counterfactual] if isinstance(counterfactual, str) else counterfactual
+    assess_fairness(loaded, [by] if isinstance(by, str) else by, against, seed, shown, voices, utterances)
     return loaded.fairness
 
 

@@ -26,8 +26,8 @@ class Interval(NamedTuple):
 
 def speaker_interval(
     speakers: npt.NDArray[Any],
-    words: npt.NDArray[np.int64],
-    errors: npt.NDArray[np.int64],
+    words: npt.NDArray[Any],
+    errors: npt.NDArray[Any],
     seed: int,
     group: str = "",
 ) -> Interval:
