@@ -37,6 +37,7 @@ PARTS = {
     "aggregator": "strategy.aggregation",
     "partitioner": "data.partition.name",
     "corpus": "data.corpus",
+    "fairness": "strategy.fairness",
     "strategy": "strategy.name",
     "codec": "compression.up",
     "client_app": "client_app",
@@ -61,6 +62,7 @@ def run(
     aggregator: Part | None = None,
     partitioner: Part | None = None,
     corpus: Part | None = None,
+    fairness: Part | None = None,
     strategy: Part | None = None,
     codec: Part | None = None,
     client_app: Part | ClientApp | None = None,
@@ -88,6 +90,7 @@ def run(
         aggregator: key ``strategy.aggregation``.
         partitioner: key ``data.partition.name``.
         corpus: key ``data.corpus``.
+        fairness: key ``strategy.fairness``.
         strategy: key ``strategy.name``.
         codec: key ``compression.up``.
         client_app: key ``client_app``; here a Flower ``ClientApp`` will do too.
@@ -112,6 +115,7 @@ def run(
         "aggregator": aggregator,
         "partitioner": partitioner,
         "corpus": corpus,
+        "fairness": fairness,
         "strategy": strategy,
         "codec": codec,
         "client_app": client_app,
@@ -149,6 +153,8 @@ def fairness(
     against: Run | str | Path | None = None,
     seed: int | None = None,
     shown: float = 0.05,
+    counterfactual: str | Sequence[str] = (),
+    utterances: int | None = None,
 ) -> pd.DataFrame:
     """Compare the groups of a run's test speech; write ``fairness.json`` and the report anew, as ``fedasr fairness``.
 
@@ -159,6 +165,9 @@ def fairness(
         against: another run that was tested on the same speech.
         seed: of the resamples; None: the run's.
         shown: the gap, a fraction, for which the speakers are counted that would show it.
+        counterfactual: attributes of the voices in which the test speech is spoken again: ``gender``, ``voice``,
+            ``accent``, ``device``, ``rate``; of synthetic speech. Without ``by``, nothing else is compared.
+        utterances: that are spoken again at most; None: all.
 
     Returns:
         ``Run.fairness``, with these attributes compared anew.
@@ -169,7 +178,8 @@ def fairness(
     from fedasr.results.fairness import assess_fairness
 
     loaded = as_run(run)
-    assess_fairness(loaded, [by] if isinstance(by, str) else by, against, seed, shown)
+    voices = [counterfactual] if isinstance(counterfactual, str) else counterfactual
+    assess_fairness(loaded, [by] if isinstance(by, str) else by, against, seed, shown, voices, utterances)
     return loaded.fairness
 
 

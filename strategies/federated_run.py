@@ -24,6 +24,7 @@ from fedasr.typing import Floats
 from .aggregation.server_optimizers import make_optimizer
 from .canaries import make_canaries, took_turns
 from .edge_devices import EdgeDevices, InFlight
+from .fairness.factory import make_reweighting
 from .fleet_estimates import FleetEstimates
 from .label_teacher import LabelTeacher
 from .nodes import node_ids
@@ -76,6 +77,7 @@ class FederatedRun(ServerRun):
         self.asked_bytes = 0
         self.privacy = make_mechanism(self.config, self.layout, len(self.population), self.population.selector)
         self.canaries = make_canaries(self.config, self.layout, self.population.clients, self.privacy)
+        self.reweighting = make_reweighting(experiment)
         self.contradiction: str | None = None
         """what an audit by canary users says against the ledger"""
         self.skipped: dict[int, int] = {}
@@ -113,12 +115,15 @@ class FederatedRun(ServerRun):
         if canaries is not None:
             cohort, inserted = canaries.split(cohort)
         self.rounds.teacher = self.teacher.weights
-        result = self.rounds.train(number, self.weights, cohort, roster, privacy.clip(), weighed)
+        multipliers = self.reweigh(number, cohort.selection)
+        result = self.rounds.train(number, self.weights, cohort, roster, privacy.clip(), weighed, multipliers)
         if canaries is not None:
             canaries.add(number, inserted, result, roster, privacy)
         update = privacy.release(result, number, len(roster))
         seen = None if canaries is None else canaries.seen(number, update)
         if update is not None:
+            if self.reweighting is not None:
+                update = update * np.float32(self.reweighting.scale(result.weights, result.norms))
             rate = learning_rate(config.strategy, number, config.rounds)
             self.weights = self.optimizer.step(self.weights, update, number, rate)
             check_finite(self.weights, number, config)
@@ -149,6 +154,16 @@ class FederatedRun(ServerRun):
     def devices_train(self) -> bool:
         """Whether any device is taught by anything."""
         return self.config.client.labels != "none" or self.config.client.labelled_share > 0
+
+    def reweigh(self, round: int, selection: Selection) -> dict[int, float] | None:
+        """Ask the clients of a round for their losses, and return by what their weights are multiplied; None: by 1."""
+        if self.reweighting is None:
+            return None
+        clients = selection.clients
+        losses, asked_bytes = self.rounds.losses(round, self.weights, clients, batch=False)
+        self.asked_bytes += asked_bytes
+        weighting = self.rounds.weighting(selection, self.population.roster, None)
+        return self.reweighting.multipliers(clients, losses, weighting.expected_of(clients, self.population.roster))
 
     def ask(self, round: int, clients: Ids) -> Floats:
         """Ask clients for the loss of the global model, for the selector."""
@@ -205,7 +220,9 @@ class FederatedRun(ServerRun):
 
     def save(self) -> None:
         """Write the checkpoint of the current round."""
-        facts = {"population": self.population.state_dict(), "privacy": self.privacy.state_dict()}
+        facts: dict[str, Any] = {"population": self.population.state_dict(), "privacy": self.privacy.state_dict()}
+        if self.reweighting is not None:
+            facts["fairness"] = self.reweighting.fairness.state
         self.write_checkpoint(self.optimizer.state, facts, {**self.privacy.arrays(), **self.teacher.arrays()})
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
@@ -214,6 +231,8 @@ class FederatedRun(ServerRun):
         self.optimizer.state = dict(saved.optimizer)
         self.population.load_state_dict(saved.facts["population"], saved.round)
         self.privacy.load_state_dict(saved.facts["privacy"])
+        if self.reweighting is not None:
+            self.reweighting.fairness.state = saved.facts["fairness"]
         self.privacy.load_arrays(self.teacher.load_arrays(saved.columns))
         self.population.roster.exclude(self.privacy.excluded)
         # The roster's memory of who took part is what the journal says; of losses it has none in a private run.
@@ -244,6 +263,7 @@ class FederatedRun(ServerRun):
             "utterances_skipped": self.experiment.skipped + sum(self.skipped.values()),
             **super().facts(),
             **({} if attack is None else {"attack": attack}),
+            **({} if self.reweighting is None else self.reweighting.facts()),
             **({} if self.canaries is None else self.canaries_facts()),
         }
 

@@ -57,6 +57,10 @@ class RoundResult:
     """largest L2 norm of an update"""
     weighting: Weighting | None = None
     """what the updates counted"""
+    weights: dict[int, int] = field(default_factory=dict)
+    """client → what its update counted for"""
+    norms: dict[int, float] = field(default_factory=dict)
+    """client → the L2 norm of its update, before clipping"""
     canaries: list[dict[str, Any]] = field(default_factory=list)
     """rows of the canary users that were selected, which are no rows of ``clients.parquet``"""
     statements: dict[int, Statement] = field(default_factory=dict)
@@ -155,6 +159,7 @@ class Rounds:
         roster: Roster,
         clip: Clip | None = None,
         weighed: Selection | None = None,
+        multipliers: Mapping[int, float] | None = None,
     ) -> RoundResult:
         """Train a round and return the aggregate and the tables' rows.
 
@@ -162,6 +167,8 @@ class Rounds:
 
         ``weighed`` are all whose updates will be in the aggregate, where that is more than the cohort: canary users are
         sent nothing.
+
+        ``multipliers`` are by what the weights of clients are multiplied.
 
         Who is late or drops out by the virtual clock is sent the weights and trains for nothing: it is not simulated.
 
@@ -171,6 +178,8 @@ class Rounds:
         """
         selection, closing = cohort.selection, cohort.closing
         weighting = self.weighting(selection if weighed is None else weighed, roster, clip)
+        if multipliers:
+            weighting = weighting.multiplied(multipliers)
         excused = self.prepare(round, selection, roster, weighting)
         result = RoundResult(self.aggregate(round, weights, weighting, clip), weighting=weighting)
         clients = self.start_order(selection.clients if closing is None else closing.accepted, roster)
@@ -338,6 +347,7 @@ class Rounds:
             return {**failed_row(reason), "bytes_up": accumulated.bytes}
         result.mean.count(accumulated.weight, Size(accumulated.norm, accumulated.largest))
         result.norm = max(result.norm, accumulated.norm)
+        result.weights[client], result.norms[client] = accumulated.weight, accumulated.norm
         metrics = values_of(reply, Record.METRICS)
         labels = LabelCounts.of(metrics)
         result.labels += labels

@@ -30,7 +30,7 @@ KEPT_DATA = ("min_seconds", "max_seconds", "features", "augment")
 """What the server decides about speech: how features are made of it, and what is too short or too long."""
 FOREIGN = ("init_from", "stream", "devices", "runtime", "attack")
 """What is none of an edge device's business, or names files and code."""
-SERVER_PARTS = {"name": "options", "aggregation": "aggregation_options"}
+SERVER_PARTS = {"name": "options", "aggregation": "aggregation_options", "fairness": "fairness_options"}
 """Keys of section ``strategy`` whose own parts run on the server alone, and those of their options."""
 DEVICE_PARTS = (
     "model.name",

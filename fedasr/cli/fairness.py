@@ -28,6 +28,17 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(help="Another run that was tested on the same speech.", show_default=False),
         ] = None,
+        counterfactual: Annotated[
+            list[str] | None,
+            typer.Option(
+                help="Speak the test speech again with another gender, voice, accent, device or rate; may be repeated."
+                " Synthetic speech only; without '--by' nothing else is compared.",
+                show_default=False,
+            ),
+        ] = None,
+        utterances: Annotated[
+            int | None, typer.Option(help="That are spoken again, at most; default: all.", show_default=False)
+        ] = None,
         points: Annotated[
             float, typer.Option(help="Gap in percentage points: how many speakers would it take to show it?")
         ] = 5.0,
@@ -42,7 +53,7 @@ def register(app: typer.Typer) -> None:
         """
         from fedasr.results.fairness import assess_fairness
 
-        found = assess_fairness(run_dir, by or (), against, seed, points / 100)
+        found = assess_fairness(run_dir, by or (), against, seed, points / 100, counterfactual or (), utterances)
         if json:
             print_json({"groups": found[0]["groups"], "gap": found[0]["gap"], "attributes": found})
             return

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, stdtrit
 
 from fedasr import seeds
 
@@ -26,8 +25,8 @@ class Interval(NamedTuple):
 
 def speaker_interval(
     speakers: npt.NDArray[Any],
-    words: npt.NDArray[np.int64],
-    errors: npt.NDArray[np.int64],
+    words: npt.NDArray[Any],
+    errors: npt.NDArray[Any],
     seed: int,
     group: str = "",
 ) -> Interval:
@@ -63,4 +62,6 @@ def speaker_interval(
 
 def expanded_tail(count: int) -> float:
     """Return the level of the lower end of an expanded 95 % percentile interval of ``count`` independent units."""
+    from scipy.special import ndtr, stdtrit  # a run without groups does without SciPy
+
     return float(ndtr(-stdtrit(count - 1, 0.975) * math.sqrt(count / (count - 1))))

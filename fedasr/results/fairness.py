@@ -22,6 +22,7 @@ from fedasr.evaluation.wer import utterance_errors
 from fedasr.experiment import Experiment
 from fedasr.files import refused, write_json
 from fedasr.models.weights import model_arrays, sha256
+from fedasr.results.counterfactuals import check_attribute, compare_voices
 from fedasr.results.load import Run, as_run
 from fedasr.results.pages.report import write_report
 from fedasr.results.tables.fairness import FAIRNESS_JSON, read_fairness
@@ -40,7 +41,6 @@ class Recognised:
     rows: npt.NDArray[np.integer]
     """of the corpus"""
     tested: Outcomes
-    decoder: str
     model_sha256: str
 
     @property
@@ -56,6 +56,8 @@ def assess_fairness(
     against: Run | str | Path | None = None,
     seed: int | None = None,
     shown: float = SHOWN,
+    counterfactual: Sequence[str] = (),
+    utterances: int | None = None,
 ) -> list[dict[str, Any]]:
     """Compare the groups of a run's test speech, and write ``fairness.json`` and the report anew.
 
@@ -66,6 +68,9 @@ def assess_fairness(
         against: another run that was tested on the same speech.
         seed: of the resamples; None: the run's.
         shown: the gap, a fraction, for which the speakers are counted that would show it.
+        counterfactual: attributes of the voices in which the test speech is spoken again: ``gender``, ``voice``,
+            ``accent``, ``device``, ``rate``; synthetic speech alone can be. With these alone, nothing else is compared.
+        utterances: that are spoken again at most, drawn with the run's seed; None: all.
 
     Returns:
         What ``fairness.json`` holds of these attributes, see ``docs/tables.md``.
@@ -81,25 +86,52 @@ def assess_fairness(
     before = read_fairness(loaded.path)
     recognizer = Recognizer(loaded.path)
     experiment = Experiment(recognizer.config)
-    chosen = list(dict.fromkeys(by)) or usual(loaded, experiment)
+    if utterances is not None and utterances < 1:
+        raise InputError(f"'--utterances' is {utterances}; expected a whole number of at least 1")
+    voices = list(dict.fromkeys(counterfactual))
+    for attribute in voices:
+        check_attribute(attribute, experiment)
+    draws = recognizer.config.seed if seed is None else seed
+    found = []
+    if by or against is not None or not voices:
+        found += by_attributes(
+            loaded, recognizer, experiment, by, None if against is None else as_run(against), draws, shown
+        )
+    found += [compare_voices(name, recognizer, experiment, draws, shown, utterances) for name in voices]
+    used = {"decoder": recognizer.settings(None).decoder, "model_sha256": sha256(model_arrays(recognizer.model))}
+    found = [{**one, **used} for one in found]
+    compared = {one["attribute"] for one in found}
+    path = loaded.path / FAIRNESS_JSON
+    with refused(path):
+        write_json(path, [*(one for one in before if one["attribute"] not in compared), *found])
+    loaded.__dict__.pop("fairness", None)  # a Run reads each file once
+    write_report(loaded)
+    return found
+
+
+def by_attributes(
+    run: Run,
+    recognizer: Recognizer,
+    experiment: Experiment,
+    by: Sequence[str],
+    against: Run | None,
+    seed: int,
+    shown: float,
+) -> list[dict[str, Any]]:
+    """Return the comparisons of groups of the test speech, one an attribute; arguments as in ``assess_fairness``."""
+    chosen = list(dict.fromkeys(by)) or usual(run, experiment)
     for attribute in chosen:
         column_of(experiment.corpus, attribute)
-    speech = recognise(loaded, recognizer, experiment)
-    other = None if against is None else same_speech(speech, as_run(against))
-    draws = recognizer.config.seed if seed is None else seed
+    speech = recognise(run, recognizer, experiment)
+    other = None if against is None else same_speech(speech, against)
     found = []
     for attribute in chosen:
         values = values_of(speech.corpus, speech.rows, attribute)
         errors = None if other is None else other.tested.errors
-        one = compare_groups(attribute, speech.tested, values, draws, shown, errors)
+        one = compare_groups(attribute, speech.tested, values, seed, shown, errors)
         if other is not None and against is not None:
-            one["against"] |= {"run": str(as_run(against).path), "model_sha256": other.model_sha256}
-        found.append({**one, "decoder": speech.decoder, "model_sha256": speech.model_sha256})
-    path = loaded.path / FAIRNESS_JSON
-    with refused(path):
-        write_json(path, [*(one for one in before if one["attribute"] not in chosen), *found])
-    loaded.__dict__.pop("fairness", None)  # a Run reads each file once
-    write_report(loaded)
+            one["against"] |= {"run": str(against.path), "model_sha256": other.model_sha256}
+        found.append(one)
     return found
 
 
@@ -194,7 +226,7 @@ def recognise(run: Run, recognizer: Recognizer, experiment: Experiment) -> Recog
     speakers = np.array([str(name) for name in experiment.corpus.columns["speaker"][rows]], object)
     covariates = covariates_of(experiment.corpus, rows, words)
     digest = sha256(model_arrays(recognizer.model))
-    return Recognised(experiment.corpus, rows, Outcomes(speakers, words, errors, covariates), settings.decoder, digest)
+    return Recognised(experiment.corpus, rows, Outcomes(speakers, words, errors, covariates), digest)
 
 
 def kept_transcripts(run: Run, rows: npt.NDArray[np.integer]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
@@ -233,7 +265,8 @@ def noise_of(corpus: Corpus, rows: npt.NDArray[np.integer]) -> Floats | None:
     if "snr_db" in corpus.columns:
         return as_numbers(corpus.columns["snr_db"][rows])
     while isinstance(corpus, Subset):
-        corpus, rows = corpus.corpus, corpus.rows[rows]
+        rows = corpus.rows[rows]
+        corpus = corpus.corpus
     return corpus.snr_db(rows) if isinstance(corpus, SyntheticCorpus) else None
 
 

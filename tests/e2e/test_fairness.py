@@ -13,6 +13,7 @@ import pytest
 import fedasr
 from fedasr.cli.main import status
 from fedasr.errors import InputError
+from fedasr.results.tables.voice_measures import rank_correlation, voice_measures
 
 from .tiny import tiny
 
@@ -103,6 +104,24 @@ def test_intervals_are_those_of_the_table_of_groups(trained: Path) -> None:
         assert found[own].tolist() == pytest.approx(groups[theirs].tolist())
 
 
+def test_the_test_speech_is_spoken_again_in_other_voices(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    arguments = ["fairness", str(tmp_path / "run"), "--counterfactual", "gender", "--utterances", "12", "--json"]
+    assert status(arguments) == 0
+    result = json.loads(capsys.readouterr().out)
+    (found,) = result["attributes"]
+    assert (found["counterfactual"], found["one_group_a_speaker"]) == ("gender", False)
+    assert {row["utterances"] for row in found["groups"].values()} == {12}
+    assert found["groups"]["f"]["speakers"] == found["groups"]["m"]["speakers"] == found["speakers"]
+    assert 0 < found["divergence"]["low"] <= found["divergence"]["value"] <= found["divergence"]["high"]
+    assert found["divergence"]["high"] < 0.6932  # ln 2
+    assert voice_measures(tmp_path / "run", "gender")["divergence"].tolist() == [found["divergence"]["value"]]
+    with pytest.raises(InputError, match="three or more"):
+        rank_correlation(tmp_path / "run", "gender")
+
+
 def test_the_report_has_a_section(runs: list[Path], compared: list[dict[str, Any]]) -> None:
     page = (runs[0] / "report.html").read_text(encoding="utf-8")
     assert "<h2>Fairness</h2>" in page
@@ -119,6 +138,8 @@ def test_the_report_has_a_section(runs: list[Path], compared: list[dict[str, Any
         (["--by", "gender:x"], "expected numbers"),
         (["--by", "gender:3"], "holds no numbers"),
         (["--points", "0"], "more than 0"),
+        (["--counterfactual", "gendre"], "did you mean 'gender'"),
+        (["--counterfactual", "gender", "--utterances", "0"], "at least 1"),
         (["--seed", "-1"], "at least 0"),
         (["--against", "nowhere"], "no such folder"),
     ],

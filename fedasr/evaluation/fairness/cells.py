@@ -42,9 +42,9 @@ class Cells:
 
     def only(self, groups: list[int]) -> Cells:
         """Return some of the groups, and the speakers who are in them."""
-        there = (self.utterances[:, groups] > 0).any(axis=1)
+        there = self.utterances[:, groups].sum(axis=1) > 0
         return Cells(
-            tuple(name for name, kept in zip(self.speakers, there, strict=True) if kept),
+            tuple(name for name, kept in zip(self.speakers, there.tolist(), strict=True) if kept),
             tuple(self.groups[group] for group in groups),
             *(sums[there][:, groups] for sums in (self.words, self.errors, self.utterances)),
         )

@@ -214,7 +214,7 @@ def warnings(result: Mapping[str, Any], cells: Cells, strength: Power) -> list[s
         found.append(f"a group of one speaker {alone}: {', '.join(single)}")
     if few := [f"'{name}' ({count})" for name, count in counts.items() if 2 <= count < FEW_SPEAKERS]:
         found.append(f"fewer than {FEW_SPEAKERS} speakers, whose intervals may be too narrow: {', '.join(few)}")
-    if not cells.nested:
+    if not cells.nested and (cells.utterances == 0).any():
         found.append("some speakers are in several groups; whole speakers are drawn from all groups together")
     if silent := [f"'{name}'" for name, row in result["groups"].items() if not row["errors"]]:
         found.append(f"no errors, so no ratio: {', '.join(silent)}")

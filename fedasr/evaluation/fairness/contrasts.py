@@ -126,7 +126,7 @@ def degrees(statistic: Statistic, contrasts: Floats) -> Floats:
     parts = contrasts**2 * np.diag(statistic.covariance)
     below = (parts**2 / (cells.counts - 1)).sum(axis=1)
     least = np.array([(cells.counts[row != 0] - 1).min() for row in contrasts], np.float64)
-    return np.divide(parts.sum(axis=1) ** 2, below, out=least, where=below > 0)
+    return np.asarray(np.divide(parts.sum(axis=1) ** 2, below, out=least, where=below > 0), np.float64)
 
 
 def pairs(groups: int) -> Floats:

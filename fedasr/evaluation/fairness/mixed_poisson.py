@@ -42,7 +42,7 @@ class Fit:
     @property
     def errors(self) -> Floats:
         """The standard errors of the coefficients, shape ``(columns,)``."""
-        return np.sqrt(np.diag(self.covariance))
+        return np.asarray(np.sqrt(np.diag(self.covariance)), np.float64)
 
 
 class MixedPoisson:
@@ -138,7 +138,7 @@ class MixedPoisson:
         size = np.abs(slope[:free]).max()
         if not math.isfinite(value) or size > 1e-3 * max(1.0, float(np.sqrt(self.errors.sum()))):
             raise ArithmeticError("the regression did not converge")
-        covariance = np.linalg.inv(information)[:columns, :columns]
+        covariance = np.asarray(np.linalg.inv(information)[:columns, :columns], np.float64)
         if not (np.diag(covariance) > 0).all():
             raise ArithmeticError("the regression did not converge")
         return Fit(at[:-1], covariance, 0.0 if vanishes else math.exp(at[-1]), value, self.dispersion(at))

@@ -33,7 +33,7 @@ def resampled(cells: Cells, sums: Sequence[Floats], seed: int) -> list[Floats]:
     for rows, columns, name in strata:
         rng = seeds.generator(seed, f"fairness/bootstrap/{name}")
         even = np.full(len(rows), 1 / len(rows))
-        parts = [values[np.ix_(rows, columns)] for values in sums]
+        parts = [values[rows][:, columns] for values in sums]
         for start in range(0, RESAMPLES, CHUNK):
             times = rng.multinomial(len(rows), even, CHUNK).astype(np.float64)
             for whole, part in zip(drawn, parts, strict=True):

@@ -72,6 +72,12 @@ def sentences(one: Comparison) -> list[str]:
         given = ", ".join(regression["covariates"])
         beside = f" Beside the group it counts with {given}." if given else ""
         found.append(f"Regression: p = {number(known(regression['p_value']), 2)} that all groups are alike.{beside}")
+    if "divergence" in one:
+        given = one["divergence"]
+        found.append(
+            f"Divergence of the posteriors: {number(known(given['value']))} nats per token, 95 % interval"
+            f" {number(known(given['low']))} to {number(known(given['high']))}."
+        )
     wanted, pair = plain_points(power["gap"]), "in both groups" if not one["one_group_a_speaker"] else "in each group"
     if power["speakers"] is not None:
         found.append(
