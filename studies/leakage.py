@@ -25,7 +25,20 @@ from fedasr.files import write_text
 from fedasr.results.load import Run, load_run
 from fedasr.runtime.launch import launch
 from studies.leakage_attacks import codes, inverted, ledger, members
-from studies.leakage_cells import DP_SGD, PATE, PLAIN, START, Cell, curve, matrix, rest, start_config, start_name
+from studies.leakage_cells import (
+    DP_FEDAVG,
+    DP_SGD,
+    FAMILIES,
+    PATE,
+    PLAIN,
+    START,
+    Cell,
+    curve,
+    matrix,
+    rest,
+    start_config,
+    start_name,
+)
 from studies.leakage_groups import groups
 
 ROW, SCORES, TABLE, GROUPS = "cell.json", "scores.parquet", "leakage.csv", "leakage_groups.csv"
@@ -38,22 +51,24 @@ WHOLE_PAIRS = ((PLAIN, None), (DP_SGD, 10.0), (DP_SGD, 1.0), (PATE, 10.0))
 
 def plan() -> Iterator[Cell]:
     """Yield all cells, the most informative first."""
-    yield from matrix("digits", "ctc", 1)
-    yield from matrix("digits", "rnnt", 1)
+    for family in FAMILIES:
+        yield from curve("digits", family, 1)
+        yield from (Cell("digits", family, DP_FEDAVG, epsilon) for epsilon in (8.0, 1.0))
     for seed in (2, 3):
         yield from curve("digits", "ctc", seed)
-        yield from curve("digits", "rnnt", seed)
+    yield from (Cell("digits", "ctc", PATE, epsilon) for epsilon in (None, 8.0, 1.0))
     yield from curve("sentences", "ctc", 1)
-    yield from curve("commands", "ctc", 1)
-    yield from halves("rnnt", 1)
+    yield from curve("digits", "rnnt", 2)
     for seed in (1, 2, 3):
-        for family in ("ctc", "rnnt"):
+        for family in FAMILIES:
             yield from matrix("digits", family, seed)
             yield from rest("digits", family, seed)
+    yield from halves("rnnt", 1)
     for seed in (1, 2, 3):
-        yield from curve("sentences", "ctc", seed)
-        yield from matrix("commands", "ctc", seed)
-        yield from rest("commands", "ctc", seed)
+        for data in ("sentences", "commands"):
+            yield from curve(data, "ctc", seed)
+            yield from matrix(data, "ctc", seed)
+            yield from rest(data, "ctc", seed)
     yield from halves("ctc", 1)
     for seed in (1, 2, 3):
         for data in ("commands", "sentences"):
