@@ -142,7 +142,7 @@ def row_of(cell: Cell, out: Path, smaller: Sequence[str] = ()) -> dict[str, Any]
             scores.to_parquet(run.path / SCORES)
             row |= found | {"inversion_reason": NO_TWIN}
             why = not_looked_for(cell)
-            row |= codes(run) if why is None else {"codes_reason": why}
+            row |= codes(run, cell.training in (START, PLAIN)) if why is None else {"codes_reason": why}
     except (InputError, RunFailed) as error:
         row["error"] = str(error)
     row["cpu_seconds"] = time.process_time() - started
