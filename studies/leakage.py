@@ -19,12 +19,27 @@ from typing import Any
 
 import pandas as pd
 
-import fedasr
+from fedasr.config import load
 from fedasr.errors import InputError, RunFailed
 from fedasr.files import write_text
-from fedasr.results.load import Run
+from fedasr.results.load import Run, load_run
+from fedasr.runtime.launch import launch
 from studies.leakage_attacks import codes, inverted, ledger, members
-from studies.leakage_cells import DP_SGD, PATE, PLAIN, START, Cell, curve, matrix, rest, start_config, start_name
+from studies.leakage_cells import (
+    DP_FEDAVG,
+    DP_SGD,
+    FAMILIES,
+    PATE,
+    PLAIN,
+    START,
+    Cell,
+    curve,
+    matrix,
+    rest,
+    start_config,
+    start_name,
+    trade,
+)
 from studies.leakage_groups import groups
 
 ROW, SCORES, TABLE, GROUPS = "cell.json", "scores.parquet", "leakage.csv", "leakage_groups.csv"
@@ -37,22 +52,25 @@ WHOLE_PAIRS = ((PLAIN, None), (DP_SGD, 10.0), (DP_SGD, 1.0), (PATE, 10.0))
 
 def plan() -> Iterator[Cell]:
     """Yield all cells, the most informative first."""
-    yield from matrix("digits", "ctc", 1)
-    yield from matrix("digits", "rnnt", 1)
-    for seed in (2, 3):
-        yield from curve("digits", "ctc", seed)
-        yield from curve("digits", "rnnt", seed)
-    yield from curve("sentences", "ctc", 1)
-    yield from curve("commands", "ctc", 1)
-    yield from halves("rnnt", 1)
+    yield from curve("digits", "ctc", 1)
+    yield Cell("digits", "ctc", DP_FEDAVG, 8.0)
+    yield from curve("digits", "rnnt", 1)
+    yield from trade("digits", "ctc", 2)
+    yield from (Cell("digits", "ctc", PATE, epsilon) for epsilon in (None, 8.0))
+    yield from trade("digits", "ctc", 3)
+    yield from (Cell("digits", family, DP_FEDAVG, 1.0) for family in FAMILIES)
+    yield from trade("sentences", "ctc", 1)
+    yield from trade("digits", "rnnt", 2)
     for seed in (1, 2, 3):
-        for family in ("ctc", "rnnt"):
+        for family in FAMILIES:
             yield from matrix("digits", family, seed)
             yield from rest("digits", family, seed)
+    yield from halves("rnnt", 1)
     for seed in (1, 2, 3):
-        yield from curve("sentences", "ctc", seed)
-        yield from matrix("commands", "ctc", seed)
-        yield from rest("commands", "ctc", seed)
+        for data in ("sentences", "commands"):
+            yield from curve(data, "ctc", seed)
+            yield from matrix(data, "ctc", seed)
+            yield from rest(data, "ctc", seed)
     yield from halves("ctc", 1)
     for seed in (1, 2, 3):
         for data in ("commands", "sentences"):
@@ -90,7 +108,10 @@ def not_looked_for(cell: Cell) -> str | None:
 
 def finished(config: dict[str, Any], out: Path, changes: Sequence[str]) -> Run:
     """Return a finished run; where it was interrupted so is the study, which goes on when it is started again."""
-    run = fedasr.run(config, out=out, overrides=list(changes), resume=True)
+    done = load_run(out) if (out / "summary.json").exists() else None
+    if done is not None and done.finished:
+        return done  # to read and check its config again takes seconds
+    run = load_run(launch(load(config, list(changes)), out, resume=True))  # no report: that takes seconds, too
     if not run.finished:
         raise SystemExit(f"{out}: the run is {run.status}; start the study again to go on")
     return run
@@ -121,7 +142,7 @@ def row_of(cell: Cell, out: Path, smaller: Sequence[str] = ()) -> dict[str, Any]
             scores.to_parquet(run.path / SCORES)
             row |= found | {"inversion_reason": NO_TWIN}
             why = not_looked_for(cell)
-            row |= codes(run) if why is None else {"codes_reason": why}
+            row |= codes(run, cell.training in (START, PLAIN)) if why is None else {"codes_reason": why}
     except (InputError, RunFailed) as error:
         row["error"] = str(error)
     row["cpu_seconds"] = time.process_time() - started

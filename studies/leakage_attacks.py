@@ -18,7 +18,11 @@ from fedasr.audits.membership.audit import AUC, FLOORS, INITIAL, NO_MODEL, Game,
 from fedasr.audits.membership.candidates import Candidates
 from fedasr.audits.membership.claims import claim_of
 from fedasr.audits.membership.shadows import Shadow
-from fedasr.audits.secrets.audit import LANGUAGE, MASKED, VOICE, audit_secrets
+from fedasr.audits.secrets.audit import LANGUAGE, MASKED, VOICE, audit_secrets, found, planted_in
+from fedasr.audits.secrets.ranks import by_language
+from fedasr.evaluation.recognizer import Recognizer
+from fedasr.experiment import Experiment
+from fedasr.models.weights import load_arrays
 from fedasr.results.load import Run
 from fedasr.typing import Floats
 
@@ -94,10 +98,15 @@ def scores_of(game: Game, scores: Floats) -> pd.DataFrame:
     return table
 
 
-def codes(run: Run) -> Row:
-    """Return how exposed the planted codes are, by way of looking."""
+def codes(run: Run, every_way: bool) -> Row:
+    """Return how exposed the planted codes are, by way of looking.
+
+    Args:
+        run: with codes.
+        every_way: False: by the internal language model alone, which takes a second and not ten.
+    """
     row: Row = {}
-    for finding in audit_secrets(run.path):
+    for finding in audit_secrets(run.path) if every_way else by_language_alone(run):
         way = next(short for name, short in WAYS.items() if finding.attack.startswith(name))
         if finding.value is None:
             row[f"{way}_reason"] = finding.method
@@ -108,6 +117,20 @@ def codes(run: Run) -> Row:
         else:
             row[f"{way}_{finding.quantity.replace(' ', '_')}"] = finding.value
     return row
+
+
+def by_language_alone(run: Run) -> list[Finding]:
+    """Return what the internal language model tells of the codes."""
+    recognizer = Recognizer(run.path)
+    experiment = Experiment(recognizer.config)
+    planted = planted_in(run, experiment, recognizer.model, recognizer.tokenizer)
+    start = experiment.model()
+    load_arrays(start, experiment.first_weights())
+    ranks = [
+        by_language(model, experiment.tokenizer, planted.corpus, planted.codes)
+        for model in (recognizer.model, start.eval())
+    ]
+    return found(LANGUAGE, planted, ranks[0], ranks[1], len(experiment.partition))
 
 
 def ledger(run: Run) -> Row:

@@ -20,9 +20,10 @@ from matplotlib.figure import Figure
 
 from fedasr.files import replacing
 from fedasr.privacy.accountants import round_up
+from fedasr.privacy.audit.exposure import null_moments
 from fedasr.results.figures import style
 from studies.leakage import GROUPS, TABLE, plan
-from studies.leakage_cells import CLIPPED, DP_FEDAVG, DP_SGD, DROPOUT, EARLY, FEDAVG, PATE, PLAIN, START, Cell
+from studies.leakage_cells import CLIPPED, CODES, DP_FEDAVG, DP_SGD, DROPOUT, EARLY, FEDAVG, PATE, PLAIN, START, Cell
 from studies.tables import grid
 
 TRAININGS = (START, PLAIN, EARLY, DROPOUT, CLIPPED, FEDAVG, DP_FEDAVG, DP_SGD, PATE)
@@ -330,8 +331,8 @@ def exposures(ax: Axes, study: Study, data: str, family: str) -> None:
     curves(ax, study, data, family, "language_exposure" if family == "rnnt" else "noise_exposure")
     known = study.cells.dropna(subset=["exposure_null"]) if "exposure_null" in study.cells else study.cells.iloc[:0]
     if len(known):
-        mean, codes = float(known["exposure_null"].iloc[0]), float(known["codes"].min())
-        half = 1.96 * 1.4 / math.sqrt(codes)
+        mean, deviation = null_moments(10 ** CODES["digits"])
+        half = 1.96 * deviation / math.sqrt(float(known["codes"].min()))
         ax.axhspan(mean - half, mean + half, color=style.GRID, alpha=0.7, linewidth=0, label="95 % by chance")
     ax.set_ylim(bottom=0)
 
