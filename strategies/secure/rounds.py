@@ -263,7 +263,7 @@ class SecureRounds(Rounds):
         self.sent.update(dict.fromkeys(living, cost.opening_up))
         self.received += cost.down * len(self.cohort) + cost.opening_down * len(living)
 
-    def client_bytes(self) -> int:
+    def client_bytes(self, message_bytes: int) -> int:
         """Return how many bytes a client sends in a round of the cohort that the config names."""
         clients = self.config.selection.clients_per_round
         coder = make_coder(self.config, self.layout.size, clients, 1)
