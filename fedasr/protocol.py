@@ -144,6 +144,10 @@ class Key:
     DEAD: Final = "dead"
     OPENED: Final = "opened"
     STATE: Final = "state"
+    SIGNATURE: Final = "signature"
+    SIGNATURES: Final = "signatures"
+    NAMES: Final = "names"
+    RUN: Final = "run"
 
 
 class Metric:
@@ -487,6 +491,8 @@ class KeyList(ConfigValues):
 
     RECORD: ClassVar[str] = Record.SECURE
     keys: bytes = key(Key.LISTED)
+    names: str | None = key(Key.NAMES, None)
+    """of edge devices, by which they know each other: JSON, in the order of the keys"""
 
 
 @dataclass(frozen=True)
@@ -495,6 +501,8 @@ class SealedShares(ConfigValues):
 
     RECORD: ClassVar[str] = Record.SECURE
     sealed: bytes = key(Key.SEALED)
+    signature: bytes = key(Key.SIGNATURE)
+    """of the list of keys that it was sent"""
 
 
 @dataclass(frozen=True)
@@ -508,6 +516,8 @@ class Masking(ConfigValues):
     """weight of a client, at most"""
     sharers: bytes | None = key(Key.SHARERS, None)
     """who has shared secrets"""
+    signatures: bytes | None = key(Key.SIGNATURES, None)
+    """theirs, of the list of keys, in ascending order"""
 
 
 @dataclass(frozen=True)
@@ -538,6 +548,10 @@ class KeptSecrets(ConfigValues):
     RECORD: ClassVar[str] = Record.SECURE
     round: int = key(Key.ROUND)
     state: bytes = key(Key.STATE)
+    run: bytes = key(Key.RUN)
+    """what tells the run from others"""
+    names: str | None = key(Key.NAMES, None)
+    """of edge devices; JSON: number → name"""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from fedasr.models.weights import Layout, Vector
 from fedasr.protocol import Kind, Masking, Order, Record
 from fedasr.registry import is_reference
 from fedasr.secure.coders import make_coder
+from fedasr.secure.identity import SIGNATURE_BYTES
 from fedasr.secure.keys import ROW
 from fedasr.secure.terms import Aborted
 from fedasr.typing import Floats
@@ -42,7 +43,7 @@ Answer = Callable[[Message, float], Message]
 SAMPLE = 3
 """Replies that are measured, where their size depends on what was learnt."""
 CLIENT_BYTES = 8
-"""Of a client's number in a list of who has shared secrets."""
+"""Of a client's number in a list of who has shared secrets; beside it is its signature."""
 MOST_CLIENTS = 1 << 40
 
 
@@ -223,11 +224,16 @@ class Plan:
             return self.reply_bytes(content, 0), content_bytes(content)
         assert isinstance(self.rounds, PlannedSecureRounds)
         coder = make_coder(self.sized(cohort), self.layout.size, cohort, 1)
-        content[Record.SECURE] = Masking(cohort, 1, bytes(CLIENT_BYTES)).to_record()
+        content[Record.SECURE] = Masking(cohort, 1, bytes(CLIENT_BYTES), bytes(SIGNATURE_BYTES)).to_record()
         up = self.reply_bytes(content, coder.length)
         # Lists of all clients grow with the cohort, and need not be made to be counted.
         cost = traffic(Order(1, self.rounds.config_json), 1, self.rounds.terms(1).holders(cohort))
-        down = content_bytes(content) + cost.down + cost.opening_down + (cohort - 1) * (CLIENT_BYTES + ROW.size)
+        down = (
+            content_bytes(content)
+            + cost.down
+            + cost.opening_down
+            + (cohort - 1) * (CLIENT_BYTES + SIGNATURE_BYTES + ROW.size)
+        )
         return up + cost.up + cost.opening_up, down
 
     def sized(self, cohort: int) -> Config:

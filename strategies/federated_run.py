@@ -117,8 +117,8 @@ class FederatedRun(ServerRun):
 
     def observe(self, round: int, result: RoundResult) -> None:
         """Note who took part, for the selector."""
-        if self.edge_devices is not None:
-            self.edge_devices.heard(result.rows)
+        if self.edge_devices is not None and self.config.secure_aggregation.mode == "none":
+            self.edge_devices.heard(result.rows)  # else they have said nothing of themselves, and are asked again
         rows = result.everybody
         good = [row for row in rows if row["status"] == Status.OK]
         ids = np.array([row["id"] for row in good], np.int64)

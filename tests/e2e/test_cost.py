@@ -138,7 +138,10 @@ def test_single_updates_and_bits_end_what_a_fleet_can_be() -> None:
     [
         ({"strategy": {"name": "central"}, "selection": {}}, "whose messages are not planned"),
         ({"rounds": 0}, "there is nothing to plan"),
-        ({"compression": {"up": "top-k"}, "strategy": {"aggregation": "median", "weighting": "uniform"}}, "which would be 0 there"),
+        (
+            {"compression": {"up": "top-k"}, "strategy": {"aggregation": "median", "weighting": "uniform"}},
+            "which would be 0 there",
+        ),
     ],
 )
 def test_what_is_not_planned_is_refused_in_a_line(changes: dict[str, Any], sentence: str) -> None:
