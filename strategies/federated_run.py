@@ -8,9 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
-from fedasr import seeds
 from fedasr.attacks import described
-from fedasr.codecs import make_codec
 from fedasr.experiment import Experiment, as_json
 from fedasr.flower.records import content_bytes
 from fedasr.protocol import Status
@@ -67,9 +65,9 @@ class FederatedRun(ServerRun):
         self.server_steps = ServerSteps(experiment, self.layout)
         self.estimates = FleetEstimates(experiment, self.rounds, self.layout)
         message_bytes = content_bytes(self.rounds.content(0, self.weights))
+        reply_bytes = self.rounds.client_bytes(message_bytes)
         if self.teacher.weights is not None:
             message_bytes += 4 * self.layout.size
-        reply_bytes = self.reply_bytes(message_bytes)
         self.population = Population(experiment, message_bytes, reply_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, self.population.clients)
         self.edge_devices = EdgeDevices(grid, as_json(self.config)) if isinstance(grid, EdgeGrid) else None
@@ -82,18 +80,6 @@ class FederatedRun(ServerRun):
         """what an audit by canary users says against the ledger"""
         self.skipped: dict[int, int] = {}
         """client → its utterances that could not be decoded when it last trained"""
-
-    def reply_bytes(self, message_bytes: int) -> int:
-        """Return about how many bytes a client sends in a round, for the virtual clock."""
-        if isinstance(self.rounds, SecureRounds):
-            return self.rounds.client_bytes()
-        return message_bytes if self.config.compression.up == "none" else self.encoded_bytes()
-
-    def encoded_bytes(self) -> int:
-        """Return about how many bytes an update has, for the virtual clock: those of normal values of length 1."""
-        rng = seeds.generator(self.config.seed, "compression-size")
-        codec = make_codec(self.config.compression, self.layout)
-        return len(codec.encode(rng.standard_normal(self.layout.size, np.float32), rng))
 
     def round(self, number: int) -> Round | None:
         """Run a round, from the selection to the new weights; None where its privacy cannot be afforded."""
@@ -173,8 +159,8 @@ class FederatedRun(ServerRun):
 
     def observe(self, round: int, result: RoundResult) -> None:
         """Note who took part, for the selector."""
-        if self.edge_devices is not None:
-            self.edge_devices.heard(result.rows)
+        if self.edge_devices is not None and self.config.secure_aggregation.mode == "none":
+            self.edge_devices.heard(result.rows)  # else they have said nothing of themselves, and are asked again
         rows = result.everybody
         good = [row for row in rows if row["status"] == Status.OK]
         ids = np.array([row["id"] for row in good], np.int64)

@@ -11,6 +11,8 @@ import numpy as np
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from fedasr import seeds
+from fedasr.codecs import make_codec
 from fedasr.config import Config
 from fedasr.data.partition import Partition
 from fedasr.data.roster import Roster
@@ -139,6 +141,26 @@ class Rounds:
         """Return what every client of a round is sent: one object, so that a grid can send it once."""
         order = Order(round, self.config_json).to_record()
         return RecordDict({Record.ARRAYS: array_record(self.layout.views(weights)), Record.CONFIG: order})
+
+    def loss_content(self, round: int, weights: Vector, batch: bool) -> RecordDict:
+        """Return what clients are sent that are asked for their loss."""
+        content = self.content(round, weights)
+        content[Record.CONFIG] = LossOrder(round, self.config_json, batch).to_record()
+        return content
+
+    def client_bytes(self, message_bytes: int) -> int:
+        """Return about how many bytes a client sends in a round, for the virtual clock.
+
+        Of an encoded update they are those of normal values of length 1.
+
+        Args:
+            message_bytes: what a client is sent.
+        """
+        if self.config.compression.up == "none":
+            return message_bytes
+        rng = seeds.generator(self.config.seed, "compression-size")
+        codec = make_codec(self.config.compression, self.layout)
+        return len(codec.encode(rng.standard_normal(self.layout.size, np.float32), rng))
 
     def messages(self, kind: str, round: int, content: RecordDict, clients: list[int]) -> list[Message]:
         """Return one message a client."""
@@ -404,8 +426,7 @@ class Rounds:
         Returns:
             The mean loss over utterances in nats a token, NaN where a client did not answer with one, shape ``(n,)``.
         """
-        content = self.content(round, weights)
-        content[Record.CONFIG] = LossOrder(round, self.config_json, batch).to_record()
+        content = self.loss_content(round, weights, batch)
         ids = [int(client) for client in clients]
         messages = self.messages(Kind.LOSS, round, content, ids)
         place = {message.metadata.dst_node_id: index for index, message in enumerate(messages)}
