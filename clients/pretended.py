@@ -6,6 +6,8 @@ The update is random; everything that makes a message of it (noise, codec, secur
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -22,6 +24,7 @@ from .mods.compressed import compressed
 from .mods.covered import covered
 from .mods.device_noise import device_noise
 from .mods.secured import secured
+from .own_labels import Counts
 from .private_training import pay_for_a_round
 from .speech import read_order
 
@@ -47,5 +50,6 @@ def train_action(message: Message, context: Context) -> Message:
         _, statement = pay_for_a_round(config, Plan.of(config, examples), context, order.round)
         content |= {Record.METRICS: Stored(examples).to_record(), Record.PRIVACY: statement.to_record()}
     else:
-        content[Record.METRICS] = Trained(examples, 1, 1.0, 1.0, 1, examples, 0, 1.0).to_record()
+        counts = (examples,) * len(fields(Counts)) if config.client.labels in ("self", "feedback") else ()
+        content[Record.METRICS] = Trained(examples, 1, 1.0, 1.0, 1, examples, 0, 1.0, *counts).to_record()
     return answer(message, content)

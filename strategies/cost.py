@@ -30,7 +30,8 @@ from fedasr.typing import Floats
 
 from .aggregation.weighting import Weighting
 from .factory import shipped
-from .federated_run import FederatedRun
+from .federated_run import NOBODY, FederatedRun, devices_train
+from .label_teacher import LabelTeacher
 from .population import Population
 from .rounds import Rounds
 from .secure.messages import traffic
@@ -120,6 +121,11 @@ def plan_run(experiment: Experiment, timed: Experiment, rounds: int, answer: Ans
         )
     if config.client_app is not None:
         raise InputError(f"'client_app' is '{config.client_app}', and what it sends is not known; leave it out")
+    if config.evaluate.estimate.every:
+        raise InputError(
+            f"'evaluate.estimate.every' is {config.evaluate.estimate.every}, and what its questions ask depends on the"
+            " trained model; set it to 0 to plan the rest"
+        )
     return Plan(experiment, timed, answer).run(rounds)
 
 
@@ -137,8 +143,12 @@ class Plan:
         self.rounds: Rounds = make_rounds(
             nobody, self.config, as_json(self.config), experiment.partition, self.layout, Path()
         )
+        self.rounds.teacher = LabelTeacher(self.config, self.weights).weights
         message_bytes = content_bytes(self.rounds.content(0, self.weights))
-        self.population = Population(timed, message_bytes, self.rounds.client_bytes(message_bytes), self.ask)
+        reply_bytes = self.rounds.client_bytes(message_bytes)
+        if self.rounds.teacher is not None:
+            message_bytes += 4 * self.layout.size
+        self.population = Population(timed, message_bytes, reply_bytes, self.ask)
         self.asked_bytes = 0
         self.sizes: dict[int, list[int]] = {}
         """bytes of replies, by how many numbers secure aggregation makes of an update"""
@@ -162,9 +172,12 @@ class Plan:
         """Return what a round would send."""
         self.asked_bytes = 0
         population, rounds = self.population, self.rounds
-        cohort = population.choose(number, population.begin(number))
+        waited = population.begin(number)
+        cohort = population.choose(number, waited) if devices_train(self.config) else NOBODY
         cohort = cohort.of(lambda clients: clients < population.clients)  # canary users are sent nothing
         selection = cohort.selection
+        if self.config.strategy.fairness != "none":
+            self.asked_bytes += content_bytes(rounds.loss_content(number, self.weights, False)) * len(selection.clients)
         weighting = rounds.weighting(selection, population.roster, None)
         excused = rounds.prepare(number, selection, population.roster, weighting)
         content = rounds.training_content(number, self.weights)
@@ -219,7 +232,7 @@ class Plan:
 
     def client_bytes(self, cohort: int) -> tuple[int, int]:
         """Return what a client of a cohort sends and is sent in a round; of secure aggregation, where all answer."""
-        content = self.rounds.content(1, self.weights)
+        content = Rounds.training_content(self.rounds, 1, self.weights)
         if not self.secure:
             return self.reply_bytes(content, 0), content_bytes(content)
         assert isinstance(self.rounds, PlannedSecureRounds)

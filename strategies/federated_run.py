@@ -9,6 +9,7 @@ import numpy.typing as npt
 from flwr.serverapp import Grid
 
 from fedasr.attacks import described
+from fedasr.config import Config
 from fedasr.experiment import Experiment, as_json
 from fedasr.flower.records import content_bytes
 from fedasr.protocol import Status
@@ -93,7 +94,7 @@ class FederatedRun(ServerRun):
         if stopped is not None:
             self.end_early(stopped)
             return None
-        cohort = self.population.choose(number, waited) if self.devices_train else NOBODY
+        cohort = self.population.choose(number, waited) if devices_train(self.config) else NOBODY
         privacy.admit(cohort.selection, number)
         if self.edge_devices is not None:
             self.in_flight.note(number, cohort.selection.clients)
@@ -135,11 +136,6 @@ class FederatedRun(ServerRun):
         notes = [*result.failures, *self.rounds.take_notes()]
         more = {} if seen is None else {"canaries": [seen.as_row()]}
         return Round(row, result.rows, notes, {**more, "estimates": estimates})
-
-    @property
-    def devices_train(self) -> bool:
-        """Whether any device is taught by anything."""
-        return self.config.client.labels != "none" or self.config.client.labelled_share > 0
 
     def reweigh(self, round: int, selection: Selection) -> dict[int, float] | None:
         """Ask the clients of a round for their losses, and return by what their weights are multiplied; None: by 1."""
@@ -284,6 +280,11 @@ class FederatedRun(ServerRun):
         self.audit(status)
         super().finish(status)
         # In a private run that nobody's update was used is a fact of its speech: noise was released all the same.
-        silent = self.rounds.fails_in_silence or not self.devices_train
+        silent = self.rounds.fails_in_silence or not devices_train(self.config)
         if status == "done" and "stopped" not in self.last and not silent:
             check_used(self.totals["updates"], self.folder, self.config)
+
+
+def devices_train(config: Config) -> bool:
+    """Say whether any device is taught by anything."""
+    return config.client.labels != "none" or config.client.labelled_share > 0

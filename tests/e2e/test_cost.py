@@ -49,6 +49,21 @@ def test_single_precision_and_simulated_seconds(tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
+    "more",
+    [
+        {"client": {"labels": "self"}, "self_labels": {"teacher": "frozen"}},
+        {"strategy": {"fairness": "q"}},
+    ],
+    ids=["a teacher that is sent", "questions for losses"],
+)
+def test_what_is_sent_beside_the_model(more: dict[str, Any], tmp_path: Path) -> None:
+    settings = {**config(), "rounds": 1}
+    settings |= {name: settings.get(name, {}) | section for name, section in more.items()}
+    assert planned(settings) == sent(run(settings, tmp_path / "run"))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
     "compression",
     [{"up": "eden"}, {"up": "sign"}, {"up": "int8", "up_options": {"coding": "none"}}],
     ids=lambda section: section["up"],
