@@ -11,6 +11,7 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 import fedasr.experiment
+from fedasr.clients.own_labels import Lesson
 from fedasr.clients.private_training import keeper, train_privately
 from fedasr.clients.speech import Device, find_device
 from fedasr.clients.trainer import resident
@@ -100,7 +101,8 @@ def test_a_device_that_is_asked_twice_never_has_the_same_secret_noise(secret: bo
     text, result = config(secret_noise=secret), []
     for _ in range(2):
         asked, context = device(text)
-        result.append(train_privately(asked, asked.experiment.first_weights(), context).arrays)
+        lesson = Lesson(asked.speech, asked.rows)
+        result.append(train_privately(asked, asked.experiment.first_weights(), lesson, context).arrays)
     assert result[0] is not None
     assert result[1] is not None
     same = [np.array_equal(result[0][name], result[1][name]) for name in result[0]]
