@@ -50,11 +50,9 @@ def train_once(manifest: Path) -> tuple[float, float]:
     from fedasr.experiment import Experiment
     from fedasr.training import local
 
-    data = {"corpus": CORPUS, "manifest": str(manifest), "clients": 1, "on_bad_audio": "skip"}
-    tree: dict[str, Any] = {
-        "data": {**data, "partition": {"name": "iid"}, "cache": {"directory": "off"}},
-        "model": MODEL,
-    }
+    data: dict[str, Any] = {"corpus": CORPUS, "manifest": str(manifest), "clients": 1, "on_bad_audio": "skip"}
+    data |= {"partition": {"name": "iid"}, "cache": {"directory": "off"}}
+    tree: dict[str, Any] = {"data": data, "model": MODEL}
     bare = not has_transcripts(manifest)
     if bare:
         data["corpus_options"] = {"transcribed": False}
