@@ -12,16 +12,17 @@ from fedasr.config.loading import load
 from fedasr.config.schema import Config
 from fedasr.objects import reference_of
 from fedasr.references import look_beside
-from fedasr.results.load import Run, load_run
+from fedasr.results.load import Run, as_run, load_run
 from fedasr.results.tables.compare import compare
 from fedasr.runtime.callbacks import Callback
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.sweeps import sweep
 
 if TYPE_CHECKING:
+    import pandas as pd
     from flwr.clientapp import ClientApp
 
-__all__ = ["Run", "compare", "load_run", "run", "sweep"]
+__all__ = ["Run", "compare", "fairness", "load_run", "run", "sweep"]
 
 
 Part = Callable[..., Any] | str
@@ -36,6 +37,7 @@ PARTS = {
     "aggregator": "strategy.aggregation",
     "partitioner": "data.partition.name",
     "corpus": "data.corpus",
+    "fairness": "strategy.fairness",
     "strategy": "strategy.name",
     "codec": "compression.up",
     "client_app": "client_app",
@@ -60,6 +62,7 @@ def run(
     aggregator: Part | None = None,
     partitioner: Part | None = None,
     corpus: Part | None = None,
+    fairness: Part | None = None,
     strategy: Part | None = None,
     codec: Part | None = None,
     client_app: Part | ClientApp | None = None,
@@ -87,6 +90,7 @@ def run(
         aggregator: key ``strategy.aggregation``.
         partitioner: key ``data.partition.name``.
         corpus: key ``data.corpus``.
+        fairness: key ``strategy.fairness``.
         strategy: key ``strategy.name``.
         codec: key ``compression.up``.
         client_app: key ``client_app``; here a Flower ``ClientApp`` will do too.
@@ -111,6 +115,7 @@ def run(
         "aggregator": aggregator,
         "partitioner": partitioner,
         "corpus": corpus,
+        "fairness": fairness,
         "strategy": strategy,
         "codec": codec,
         "client_app": client_app,
@@ -140,6 +145,42 @@ def run(
 
         write_report(finished)
     return finished
+
+
+def fairness(
+    run: Run | str | Path,
+    by: str | Sequence[str] = (),
+    against: Run | str | Path | None = None,
+    seed: int | None = None,
+    shown: float = 0.05,
+    counterfactual: str | Sequence[str] = (),
+    utterances: int | None = None,
+) -> pd.DataFrame:
+    """Compare the groups of a run's test speech; write ``fairness.json`` and the report anew, as ``fedasr fairness``.
+
+    Args:
+        run: a finished run, or its folder.
+        by: an attribute or several: columns of the corpus, such as ``gender``; ``age:16,60`` for ranges of numbers.
+            None: those of ``evaluate.by``, else of gender, accent, age, device and lang those that there are.
+        against: another run that was tested on the same speech.
+        seed: of the resamples; None: the run's.
+        shown: the gap, a fraction, for which the speakers are counted that would show it.
+        counterfactual: attributes of the voices in which the test speech is spoken again: ``gender``, ``voice``,
+            ``accent``, ``device``, ``rate``; of synthetic speech. Without ``by``, nothing else is compared.
+        utterances: that are spoken again at most; None: all.
+
+    Returns:
+        ``Run.fairness``, with these attributes compared anew.
+
+    Raises:
+        InputError: an attribute, a run or a number is wrong; nothing was written.
+    """
+    from fedasr.results.fairness import assess_fairness
+
+    loaded = as_run(run)
+    voices = [counterfactual] if isinstance(counterfactual, str) else counterfactual
+    assess_fairness(loaded, [by] if isinstance(by, str) else by, against, seed, shown, voices, utterances)
+    return loaded.fairness
 
 
 def with_parts(

@@ -59,7 +59,8 @@ class Experiment:
 
     Args:
         config: a checked one.
-        fleet: what the edge devices say they hold, for the server of a deployed run: its own corpus has none of it.
+        fleet: what the edge devices say they hold, for the server of a deployed run: its own corpus has none of it; or
+            what those of a planned one are thought to hold.
     """
 
     def __init__(self, config: Config, fleet: Fleet | None = None) -> None:
@@ -193,13 +194,13 @@ class Experiment:
 
     @cached_property
     def _split(self) -> tuple[Partition, Partition | None]:
-        if self.config.runtime.name == "deployment":
-            if self.fleet is None:
-                raise InputError(
-                    "'runtime.name' is 'deployment', where each device holds its speech and only it knows how much;"
-                    " submit the run to the SuperLink with 'flwr run' (docs/edge.md), or set runtime.name=local"
-                )
+        if self.fleet is not None:
             return self.fleet.partition(), None
+        if self.config.runtime.name == "deployment":
+            raise InputError(
+                "'runtime.name' is 'deployment', where each device holds its speech and only it knows how much;"
+                " submit the run to the SuperLink with 'flwr run' (docs/edge.md), or set runtime.name=local"
+            )
         data, share = self.config.data, self.config.evaluate.held_out
         whole = make_partition(
             data.partition, self.corpus.columns, self.rows(data.train_split), data.clients, self.config.seed, self.embed

@@ -164,6 +164,10 @@ class Key:
     LABELS: Final = "labels"
     CALIBRATION: Final = "calibration"
     COUNTS: Final = "counts"
+    SIGNATURE: Final = "signature"
+    SIGNATURES: Final = "signatures"
+    NAMES: Final = "names"
+    RUN: Final = "run"
 
 
 class Metric:
@@ -557,6 +561,8 @@ class KeyList(ConfigValues):
 
     RECORD: ClassVar[str] = Record.SECURE
     keys: bytes = key(Key.LISTED)
+    names: str | None = key(Key.NAMES, None)
+    """of edge devices, by which they know each other: JSON, in the order of the keys"""
 
 
 @dataclass(frozen=True)
@@ -565,6 +571,8 @@ class SealedShares(ConfigValues):
 
     RECORD: ClassVar[str] = Record.SECURE
     sealed: bytes = key(Key.SEALED)
+    signature: bytes = key(Key.SIGNATURE)
+    """of the list of keys that it was sent"""
 
 
 @dataclass(frozen=True)
@@ -578,6 +586,8 @@ class Masking(ConfigValues):
     """weight of a client, at most"""
     sharers: bytes | None = key(Key.SHARERS, None)
     """who has shared secrets"""
+    signatures: bytes | None = key(Key.SIGNATURES, None)
+    """theirs, of the list of keys, in ascending order"""
 
 
 @dataclass(frozen=True)
@@ -608,6 +618,10 @@ class KeptSecrets(ConfigValues):
     RECORD: ClassVar[str] = Record.SECURE
     round: int = key(Key.ROUND)
     state: bytes = key(Key.STATE)
+    run: bytes = key(Key.RUN)
+    """what tells the run from others"""
+    names: str | None = key(Key.NAMES, None)
+    """of edge devices; JSON: number → name"""
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class Evaluations:
             values = np.array([str(value) for value in columns[column][evaluation.rows]], object)
             for value, counts in evaluation.groups[column].items():
                 of = values == value
-                interval = speaker_interval(speakers[of], words[of], errors[of], seed)
+                interval = speaker_interval(speakers[of], words[of], errors[of], seed, value)
                 table.append(
                     {
                         "round": round,

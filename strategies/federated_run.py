@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
-from fedasr import seeds
 from fedasr.attacks import described
-from fedasr.codecs import make_codec
+from fedasr.config import Config
 from fedasr.experiment import Experiment, as_json
 from fedasr.flower.records import content_bytes
 from fedasr.protocol import Status
@@ -24,6 +23,7 @@ from fedasr.typing import Floats
 from .aggregation.server_optimizers import make_optimizer
 from .canaries import make_canaries, took_turns
 from .edge_devices import EdgeDevices, InFlight
+from .fairness.factory import make_reweighting
 from .fleet_estimates import FleetEstimates
 from .label_teacher import LabelTeacher
 from .nodes import node_ids
@@ -66,9 +66,9 @@ class FederatedRun(ServerRun):
         self.server_steps = ServerSteps(experiment, self.layout)
         self.estimates = FleetEstimates(experiment, self.rounds, self.layout)
         message_bytes = content_bytes(self.rounds.content(0, self.weights))
+        reply_bytes = self.rounds.client_bytes(message_bytes)
         if self.teacher.weights is not None:
             message_bytes += 4 * self.layout.size
-        reply_bytes = self.reply_bytes(message_bytes)
         self.population = Population(experiment, message_bytes, reply_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, self.population.clients)
         self.edge_devices = EdgeDevices(grid, as_json(self.config)) if isinstance(grid, EdgeGrid) else None
@@ -76,22 +76,11 @@ class FederatedRun(ServerRun):
         self.asked_bytes = 0
         self.privacy = make_mechanism(self.config, self.layout, len(self.population), self.population.selector)
         self.canaries = make_canaries(self.config, self.layout, self.population.clients, self.privacy)
+        self.reweighting = make_reweighting(experiment)
         self.contradiction: str | None = None
         """what an audit by canary users says against the ledger"""
         self.skipped: dict[int, int] = {}
         """client → its utterances that could not be decoded when it last trained"""
-
-    def reply_bytes(self, message_bytes: int) -> int:
-        """Return about how many bytes a client sends in a round, for the virtual clock."""
-        if isinstance(self.rounds, SecureRounds):
-            return self.rounds.client_bytes()
-        return message_bytes if self.config.compression.up == "none" else self.encoded_bytes()
-
-    def encoded_bytes(self) -> int:
-        """Return about how many bytes an update has, for the virtual clock: those of normal values of length 1."""
-        rng = seeds.generator(self.config.seed, "compression-size")
-        codec = make_codec(self.config.compression, self.layout)
-        return len(codec.encode(rng.standard_normal(self.layout.size, np.float32), rng))
 
     def round(self, number: int) -> Round | None:
         """Run a round, from the selection to the new weights; None where its privacy cannot be afforded."""
@@ -105,7 +94,7 @@ class FederatedRun(ServerRun):
         if stopped is not None:
             self.end_early(stopped)
             return None
-        cohort = self.population.choose(number, waited) if self.devices_train else NOBODY
+        cohort = self.population.choose(number, waited) if devices_train(self.config) else NOBODY
         privacy.admit(cohort.selection, number)
         if self.edge_devices is not None:
             self.in_flight.note(number, cohort.selection.clients)
@@ -113,12 +102,15 @@ class FederatedRun(ServerRun):
         if canaries is not None:
             cohort, inserted = canaries.split(cohort)
         self.rounds.teacher = self.teacher.weights
-        result = self.rounds.train(number, self.weights, cohort, roster, privacy.clip(), weighed)
+        multipliers = self.reweigh(number, cohort.selection)
+        result = self.rounds.train(number, self.weights, cohort, roster, privacy.clip(), weighed, multipliers)
         if canaries is not None:
             canaries.add(number, inserted, result, roster, privacy)
         update = privacy.release(result, number, len(roster))
         seen = None if canaries is None else canaries.seen(number, update)
         if update is not None:
+            if self.reweighting is not None:
+                update = update * np.float32(self.reweighting.scale(result.weights, result.norms))
             rate = learning_rate(config.strategy, number, config.rounds)
             self.weights = self.optimizer.step(self.weights, update, number, rate)
             check_finite(self.weights, number, config)
@@ -145,10 +137,15 @@ class FederatedRun(ServerRun):
         more = {} if seen is None else {"canaries": [seen.as_row()]}
         return Round(row, result.rows, notes, {**more, "estimates": estimates})
 
-    @property
-    def devices_train(self) -> bool:
-        """Whether any device is taught by anything."""
-        return self.config.client.labels != "none" or self.config.client.labelled_share > 0
+    def reweigh(self, round: int, selection: Selection) -> dict[int, float] | None:
+        """Ask the clients of a round for their losses, and return by what their weights are multiplied; None: by 1."""
+        if self.reweighting is None:
+            return None
+        clients = selection.clients
+        losses, asked_bytes = self.rounds.losses(round, self.weights, clients, batch=False)
+        self.asked_bytes += asked_bytes
+        weighting = self.rounds.weighting(selection, self.population.roster, None)
+        return self.reweighting.multipliers(clients, losses, weighting.expected_of(clients, self.population.roster))
 
     def ask(self, round: int, clients: Ids) -> Floats:
         """Ask clients for the loss of the global model, for the selector."""
@@ -158,8 +155,8 @@ class FederatedRun(ServerRun):
 
     def observe(self, round: int, result: RoundResult) -> None:
         """Note who took part, for the selector."""
-        if self.edge_devices is not None:
-            self.edge_devices.heard(result.rows)
+        if self.edge_devices is not None and self.config.secure_aggregation.mode == "none":
+            self.edge_devices.heard(result.rows)  # else they have said nothing of themselves, and are asked again
         rows = result.everybody
         good = [row for row in rows if row["status"] == Status.OK]
         ids = np.array([row["id"] for row in good], np.int64)
@@ -205,7 +202,9 @@ class FederatedRun(ServerRun):
 
     def save(self) -> None:
         """Write the checkpoint of the current round."""
-        facts = {"population": self.population.state_dict(), "privacy": self.privacy.state_dict()}
+        facts: dict[str, Any] = {"population": self.population.state_dict(), "privacy": self.privacy.state_dict()}
+        if self.reweighting is not None:
+            facts["fairness"] = self.reweighting.fairness.state
         self.write_checkpoint(self.optimizer.state, facts, {**self.privacy.arrays(), **self.teacher.arrays()})
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
@@ -214,6 +213,8 @@ class FederatedRun(ServerRun):
         self.optimizer.state = dict(saved.optimizer)
         self.population.load_state_dict(saved.facts["population"], saved.round)
         self.privacy.load_state_dict(saved.facts["privacy"])
+        if self.reweighting is not None:
+            self.reweighting.fairness.state = saved.facts["fairness"]
         self.privacy.load_arrays(self.teacher.load_arrays(saved.columns))
         self.population.roster.exclude(self.privacy.excluded)
         # The roster's memory of who took part is what the journal says; of losses it has none in a private run.
@@ -244,6 +245,7 @@ class FederatedRun(ServerRun):
             "utterances_skipped": self.experiment.skipped + sum(self.skipped.values()),
             **super().facts(),
             **({} if attack is None else {"attack": attack}),
+            **({} if self.reweighting is None else self.reweighting.facts()),
             **({} if self.canaries is None else self.canaries_facts()),
         }
 
@@ -278,6 +280,11 @@ class FederatedRun(ServerRun):
         self.audit(status)
         super().finish(status)
         # In a private run that nobody's update was used is a fact of its speech: noise was released all the same.
-        silent = self.rounds.fails_in_silence or not self.devices_train
+        silent = self.rounds.fails_in_silence or not devices_train(self.config)
         if status == "done" and "stopped" not in self.last and not silent:
             check_used(self.totals["updates"], self.folder, self.config)
+
+
+def devices_train(config: Config) -> bool:
+    """Say whether any device is taught by anything."""
+    return config.client.labels != "none" or config.client.labelled_share > 0

@@ -11,6 +11,8 @@ import numpy as np
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from fedasr import seeds
+from fedasr.codecs import make_codec
 from fedasr.config import Config
 from fedasr.data.partition import Partition
 from fedasr.data.roster import Roster
@@ -57,6 +59,10 @@ class RoundResult:
     """largest L2 norm of an update"""
     weighting: Weighting | None = None
     """what the updates counted"""
+    weights: dict[int, int] = field(default_factory=dict)
+    """client → what its update counted for"""
+    norms: dict[int, float] = field(default_factory=dict)
+    """client → the L2 norm of its update, before clipping"""
     canaries: list[dict[str, Any]] = field(default_factory=list)
     """rows of the canary users that were selected, which are no rows of ``clients.parquet``"""
     statements: dict[int, Statement] = field(default_factory=dict)
@@ -136,6 +142,26 @@ class Rounds:
         order = Order(round, self.config_json).to_record()
         return RecordDict({Record.ARRAYS: array_record(self.layout.views(weights)), Record.CONFIG: order})
 
+    def loss_content(self, round: int, weights: Vector, batch: bool) -> RecordDict:
+        """Return what clients are sent that are asked for their loss."""
+        content = self.content(round, weights)
+        content[Record.CONFIG] = LossOrder(round, self.config_json, batch).to_record()
+        return content
+
+    def client_bytes(self, message_bytes: int) -> int:
+        """Return about how many bytes a client sends in a round, for the virtual clock.
+
+        Of an encoded update they are those of normal values of length 1.
+
+        Args:
+            message_bytes: what a client is sent.
+        """
+        if self.config.compression.up == "none":
+            return message_bytes
+        rng = seeds.generator(self.config.seed, "compression-size")
+        codec = make_codec(self.config.compression, self.layout)
+        return len(codec.encode(rng.standard_normal(self.layout.size, np.float32), rng))
+
     def messages(self, kind: str, round: int, content: RecordDict, clients: list[int]) -> list[Message]:
         """Return one message a client."""
         ids = clients if self.nodes is None else [self.nodes[client] for client in clients]
@@ -155,6 +181,7 @@ class Rounds:
         roster: Roster,
         clip: Clip | None = None,
         weighed: Selection | None = None,
+        multipliers: Mapping[int, float] | None = None,
     ) -> RoundResult:
         """Train a round and return the aggregate and the tables' rows.
 
@@ -162,6 +189,8 @@ class Rounds:
 
         ``weighed`` are all whose updates will be in the aggregate, where that is more than the cohort: canary users are
         sent nothing.
+
+        ``multipliers`` are by what the weights of clients are multiplied.
 
         Who is late or drops out by the virtual clock is sent the weights and trains for nothing: it is not simulated.
 
@@ -171,6 +200,8 @@ class Rounds:
         """
         selection, closing = cohort.selection, cohort.closing
         weighting = self.weighting(selection if weighed is None else weighed, roster, clip)
+        if multipliers:
+            weighting = weighting.multiplied(multipliers)
         excused = self.prepare(round, selection, roster, weighting)
         result = RoundResult(self.aggregate(round, weights, weighting, clip), weighting=weighting)
         clients = self.start_order(selection.clients if closing is None else closing.accepted, roster)
@@ -338,6 +369,7 @@ class Rounds:
             return {**failed_row(reason), "bytes_up": accumulated.bytes}
         result.mean.count(accumulated.weight, Size(accumulated.norm, accumulated.largest))
         result.norm = max(result.norm, accumulated.norm)
+        result.weights[client], result.norms[client] = accumulated.weight, accumulated.norm
         metrics = values_of(reply, Record.METRICS)
         labels = LabelCounts.of(metrics)
         result.labels += labels
@@ -394,8 +426,7 @@ class Rounds:
         Returns:
             The mean loss over utterances in nats a token, NaN where a client did not answer with one, shape ``(n,)``.
         """
-        content = self.content(round, weights)
-        content[Record.CONFIG] = LossOrder(round, self.config_json, batch).to_record()
+        content = self.loss_content(round, weights, batch)
         ids = [int(client) for client in clients]
         messages = self.messages(Kind.LOSS, round, content, ids)
         place = {message.metadata.dst_node_id: index for index, message in enumerate(messages)}

@@ -18,6 +18,7 @@ from fedasr.config.loading import PATE_PATHS
 from fedasr.config.parts import is_installed, module_file
 from fedasr.config.schema import walk
 from fedasr.config.wire import plain_tree
+from fedasr.edge.peers import FILE as PEERS
 from fedasr.edge.policy import FILE as POLICY
 from fedasr.edge.policy import Policy, PolicyRefused, read_policy
 from fedasr.errors import InputError
@@ -30,7 +31,7 @@ KEPT_DATA = ("min_seconds", "max_seconds", "features", "augment")
 """What the server decides about speech: how features are made of it, and what is too short or too long."""
 FOREIGN = ("init_from", "stream", "devices", "runtime", "attack")
 """What is none of an edge device's business, or names files and code."""
-SERVER_PARTS = {"name": "options", "aggregation": "aggregation_options"}
+SERVER_PARTS = {"name": "options", "aggregation": "aggregation_options", "fairness": "fairness_options"}
 """Keys of section ``strategy`` whose own parts run on the server alone, and those of their options."""
 DEVICE_PARTS = (
     "model.name",
@@ -73,6 +74,21 @@ class EdgeDevice:
     def asked(self) -> Path:
         """The file of what it was asked and may be asked so often only."""
         return self.data / "asked.json"
+
+    @property
+    def key(self) -> Path:
+        """The file of the private key by which it was enrolled."""
+        return self.data / "identity" / "box.key"
+
+    @property
+    def peers(self) -> Path:
+        """The file of the keys by which it knows other devices."""
+        return self.data / PEERS
+
+    @property
+    def secure_steps(self) -> Path:
+        """The file of the last step that it has taken in secure aggregation."""
+        return self.data / "secure.json"
 
     @property
     def activity(self) -> Path:

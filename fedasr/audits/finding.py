@@ -136,10 +136,16 @@ def not_attacked(attack: str, reason: str, *, observer: str, access: str, unit: 
 CHANGE = {"add-remove": "one more or less", "replace-one": "one exchanged for another", "zero-out": "one silenced"}
 
 
-def alarmed(scores: Scores, alpha: float) -> bool:
-    """Say whether scores contradict the ledger, or the noise that it names, with confidence 1 − α of both together."""
+def alarmed(scores: Scores, alpha: float, noise: float = 1.0) -> bool:
+    """Say whether scores contradict the ledger, or the noise that it names, with confidence 1 − α of both together.
+
+    Args:
+        scores: of an attack.
+        alpha: probability of a false alarm, at most.
+        noise: factor of the noise that is claimed; 1 is the ledger itself.
+    """
     claims = [scores.claim] if scores.named is None else [scores.claim, scores.named]
-    curves = [curve_of(list(claim(1.0)), scores.accountant) for claim in claims]
+    curves = [curve_of(list(claim(noise)), scores.accountant) for claim in claims]
     return any(contradicts(scores.inside, scores.outside, curve, alpha) for curve in curves)
 
 

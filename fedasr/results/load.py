@@ -16,6 +16,7 @@ from fedasr.config.loading import read
 from fedasr.errors import InputError
 from fedasr.paths import exists, is_folder
 from fedasr.results.tables.audit import read_findings, table_of
+from fedasr.results.tables.fairness import group_table, read_fairness
 from fedasr.results.tables.participation import Participation, participation
 from fedasr.runtime.run_folder import TABLES
 from fedasr.units import percent
@@ -129,6 +130,15 @@ class Run:
         ``command, attack, kind, quantity, value, low, high, claim, …, sentence``; see ``docs/tables.md``.
         """
         return table_of(read_findings(self.path))
+
+    @cached_property
+    def fairness(self) -> pd.DataFrame:
+        """How the groups of the test speech compare, a row a group; may be empty, until ``fedasr fairness`` or
+        ``fedasr.fairness`` has compared them. Gaps, power and warnings are in ``fairness.json``.
+
+        ``attribute, group, wer, low, high, speakers, …, adjusted_ratio, …``; see ``docs/tables.md``.
+        """
+        return group_table(read_fairness(self.path))
 
     @cached_property
     def participation(self) -> Participation:

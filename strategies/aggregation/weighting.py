@@ -9,7 +9,7 @@ examples of the whole population (Horvitz and Thompson 1952): unbiased for every
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,33 @@ class Weighting:
     """what the sum of the updates is divided by; None: the sum of the weights"""
     most: int | None = None
     """what a client's own count is at most; None: what it says"""
+    others: int = 1
+    """the factor of clients that have none"""
+
+    def multiplied(self, multipliers: Mapping[int, float]) -> Weighting:
+        """Return the weights with those of some clients multiplied, the others by 1.
+
+        Args:
+            multipliers: client → not below 0, 1 in the mean; what is too small to be told from 0 counts for the least.
+        """
+
+        def factor(client: int) -> int:
+            return max(1, round(self.factors.get(client, 1) * multipliers[client] * FIXED_POINT))
+
+        return replace(
+            self,
+            factors={client: factor(client) for client in multipliers},
+            others=FIXED_POINT,
+            expected=self.expected * FIXED_POINT,
+        )
+
+    def expected_of(self, clients: npt.NDArray[np.integer], roster: Roster) -> npt.NDArray[np.float64]:
+        """Return about what each client's update will count for, shape ``(clients,)``."""
+        stored = 1000 * roster.seconds if self.name == "seconds" else roster.utterances
+        counts = np.ones(len(clients)) if self.name == "uniform" else stored[clients].astype(np.float64)
+        counts = counts if self.most is None else np.minimum(counts, self.most)
+        factors = [self.factors.get(int(client), self.others) for client in clients]
+        return np.asarray(np.maximum(counts, 1) * factors, np.float64)
 
     def weight(self, client: int, metrics: Mapping[str, Any]) -> int:
         """Return the weight of a client's update.
@@ -47,7 +74,7 @@ class Weighting:
             client: its number in the roster.
             metrics: what it reported, with ``Metric.EXAMPLES`` and ``Metric.AUDIO``.
         """
-        factor = self.factors.get(client, 1)
+        factor = self.factors.get(client, self.others)
         if self.name == "uniform":
             return factor
         count = int(metrics[Metric.AUDIO if self.name == "seconds" else Metric.EXAMPLES])

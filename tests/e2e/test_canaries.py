@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 import fedasr
 from fedasr.errors import InputError
-from tests.fedasr.audits.worlds import MODEL
+from studies.audit_worlds import MODEL
 
 from .own_callbacks import Kills
 from .tiny import ROOT, environment, tiny

@@ -16,7 +16,7 @@ from fedasr.strategies.canaries import CanaryUsers, make_canaries
 from fedasr.strategies.population import Population
 from fedasr.strategies.privacy.factory import make_mechanism
 from fedasr.strategies.rounds import RoundResult, clipped_weighting
-from tests.fedasr.audits.worlds import world
+from studies.audit_worlds import world
 
 ALPHA = 0.001
 

@@ -17,7 +17,7 @@ from fedasr.strategies.privacy import user_level
 from fedasr.strategies.selection import Selection
 from fedasr.strategies.selection.drawing import draw_uniformly
 from fedasr.strategies.selection.poisson import Poisson
-from tests.fedasr.audits.worlds import ROBIN, USERS, world
+from studies.audit_worlds import ROBIN, USERS, world
 from tests.strategies.rehearsal import rehearse
 
 Patch = pytest.MonkeyPatch

@@ -32,7 +32,7 @@ def turns_attack(world: World) -> Scores:
     large = min(LARGE, LARGEST_ENTRY / (bound * canaries.weights.max())) * bound
     start = np.zeros(layout.size, np.float32)
     assume_identity()
-    users = max(20, min(MOST_INSERTED, MOST_UPDATES // len(rounds), canaries.count - HELD_OUT)) * world.trials
+    users = world.repeats(max(20, min(MOST_INSERTED, MOST_UPDATES // len(rounds), canaries.count - HELD_OUT)))
     for user in range(users):
         number = user % (canaries.count - HELD_OUT)
         canary = canaries.vector(number)

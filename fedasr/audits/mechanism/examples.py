@@ -137,7 +137,7 @@ def run_attack(world: World) -> Scores:
     most = min(rounds * plan.steps, MOST_STEPS)
     canaries = Canaries(layout.size, world.of_trial(0).config.seed, clip_weights(layout, 1.0, privacy.clipping))
     count = min(plan.utterances, MOST_OF_A_DEVICE)
-    devices = max(1, min(ceil(INSERTED / count), MOST_STEPS // most)) * world.trials
+    devices = world.repeats(max(1, min(ceil(INSERTED / count), MOST_STEPS // most)))
     inside: list[Floats] = []
     outside: list[Floats] = []
     for client in range(devices):
@@ -180,7 +180,7 @@ def step_attack(world: World) -> Scores:
     micro = privacy.micro_batches
     agreeing = 1 if micro else AGREEING
     result: dict[bool, list[float]] = {True: [], False: []}
-    for number in range(RELEASES * world.trials):
+    for number in range(world.repeats(RELEASES)):
         present = bool(rng.random() < 0.5)
         state = device.start((noise,), dpsgd.Where(device.source, number, 0))
         gradients = [direction * bound * (1.0 if micro else LARGE)] * agreeing

@@ -37,7 +37,7 @@ def sum_attack(world: World) -> Scores:
     canaries = Canaries(layout.size, world.of_trial(0).config.seed, clip_weights(layout, 1.0, config.privacy.clipping))
     large = min(LARGE, LARGEST_ENTRY / (bound * canaries.weights.max())) * bound
     most = min(MOST_INSERTED, MOST_SHARES // (len(rounds) * least_updates(config)), canaries.count - HELD_OUT)
-    for user in range(max(20, most) * world.trials):
+    for user in range(world.repeats(max(20, most))):
         number = user % (canaries.count - HELD_OUT)
         canary = canaries.vector(number)
         update = (large * canary).astype(np.float32)

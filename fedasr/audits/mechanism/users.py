@@ -178,7 +178,7 @@ def release_attack(world: World) -> Scores:
     start = np.zeros(SMALL.size, np.float32)
     size = min(float(config.selection.clients_per_round), world.population)
     result: dict[bool, list[float]] = {True: [], False: []}
-    for number in range(RELEASES * world.trials):
+    for number in range(world.repeats(RELEASES)):
         present = bool(rng.random() < 0.5)
         fresh = part(MECHANISM)(world.of_trial(number).config, SMALL, world.population, mechanism.selector)
         bound = fresh.bound

@@ -72,7 +72,7 @@ def wanted(world: World) -> int:
 
 def voters_of(world: World) -> int:
     """Return how often the teacher's votes are repeated in each world."""
-    return (LAPLACE_VOTERS if world.config.pate.mechanism in noise.LAPLACE else VOTERS) * world.trials
+    return world.repeats(LAPLACE_VOTERS if world.config.pate.mechanism in noise.LAPLACE else VOTERS)
 
 
 def tie(world: World) -> Worlds:

@@ -39,12 +39,14 @@ class World:
         experiment: knows the clients.
         seed: of the audit.
         trials: how often each attack is repeated.
+        effort: share of the usual number of scores that an attack draws; canary users over a run cost little and stay.
     """
 
     config: Config
     experiment: Experiment
     seed: int = 0
     trials: int = 1
+    effort: float = 1.0
 
     @cached_property
     def layout(self) -> Layout:
@@ -60,6 +62,10 @@ class World:
     def population(self) -> int:
         """How many users are registered."""
         return self.experiment.registered
+
+    def repeats(self, usual: int) -> int:
+        """Return how often a part of an attack is drawn that is usually drawn so often in a trial."""
+        return max(1, round(self.effort * usual)) * self.trials
 
     def of_trial(self, trial: int) -> World:
         """Return the world of a trial: the same clients, other draws."""

@@ -21,7 +21,7 @@ from fedasr.config.rules.runtime import check_runtime
 from fedasr.config.rules.secure_aggregation import check_secure_aggregation
 from fedasr.config.rules.selection import check_selection
 from fedasr.config.rules.self_labels import check_self_labels
-from fedasr.config.rules.strategy import check_aggregation, check_strategy
+from fedasr.config.rules.strategy import check_aggregation, check_fairness, check_strategy
 from fedasr.config.rules.stream import check_stream
 from fedasr.config.rules.unread import check_unread
 from fedasr.config.schema import Config
@@ -53,6 +53,7 @@ def check_combinations(config: Config, where: str) -> None:
     check_devices(config, where)
     check_selection(config, where)
     check_aggregation(config, where)
+    check_fairness(config, where)
     check_attack(config, where)
     check_audit(config, where)
     check_compression(config, where)

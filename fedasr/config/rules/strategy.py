@@ -20,6 +20,52 @@ def check_strategy(config: Config, where: str) -> None:
         )
 
 
+def check_fairness(config: Config, where: str) -> None:
+    """Raise where updates cannot be weighted by their clients' losses.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+    strategy = config.strategy
+    if strategy.fairness == "none":
+        return
+
+    def refuse(message: str) -> None:
+        raise InputError(f"'strategy.fairness' is '{strategy.fairness}' but {message}", where=where)
+
+    if config.privacy.unit == "user":
+        refuse(
+            "'privacy.unit' is 'user': a weight that follows from a user's loss breaks the sensitivity that the noise"
+            " rests on; set strategy.fairness=none"
+        )
+    if config.privacy.unit != "none":
+        refuse(
+            f"'privacy.unit' is '{config.privacy.unit}', for which devices would have to tell their losses; set"
+            " strategy.fairness=none"
+        )
+    if config.secure_aggregation.mode != "none":
+        refuse(
+            f"'secure_aggregation.mode' is '{config.secure_aggregation.mode}', whose server learns no single losses;"
+            " set strategy.fairness=none"
+        )
+    if config.runtime.name == "deployment":
+        refuse(
+            "'runtime.name' is 'deployment', where a device could count for as much as it likes by the loss that it"
+            " tells; set strategy.fairness=none"
+        )
+    if strategy.aggregation != "mean":
+        refuse(f"'strategy.aggregation' is '{strategy.aggregation}'; set strategy.aggregation=mean")
+    if strategy.weighting == "inverse-probability":
+        refuse(
+            "'strategy.weighting' is 'inverse-probability', whose sum is divided by what the plain weights sum to;"
+            " choose examples, seconds or uniform"
+        )
+    if config.audit.canaries:
+        refuse(f"'audit.canaries' is {config.audit.canaries}, and canary users have no losses; leave 'audit' out")
+    if strategy.fairness == "group-dro" and strategy.fairness_by is None:
+        refuse("'strategy.fairness_by' is not set; name the column whose values are the groups, such as gender")
+
+
 def check_aggregation(config: Config, where: str) -> None:
     """Raise on an aggregate that would not be what the other keys say of it.
 

@@ -105,6 +105,45 @@ class StrategyConfig:
         above=0,
         when=when(".aggregation", "norm-bound", refused=True),
     )
+    fairness: str = key(
+        "none",
+        "an objective that is fairer than the mean loss: before they train, clients tell their loss at the weights of"
+        " the round, and updates are weighted by it; q: q-FFL; group-dro, afl: the worst mixture of groups; see"
+        " `docs/fairness.md`",
+        choices=("none", "q", "group-dro", "afl"),
+        reference=True,
+        when=unless(".name", "pate", "central", refused=True),
+    )
+    fairness_options: dict[str, Any] = key(dict, "what an objective of your own is called with, by parameter name")
+    fairness_by: str | None = key(
+        None,
+        "column whose values are the groups of clients for `group-dro` and `afl`; absent: each client is a group",
+        when=when(".fairness", "group-dro", "afl", refused=True),
+    )
+    fairness_q: float = key(
+        1.0,
+        "`q`: power of the losses that weigh updates; 0 is the plain mean, more is fairer and slower",
+        low=0,
+        when=when(".fairness", "q", refused=True),
+    )
+    fairness_lipschitz: float | None = key(
+        None,
+        "`q`: L, the Lipschitz constant of the gradient; absent: 1/`client.learning_rate`",
+        above=0,
+        when=when(".fairness", "q", refused=True),
+    )
+    fairness_step: float = key(
+        0.1,
+        "`group-dro`, `afl`: η, how fast the weights of groups follow their losses",
+        above=0,
+        when=when(".fairness", "group-dro", "afl", refused=True),
+    )
+    fairness_smoothing: float = key(
+        0.5,
+        "`group-dro`: α of CTC-DRO, which slows a group down the more weight it has; 0: plain group DRO",
+        low=0,
+        when=when(".fairness", "group-dro", refused=True),
+    )
     max_failed_share: float = key(
         0.5,
         "a round with a larger share of failed clients stops the run, and so does one in which all fail; 1 under"

@@ -98,6 +98,11 @@ class SyntheticCorpus:
         before = int(rng.integers(0, room + 1))
         return np.pad(speech, (before, room - before))
 
+    def snr_db(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+        """Return the signal-to-noise ratio of utterances in decibels, NaN where devices are off, shape ``(rows,)``."""
+        ratios = self.speakers.snr_db[self._speaker[rows]].astype(np.float64)
+        return ratios if self.speakers.devices else np.full(len(ratios), np.nan)
+
     def content_key(self, index: int) -> bytes:
         """Return the digest of the recipe, the renderer's version and espeak-ng's."""
         speaker, utterance = self._locate(index)

@@ -14,10 +14,12 @@ from fedasr.privacy.ledger import SECRET
 from fedasr.protocol import Status
 from fedasr.results.load import Run, as_run, completed
 from fedasr.results.pages.audit import audit_section
+from fedasr.results.pages.fairness import fairness_section
 from fedasr.results.pages.html import Html, element, figure, join, page, table, write
 from fedasr.results.pages.labels import estimates, own_labels
 from fedasr.results.tables import forgetting
 from fedasr.results.tables.compare import total
+from fedasr.results.tables.fairness import read_fairness
 from fedasr.results.tables.transcripts import Piece, align
 from fedasr.units import data_size, duration, metric_text, number, percent, percent_range, percentage_points
 
@@ -57,6 +59,7 @@ def report_page(run: Run) -> str:
         group_rates(run),
         own_labels(run),
         estimates(run),
+        fairness_section(read_fairness(run.path)),
         transcripts(run),
         left_out(run),
         failures(run),
@@ -316,7 +319,7 @@ def group_rates(run: Run) -> Html:
     last = groups[groups["round"] == groups["round"].max()]
     note = f"On held-out speech after round {int(last['round'].iloc[0])}, worst first."
     if last["wer_low"].notna().any():
-        note += " The interval resamples the speakers of a group; with a handful of speakers it is too narrow."
+        note += " The interval resamples the speakers of a group; with fewer than ten speakers it may be too narrow."
     parts: list[object] = [element("p", note)]
     for column, rows in last.groupby("column", sort=False):
         ordered = rows.sort_values("wer", ascending=False)

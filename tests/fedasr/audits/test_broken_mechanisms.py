@@ -27,8 +27,7 @@ from fedasr.strategies.privacy import user_level
 from fedasr.strategies.selection import Selection
 from fedasr.strategies.selection.drawing import draw_uniformly
 from fedasr.strategies.selection.poisson import Poisson
-from tests.fedasr.audits.test_right_ledgers import EXAMPLE, voting
-from tests.fedasr.audits.worlds import ROBIN, SHARES, USERS, caught, world
+from studies.audit_worlds import EXAMPLE, ROBIN, SHARES, USERS, caught, voting, world
 from tests.tiers import examples as fewer
 
 SEEDS = fewer(10)

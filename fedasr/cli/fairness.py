@@ -1,0 +1,68 @@
+"""``fedasr fairness``: whom a run's model serves worse, and how sure that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedasr.cli.common import console, print_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command("fairness", epilog="Example: fedasr fairness runs/home --by gender --by accent --against runs/private")
+    def fairness(
+        run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A finished run.", show_default=False)],
+        by: Annotated[
+            list[str] | None,
+            typer.Option(
+                help="A column of the test speech, or 'age:16,60' for ranges of numbers; may be repeated. Default:"
+                " those of evaluate.by, else of gender, accent, age, device and lang those that there are.",
+                show_default=False,
+            ),
+        ] = None,
+        against: Annotated[
+            Path | None,
+            typer.Option(help="Another run that was tested on the same speech.", show_default=False),
+        ] = None,
+        counterfactual: Annotated[
+            list[str] | None,
+            typer.Option(
+                help="Speak the test speech again with another gender, voice, accent, device or rate; may be repeated."
+                " Synthetic speech only; without '--by' nothing else is compared.",
+                show_default=False,
+            ),
+        ] = None,
+        utterances: Annotated[
+            int | None, typer.Option(help="That are spoken again, at most; default: all.", show_default=False)
+        ] = None,
+        points: Annotated[
+            float, typer.Option(help="Gap in percentage points: how many speakers would it take to show it?")
+        ] = 5.0,
+        seed: Annotated[
+            int | None, typer.Option(help="Of the resamples; default: the run's.", show_default=False)
+        ] = None,
+        json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    ) -> None:
+        """Compare groups of speakers: WER, gap and ratio with intervals over speakers, adjusted ratios, and power.
+
+        What was found is written to the run's fairness.json and report.
+        """
+        from fedasr.results.fairness import assess_fairness
+
+        found = assess_fairness(run_dir, by or (), against, seed, points / 100, counterfactual or (), utterances)
+        if json:
+            print_json({"groups": found[0]["groups"], "gap": found[0]["gap"], "attributes": found})
+            return
+        from fedasr.cli.results import print_rows
+        from fedasr.results.pages.fairness import group_cells, sentences
+
+        for one in found:
+            print_rows(*group_cells(one))
+            for sentence in sentences(one):
+                console.print(sentence, markup=False)
+            for warning in one["warnings"]:
+                console.print(f"note: {warning}", markup=False)

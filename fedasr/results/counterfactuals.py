@@ -1,0 +1,107 @@
+"""The same test speech in other voices: what an attribute of a voice alone does to a run's model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedasr import seeds
+from fedasr.data.corpus import Corpus
+from fedasr.data.speech import Speech
+from fedasr.data.subset import Subset
+from fedasr.data.synthetic import SyntheticCorpus
+from fedasr.data.synthetic.counterfactual import ATTRIBUTES, counterfactuals
+from fedasr.errors import InputError, nearest
+from fedasr.evaluation.evaluator import evaluate
+from fedasr.evaluation.fairness.comparison import Outcomes, compare_groups
+from fedasr.evaluation.fairness.divergence import jensen_shannon, posteriors_along
+from fedasr.evaluation.intervals import speaker_interval
+from fedasr.evaluation.recognizer import Recognizer
+from fedasr.evaluation.wer import utterance_errors
+from fedasr.experiment import Experiment
+from fedasr.typing import Floats
+
+NAME = "same speech, other "
+
+
+def check_attribute(attribute: str, experiment: Experiment) -> tuple[SyntheticCorpus, npt.NDArray[np.integer]]:
+    """Return the synthetic corpus of a run, and the rows of the test speech in it.
+
+    Raises:
+        InputError: there is no such attribute, or the run's speech is not synthetic.
+    """
+    if attribute not in ATTRIBUTES:
+        raise InputError(
+            f"--counterfactual '{attribute}'{nearest(attribute, ATTRIBUTES)}; expected one of: {', '.join(ATTRIBUTES)}"
+        )
+    rows: npt.NDArray[np.integer] = experiment.test_rows
+    corpus: Corpus = experiment.corpus
+    while isinstance(corpus, Subset):
+        rows = corpus.rows[rows]
+        corpus = corpus.corpus
+    if not isinstance(corpus, SyntheticCorpus):
+        raise InputError(
+            f"--counterfactual '{attribute}' speaks the test speech again in other voices, which needs synthetic"
+            f" speech; 'data.corpus' is '{experiment.config.data.corpus}'"
+        )
+    return corpus, rows
+
+
+def compare_voices(
+    attribute: str, recognizer: Recognizer, experiment: Experiment, seed: int, shown: float, utterances: int | None
+) -> dict[str, Any]:
+    """Return how the model does on the same test speech with each level of an attribute, as ``fairness.json`` holds it.
+
+    Extrinsic: the WER with each level; the gap between levels is paired, since all speakers are in all of them.
+    Intrinsic: the divergence of the posteriors of the next token between levels, along the true transcript.
+
+    Args:
+        attribute: one of ``ATTRIBUTES``.
+        recognizer: of the run.
+        experiment: of the run.
+        seed: of the resamples.
+        shown: as in ``compare_groups``.
+        utterances: of the test speech at most, drawn with the run's seed; None: all.
+
+    Raises:
+        InputError: there is no such attribute, it has one level, or the speech is not synthetic.
+    """
+    corpus, rows = check_attribute(attribute, experiment)
+    if utterances is not None and utterances < len(rows):
+        drawn = seeds.generator(experiment.config.seed, "counterfactual/rows")
+        rows = np.sort(drawn.choice(rows, utterances, replace=False))
+    settings = recognizer.settings(None)
+    vocabulary = recognizer.vocabulary(settings)
+    names = np.array([str(name) for name in corpus.columns["speaker"][rows]], object)
+    parts: list[tuple[npt.NDArray[Any], ...]] = []
+    posteriors: list[dict[int, npt.NDArray[np.float32]]] = []
+    levels = counterfactuals(corpus, attribute)
+    for level, changed in levels.items():
+        speech = Speech(changed, recognizer.tokenizer, recognizer.config.data)
+        heard = evaluate(recognizer.model, speech, recognizer.tokenizer, rows, settings, vocabulary)
+        words, errors = utterance_errors(heard.references, heard.hypotheses)
+        of = np.isin(rows, heard.rows)
+        parts.append((names[of], np.full(int(of.sum()), level, object), words, errors))
+        posteriors.append(posteriors_along(recognizer.model, speech, rows, settings.batch_size))
+    speakers, labels, words, errors = (np.concatenate(column) for column in zip(*parts, strict=True))
+    covariates: dict[str, Floats] = {"length (log words)": np.log(np.maximum(words, 1))}
+    found = compare_groups(f"{NAME}{attribute}", Outcomes(speakers, words, errors, covariates), labels, seed, shown)
+    return {**found, "counterfactual": attribute, "divergence": divergence(names, rows, posteriors, seed)}
+
+
+def divergence(
+    speakers: npt.NDArray[Any],
+    rows: npt.NDArray[np.integer],
+    posteriors: list[dict[int, npt.NDArray[np.float32]]],
+    seed: int,
+) -> dict[str, float]:
+    """Return the mean divergence between levels in nats per token, with its 95 % interval over speakers."""
+    kept = [place for place, row in enumerate(rows.tolist()) if all(row in level for level in posteriors)]
+    each = [jensen_shannon([level[int(rows[place])] for level in posteriors]) for place in kept]
+    tokens = np.array([len(one) for one in each], np.float64)
+    nats = np.array([one.sum() for one in each], np.float64)
+    interval = speaker_interval(speakers[kept], tokens, nats, seed, "divergence")
+    value = float(nats.sum() / tokens.sum()) if len(each) else float("nan")
+    return {"value": value, "low": interval.low, "high": interval.high}

@@ -1,0 +1,120 @@
+"""The section of a report on how groups of speakers compare, and the same in words for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedasr.results.pages.html import Html, element, table
+from fedasr.units import number, percent, percent_range, percentage_points
+
+Comparison = Mapping[str, Any]
+
+
+def fairness_section(comparisons: list[dict[str, Any]]) -> Html:
+    """Return the section of the report on groups of speakers; nothing where none were compared."""
+    if not comparisons:
+        return Html()
+    parts: list[object] = [
+        element(
+            "p",
+            "Word error rates of groups on the test speech. Intervals are 95 % bootstrap intervals over speakers. That"
+            " of the gap allows for the worst and the best group having been picked on the same speech. Adjusted ratios"
+            " are of a Poisson regression with a speaker effect, all else equal. No gap found does not mean that there"
+            " is none: see how many speakers it would take.",
+        )
+    ]
+    for one in comparisons:
+        head, body = group_cells(one)
+        parts += [
+            element("h3", one["attribute"]),
+            table(head, body),
+            element("p", " ".join(sentences(one))),
+            element("ul", *(element("li", warning) for warning in one["warnings"])) if one["warnings"] else "",
+        ]
+    return element("section", element("h2", "Fairness"), *parts)
+
+
+def group_cells(one: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of the table of groups, the worst first."""
+    theirs = one.get("against", {}).get("groups")
+    head = [one["attribute"], "WER", "95 % interval", "Speakers", "Words", "Adjusted ratio", "95 % interval"]
+    head += ["Change from the other run", "95 % interval"] if theirs is not None else []
+    body = []
+    for name, row in sorted(one["groups"].items(), key=lambda item: -known(item[1]["wer"], -1.0)):
+        adjusted = row["adjusted"]
+        reference = name == one["regression"].get("reference")
+        cells = [
+            name,
+            percent(known(row["wer"])),
+            percent_range(known(row["low"]), known(row["high"])),
+            number(row["speakers"]),
+            number(row["words"]),
+            "reference" if reference else ratio_text(adjusted["ratio"]),
+            "–" if reference else ratio_range(adjusted),
+        ]
+        if theirs is not None:
+            change = theirs.get(name, {})
+            cells += [percentage_points(known(change.get("difference"))), points_range(change)]
+        body.append(cells)
+    return head, body
+
+
+def sentences(one: Comparison) -> list[str]:
+    """Return what the table leaves to be said: gap, ratio, test, power, and what changed against another run."""
+    gap, ratio, regression, power = one["gap"], one["ratio"], one["regression"], one["power"]
+    found = [
+        f"Gap, '{gap['worst']}' less '{gap['best']}': {plain_points(gap['difference'])}, 95 % interval"
+        f" {percent_range(known(gap['low']), known(gap['high'])).removesuffix(' %')} points.",
+        f"Ratio: {ratio_text(ratio['ratio'])}, {ratio_range(ratio)}.",
+    ]
+    if "p_value" in regression:
+        given = ", ".join(regression["covariates"])
+        beside = f" Beside the group it counts with {given}." if given else ""
+        found.append(f"Regression: p = {number(known(regression['p_value']), 2)} that all groups are alike.{beside}")
+    if "divergence" in one:
+        given = one["divergence"]
+        found.append(
+            f"Divergence of the posteriors: {number(known(given['value']))} nats per token, 95 % interval"
+            f" {number(known(given['low']))} to {number(known(given['high']))}."
+        )
+    wanted, pair = plain_points(power["gap"]), "in both groups" if not one["one_group_a_speaker"] else "in each group"
+    if power["speakers"] is not None:
+        found.append(
+            f"To show a gap of {wanted} in four of five tests takes about {number(power['speakers'])} speakers {pair}."
+        )
+    if "against" in one:
+        other = one["against"]
+        found.append(
+            f"Compared with {other['run']}, the gap between '{other['gap']['worst']}' and '{other['gap']['best']}'"
+            f" changes by {percentage_points(known(other['gap']['difference']))} ({points_range(other['gap'])}); the"
+            f" largest gap there is {plain_points(other['gaps'][1])}."
+        )
+    return found
+
+
+def known(value: float | None, otherwise: float = float("nan")) -> float:
+    """Return a number that JSON may not have."""
+    return otherwise if value is None else float(value)
+
+
+def plain_points(value: float | None) -> str:
+    """Return a fraction in percentage points without a sign."""
+    return f"{100 * known(value):.1f} points" if value is not None else "–"
+
+
+def points_range(given: Mapping[str, Any]) -> str:
+    """Return the interval of a difference in percentage points."""
+    low, high = (percentage_points(known(given.get(end))) for end in ("low", "high"))
+    return "–" if "–" in (low, high) else f"{low.removesuffix(' points')} to {high}"
+
+
+def ratio_text(value: float | None) -> str:
+    """Return a ratio with two decimals."""
+    return "–" if value is None or value != value else f"{value:.2f}"
+
+
+def ratio_range(given: Mapping[str, Any]) -> str:
+    """Return the interval of a ratio."""
+    low, high = ratio_text(given.get("low")), ratio_text(given.get("high"))
+    return "–" if "–" in (low, high) else f"{low} to {high}"
