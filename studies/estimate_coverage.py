@@ -2,8 +2,9 @@
 
     python -m studies.estimate_coverage runs/self_labels/own_labels-1 --calibrated-on runs/self_labels/public-1
 
-Decodes the devices' speech once with the model of a finished run; then panels are drawn anew 200 times. Expectations are
-calibrated on the run's own test speech, and on that of another run, whose microphones may be better. Prints a Markdown table.
+Decodes the devices' speech once with the model of a finished run; then panels are drawn anew 200 times. Expectations
+are calibrated on the run's own test speech, and on that of another run, whose microphones may be better. Prints a
+Markdown table.
 """
 
 from __future__ import annotations
