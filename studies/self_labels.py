@@ -43,6 +43,12 @@ ARMS: dict[str, dict[str, Any]] = {
         "self_labels.guard": ["empty", "repeated"],
     },
     "no threshold, no guard, global teacher": {**BARE, "self_labels.teacher": "global"},
+    "own labels, rate × 5": {"client.learning_rate": 0.01},
+    "no threshold, no guard, global teacher, rate × 5": {
+        **BARE,
+        "self_labels.teacher": "global",
+        "client.learning_rate": 0.01,
+    },
 }
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,11 +66,21 @@ def check_manifest(
     lowercase: bool = True,
     hop_ms: float = 10.0,
     subsampling: int = 4,
+    transcribed: bool = True,
 ) -> list[Problem]:
     """Return every problem of a manifest, by line; arguments as ``inspect_manifest``."""
     known = None if alphabet is None else frozenset(alphabet)
     unknown = unusual if known is None else (lambda text: set(normalise(text, lowercase)) - known)
-    return inspect_manifest(path, unknown=unknown, lowercase=lowercase, hop_ms=hop_ms, subsampling=subsampling).problems
+    settings: dict[str, Any] = {"lowercase": lowercase, "hop_ms": hop_ms, "subsampling": subsampling}
+    return inspect_manifest(path, unknown=unknown, transcribed=transcribed, **settings).problems
+
+
+def has_transcripts(path: str | Path) -> bool:
+    """Say whether a manifest has any transcript; of one that cannot be read nobody says that it has none."""
+    try:
+        return any(read_table(path, transcribed=False).columns["text"])
+    except ManifestError:
+        return True
 
 
 def inspect_manifest(
@@ -81,6 +92,7 @@ def inspect_manifest(
     subsampling: int = 4,
     seconds: tuple[float, float] = (0.0, 30.0),
     splits: tuple[str, str] = ("train", "test"),
+    transcribed: bool = True,
 ) -> Report:
     """Return what is wrong with a manifest, and what a run would make of it; every audio file is decoded.
 
@@ -93,12 +105,15 @@ def inspect_manifest(
             between equal neighbours.
         seconds: shortest and longest utterance that a run takes.
         splits: of training and of testing, which share no speaker.
+        transcribed: whether it must have transcripts.
     """
     try:
-        table = read_table(path)
+        table = read_table(path, transcribed)
     except ManifestError as error:
         return Report([Problem(error.line, "", "manifest", error.reason)])
-    problems = [*_transcripts(table, unknown, lowercase), *_rows(table), *_both_splits(table, splits)]
+    problems = [*_rows(table), *_both_splits(table, splits)]
+    if transcribed:
+        problems += _transcripts(table, unknown, lowercase)
     lengths: dict[int, int] = {}
     rates: dict[int, int] = {}
     for row, line in enumerate(table.lines):

@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from fedasr.data.check import check_manifest
+from fedasr.data.check import check_manifest, has_transcripts
 from fedasr.edge.certificates import (
     fingerprint,
     hosts_of,
@@ -188,7 +188,12 @@ def server_of(device: DeviceFolder) -> Iterator[Finding]:
 
 def speech(manifest: Path) -> Iterator[Finding]:
     """Look at the device's recordings, each of which is decoded."""
-    problems = check_manifest(manifest)
+    transcribed = has_transcripts(manifest)
+    if not transcribed:
+        yield Finding(
+            "speech", f"{manifest.name} has no transcripts: for runs with client.labels self or none alone", "warning"
+        )
+    problems = check_manifest(manifest, transcribed=transcribed)
     for problem in problems[:3]:
         place = f"{manifest}:{problem.line}" if problem.line else str(manifest)
         yield Finding("speech", f"{place}: {problem.message}", "error" if problem.kind == "manifest" else "warning")

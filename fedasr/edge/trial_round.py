@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from fedasr.errors import InputError
 
@@ -44,14 +45,21 @@ def train_once(manifest: Path) -> tuple[float, float]:
     import numpy as np
 
     from fedasr.config import load
+    from fedasr.data.check import has_transcripts
+    from fedasr.data.machine_labels import Untranscribed
     from fedasr.experiment import Experiment
     from fedasr.training import local
 
-    data = {"corpus": CORPUS, "manifest": str(manifest), "clients": 1, "on_bad_audio": "skip"}
-    tree = {"data": {**data, "partition": {"name": "iid"}, "cache": {"directory": "off"}}, "model": MODEL}
+    data: dict[str, Any] = {"corpus": CORPUS, "manifest": str(manifest), "clients": 1, "on_bad_audio": "skip"}
+    data |= {"partition": {"name": "iid"}, "cache": {"directory": "off"}}
+    tree: dict[str, Any] = {"data": data, "model": MODEL}
+    bare = not has_transcripts(manifest)
+    if bare:
+        data["corpus_options"] = {"transcribed": False}
+        tree |= {"model": {**MODEL, "alphabet": "latin"}, "client": {"labels": "self"}}
     run = Experiment(load(tree))
     rows = run.rows(run.config.data.train_split)[:UTTERANCES]
-    batch = run.speech.batch(rows)
+    batch = (Untranscribed.of(run.speech) if bare else run.speech).batch(rows)
     if not len(batch):
         raise InputError("none of the first recordings could be decoded", where=str(manifest))
     resident = local.Resident(run.model())

@@ -17,6 +17,8 @@ from fedasr.clients.own_labels import lesson_of
 from fedasr.clients.speech import Device
 from fedasr.clients.trainer import resident
 from fedasr.config import load
+from fedasr.edge.checks import speech
+from fedasr.edge.trial_round import trial_round
 from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
 from fedasr.flower.messages import RUN_ID
@@ -144,3 +146,38 @@ def test_edge_devices_estimate_where_their_owners_say_so(seed: str, tmp_path: Pa
     silent = fedasr.load_run(town.run(tmp_path / "silent", watcher, **changes))
     assert silent.estimates["wer_estimate"].isna().all()
     assert any("query.estimate" in note for note in watcher.notes)
+
+
+@pytest.mark.thorough
+def test_where_utterances_are_protected_a_label_depends_on_its_own_alone(seed: str, tmp_path: Path) -> None:
+    """One utterance less changes no other label, to the bit of its confidence, and nothing is counted."""
+    town = Town(tmp_path / "town")
+    private = {"privacy__unit": "example", "privacy__noise_multiplier": 1.0, "model__alphabet": "latin"}
+    guard = {"self_labels__guard": ["empty", "repeated"], "self_labels__made": "on-arrival"}
+    text = as_json(load(town.config(town.whole, **{**SELF, **guard}, **private, init_from=seed)))
+    run = experiment(text)
+    rows = run.stored(2, 1)
+
+    def labels(rows: Any) -> dict[str, Any]:
+        context = Context(RUN_ID, 5, {}, RecordDict(), {})
+        device = Device(2, 1, text, run, rows)
+        lesson = lesson_of(device, resident(text), run.first_weights(), None, context)
+        assert lesson.counts is None
+        kept: dict[str, Any] = json.loads(str(context.state["labels"]["labels"]))
+        return kept
+
+    whole = labels(rows)
+    assert len(whole) == 5
+    for left_out in range(2):
+        rest = labels(rows[[place for place in range(5) if place != left_out]])
+        assert rest == {name: whole[name] for name in rest}
+
+
+def test_the_doctor_of_a_device_without_transcripts(tmp_path: Path) -> None:
+    town = Town(tmp_path / "town")
+    untranscribed(town)
+    table = town.folders["ben"] / "manifest.csv"
+    findings = list(speech(table))
+    assert [finding.level for finding in findings] == ["warning", "ok"]
+    assert "has no transcripts" in findings[0].text
+    assert "trained on, loss" in trial_round(table)

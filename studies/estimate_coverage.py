@@ -1,0 +1,110 @@
+"""How often the interval of an error rate without transcripts covers the truth, and how wide it is.
+
+    python -m studies.estimate_coverage runs/self_labels/own_labels-1 --calibrated-on runs/self_labels/public-1
+
+Decodes the devices' speech once with the model of a finished run; then panels are drawn anew 200 times. Expectations
+are calibrated on the run's own test speech, and on that of another run, whose microphones may be better. Prints a
+Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedasr.data.machine_labels import Untranscribed
+from fedasr.evaluation.calibration import Calibration, fitted
+from fedasr.evaluation.prediction_powered import Sums, estimated
+from fedasr.evaluation.recognizer import Recognizer
+from fedasr.evaluation.wer import utterance_errors
+from fedasr.experiment import Experiment
+from fedasr.training.self_labels import Hypotheses, hear
+from studies.tables import grid
+
+RESAMPLES = 200
+
+
+def heard(found: Recognizer, run: Experiment, rows: Any) -> dict[str, Any]:
+    """Return what a model hears in rows, and the true counts, arrays of shape ``(utterances,)``."""
+    speech, size = Untranscribed.of(run.speech), 32
+    order = rows[np.argsort(run.speech.durations[rows], kind="stable")]
+    parts = [
+        hear(found.model, speech.batch(order[at : at + size]), found.tokenizer) for at in range(0, len(rows), size)
+    ]
+    said = Hypotheses.joined(parts)
+    texts, normalise = run.corpus.columns["text"], found.tokenizer.normalise
+    words, errors = utterance_errors(
+        [normalise(str(texts[row])) for row in said.rows], [normalise(text) for text in said.texts]
+    )
+    return {
+        "rows": np.array(said.rows),
+        "heard": np.array([len(text.split()) for text in said.texts]),
+        "sure": said.confidence,
+        "seconds": np.asarray(run.speech.durations[list(said.rows)], np.float64),
+        "words": words,
+        "errors": errors,
+    }
+
+
+def calibrated(found: Recognizer, run: Experiment) -> Calibration:
+    """Return the calibration that the test speech of a run gives."""
+    of = heard(found, run, run.test_rows)
+    return fitted(of["heard"], of["sure"], of["seconds"], of["words"], of["errors"])
+
+
+def resampled(of: dict[str, Any], clients: Any, calibration: Calibration, panel: int, each: int) -> list[str]:
+    """Return the cells of a row: coverage, mean width, that of the panel alone, and the ratio of the two."""
+    expected, expected_words = calibration.expected(of["heard"], of["sure"], of["seconds"])
+    columns = np.column_stack([of["errors"], of["words"], expected, expected_words])
+    truth = columns[:, 0].sum() / columns[:, 1].sum()
+    names = np.unique(clients)
+    covered, widths, alone, estimates = 0, [], [], []
+    for number in range(RESAMPLES):
+        rng = np.random.default_rng([7, number])
+        members = rng.choice(names, panel, replace=False)
+        rows = []
+        for name in members:
+            mine = np.flatnonzero(clients == name)
+            asked = rng.choice(mine, min(each, len(mine)), replace=False)
+            rows.append(columns[asked].sum(axis=0) * len(mine) / len(asked))
+        others = [columns[clients == name][:, 2:].sum(axis=0) for name in names if name not in members]
+        result, by_panel = (estimated(Sums.of(others), Sums.of(rows), weight) for weight in (None, 0.0))
+        covered += result.low <= truth <= result.high
+        widths.append(result.high - result.low)
+        alone.append(by_panel.high - by_panel.low)
+        estimates.append(result.wer)
+    values = (truth, float(np.mean(estimates)), float(np.mean(widths)), float(np.mean(alone)))
+    shown = [f"{value:.3f}" for value in values]
+    return [*shown[:2], f"{100 * covered / RESAMPLES:.0f} %", *shown[2:], f"{np.mean(alone) / np.mean(widths):.2f}"]
+
+
+def markdown(folder: Path, other: Path | None, each: int) -> str:
+    """Return the table."""
+    found = Recognizer(folder)
+    run = Experiment(found.config)
+    partition = run.partition
+    client_of = dict(zip(partition.rows.tolist(), partition.clients.tolist(), strict=True))
+    of = heard(found, run, partition.rows)
+    clients = np.array([client_of[row] for row in of["rows"].tolist()])
+    calibrations = {"the run's own test speech": calibrated(found, run)}
+    if other is not None:
+        calibrations["other test speech"] = calibrated(found, Experiment(Recognizer(other).config))
+    head = ("calibrated on", "panel", "truth", "mean estimate", "covered", "width", "panel alone", "ratio")
+    body = [
+        [name, str(panel), *resampled(of, clients, calibration, panel, each)]
+        for name, calibration in calibrations.items()
+        for panel in (8, 16, 32)
+    ]
+    return grid(head, body)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--calibrated-on", type=Path)
+    parser.add_argument("--utterances", type=int, default=5)
+    given = parser.parse_args()
+    print(markdown(given.run, given.calibrated_on, given.utterances))
