@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fedasr.results.pages.html import Html, element, table
+from fedasr.results.pages.html import Html, element, figure, table
 from fedasr.units import number, percent, percent_range, percentage_points
 
 Comparison = Mapping[str, Any]
@@ -15,6 +15,8 @@ def fairness_section(comparisons: list[dict[str, Any]]) -> Html:
     """Return the section of the report on groups of speakers; nothing where none were compared."""
     if not comparisons:
         return Html()
+    from fedasr.results.figures.fairness import groups as draw_groups
+
     parts: list[object] = [
         element(
             "p",
@@ -28,6 +30,11 @@ def fairness_section(comparisons: list[dict[str, Any]]) -> Html:
         head, body = group_cells(one)
         parts += [
             element("h3", one["attribute"]),
+            figure(
+                draw_groups(one),
+                f"Word error rate by {one['attribute']}",
+                "With 95 % intervals; in brackets: speakers.",
+            ),
             table(head, body),
             element("p", " ".join(sentences(one))),
             element("ul", *(element("li", warning) for warning in one["warnings"])) if one["warnings"] else "",
