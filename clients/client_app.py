@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedasr import __version__
+from fedasr.errors import InputError
+from fedasr.evaluation.calibration import Calibration
 from fedasr.flower.records import array_record, arrays_of
 from fedasr.privacy.onlookers import noise_place
 from fedasr.protocol import (
+    SERVER,
     ConfigValues,
     EdgeNode,
+    EstimateOrder,
     Evaluated,
     Key,
     Kind,
@@ -30,17 +35,19 @@ from fedasr.protocol import (
 
 from .edge.app import EdgeApp
 from .edge.edge_device import find_edge_device
+from .estimate import counted
 from .mods.byzantine import byzantine
 from .mods.compressed import compressed
 from .mods.covered import covered
 from .mods.device_noise import device_noise
 from .mods.secured import secured
+from .own_labels import Lesson, lesson_of
 from .private_training import train_privately
 from .secure import advertise, share, unmask
 from .speech import Device, find_device
 from .store import find_store
 from .teacher import teach, vote
-from .trainer import evaluate_globally, global_loss, train
+from .trainer import evaluate_globally, global_loss, resident, train
 from .vote_ledger import pay_for_votes
 
 AnyRecord = ArrayRecord | MetricRecord | ConfigRecord
@@ -56,23 +63,34 @@ def train_action(message: Message, context: Context) -> Message:
     device = find_device(message, context)
     if device.experiment.config.privacy.unit == "example":
         return private_reply(device, message, context)
-    arrays, result, skipped = train(device, arrays_of(message))
+    lesson = taught_by(device, message, context)
+    arrays, result, skipped = train(device, arrays_of(message), lesson)
+    # Speech that nobody may train on counts for nothing; what had no label this time is stored all the same.
+    held = lesson if device.experiment.config.client.labels == "none" else device
     done = Trained(
-        examples=len(device.rows),
-        audio_milliseconds=round(1000 * float(device.seconds.sum(dtype="float64"))),
+        examples=len(held.rows),
+        audio_milliseconds=round(1000 * float(held.seconds.sum(dtype="float64"))),
         train_loss=float(result.train_loss),
         loss_square=float(result.loss_square),
         steps=result.steps,
         utterances=result.utterances,
         skipped=skipped,
         seconds=time.perf_counter() - started,
+        **({} if lesson.counts is None else asdict(lesson.counts)),
     )
     return answer(message, {Record.ARRAYS: array_record(arrays), Record.METRICS: done.to_record()})
 
 
+def taught_by(device: Device, message: Message, context: Context) -> Lesson:
+    """Return what the device trains on: its transcripts, or labels that the message's teacher makes."""
+    teacher = arrays_of(message, Record.TEACHER) if Record.TEACHER in message.content else None
+    return lesson_of(device, resident(device.config_json), arrays_of(message), teacher, context)
+
+
 def private_reply(device: Device, message: Message, context: Context) -> Message:
     """Train with DP-SGD and reply with nothing but what it protects, or that the device's budget is spent."""
-    done = train_privately(device, arrays_of(message), context)
+    lesson = taught_by(device, message, context)
+    done = train_privately(device, arrays_of(message), lesson, context)
     content: dict[str, AnyRecord] = {
         Record.METRICS: Stored(len(device.rows)).to_record(),
         Record.PRIVACY: done.statement.to_record(),
@@ -123,6 +141,18 @@ def loss_action(message: Message, context: Context) -> Message:
     device = find_device(message, context)
     loss = global_loss(device, arrays_of(message), LossOrder.of(message).batch)
     return answer(message, {Record.METRICS: Loss(loss).to_record()})
+
+
+@app.query(action(Kind.ESTIMATE))
+def estimate_action(message: Message, context: Context) -> Message:
+    """Count the errors that the global model is expected to make on the device's speech; reply with sums."""
+    device = find_device(message, context)
+    try:
+        calibration = Calibration.from_json(EstimateOrder.of(message).calibration)
+    except ValueError as error:
+        raise InputError(f"'{Key.CALIBRATION}' is {error}", where=SERVER) from None
+    sums = counted(device, resident(device.config_json), arrays_of(message), calibration, context)
+    return answer(message, {Record.COUNTED: sums.to_record()})
 
 
 @app.query(action(Kind.KEYS))

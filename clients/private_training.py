@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import Context
 
+from fedasr.config import Config
 from fedasr.experiment import per_experiment
 from fedasr.models.weights import Arrays
 from fedasr.privacy import dpsgd
@@ -22,6 +23,7 @@ from fedasr.privacy.randomness import Randomness
 from fedasr.protocol import Statement
 from fedasr.training.schedules import learning_rate
 
+from .own_labels import Lesson
 from .privacy_ledger import opened
 from .speech import Device
 from .trainer import resident
@@ -44,7 +46,31 @@ class PrivateRound:
     """of the ledger"""
 
 
-def train_privately(device: Device, arrays: Arrays, context: Context) -> PrivateRound:
+def pay_for_a_round(
+    config: Config, plan: Plan, context: Context, round: int
+) -> tuple[tuple[float, ...] | None, Statement]:
+    """Charge the device's ledger for a round, before its work begins: whoever asks meanwhile finds it spent.
+
+    Returns:
+        The noise multiplier of each step, None where the budget does not allow a round; and what the device tells of
+        its ledger.
+
+    Raises:
+        InputError: no noise is right.
+    """
+    micro_batches = config.privacy.micro_batches is not None
+    with opened(context, config) as ledger:
+        noise = noise_multipliers(config, plan, ledger.steps)
+        due = events(noise, plan.sampling_probability, micro_batches)
+        if not ledger.affords(due):
+            return None, ledger.statement(spent=True)
+        ledger.charge(due, plan.utterances, round)
+        following = noise_multipliers(config, plan, ledger.steps)
+        spent = not ledger.affords(events(following, plan.sampling_probability, micro_batches))
+        return noise, ledger.statement(spent)
+
+
+def train_privately(device: Device, arrays: Arrays, lesson: Lesson, context: Context) -> PrivateRound:
     """Train on the device's speech within its budget; the ledger in the context is charged before this returns.
 
     Raises:
@@ -52,14 +78,9 @@ def train_privately(device: Device, arrays: Arrays, context: Context) -> Private
     """
     config = device.experiment.config
     plan = Plan.of(config, len(device.rows))
-    micro_batches = config.privacy.micro_batches is not None
-    with opened(context, config) as ledger:
-        noise = noise_multipliers(config, plan, ledger.steps)
-        due = events(noise, plan.sampling_probability, micro_batches)
-        if not ledger.affords(due):
-            return PrivateRound(None, 0, ledger.statement(spent=True))
-        # Paid before the work begins: whoever asks meanwhile finds it spent.
-        ledger.charge(due, plan.utterances, device.round)
+    noise, statement = pay_for_a_round(config, plan, context, device.round)
+    if noise is None:
+        return PrivateRound(None, 0, statement)
     model = resident(device.config_json)
     settings = training_of(config, model.layout, plan, noise)
     # A secret source is drawn for each message: two answers never have the same noise.
@@ -70,10 +91,9 @@ def train_privately(device: Device, arrays: Arrays, context: Context) -> Private
     target = model.parameters.device
     for step in range(plan.steps):
         groups = dpsgd.draw(settings, where, step)
-        draws = augmenting(device.speech, where, step)
-        dpsgd.step(state, drawn(device.speech, device.rows, groups, draws, target))
+        draws = augmenting(lesson.speech, where, step)
+        # All that is stored is drawn from, learnt or not: what has no label adds nothing.
+        dpsgd.step(state, drawn(lesson.speech, device.rows, groups, draws, target))
     trained, result, releases = dpsgd.final(state)
-    assert sum(event.steps for event in events_of(releases)) <= sum(event.steps for event in due), "unpaid steps"
-    following = noise_multipliers(config, plan, ledger.steps)
-    spent = not ledger.affords(events(following, plan.sampling_probability, micro_batches))
-    return PrivateRound(trained, result.steps, ledger.statement(spent))
+    assert sum(event.steps for event in events_of(releases)) <= plan.steps, "unpaid steps"
+    return PrivateRound(trained, result.steps, statement)

@@ -3,75 +3,178 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from flwr.app import Context, Message
 
+from fedasr.edge.peers import FILE as PEERS
+from fedasr.edge.peers import EnrolmentSigner, PeerDirectory, read_peers
+from fedasr.edge.policy import REFUSES, PolicyRefused, read_policy
 from fedasr.errors import InputError
 from fedasr.experiment import experiment
-from fedasr.protocol import KeptSecrets, KeyList, OpenedShares, Order, Record, SealedShares, Unmasking
+from fedasr.files import read_object, write_durably
+from fedasr.protocol import KeptSecrets, KeyList, Masking, OpenedShares, Order, Record, SealedShares, Unmasking
 from fedasr.secure.client import Client
-from fedasr.secure.identity import Directory, Signer, SimulatedDirectory, simulated_identity
-from fedasr.secure.keys import clients_from_bytes, keys_to_bytes
+from fedasr.secure.identity import SIGNATURE_BYTES, Directory, Signer, SimulatedDirectory, simulated_identity
+from fedasr.secure.keys import clients_from_bytes, keys_from_bytes, keys_to_bytes
+from fedasr.secure.modulus import Residues
 from fedasr.secure.primitives import SEALED_BYTES
-from fedasr.secure.terms import Terms
+from fedasr.secure.terms import Aborted, Terms
 
+from .edge.edge_device import EdgeDevice, find_edge_device
 from .speech import Order as Asked
 from .speech import read_order
 
 LENGTH_UNKNOWN = 0
 """Only masks have a length."""
+LONGEST_NAMES = 10_000_000
 
 
-def terms_of(message: Message, asked: Asked, length: int = LENGTH_UNKNOWN) -> Terms:
-    """Return the terms of the round that a message belongs to.
+class Party:
+    """A device in secure aggregation: the client that its earlier messages have left, and where it is kept.
 
-    Raises:
-        InputError: the run has no secure aggregation, or the device is none of a simulation.
-    """
-    if asked.is_edge_device:
-        raise InputError("edge devices take no part in secure aggregation: they do not know each other's keys yet")
-    config = experiment(asked.config_json).config
-    if config.secure_aggregation.mode != "protocol":
-        raise InputError("the server asks for a step of secure aggregation, which the run's config does not have")
-    run = hashlib.blake2b(Order.of(message).experiment.encode(), digest_size=16).digest()
-    return Terms.of(config, run, asked.round, length)
-
-
-def signer_of(asked: Asked) -> Signer:
-    """Return the client's own key."""
-    return simulated_identity(experiment(asked.config_json).config.seed, asked.client)
-
-
-def directory_of(asked: Asked) -> Directory:
-    """Return what the client knows of the others' keys."""
-    return SimulatedDirectory(experiment(asked.config_json).config.seed)
-
-
-def kept(context: Context, terms: Terms, client: int) -> Client:
-    """Return the client as its earlier messages of the round have left it.
+    Args:
+        message: a step of the protocol, or training.
+        context: of the device.
+        length: numbers that it sends.
 
     Raises:
-        InputError: it has had none.
+        InputError: the run has no secure aggregation.
     """
-    if Record.SECURE in context.state:
-        result = KeptSecrets.from_record(context.state[Record.SECURE], "the client's own state")
-        if result.round == terms.round:
-            return Client.from_state(terms, client, result.state)
-    raise InputError(f"the server goes on with secure aggregation in round {terms.round}, which it has not begun")
+
+    def __init__(self, message: Message, context: Context, length: int = LENGTH_UNKNOWN) -> None:
+        self.asked: Asked = read_order(message, context)
+        self.context = context
+        self.edge_device: EdgeDevice | None = find_edge_device(context)
+        config = experiment(self.asked.config_json).config
+        if config.secure_aggregation.mode != "protocol":
+            raise InputError("the server asks for a step of secure aggregation, which the run's config does not have")
+        self.seed = config.seed
+        run = hashlib.blake2b(Order.of(message).experiment.encode(), digest_size=16).digest()
+        floor = 0 if self.edge_device is None else read_policy(self.edge_device.policy).least_in_sum
+        self.terms = Terms.of(config, run, self.asked.round, length, floor)
+        self.names: dict[int, str] = {}
+        """client → name, of edge devices, as the server has listed them"""
+
+    @property
+    def signer(self) -> Signer:
+        """The device's own key."""
+        if self.edge_device is None:
+            return simulated_identity(self.seed, self.asked.client)
+        return EnrolmentSigner(self.edge_device.key)
+
+    @property
+    def directory(self) -> Directory:
+        """What the device knows of the others' keys: on an edge device, what its owner has put there."""
+        if self.edge_device is None:
+            return SimulatedDirectory(self.seed)
+        return PeerDirectory(self.names, read_peers(self.edge_device.peers))
+
+    def begin(self) -> Client:
+        """Return a client that has begun the round.
+
+        Raises:
+            PolicyRefused: it is an edge device that knows no others.
+        """
+        if self.edge_device is not None and not self.edge_device.peers.is_file():
+            raise PolicyRefused(
+                "secure aggregation", "asked for", f"only with {PEERS}, which its owner has not put there"
+            )
+        client = Client(self.terms, self.asked.client)
+        self.keep(client)
+        return client
+
+    def kept(self) -> Client:
+        """Return the client as its earlier messages of the round have left it.
+
+        Raises:
+            InputError: it has had none, or one of another run or round, or has answered one since.
+        """
+        if Record.SECURE in self.context.state:
+            found = KeptSecrets.from_record(self.context.state[Record.SECURE], "the client's own state")
+            if (found.round, found.run) == (self.terms.round, self.terms.run):
+                client = Client.from_state(self.terms, self.asked.client, found.state)
+                if self.edge_device is not None:
+                    check_step(self.edge_device, client)
+                    self.names = {int(number): name for number, name in json.loads(found.names or "{}").items()}
+                return client
+        raise InputError(
+            f"the server goes on with secure aggregation in round {self.terms.round}, which it has not begun"
+        )
+
+    def keep(self, client: Client) -> None:
+        """Keep the client for its next message; on an edge device what it has done is on the disk before it answers."""
+        names = json.dumps(self.names) if self.names else None
+        kept = KeptSecrets(self.terms.round, client.state(), self.terms.run, names)
+        self.context.state[Record.SECURE] = kept.to_record()
+        if self.edge_device is not None:
+            write_durably(self.edge_device.secure_steps, {"session": session_of(client), "done": client.done})
+
+    @contextmanager
+    def step(self) -> Iterator[Client]:
+        """Take the client's next step, and keep that it was taken, whatever comes of it.
+
+        Raises:
+            InputError: the step would tell an edge device's server more than the sum; the server is told why, for that
+                names what it has said itself.
+            Aborted: the same in a simulation.
+        """
+        client = self.kept()
+        try:
+            yield client
+        except Aborted as why:
+            if self.edge_device is None:
+                raise
+            raise InputError(f"{REFUSES}{why}") from why
+        finally:
+            self.keep(client)
+
+    def read_names(self, listed: KeyList) -> None:
+        """Read how the server names the others; keys count, and a device that has several names would have several
+        updates in the sum.
+
+        Raises:
+            PolicyRefused: it names none, or one twice.
+        """
+        if self.edge_device is None:
+            return
+        clients = sorted(keys_from_bytes(listed.keys))
+        try:
+            names = json.loads((listed.names or "")[:LONGEST_NAMES])
+        except (ValueError, RecursionError):
+            names = None
+        known = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if not known or len(names) != len(clients) or len(set(names)) != len(names):
+            raise PolicyRefused("the list of keys", "without a name of its own for each edge device", "one with names")
+        self.names = dict(zip(clients, names, strict=True))
+        if self.edge_device.name and self.names.get(self.asked.client) != self.edge_device.name:
+            raise PolicyRefused("the list of keys", "without this edge device's name", f"'{self.edge_device.name}'")
 
 
-def keep(context: Context, client: Client) -> None:
-    """Keep the client for its next message; before it answers this one."""
-    context.state[Record.SECURE] = KeptSecrets(client.terms.round, client.state()).to_record()
+def session_of(client: Client) -> str:
+    """Return what tells the keys of one round from those of every other."""
+    return hashlib.blake2b(client.root, digest_size=16, person=b"fedasr session").hexdigest()
+
+
+def check_step(edge_device: EdgeDevice, client: Client) -> None:
+    """Raise where an edge device has taken a later step than its state says, or has begun anew meanwhile.
+
+    Flower sends the reply before it keeps the state: a device whose power goes in between would answer twice.
+
+    Raises:
+        InputError: it has, or its notes are damaged.
+    """
+    noted = read_object(edge_device.secure_steps)
+    if (noted.get("session"), noted.get("done")) != (session_of(client), client.done):
+        raise InputError(f"{REFUSES}the server goes on with a step of secure aggregation that was answered already")
 
 
 def advertise(message: Message, context: Context) -> KeyList:
     """Return the device's keys of the round."""
-    asked = read_order(message, context)
-    client = Client(terms_of(message, asked), asked.client)
-    keep(context, client)
-    return KeyList(keys_to_bytes([client.advertise(signer_of(asked))]))
+    party = Party(message, context)
+    return KeyList(keys_to_bytes([party.begin().advertise(party.signer)]))
 
 
 def share(message: Message, context: Context) -> SealedShares:
@@ -80,12 +183,28 @@ def share(message: Message, context: Context) -> SealedShares:
     Raises:
         Aborted: something is wrong with the keys of the others.
     """
-    asked = read_order(message, context)
-    client = kept(context, terms_of(message, asked), asked.client)
-    try:
-        return SealedShares(client.share(KeyList.of(message).keys, directory_of(asked)))
-    finally:
-        keep(context, client)
+    party, listed = Party(message, context), KeyList.of(message)
+    with party.step() as client:
+        party.read_names(listed)
+        return SealedShares(client.share(listed.keys, party.directory), client.confirm(party.signer))
+
+
+def masked(message: Message, context: Context, values: Residues, masking: Masking) -> Residues:
+    """Return what is sent as an update, under the masks of the round.
+
+    Raises:
+        Aborted: the masks would not hide it.
+    """
+    party = Party(message, context, len(values))
+    sharers, signatures = sorted(clients_from_bytes(masking.sharers or b"")), masking.signatures or b""
+    if len(signatures) != SIGNATURE_BYTES * len(sharers):
+        raise InputError(f"the server sends {len(signatures)} bytes of signatures for {len(sharers)} clients")
+    places = range(0, len(signatures), SIGNATURE_BYTES)
+    signed = {
+        client: signatures[place : place + SIGNATURE_BYTES] for client, place in zip(sharers, places, strict=True)
+    }
+    with party.step() as client:
+        return client.mask(values, signed, party.directory)
 
 
 def unmask(message: Message, context: Context) -> OpenedShares:
@@ -94,14 +213,13 @@ def unmask(message: Message, context: Context) -> OpenedShares:
     Raises:
         Aborted: the server's lists would open more than the sum.
     """
-    asked = read_order(message, context)
-    client = kept(context, terms_of(message, asked), asked.client)
-    question = Unmasking.of(message)
+    party, question = Party(message, context), Unmasking.of(message)
     living, dead = clients_from_bytes(question.living), clients_from_bytes(question.dead or b"")
     try:
-        return OpenedShares(client.open(living, dead, sealed_by(question.sealed, (living | dead) - {asked.client})))
+        with party.step() as client:
+            return OpenedShares(client.open(living, dead, sealed_by(question.sealed, (living | dead) - {client.me})))
     finally:
-        del context.state[Record.SECURE]
+        context.state.pop(Record.SECURE, None)
 
 
 def sealed_by(content: bytes, owners: frozenset[int]) -> Mapping[int, bytes]:

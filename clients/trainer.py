@@ -9,13 +9,15 @@ import numpy.typing as npt
 import torch
 
 from fedasr import seeds
+from fedasr.data.quality import bad_transcripts
 from fedasr.evaluation.evaluator import Evaluation, evaluate
-from fedasr.experiment import experiment, per_experiment
+from fedasr.experiment import experiment, per_experiment, without_transcripts
 from fedasr.models.weights import Arrays
 from fedasr.training import local
 from fedasr.training.batching import batches_of_a_round, plan_batches
 from fedasr.training.schedules import learning_rate
 
+from .own_labels import Lesson
 from .speech import Device
 
 
@@ -26,24 +28,32 @@ def resident(config_json: str) -> local.Resident:
     return local.Resident(run.model().to(local.chosen_device(run.config.runtime.device)))
 
 
-def train(device: Device, arrays: Arrays) -> tuple[dict[str, npt.NDArray[Any]], local.LocalResult, int]:
+def train(
+    device: Device, arrays: Arrays, lesson: Lesson | None = None
+) -> tuple[dict[str, npt.NDArray[Any]], local.LocalResult, int]:
     """Train the global weights on the device's speech; also return how many of its utterances could not be decoded.
 
     Every draw (batches, augmentation, dropout) is a function of the seed, the round and the client.
 
+    Args:
+        device: at work on a message.
+        arrays: the global weights.
+        lesson: what it trains on; None: all that it stores, with its transcripts.
+
     Raises:
         InputError: an utterance cannot be decoded, and ``data.on_bad_audio`` is ``stop``.
     """
-    config, speech = device.experiment.config, device.speech
+    lesson = lesson or Lesson(device.speech, device.rows)
+    config, speech = device.experiment.config, lesson.speech
     model = resident(device.config_json)
     rate = learning_rate(config.client, device.round, config.rounds)
     state = local.init(model, arrays, config.client, rate)
     where = (config.seed, "local-training", device.round, device.client)
     rng = seeds.generator(*where)
     target = model.parameters.device
-    skipped: set[int] = set()
+    skipped = set(lesson.damaged)
     with seeds.torch_scope(*where):
-        for rows in batches_of_a_round(device.rows, device.seconds, device.experiment.config.client, rng):
+        for rows in batches_of_a_round(lesson.rows, lesson.seconds, config.client, rng):
             batch = speech.batch(rows, rng)
             if len(batch) < len(rows):
                 skipped.update(set(map(int, rows)).difference(batch.indices))
@@ -52,12 +62,16 @@ def train(device: Device, arrays: Arrays) -> tuple[dict[str, npt.NDArray[Any]], 
 
 
 def evaluate_globally(device: Device, arrays: Arrays) -> Evaluation:
-    """Evaluate the global weights on the device's own speech."""
+    """Evaluate the global weights on the device's own speech, as far as it has transcripts."""
     run = device.experiment
     model = resident(device.config_json)
     model.load(arrays)
     vocabulary = run.vocabulary if run.config.evaluate.decoder == "vocabulary" else ()
-    return evaluate(model.model, run.speech, run.tokenizer, np.asarray(device.rows), run.config.evaluate, vocabulary)
+    rows = np.asarray(device.rows)
+    if without_transcripts(run.config):  # then nobody has looked whether they can be used
+        bad = {row for row, _ in bad_transcripts(run.corpus, rows.astype(np.int64), run.tokenizer)}
+        rows = np.array([row for row in rows.tolist() if row not in bad], np.int64)
+    return evaluate(model.model, run.speech, run.tokenizer, rows, run.config.evaluate, vocabulary)
 
 
 def global_loss(device: Device, arrays: Arrays, one_batch: bool) -> float:

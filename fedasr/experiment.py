@@ -21,16 +21,19 @@ from fedasr.config.loading import get
 from fedasr.config.schema import (
     AttackConfig,
     AuditConfig,
+    ClientConfig,
     CompressionConfig,
     DistillationConfig,
+    EstimateConfig,
     InterleaveConfig,
     SecureAggregationConfig,
+    SelfLabelsConfig,
     StrategyConfig,
     walk,
 )
 from fedasr.data.corpus import Corpus
 from fedasr.data.fleet import Fleet
-from fedasr.data.held_out import decile_sample, split_held_out
+from fedasr.data.held_out import decile_sample, part, split_held_out
 from fedasr.data.partition import Partition, make_partition, utterance_embeddings
 from fedasr.data.quality import usable_rows
 from fedasr.data.roster import Roster
@@ -56,7 +59,8 @@ class Experiment:
 
     Args:
         config: a checked one.
-        fleet: what the edge devices say they hold, for the server of a deployed run: its own corpus has none of it.
+        fleet: what the edge devices say they hold, for the server of a deployed run: its own corpus has none of it; or
+            what those of a planned one are thought to hold.
     """
 
     def __init__(self, config: Config, fleet: Fleet | None = None) -> None:
@@ -70,7 +74,8 @@ class Experiment:
 
     @cached_property
     def _usable_corpus(self) -> tuple[Corpus, dict[str, int]]:
-        return usable_corpus(self.config.data, self.config.seed, self.config.audit.secrets)
+        secrets, transcribed = self.config.audit.secrets, not without_transcripts(self.config)
+        return usable_corpus(self.config.data, self.config.seed, secrets, transcribed)
 
     @cached_property
     def splits(self) -> npt.NDArray[Any]:
@@ -80,18 +85,36 @@ class Experiment:
     @cached_property
     def labelled(self) -> npt.NDArray[np.bool_]:
         """Whether the transcript of each utterance is read: all are, but of the training split those of a share of its
-        speakers (``interleave.labelled_share``), and with a teacher those that there are.
+        speakers (``interleave.labelled_share``, ``client.labelled_share``), and with a teacher those that there are.
         """
         config, columns = self.config, self.corpus.columns
         labelled = np.ones(len(self.corpus), bool)
         rows = np.flatnonzero(self.splits == config.data.train_split)
         if config.interleave.labelled_share < 1 and len(rows):
-            share = config.interleave.labelled_share
-            drawn = hold_out(np.asarray(columns["speaker"])[rows], share, config.seed, "", "labelled", "labelled")
-            labelled[rows] = drawn == "labelled"
+            labelled[rows] = self._drawn_as_labelled(rows, config.interleave.labelled_share)
+        if without_transcripts(config):
+            labelled[rows] = self.transcribed[rows]
         if config.distillation.teacher is not None:
             labelled[rows] &= np.array([bool(str(text).strip()) for text in columns["text"][rows].tolist()], bool)
         return labelled
+
+    @cached_property
+    def transcribed(self) -> npt.NDArray[np.bool_]:
+        """Whether a device that holds an utterance is taught by its transcript; see ``client.labels``."""
+        client = self.config.client
+        transcribed = np.ones(len(self.corpus), bool)
+        rows = np.flatnonzero(self.splits == self.config.data.train_split)
+        if client.labels != "truth":
+            transcribed[rows] = self._drawn_as_labelled(rows, client.labelled_share) if client.labelled_share else False
+        return transcribed
+
+    def _drawn_as_labelled(self, rows: Rows, share: float) -> npt.NDArray[np.bool_]:
+        """Return which rows are of a share of their speakers, drawn once with the seed."""
+        speakers = np.asarray(self.corpus.columns["speaker"])[rows]
+        drawn: npt.NDArray[np.bool_] = (
+            hold_out(speakers, share, self.config.seed, "", "labelled", "labelled") == "labelled"
+        )
+        return drawn
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -117,8 +140,14 @@ class Experiment:
                     f" ({self.config.init_from}); put it there, or list the characters that the seed model was trained"
                     " with after 'chars:'"
                 )
-            read = (self.splits == self.config.data.train_split) & self.labelled
+            # Of a simulation without transcripts the characters alone are taken from them, as a list of them would be.
+            read = (self.splits == self.config.data.train_split) & (self.labelled | without_transcripts(self.config))
             texts = self.corpus.columns["text"][read].tolist()
+            if not any(map(str, texts)):
+                raise InputError(
+                    "'model.alphabet' is 'auto', but the training speech has no transcripts; list the characters after"
+                    " 'chars:', choose latin or arabic, or start from a seed model ('init_from')"
+                )
         return make_tokenizer(model, texts)
 
     @cached_property
@@ -165,13 +194,13 @@ class Experiment:
 
     @cached_property
     def _split(self) -> tuple[Partition, Partition | None]:
-        if self.config.runtime.name == "deployment":
-            if self.fleet is None:
-                raise InputError(
-                    "'runtime.name' is 'deployment', where each device holds its speech and only it knows how much;"
-                    " submit the run to the SuperLink with 'flwr run' (docs/edge.md), or set runtime.name=local"
-                )
+        if self.fleet is not None:
             return self.fleet.partition(), None
+        if self.config.runtime.name == "deployment":
+            raise InputError(
+                "'runtime.name' is 'deployment', where each device holds its speech and only it knows how much;"
+                " submit the run to the SuperLink with 'flwr run' (docs/edge.md), or set runtime.name=local"
+            )
         data, share = self.config.data, self.config.evaluate.held_out
         whole = make_partition(
             data.partition, self.corpus.columns, self.rows(data.train_split), data.clients, self.config.seed, self.embed
@@ -195,6 +224,15 @@ class Experiment:
             self.config.stream, self.config.rounds, self.partition, self.corpus, self.speech.durations, self.config.seed
         )
 
+    @cached_property
+    def training_stream(self) -> Stream:
+        """What of it each client may train on: with ``client.labels: none`` what has transcripts."""
+        if self.config.client.labels != "none" or not self.config.client.labelled_share:
+            return self.stream
+        partition = self.partition
+        taught = part(partition, self.transcribed[partition.rows])
+        return Stream(self.config.stream, self.config.rounds, taught, self.speech.durations, self.stream.arrivals)
+
     def stored(self, client: int, round: int) -> npt.NDArray[np.integer]:
         """Return the corpus rows that a client stores in a round."""
         return self.stream.rows(client, self.stream.period_of_round(round))
@@ -216,13 +254,13 @@ class Experiment:
         return len(self.partition) + self.config.audit.canaries
 
     def counts(self, period: int) -> Stored:
-        """Return what the registered users store in a period; shape ``(registered,)`` each.
+        """Return what the registered users store in a period that they may train on; shape ``(registered,)`` each.
 
         A canary user has no speech. It is listed with what a client drawn once with the seed stores, so that a selector
         treats it as one of them. Where that is to be hidden it is one utterance: whether a canary takes part must not
         follow from what a client holds, who would then have two updates in the sum.
         """
-        stored = self.stream.counts(period)
+        stored = self.training_stream.counts(period)
         canaries = self.config.audit.canaries
         if not canaries:
             return stored
@@ -313,6 +351,11 @@ class Experiment:
                 )
 
 
+def without_transcripts(config: Config) -> bool:
+    """Say whether training speech needs no transcripts: nobody reads any, but of ``client.labelled_share``."""
+    return config.client.labels in ("self", "none")
+
+
 def seed_tokenizer(source: str) -> Path | None:
     """Return the tokenizer file that lies beside the weights of ``init_from``, if any."""
     path = Path(source)
@@ -373,6 +416,9 @@ def as_json(config: Config) -> str:
         del tree["strategy"]["options"]
     if config.strategy.central_round == StrategyConfig.central_round:
         del tree["strategy"]["central_round"]
+    for name in ("labels", "labelled_share"):
+        if getattr(config.client, name) == getattr(ClientConfig, name):
+            del tree["client"][name]
     if not tree["data"]["exclude"]:
         del tree["data"]["exclude"]
     if config.attack == AttackConfig():
@@ -385,6 +431,10 @@ def as_json(config: Config) -> str:
         del tree["distillation"]
     if config.interleave == InterleaveConfig():
         del tree["interleave"]
+    if config.evaluate.estimate == EstimateConfig():
+        del tree["evaluate"]["estimate"]
+    if config.self_labels == SelfLabelsConfig():
+        del tree["self_labels"]
     if config.secure_aggregation == SecureAggregationConfig():
         del tree["secure_aggregation"]
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))

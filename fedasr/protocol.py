@@ -44,11 +44,22 @@ class Kind:
     """secure aggregation: share the secrets of the round with its neighbours"""
     UNMASK: Final = "query.unmask"
     """secure aggregation: open shares, so that the masks come off the sum"""
+    ESTIMATE: Final = "query.estimate"
+    """how many errors the global model is expected to make on the device's speech"""
 
 
 SECURE_KINDS: Final = (Kind.KEYS, Kind.SHARES, Kind.UNMASK)
 """What secure aggregation asks beside training."""
-KINDS: Final = (Kind.DESCRIBE, Kind.TRAIN, Kind.TEACH, Kind.VOTE, Kind.LOSS, Kind.EVALUATE, *SECURE_KINDS)
+KINDS: Final = (
+    Kind.DESCRIBE,
+    Kind.TRAIN,
+    Kind.TEACH,
+    Kind.VOTE,
+    Kind.LOSS,
+    Kind.EVALUATE,
+    *SECURE_KINDS,
+    Kind.ESTIMATE,
+)
 """All that a server may ask."""
 
 
@@ -62,6 +73,8 @@ class Record:
 
     ARRAYS: Final = "arrays"
     """weights"""
+    TEACHER: Final = "teacher"
+    """weights of who labels a device's own speech, where that is not the global model"""
     CONFIG: Final = "config"
     """what is asked: ``Order``"""
     METRICS: Final = "metrics"
@@ -83,6 +96,10 @@ class Record:
     """of which round that is"""
     SECURE: Final = "secure"
     """secure aggregation: what its messages say, and what a client keeps of a round"""
+    LABELS: Final = "labels"
+    """the labels that a device keeps, in its state"""
+    COUNTED: Final = "counted"
+    """what a device counts of its speech for an estimate"""
     ACCUMULATED: Final = "folded"
     """what has become of an update, where replies are added up before the server reads them"""
 
@@ -144,6 +161,13 @@ class Key:
     DEAD: Final = "dead"
     OPENED: Final = "opened"
     STATE: Final = "state"
+    LABELS: Final = "labels"
+    CALIBRATION: Final = "calibration"
+    COUNTS: Final = "counts"
+    SIGNATURE: Final = "signature"
+    SIGNATURES: Final = "signatures"
+    NAMES: Final = "names"
+    RUN: Final = "run"
 
 
 class Metric:
@@ -170,6 +194,22 @@ class Metric:
     WORD_ERRORS: Final = "word-errors"
     CHARACTERS: Final = "characters"
     CHARACTER_ERRORS: Final = "character-errors"
+    UNTRANSCRIBED: Final = "untranscribed"
+    """utterances whose transcripts are not read, and that a label was looked for"""
+    KEPT: Final = "labels-kept"
+    """of them those that were learnt"""
+    EMPTY: Final = "labels-empty"
+    """of them those in which the teacher heard nothing"""
+    AGREED: Final = "labels-agreed"
+    """of them those in which the global model heard the same as the teacher"""
+    FRAMES: Final = "frames"
+    """output frames of a CTC head over them"""
+    BLANK_FRAMES: Final = "blank-frames"
+    """of these frames those whose likeliest token is the blank"""
+    LABEL_WORDS: Final = "label-words"
+    """words of the transcripts of what was learnt; told in a simulation alone"""
+    LABEL_ERRORS: Final = "label-errors"
+    """word errors of the labels against them"""
 
 
 class Status:
@@ -373,6 +413,23 @@ class VoteOrder(Order):
 
 
 @dataclass(frozen=True)
+class EstimateOrder(Order):
+    """What ``query.estimate`` asks."""
+
+    calibration: str = key(Key.CALIBRATION)
+    """how many errors are to be expected at which confidence, JSON"""
+
+
+@dataclass(frozen=True)
+class Counted(ConfigValues):
+    """What a device counts of its speech: sums over its utterances, for all of it and for each group."""
+
+    RECORD: ClassVar[str] = Record.COUNTED
+    counts: str = key(Key.COUNTS)
+    """JSON, see ``clients/estimate.py``"""
+
+
+@dataclass(frozen=True)
 class Address(ConfigValues):
     """Which client an edge device is."""
 
@@ -400,6 +457,14 @@ class Trained(Stored):
     utterances: int = key(Metric.UTTERANCES)
     skipped: int = key(Metric.SKIPPED)
     seconds: float = key(Metric.SECONDS)
+    untranscribed: int | None = key(Metric.UNTRANSCRIBED, None)
+    kept: int | None = key(Metric.KEPT, None)
+    empty: int | None = key(Metric.EMPTY, None)
+    agreed: int | None = key(Metric.AGREED, None)
+    frames: int | None = key(Metric.FRAMES, None)
+    blank_frames: int | None = key(Metric.BLANK_FRAMES, None)
+    label_words: int | None = key(Metric.LABEL_WORDS, None)
+    label_errors: int | None = key(Metric.LABEL_ERRORS, None)
 
 
 @dataclass(frozen=True)
@@ -482,11 +547,22 @@ class KeptLedger(ConfigValues):
 
 
 @dataclass(frozen=True)
+class KeptLabels(ConfigValues):
+    """The labels that a device has made of its own speech, in Flower's state for it; they never leave it."""
+
+    RECORD: ClassVar[str] = Record.LABELS
+    labels: str = key(Key.LABELS)
+    """JSON: digest of an utterance → its text and how sure the teacher was"""
+
+
+@dataclass(frozen=True)
 class KeyList(ConfigValues):
     """Public keys: of one client, which advertises them, or of all, as the server lists them."""
 
     RECORD: ClassVar[str] = Record.SECURE
     keys: bytes = key(Key.LISTED)
+    names: str | None = key(Key.NAMES, None)
+    """of edge devices, by which they know each other: JSON, in the order of the keys"""
 
 
 @dataclass(frozen=True)
@@ -495,6 +571,8 @@ class SealedShares(ConfigValues):
 
     RECORD: ClassVar[str] = Record.SECURE
     sealed: bytes = key(Key.SEALED)
+    signature: bytes = key(Key.SIGNATURE)
+    """of the list of keys that it was sent"""
 
 
 @dataclass(frozen=True)
@@ -508,6 +586,8 @@ class Masking(ConfigValues):
     """weight of a client, at most"""
     sharers: bytes | None = key(Key.SHARERS, None)
     """who has shared secrets"""
+    signatures: bytes | None = key(Key.SIGNATURES, None)
+    """theirs, of the list of keys, in ascending order"""
 
 
 @dataclass(frozen=True)
@@ -538,6 +618,10 @@ class KeptSecrets(ConfigValues):
     RECORD: ClassVar[str] = Record.SECURE
     round: int = key(Key.ROUND)
     state: bytes = key(Key.STATE)
+    run: bytes = key(Key.RUN)
+    """what tells the run from others"""
+    names: str | None = key(Key.NAMES, None)
+    """of edge devices; JSON: number → name"""
 
 
 @dataclass(frozen=True)

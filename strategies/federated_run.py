@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
-from fedasr import seeds
 from fedasr.attacks import described
-from fedasr.codecs import make_codec
+from fedasr.config import Config
 from fedasr.experiment import Experiment, as_json
 from fedasr.flower.records import content_bytes
 from fedasr.protocol import Status
@@ -25,16 +24,24 @@ from .aggregation.server_optimizers import make_optimizer
 from .canaries import make_canaries, took_turns
 from .edge_devices import EdgeDevices, InFlight
 from .fairness.factory import make_reweighting
+from .fleet_estimates import FleetEstimates
+from .label_teacher import LabelTeacher
 from .nodes import node_ids
-from .population import Population
+from .population import Cohort, Population
 from .privacy.factory import make_mechanism
 from .rounds import RoundResult, Rounds
 from .secure.rounds import SecureRounds
-from .selection import Feedback
-from .selection.base import Ids, Selection
+from .selection import Feedback, Selection
+from .selection.base import Ids
 from .server_run import Round, ServerRun
+from .server_steps import ServerSteps
 from .soundness import check_finite, check_used
 from .traits import StrategyTraits
+
+NOBODY = Cohort(Selection(np.zeros(0, np.int64), np.zeros(0)), None)
+"""The cohort of a round in which no device trains."""
+OF_ESTIMATES = ("wer_estimate", "wer_low", "wer_high", "panel_words", "fleet_wer")
+"""Columns of ``rounds.parquet`` that are those of all speech in ``estimates.parquet``."""
 
 
 class FederatedRun(ServerRun):
@@ -55,8 +62,13 @@ class FederatedRun(ServerRun):
         self.rounds = make_rounds(
             grid, self.config, as_json(self.config), experiment.partition, self.layout, folder.checkpoint
         )
+        self.teacher = LabelTeacher(self.config, self.weights)
+        self.server_steps = ServerSteps(experiment, self.layout)
+        self.estimates = FleetEstimates(experiment, self.rounds, self.layout)
         message_bytes = content_bytes(self.rounds.content(0, self.weights))
-        reply_bytes = self.reply_bytes(message_bytes)
+        reply_bytes = self.rounds.client_bytes(message_bytes)
+        if self.teacher.weights is not None:
+            message_bytes += 4 * self.layout.size
         self.population = Population(experiment, message_bytes, reply_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, self.population.clients)
         self.edge_devices = EdgeDevices(grid, as_json(self.config)) if isinstance(grid, EdgeGrid) else None
@@ -70,18 +82,6 @@ class FederatedRun(ServerRun):
         self.skipped: dict[int, int] = {}
         """client → its utterances that could not be decoded when it last trained"""
 
-    def reply_bytes(self, message_bytes: int) -> int:
-        """Return about how many bytes a client sends in a round, for the virtual clock."""
-        if isinstance(self.rounds, SecureRounds):
-            return self.rounds.client_bytes()
-        return message_bytes if self.config.compression.up == "none" else self.encoded_bytes()
-
-    def encoded_bytes(self) -> int:
-        """Return about how many bytes an update has, for the virtual clock: those of normal values of length 1."""
-        rng = seeds.generator(self.config.seed, "compression-size")
-        codec = make_codec(self.config.compression, self.layout)
-        return len(codec.encode(rng.standard_normal(self.layout.size, np.float32), rng))
-
     def round(self, number: int) -> Round | None:
         """Run a round, from the selection to the new weights; None where its privacy cannot be afforded."""
         config = self.config
@@ -94,13 +94,14 @@ class FederatedRun(ServerRun):
         if stopped is not None:
             self.end_early(stopped)
             return None
-        cohort = self.population.choose(number, waited)
+        cohort = self.population.choose(number, waited) if devices_train(self.config) else NOBODY
         privacy.admit(cohort.selection, number)
         if self.edge_devices is not None:
             self.in_flight.note(number, cohort.selection.clients)
         weighed, canaries = cohort.selection, self.canaries
         if canaries is not None:
             cohort, inserted = canaries.split(cohort)
+        self.rounds.teacher = self.teacher.weights
         multipliers = self.reweigh(number, cohort.selection)
         result = self.rounds.train(number, self.weights, cohort, roster, privacy.clip(), weighed, multipliers)
         if canaries is not None:
@@ -113,6 +114,8 @@ class FederatedRun(ServerRun):
             rate = learning_rate(config.strategy, number, config.rounds)
             self.weights = self.optimizer.step(self.weights, update, number, rate)
             check_finite(self.weights, number, config)
+        self.weights = self.server_steps.after(number, self.weights)
+        self.teacher.follow(self.weights)
         roster.exclude(privacy.excluded)
         self.observe(number, result)
         row = self.row(number, result)
@@ -122,11 +125,17 @@ class FederatedRun(ServerRun):
             clients = [int(client) for client in cohort.selection.clients]
             row["client_wer"], extra = self.rounds.evaluate(number, self.weights, clients, roster)
             row["bytes_down"] += extra
+        estimates: list[dict[str, Any]] = []
+        if self.estimates.due(number):
+            estimates, extra = self.estimates.after(number, self.weights, roster)
+            row |= {name: estimates[0][name] for name in OF_ESTIMATES}
+            row["bytes_down"] += extra
         self.totals["updates"] += row["clients_replied"]
         self.totals["bytes_up"] += row["bytes_up"]
         self.totals["bytes_down"] += row["bytes_down"]
         notes = [*result.failures, *self.rounds.take_notes()]
-        return Round(row, result.rows, notes, {} if seen is None else {"canaries": [seen.as_row()]})
+        more = {} if seen is None else {"canaries": [seen.as_row()]}
+        return Round(row, result.rows, notes, {**more, "estimates": estimates})
 
     def reweigh(self, round: int, selection: Selection) -> dict[int, float] | None:
         """Ask the clients of a round for their losses, and return by what their weights are multiplied; None: by 1."""
@@ -146,8 +155,8 @@ class FederatedRun(ServerRun):
 
     def observe(self, round: int, result: RoundResult) -> None:
         """Note who took part, for the selector."""
-        if self.edge_devices is not None:
-            self.edge_devices.heard(result.rows)
+        if self.edge_devices is not None and self.config.secure_aggregation.mode == "none":
+            self.edge_devices.heard(result.rows)  # else they have said nothing of themselves, and are asked again
         rows = result.everybody
         good = [row for row in rows if row["status"] == Status.OK]
         ids = np.array([row["id"] for row in good], np.int64)
@@ -175,6 +184,7 @@ class FederatedRun(ServerRun):
             "bytes_down": result.bytes_down,
             "update_norm": result.norm,
             "period": self.population.period + 1,
+            **(result.labels.columns() if self.rounds.labelling else {}),
         }
 
     @property
@@ -195,7 +205,7 @@ class FederatedRun(ServerRun):
         facts: dict[str, Any] = {"population": self.population.state_dict(), "privacy": self.privacy.state_dict()}
         if self.reweighting is not None:
             facts["fairness"] = self.reweighting.fairness.state
-        self.write_checkpoint(self.optimizer.state, facts, self.privacy.arrays())
+        self.write_checkpoint(self.optimizer.state, facts, {**self.privacy.arrays(), **self.teacher.arrays()})
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint."""
@@ -205,7 +215,7 @@ class FederatedRun(ServerRun):
         self.privacy.load_state_dict(saved.facts["privacy"])
         if self.reweighting is not None:
             self.reweighting.fairness.state = saved.facts["fairness"]
-        self.privacy.load_arrays(saved.columns)
+        self.privacy.load_arrays(self.teacher.load_arrays(saved.columns))
         self.population.roster.exclude(self.privacy.excluded)
         # The roster's memory of who took part is what the journal says; of losses it has none in a private run.
         public = self.config.privacy.unit == "none"
@@ -270,5 +280,11 @@ class FederatedRun(ServerRun):
         self.audit(status)
         super().finish(status)
         # In a private run that nobody's update was used is a fact of its speech: noise was released all the same.
-        if status == "done" and "stopped" not in self.last and not self.rounds.fails_in_silence:
+        silent = self.rounds.fails_in_silence or not devices_train(self.config)
+        if status == "done" and "stopped" not in self.last and not silent:
             check_used(self.totals["updates"], self.folder, self.config)
+
+
+def devices_train(config: Config) -> bool:
+    """Say whether any device is taught by anything."""
+    return config.client.labels != "none" or config.client.labelled_share > 0

@@ -11,6 +11,8 @@ import numpy as np
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from fedasr import seeds
+from fedasr.codecs import make_codec
 from fedasr.config import Config
 from fedasr.data.partition import Partition
 from fedasr.data.roster import Roster
@@ -29,6 +31,7 @@ from .aggregation.factory import make_aggregate
 from .aggregation.replies import ReplyRefused, Store, error_counts, loss_of, stores
 from .aggregation.update_file import UpdateFile
 from .aggregation.weighting import Weighting, weighting_of
+from .label_counts import LabelCounts
 from .population import Cohort
 from .selection.base import Ids, Selection
 
@@ -64,6 +67,8 @@ class RoundResult:
     """rows of the canary users that were selected, which are no rows of ``clients.parquet``"""
     statements: dict[int, Statement] = field(default_factory=dict)
     """client → what it says of its own privacy ledger, where it keeps one"""
+    labels: LabelCounts = field(default_factory=LabelCounts)
+    """what the devices that trained tell of labels of their own"""
     summed_loss: float | None = None
     """mean training loss, where the server knows that of all clients together and of no single one"""
 
@@ -101,6 +106,8 @@ class Rounds:
 
     nodes: Mapping[int, int] | None = None
     """client → node id, or None where they are the same"""
+    teacher: Vector | None = None
+    """weights of who labels the devices' speech, sent beside the global ones; None: nothing is sent"""
 
     def __init__(
         self,
@@ -120,6 +127,11 @@ class Rounds:
         self.notes: list[str] = []
         """what was wrong with replies that have no row of their own"""
 
+    @property
+    def labelling(self) -> bool:
+        """Whether devices make labels of their own."""
+        return self.config.client.labels in ("self", "feedback")
+
     def take_notes(self) -> list[str]:
         """Return the notes since they were last taken."""
         notes, self.notes = self.notes, []
@@ -129,6 +141,26 @@ class Rounds:
         """Return what every client of a round is sent: one object, so that a grid can send it once."""
         order = Order(round, self.config_json).to_record()
         return RecordDict({Record.ARRAYS: array_record(self.layout.views(weights)), Record.CONFIG: order})
+
+    def loss_content(self, round: int, weights: Vector, batch: bool) -> RecordDict:
+        """Return what clients are sent that are asked for their loss."""
+        content = self.content(round, weights)
+        content[Record.CONFIG] = LossOrder(round, self.config_json, batch).to_record()
+        return content
+
+    def client_bytes(self, message_bytes: int) -> int:
+        """Return about how many bytes a client sends in a round, for the virtual clock.
+
+        Of an encoded update they are those of normal values of length 1.
+
+        Args:
+            message_bytes: what a client is sent.
+        """
+        if self.config.compression.up == "none":
+            return message_bytes
+        rng = seeds.generator(self.config.seed, "compression-size")
+        codec = make_codec(self.config.compression, self.layout)
+        return len(codec.encode(rng.standard_normal(self.layout.size, np.float32), rng))
 
     def messages(self, kind: str, round: int, content: RecordDict, clients: list[int]) -> list[Message]:
         """Return one message a client."""
@@ -216,7 +248,10 @@ class Rounds:
 
     def training_content(self, round: int, weights: Vector) -> RecordDict:
         """Return what every client is sent that is to train."""
-        return self.content(round, weights)
+        content = self.content(round, weights)
+        if self.teacher is not None:
+            content[Record.TEACHER] = array_record(self.layout.views(self.teacher))
+        return content
 
     def aggregate(self, round: int, weights: Vector, weighting: Weighting, clip: Clip | None) -> Aggregate:
         """Return the aggregate of a round, empty."""
@@ -336,6 +371,8 @@ class Rounds:
         result.norm = max(result.norm, accumulated.norm)
         result.weights[client], result.norms[client] = accumulated.weight, accumulated.norm
         metrics = values_of(reply, Record.METRICS)
+        labels = LabelCounts.of(metrics)
+        result.labels += labels
         examples, seconds = int(metrics[Metric.EXAMPLES]), metrics.get(Metric.AUDIO, 0) / 1000
         result.examples += examples
         result.audio_seconds += seconds
@@ -351,6 +388,7 @@ class Rounds:
             "duration_s": float("nan"),
             "reason": None,
             "epsilon": None if statement is None else statement.epsilon,
+            **(labels.columns() if self.labelling else {}),
         }
 
     def evaluate(self, round: int, weights: Vector, clients: list[int], roster: Roster) -> tuple[float, int]:
@@ -388,8 +426,7 @@ class Rounds:
         Returns:
             The mean loss over utterances in nats a token, NaN where a client did not answer with one, shape ``(n,)``.
         """
-        content = self.content(round, weights)
-        content[Record.CONFIG] = LossOrder(round, self.config_json, batch).to_record()
+        content = self.loss_content(round, weights, batch)
         ids = [int(client) for client in clients]
         messages = self.messages(Kind.LOSS, round, content, ids)
         place = {message.metadata.dst_node_id: index for index, message in enumerate(messages)}

@@ -13,6 +13,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
+WAITING = {"quick": 0, "thorough": 1, "slow": 2}
+"""Workers of a tier beyond one a core."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,9 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return a worker for each core where a whole tier runs; tests that are named need none.
 
-    Whole runs wait for processes of their own, so one worker more keeps the cores busy.
+    Whole runs wait for processes of their own, and edge devices for each other: more workers keep the cores busy.
     """
-    return 0 if not runs_a_tier(config) else len(os.sched_getaffinity(0)) + (tier_of(config.option.markexpr) != "quick")
+    return len(os.sched_getaffinity(0)) + WAITING[tier_of(config.option.markexpr)] if runs_a_tier(config) else 0
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

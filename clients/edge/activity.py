@@ -26,14 +26,12 @@ def note_activity(edge_device: EdgeDevice, message: Message, reply: Message) -> 
     counts[kind] = int(counts.get(kind, 0)) + 1
     activity["bytes_sent"] = int(activity.get("bytes_sent", 0)) + content_bytes(reply.content)
     activity["last_message"] = stamp()
-    if kind == Kind.TRAIN and Record.METRICS in reply.content:  # else its privacy ledger allowed no round
+    if kind == Kind.TRAIN and (Record.ARRAYS in reply.content or Record.METRICS in reply.content):
         activity["rounds"] = int(activity.get("rounds", 0)) + 1
-        activity["last_round"] = {
-            "at": stamp(),
-            "run": str(message.metadata.run_id),
-            "round": Order.of(message).round,
-            "utterances": Stored.of(reply, "the edge device").examples,
-        }
+        last = {"at": stamp(), "run": str(message.metadata.run_id), "round": Order.of(message).round}
+        if Record.METRICS in reply.content:  # under secure aggregation it is told in the sum alone
+            last["utterances"] = Stored.of(reply, "the edge device").examples
+        activity["last_round"] = last
     write_durably(edge_device.activity, activity)
 
 

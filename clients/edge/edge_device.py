@@ -18,6 +18,7 @@ from fedasr.config.loading import PATE_PATHS
 from fedasr.config.parts import is_installed, module_file
 from fedasr.config.schema import walk
 from fedasr.config.wire import plain_tree
+from fedasr.edge.peers import FILE as PEERS
 from fedasr.edge.policy import FILE as POLICY
 from fedasr.edge.policy import Policy, PolicyRefused, read_policy
 from fedasr.errors import InputError
@@ -41,6 +42,8 @@ DEVICE_PARTS = (
     "compression.up",
 )
 """Parts that run on an edge device."""
+UNTRANSCRIBED = ("self", "none")
+"""``client.labels`` with which a manifest needs no transcripts."""
 CACHE_MB = 2048.0
 SECRET = "true: who knows the seed of the run could take its noise off (secret_noise)"
 
@@ -71,6 +74,21 @@ class EdgeDevice:
     def asked(self) -> Path:
         """The file of what it was asked and may be asked so often only."""
         return self.data / "asked.json"
+
+    @property
+    def key(self) -> Path:
+        """The file of the private key by which it was enrolled."""
+        return self.data / "identity" / "box.key"
+
+    @property
+    def peers(self) -> Path:
+        """The file of the keys by which it knows other devices."""
+        return self.data / PEERS
+
+    @property
+    def secure_steps(self) -> Path:
+        """The file of the last step that it has taken in secure aggregation."""
+        return self.data / "secure.json"
 
     @property
     def activity(self) -> Path:
@@ -112,6 +130,9 @@ class EdgeDevice:
             "on_bad_audio": "skip",
             "cache": {"directory": str(self.data / "features"), "disk_mb": CACHE_MB},
         }
+        client = tree.get("client")
+        if isinstance(client, Mapping) and client.get("labels") in UNTRANSCRIBED:
+            data["corpus_options"] = {"transcribed": False}
         tree["data"] = data
         tree["runtime"] = {"device": "auto"} if gpu else {}
         for name in ("by", "held_out", "deciles", "limit"):

@@ -67,6 +67,7 @@ def check_order(edge_device: EdgeDevice, policy: Policy, message: Message) -> No
         raise PolicyRefused("the message", f"{size:.0f} MB", f"at most {policy.message_mb:g} MB (message_mb)")
     config = sent_config(edge_device.config(Order.of(message).experiment))
     check_protection(kind, config, policy)
+    check_sums(kind, config, policy)
     check_work(config, policy)
     if kind == Kind.VOTE:
         check_votes(message, config)
@@ -177,6 +178,19 @@ def check_work(config: Config, policy: Policy) -> None:
     size = parameters(config)
     if size > policy.parameters:
         raise PolicyRefused("the model", f"of {size:,} parameters", f"at most {policy.parameters:,} (parameters)")
+
+
+def check_sums(kind: str, config: Config, policy: Policy) -> None:
+    """Raise where the owner wants the server to see sums alone, and a run would show it a single update.
+
+    Raises:
+        PolicyRefused: naming the key.
+    """
+    mode = config.secure_aggregation.mode
+    if policy.secure_aggregation and kind in (Kind.TRAIN, Kind.DESCRIBE) and mode != "protocol":
+        if kind == Kind.DESCRIBE and config.strategy.name == "pate":
+            return
+        raise PolicyRefused("secure_aggregation.mode", mode, "protocol (secure_aggregation)")
 
 
 def value_of(config: Config, name: str) -> float:

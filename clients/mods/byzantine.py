@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from flwr.app import Context, Message, MessageType
+from flwr.app import Context, Message, MessageType, RecordDict
 
 from fedasr import seeds
 from fedasr.attacks import Collusion, Updates, byzantine_clients, make_attack
@@ -16,6 +16,7 @@ from fedasr.flower.typing import ClientAppCallable
 from fedasr.models.weights import Layout, Vector
 from fedasr.protocol import Record
 
+from ..own_labels import lesson_of
 from ..speech import Device, Order, read_order
 from ..trainer import resident, train
 
@@ -100,7 +101,10 @@ def honest_updates(config_json: str, round: int, weights: bytes) -> Updates:
     for client in byzantine_clients(run.config, run.partition.names)[: run.config.attack.colluders].tolist():
         rows = run.stored(client, round)
         if len(rows):
-            trained, _, _ = train(Device(client, round, config_json, run, rows), arrays)
+            device = Device(client, round, config_json, run, rows)
+            # Of the teacher colluders know the global model alone.
+            lesson = lesson_of(device, resident(config_json), arrays, None, Context(0, 0, {}, RecordDict(), {}))
+            trained, _, _ = train(device, arrays, lesson)
             updates.append(layout.flatten(trained, np.empty(layout.size, np.float32)) - start)
     block: Updates = np.stack(updates) if updates else np.zeros((1, layout.size), np.float32)
     block.flags.writeable = False

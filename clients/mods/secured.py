@@ -22,12 +22,11 @@ from fedasr.privacy.onlookers import noise_place
 from fedasr.privacy.update_clipping import Clip
 from fedasr.protocol import Masking, Metric, Name, NoParticipationLeft, Record
 from fedasr.secure.coders import Counts, ShareCoder, make_coder, skellam_event
-from fedasr.secure.keys import clients_from_bytes
 from fedasr.secure.modulus import Residues, pack
 
 from ..privacy_ledger import opened
-from ..secure import keep, kept, terms_of
-from ..speech import Order, read_order
+from ..secure import masked
+from ..speech import read_order
 
 
 def secured(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -63,20 +62,11 @@ def secured(message: Message, context: Context, call_next: ClientAppCallable) ->
     else:
         coder = make_coder(config, layout.size, masking.cohort, masking.largest)
         values = coder.encode(update, counts_of(metrics, config), order.round, order.client)
-    sum_part = pack(masked(message, context, order, masking, values), config.secure_aggregation.bits)
+    if config.secure_aggregation.mode == "protocol":
+        values = masked(message, context, values, masking)
+    sum_part = pack(values, config.secure_aggregation.bits)
     reply.content[Record.ARRAYS] = array_record({Name.ENCODED: sum_part})
     return reply
-
-
-def masked(message: Message, context: Context, order: Order, masking: Masking, values: Residues) -> Residues:
-    """Return what is sent, under the masks of the round where it has any."""
-    if experiment(order.config_json).config.secure_aggregation.mode == "simulate":
-        return values
-    client = kept(context, terms_of(message, order, len(values)), order.client)
-    try:
-        return client.mask(values, clients_from_bytes(masking.sharers or b""))
-    finally:
-        keep(context, client)
 
 
 def pay(context: Context, config: Config, event: Event, round: int) -> bool:

@@ -86,6 +86,11 @@ class Senders:
     """
 
     def __init__(self, config: Config, weights: Arrays | None = None) -> None:
+        if config.client.labels != "truth":
+            raise InputError(
+                f"'client.labels' is '{config.client.labels}', and updates that clients make from labels of their own"
+                " are not simulated here; set client.labels=truth to audit the worst case"
+            )
         self.config = settle(config)
         self.json = as_json(self.config)
         self.experiment = experiment(self.json)

@@ -103,6 +103,17 @@ def revoke_device(
     console.print(f"revoked:   {entry.name}, key {entry.fingerprint}", markup=False)
 
 
+@app.command("peers", epilog="Example: fedasr edge peers > peers.txt")
+def peers(home: Home = Path("edge")) -> None:
+    """Print the keys of the enrolled devices, by which they know each other in secure aggregation: peers.txt."""
+    import sys
+
+    from fedasr.edge.peers import peers_text
+    from fedasr.edge.server_folder import ServerFolder
+
+    sys.stdout.write(peers_text(ServerFolder(home)))
+
+
 @app.command("run-server", epilog="Example: fedasr edge run-server --bind 0.0.0.0")
 def start_server(
     home: Home = Path("edge"),

@@ -10,7 +10,7 @@ import click
 import typer
 
 from fedasr import __version__
-from fedasr.cli import audit, data, edge, evaluate, fairness, posteriors, privacy, release, results, run, sweep
+from fedasr.cli import audit, cost, data, edge, evaluate, fairness, posteriors, privacy, release, results, run, sweep
 from fedasr.cli.common import console
 from fedasr.errors import InputError, RunFailed, one_line
 from fedasr.files import system_refusal
@@ -43,6 +43,7 @@ def options(
 
 run.register(app)
 sweep.register(app)
+cost.register(app)
 evaluate.register(app)
 results.register(app)
 fairness.register(app)

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from fedasr.errors import InputError, nearest
 from fedasr.paths import is_folder
 
 REQUIRED = ("path", "speaker", "text")
+TEXT_HINT = "; devices that train on labels of their own need none: set client.labels=self"
 READ = (*REQUIRED, "duration_s", "duration", "offset", "split", "timestamp")
 """Columns that a run reads for itself; in the others lists, mappings and bytes do not matter."""
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -66,6 +67,7 @@ class ManifestCorpus(FileCorpus):
         seed: seed of that draw.
         train_split: name of the split of the other speakers.
         test_split: name of the split of the speakers held out.
+        transcribed: whether it must have transcripts; else they are empty where it has none.
 
     Raises:
         InputError: the manifest cannot be read or is broken; the line is named.
@@ -79,8 +81,9 @@ class ManifestCorpus(FileCorpus):
         seed: int = 0,
         train_split: str = "train",
         test_split: str = "test",
+        transcribed: bool = True,
     ) -> None:
-        table = read_table(path)
+        table = read_table(path, transcribed)
         columns: dict[str, Column] = {}
         for name, values in table.columns.items():
             if name not in ("path", "duration_s"):
@@ -97,11 +100,25 @@ class ManifestCorpus(FileCorpus):
         super().__init__(str(path), table.path.parent, table.columns["path"], columns, table.lines, segments)
 
 
-def read_table(path: str | Path) -> Table:
+def required(transcribed: bool) -> tuple[str, ...]:
+    """Return the columns that a manifest must have; ``transcribed`` as in ``read_table``."""
+    return REQUIRED if transcribed else tuple(name for name in REQUIRED if name != "text")
+
+
+def advice(name: str) -> str:
+    """Return what to do about a column that is missing."""
+    return TEXT_HINT if name == "text" else ""
+
+
+def read_table(path: str | Path, transcribed: bool = True) -> Table:
     """Return the rows of a manifest, values as text with white space stripped at the ends.
 
     Transcripts are in Unicode form NFC, names of speakers and all other values as ``identity`` has them, so that one
     name is one value however it was typed. A column of lists, mappings or bytes that no run reads is left out.
+
+    Args:
+        path: the file.
+        transcribed: whether it must have the column ``text``; else there is an empty one where it has none.
 
     Raises:
         ManifestError: the file cannot be read, is not UTF-8, has no rows, misses a required column, or a row does not
@@ -117,11 +134,18 @@ def read_table(path: str | Path) -> Table:
         header, rows = _parquet_rows(path)
     else:
         text = _read_text(path)
-        header, rows = _json_rows(path, text) if not SUFFIXES[suffix] else _csv_rows(path, text, SUFFIXES[suffix])
-    for name in REQUIRED:
+        if not SUFFIXES[suffix]:
+            header, rows = _json_rows(path, text, required(transcribed))
+        else:
+            header, rows = _csv_rows(path, text, SUFFIXES[suffix])
+    for name in required(transcribed):
         if name not in header:
             has = ", ".join(header) or "none"
-            raise ManifestError(f"misses the column '{name}'{nearest(name, header)}; it has: {has}", path, 1)
+            raise ManifestError(
+                f"misses the column '{name}'{nearest(name, header)}; it has: {has}{advice(name)}", path, 1
+            )
+    if "text" not in header:
+        header = [*header, "text"]
     lines: list[int] = []
     columns: dict[str, list[str]] = {name: [] for name in header}
     for line, row in rows:
@@ -273,7 +297,7 @@ def _unquote(field: str) -> str:
     return inside.replace('""', '"').strip() if enclosed else field
 
 
-def _json_rows(path: Path, text: str) -> tuple[list[str], Iterator[Row]]:
+def _json_rows(path: Path, text: str, wanted: Sequence[str]) -> tuple[list[str], Iterator[Row]]:
     rows: list[Row] = []
     header: dict[str, None] = {}
     nested: set[str] = set()
@@ -288,10 +312,12 @@ def _json_rows(path: Path, text: str) -> tuple[list[str], Iterator[Row]]:
             raise ManifestError(f"is not JSON: {reason}", path, line) from None
         if not isinstance(record, dict):
             raise ManifestError("is not a JSON object; expected one a line", path, line)
-        for name in REQUIRED:
+        for name in wanted:
             if name not in record:
                 has = ", ".join(map(str, record)) or "none"
-                raise ManifestError(f"misses the key '{name}'{nearest(name, record)}; it has: {has}", path, line)
+                raise ManifestError(
+                    f"misses the key '{name}'{nearest(name, record)}; it has: {has}{advice(name)}", path, line
+                )
         kept: dict[str, str] = {}
         for name, value in record.items():
             if isinstance(value, (dict, list)) and name not in READ:

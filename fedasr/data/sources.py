@@ -33,18 +33,21 @@ def open_corpus(config: DataConfig, seed: int) -> Corpus:
     return usable_corpus(config, seed)[0]
 
 
-def usable_corpus(config: DataConfig, seed: int, secrets: SecretsConfig | None = None) -> tuple[Corpus, dict[str, int]]:
+def usable_corpus(
+    config: DataConfig, seed: int, secrets: SecretsConfig | None = None, transcribed: bool = True
+) -> tuple[Corpus, dict[str, int]]:
     """Return what ``open_corpus`` does, and how many utterances of its two splits each bound leaves out, by reason.
 
     Args:
         config: section ``data``.
         seed: of the run.
         secrets: that synthetic speakers say beside the rest; None: none.
+        transcribed: whether a manifest must have transcripts.
 
     Raises:
         InputError: as ``open_corpus``.
     """
-    corpus = _open(config, seed, secrets)
+    corpus = _open(config, seed, secrets, transcribed)
     if config.public_share:
         corpus = set_aside(corpus, config.public_share, seed, config.train_split)
     kept = np.ones(len(corpus), bool)
@@ -78,7 +81,7 @@ def usable_corpus(config: DataConfig, seed: int, secrets: SecretsConfig | None =
     return usable, {reason: count for reason, count in left_out.items() if count}
 
 
-def _open(config: DataConfig, seed: int, secrets: SecretsConfig | None) -> Corpus:
+def _open(config: DataConfig, seed: int, secrets: SecretsConfig | None, transcribed: bool) -> Corpus:
     if config.corpus == "synthetic":
         from fedasr.data.synthetic import SyntheticCorpus
 
@@ -93,6 +96,7 @@ def _open(config: DataConfig, seed: int, secrets: SecretsConfig | None) -> Corpu
             seed=seed,
             train_split=config.train_split,
             test_split=config.test_split,
+            transcribed=transcribed,
         )
     if config.corpus in PUBLIC:
         return PUBLIC[config.corpus](config, seed)

@@ -88,6 +88,11 @@ class Speech:
         waveform: Waveform = self.cache.get_or_compute(key, lambda: self.corpus.waveform(row))
         return waveform
 
+    def transcripts(self, rows: Sequence[int]) -> list[str]:
+        """Return what is taken for the transcript of each utterance."""
+        texts = self.corpus.columns["text"]
+        return [str(texts[row]) for row in rows]
+
     def targets(self, text: str) -> npt.NDArray[np.int64]:
         """Return the tokens of a transcript, shape ``(tokens,)``."""
         tokens = self.tokens.get(text)
@@ -118,8 +123,7 @@ class Speech:
                 if self.config.on_bad_audio == "stop":
                     raise input_error(error) from None
         indices = tuple(usable)
-        texts = self.corpus.columns["text"]
-        targets = [self.targets(str(texts[row])) for row in indices]
+        targets = [self.targets(text) for text in self.transcripts(indices)]
         seconds = float(self.durations[list(indices)].sum(dtype=np.float64))
         return collate(features, targets, seconds, indices)
 

@@ -189,7 +189,12 @@ def make_device_key() -> tuple[bytes, bytes]:
 
 
 def public_key_of(private: bytes, where: str) -> ec.EllipticCurvePublicKey:
-    """Return the public half of an edge device's private key.
+    """Return the public half of an edge device's private key; errors as ``load_device_key``."""
+    return load_device_key(private, where).public_key()
+
+
+def load_device_key(private: bytes, where: str) -> ec.EllipticCurvePrivateKey:
+    """Return an edge device's private key.
 
     Raises:
         InputError: it is no private key of an elliptic curve.
@@ -200,7 +205,7 @@ def public_key_of(private: bytes, where: str) -> ec.EllipticCurvePublicKey:
         raise InputError("is not an OpenSSH private key", where=where) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise InputError("is not an elliptic-curve key (ssh-keygen -t ecdsa -b 384)", where=where)
-    return key.public_key()
+    return key
 
 
 def load_public_key(content: bytes, where: str) -> ec.EllipticCurvePublicKey:

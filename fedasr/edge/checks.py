@@ -26,6 +26,8 @@ from fedasr.edge.certificates import (
 from fedasr.edge.device_folder import DeviceFolder, Identity
 from fedasr.edge.flower_command import flwr
 from fedasr.edge.handshake import CLOCK_AHEAD_S, CLOCK_BEHIND_S, Unreachable, Untrusted, clock_offset, knock
+from fedasr.edge.peers import FILE as PEERS
+from fedasr.edge.peers import read_peers
 from fedasr.edge.policy import read_policy
 from fedasr.edge.secrets import read_private
 from fedasr.edge.server_folder import ServerFolder, read_json
@@ -89,6 +91,7 @@ def device_findings(device: DeviceFolder, manifest: Path) -> list[Finding]:
             ),
             ("server", lambda: server_of(device)),
             ("policy", lambda: policy_of(device)),
+            ("peers", lambda: peers_of(device)),
             ("speech", lambda: speech(manifest)),
             ("turn", lambda: miniature_round(device, manifest)),
             ("memory", lambda: memory(device)),
@@ -194,6 +197,23 @@ def speech(manifest: Path) -> Iterator[Finding]:
         yield Finding("speech", f"{len(problems)} recordings or transcripts cannot be used; {advice}", "warning")
     if not problems:
         yield Finding("speech", f"{manifest.name} has no problems")
+
+
+def peers_of(device: DeviceFolder) -> Iterator[Finding]:
+    """Look at which other edge devices the device knows, for secure aggregation."""
+    path = device.path / PEERS
+    if not path.exists():
+        needed = read_policy(device.policy).secure_aggregation
+        advice = "'fedasr edge peers' on the server prints it"
+        if needed:
+            yield Finding("peers", f"{path} is missing, and no run is secure enough without it; {advice}", "error")
+        return
+    known, name = read_peers(path), device.require().name
+    own = known.pop(name, None)
+    if own is not None and fingerprint(own) != fingerprint(public_key_of(read_private(device.key), str(device.key))):
+        yield Finding("peers", f"{path} has another key for '{name}' than this edge device", "error")
+    shown = "'ssh-keygen -l -f peers.txt' shows their fingerprints, to compare with their owners"
+    yield Finding("peers", f"knows {len(known)} other edge devices; {shown}")
 
 
 def policy_of(device: DeviceFolder) -> Iterator[Finding]:

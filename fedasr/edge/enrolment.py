@@ -74,7 +74,8 @@ def enroll(server: ServerFolder, name: str, public_key: Path | None, policy: Pol
         write_private(kit.policy, policy_text(policy).encode())
         settings = {"name": name, "superlink": server.address, "node": node}
         write_public(kit.settings_file, json.dumps(settings, indent=1).encode() + b"\n")
-        entry = Enrolment(name, node, fingerprint(key), stamp())
+        written = " ".join(public.decode().split()[:2])
+        entry = Enrolment(name, node, fingerprint(key), stamp(), public_key=written)
         server.write_registry([*devices, entry])
     except BaseException:
         # A key that nobody was enrolled with is for nobody to find.

@@ -15,13 +15,13 @@ from typing import Any
 import yaml
 
 from fedasr.errors import InputError, nearest
-from fedasr.protocol import KINDS, Kind
+from fedasr.protocol import KINDS, SECURE_KINDS, Kind
 
 FILE = "policy.yaml"
 REFUSES = "the edge device's policy refuses: "
 """How every refusal begins, in the device's log and in what the server is told."""
-UNNOISED = (Kind.LOSS, Kind.EVALUATE)
-"""Kinds whose answers follow from transcripts without any noise."""
+UNNOISED = (Kind.LOSS, Kind.EVALUATE, Kind.ESTIMATE)
+"""Kinds whose answers follow from speech or transcripts without any noise."""
 PRIVACY = ("device", "server", "none")
 """Who adds the noise, the strictest first."""
 MECHANISMS = ("lnmax", "gnmax", "confident-gnmax", "soft-gaussian", "soft-laplace")
@@ -55,9 +55,10 @@ class Policy:
     """What a server may ask of an edge device."""
 
     messages: tuple[str, ...] = rule(
-        (Kind.DESCRIBE, Kind.TRAIN, Kind.TEACH, Kind.VOTE),
-        "what it may be asked: query.describe (how much speech it holds), train, train.teacher and query.votes (PATE);"
-        " query.loss and evaluate tell about single transcripts, without noise, and need privacy: none",
+        (Kind.DESCRIBE, Kind.TRAIN, Kind.TEACH, Kind.VOTE, *SECURE_KINDS),
+        "what it may be asked: query.describe (how much speech it holds), train, train.teacher and query.votes (PATE),"
+        " query.keys, query.shares and query.unmask (secure aggregation);"
+        " query.loss, evaluate and query.estimate tell about single recordings, without noise, and need privacy: none",
         choices=KINDS,
     )
     privacy: str = rule(
@@ -66,6 +67,15 @@ class Policy:
         " un-noised updates and votes. none: also nobody, for speech that is not private;"
         " then no rule about noise, ε or δ holds",
         choices=PRIVACY,
+    )
+    secure_aggregation: bool = rule(
+        False, "only training under secure aggregation, in protocol: its server then sees sums of updates alone"
+    )
+    least_in_sum: int = rule(
+        3,
+        "updates that such a sum has at least, that of this edge device and those of others whose keys are in"
+        " peers.txt",
+        low=2,
     )
     secret_noise: bool = rule(True, "only runs whose noise comes from no seed that somebody knows")
     epsilon_per_run: float = rule(8.0, "largest ε that a run may cost", low=0)
@@ -84,6 +94,11 @@ class Policy:
         "different choices of usable speech (alphabet, lengths, frame rate) that it is counted by, over all runs: each"
         " count tells something about transcripts",
         low=1,
+    )
+    panel: bool = rule(
+        False,
+        "query.estimate: the user has transcribed some recordings (`text` in the manifest), and their errors may be"
+        " counted",
     )
     modules: tuple[str, ...] = rule(
         (),
@@ -127,10 +142,14 @@ class Policy:
             f"PATE: {self.pate_queries} votes for life, {', '.join(self.pate_mechanisms) or 'no mechanism'}, noise at"
             f" least {self.pate_scale:g}"
         )
+        if self.secure_aggregation:
+            lines.append(f"trains only where its server sees sums alone, of at least {self.least_in_sum} updates")
         told = [kind for kind in self.messages if kind in UNNOISED]
         lines.append(
             f"tells about single transcripts by {' and '.join(told)}" if told else "is not evaluated on its transcripts"
         )
+        if self.panel:
+            lines.append("counts the errors in recordings that its user has transcribed, where it is asked to estimate")
         if self.modules:
             lines.append(f"runs parts of the installed modules {', '.join(self.modules)} where its server names them")
         lines.append(
@@ -207,6 +226,12 @@ def policy_of(values: Any, where: str) -> Policy:
         raise InputError(
             f"'messages' has '{told[0]}', whose answers have no noise, but 'privacy' is '{policy.privacy}'; leave"
             " it out, or set privacy: none",
+            where=where,
+        )
+    if told and policy.secure_aggregation:
+        raise InputError(
+            f"'messages' has '{told[0]}', which tells of this edge device alone, but 'secure_aggregation' is true;"
+            " leave it out",
             where=where,
         )
     return policy

@@ -14,12 +14,12 @@ from fedasr.edge.handshake import Unreachable, Untrusted, knock, outside_address
 from fedasr.edge.log import OWN, JsonLines
 from fedasr.edge.processes import Process, first_to_end, stopping
 from fedasr.edge.secrets import private_folder
-from fedasr.edge.server_folder import ServerFolder
+from fedasr.edge.server_folder import REGISTRY_VARIABLE, ServerFolder
 from fedasr.errors import InputError, RunFailed
 from fedasr.flower import check
 
-REGISTRY_VARIABLE, UPDATE_VARIABLE = "FEDASR_EDGE_REGISTRY", "FEDASR_EDGE_LARGEST_UPDATE_MB"
-"""Environment variables of the SuperLink: the file of who was enrolled, and what a device may send for a message."""
+UPDATE_VARIABLE = "FEDASR_EDGE_LARGEST_UPDATE_MB"
+"""Environment variable of the SuperLink: what a device may send for a message."""
 LOOK_SECONDS = 0.3
 NOISE = ('HTTP/1.1" 200', "ControlServicer.ListNodes", "ControlServicer.ListRuns")
 """Flower's log has a line for every poll of every device, and for every look of who watches."""

@@ -21,6 +21,8 @@ from fedasr.errors import InputError
 
 PROFILE = "edge"
 """Name of the SuperLink in Flower's own configuration."""
+REGISTRY_VARIABLE = "FEDASR_EDGE_REGISTRY"
+"""Environment variable of the SuperLink and its runs: the file of who was enrolled."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Enrolment:
     """when, ISO 8601"""
     revoked: str | None = None
     """when; None: it may take part"""
+    public_key: str | None = None
+    """as OpenSSH writes it; None: it was enrolled before it was kept"""
 
 
 class ServerFolder(LockedFolder):
@@ -158,17 +162,26 @@ class ServerFolder(LockedFolder):
         Raises:
             InputError: the file is damaged.
         """
-        if not self.registry_file.is_file():
-            return []
-        try:
-            return [Enrolment(**row) for row in read_json(self.registry_file)]
-        except TypeError:
-            raise InputError("is damaged; expected a list of edge devices", where=str(self.registry_file)) from None
+        return read_devices(self.registry_file)
 
     def write_registry(self, devices: Sequence[Enrolment]) -> None:
         """Write who was enrolled."""
         rows = json.dumps([asdict(device) for device in devices], indent=1)
         write_whole(self.registry_file, rows.encode() + b"\n", 0o600)
+
+
+def read_devices(path: Path) -> list[Enrolment]:
+    """Return who is in a registry, in the order of enrolment.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not path.is_file():
+        return []
+    try:
+        return [Enrolment(**row) for row in read_json(path)]
+    except TypeError:
+        raise InputError("is damaged; expected a list of edge devices", where=str(path)) from None
 
 
 def read_json(path: Path) -> Any:

@@ -31,7 +31,7 @@ def device_status(device: DeviceFolder, manifest: Path) -> dict[str, Any]:
     except (Unreachable, Untrusted) as error:
         server = str(error)
     try:
-        recordings: int | str = len(read_table(manifest))
+        recordings: int | str = len(read_table(manifest, transcribed=False))
     except InputError as error:
         recordings = str(error)
     done = read_json(device.activity) if device.activity.is_file() else {}

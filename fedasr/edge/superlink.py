@@ -18,7 +18,8 @@ from pathlib import Path
 from fedasr.edge.door import Guard
 from fedasr.edge.gate import LARGEST_UPDATE_MB, say
 from fedasr.edge.processes import descendants, die_with_parent, process_name
-from fedasr.edge.run_server import REGISTRY_VARIABLE, UPDATE_VARIABLE
+from fedasr.edge.run_server import UPDATE_VARIABLE
+from fedasr.edge.server_folder import REGISTRY_VARIABLE
 from fedasr.flower.superlink import run_superlink
 
 

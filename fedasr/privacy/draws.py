@@ -30,7 +30,7 @@ def augmenting(speech: Speech, where: Where, step: int) -> Draws | None:
 
     def draws(row: int) -> np.random.Generator:
         content = hashlib.blake2b(corpus.content_key(row), digest_size=15)
-        content.update(str(corpus.columns["text"][row]).encode())
+        content.update(speech.transcripts([row])[0].encode())
         return source.generator("content", int.from_bytes(content.digest(), "little"))
 
     return draws

@@ -6,7 +6,7 @@ from fedasr.config.schema import Config
 from fedasr.protocol import SECURE_KINDS, Kind
 
 ASKED: dict[str, frozenset[str]] = {
-    "server": frozenset({Kind.TRAIN, Kind.EVALUATE}),
+    "server": frozenset({Kind.TRAIN, Kind.EVALUATE, Kind.ESTIMATE}),
     "device": frozenset({Kind.TRAIN, *SECURE_KINDS}),
     "teacher": frozenset({Kind.TEACH, Kind.VOTE}),
 }

@@ -115,6 +115,15 @@ class Run:
         return read_table(self.path / "canaries.parquet", TABLES["canaries"])
 
     @cached_property
+    def estimates(self) -> pd.DataFrame:
+        """The error rate on the devices' own speech, estimated without transcripts; may be empty.
+
+        A row a round and group, all speech with an empty ``column``: ``wer_estimate, wer_low, wer_high, panel_words``,
+        …, and ``fleet_wer``, the true one, in a simulation.
+        """
+        return read_table(self.path / "estimates.parquet", TABLES["estimates"])
+
+    @cached_property
     def audit(self) -> pd.DataFrame:
         """What audits of the run found, a row a finding; may be empty.
 

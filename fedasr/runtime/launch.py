@@ -52,6 +52,7 @@ from fedasr.runtime.threads import one_thread, threads_restored
 from fedasr.secure.checks import check_secure_aggregation
 from fedasr.training.optimizers import make_local_optimizer
 
+SERVER_STEPS_CHECK = "fedasr.strategies.server_steps:public_rows"
 SERVER_APP = "fedasr.strategies.server_app:app"
 SELECTORS = "fedasr.strategies.selection:make_selector"
 PRIVACY = "fedasr.strategies.privacy.settling:settled_privacy"
@@ -283,7 +284,7 @@ def prepare(run: Experiment) -> None:
         store = run.config.pate.store
         if store is not None and exists(Path(store)) and not is_folder(Path(store)):
             raise InputError("is not a folder; 'pate.store' names the folder of the teachers", where=store)
-    run.stream.check()
+    run.training_stream.check()
     run.stream.test_periods(run.test_rows)
     if traits.cohorts:
         check_cohort(run)
@@ -291,6 +292,8 @@ def prepare(run: Experiment) -> None:
         Clock(run.config.devices, run.config.seed, run.partition.names)
     if run.config.distillation.teacher is not None:
         load_reference(TEACHER_CHECK)(run)
+    if run.config.self_labels.server_steps:
+        load_reference(SERVER_STEPS_CHECK)(run)
     layout = Layout.of(run.first_weights())
     load_reference(AGGREGATOR_CHECK)(run.config, layout)
     if run.config.strategy.fairness != "none":
@@ -386,6 +389,8 @@ def say_what_is_special(run: Experiment) -> None:
                 f"{len(both)} speakers, such as '{both[0]}', are in the split '{data.train_split}' and in"
                 f" '{data.test_split}': the error rate is not that of people whom the model has never heard"
             )
+    if run.config.client.labels == "self" and run.config.init_from is None:
+        watcher.note("'client.labels' is 'self' without 'init_from': the first labels are those of an untrained model")
     if run.config.init_from is not None and seed_config(run.config.init_from) is None:
         watcher.note(
             "there is no config.yaml beside the weights of 'init_from': whether they were trained with these"

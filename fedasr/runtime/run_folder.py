@@ -38,6 +38,16 @@ ROUND_COLUMNS = {
     "update_norm": "float64",
     "period": "int64",
     "epsilon": "float64",
+    "kept_share": "float64",
+    "label_wer": "float64",
+    "blank_share": "float64",
+    "empty_share": "float64",
+    "teacher_agreement": "float64",
+    "wer_estimate": "float64",
+    "wer_low": "float64",
+    "wer_high": "float64",
+    "panel_words": "int64",
+    "fleet_wer": "float64",
 }
 CLIENT_COLUMNS = {
     "round": "int64",
@@ -54,6 +64,11 @@ CLIENT_COLUMNS = {
     "duration_s": "float64",
     "reason": "string",
     "epsilon": "float64",
+    "kept_share": "float64",
+    "label_wer": "float64",
+    "blank_share": "float64",
+    "empty_share": "float64",
+    "teacher_agreement": "float64",
 }
 GROUP_COLUMNS = {
     "round": "int64",
@@ -111,6 +126,21 @@ CANARY_COLUMNS = {
     "probability": "float64",
     "noise_multiplier": "float64",
 }
+ESTIMATE_COLUMNS = {
+    "round": "int64",
+    "column": "string",
+    "value": "string",
+    "wer_estimate": "float64",
+    "wer_low": "float64",
+    "wer_high": "float64",
+    "panel_words": "int64",
+    "panel_speakers": "int64",
+    "fleet_speakers": "int64",
+    "weight": "float64",
+    "panel_low": "float64",
+    "panel_high": "float64",
+    "fleet_wer": "float64",
+}
 TABLES = {
     "rounds": ROUND_COLUMNS,
     "clients": CLIENT_COLUMNS,
@@ -120,6 +150,7 @@ TABLES = {
     "activity": ACTIVITY_COLUMNS,
     "queries": QUERY_COLUMNS,
     "canaries": CANARY_COLUMNS,
+    "estimates": ESTIMATE_COLUMNS,
 }
 AT_THE_END = ("canaries",)
 """Tables that grow by thousands of rows a round and are not written while a run goes on."""

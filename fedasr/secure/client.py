@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from fedasr.secure.graph import neighbour_graph
 from fedasr.secure.identity import Directory, Signer
-from fedasr.secure.keys import PublicKeys, keys_from_bytes, ring_seed
+from fedasr.secure.keys import PublicKeys, confirmation, keys_from_bytes, ring_seed
 from fedasr.secure.modulus import Residues, kind_of
 from fedasr.secure.primitives import (
     KEY_BYTES,
@@ -32,7 +32,7 @@ from fedasr.secure.terms import Aborted, Terms
 
 ADVERTISED, SHARED, MASKED, OPENED = range(4)
 STEPS = ("advertise its keys", "share its secrets", "send its masked update", "open shares")
-HEAD = struct.Struct(f"<BII{KEY_BYTES}s{2 * SECRET_BYTES}s")
+HEAD = struct.Struct(f"<BII{KEY_BYTES}s{2 * SECRET_BYTES}s{KEY_BYTES}s")
 ROW = struct.Struct(f"<Q{KEY_BYTES}s{KEY_BYTES}s")
 
 
@@ -74,6 +74,7 @@ class Client:
         needed: how many shares open a secret.
         enough: how many of the client and those that it shares masks with are in the sum at least.
         own: its own shares of its own secrets.
+        listed: digest of the list of keys that it was sent.
         others: with whom it shares masks → their keys for masks and for shares.
     """
 
@@ -84,6 +85,7 @@ class Client:
     needed: int = 0
     enough: int = 0
     own: bytes = field(repr=False, default=bytes(2 * SECRET_BYTES))
+    listed: bytes = bytes(KEY_BYTES)
     others: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
 
     def secret(self, purpose: bytes) -> bytes:
@@ -123,9 +125,10 @@ class Client:
         if mine is None or mine.masking != public_bytes(private_key(self.masking_secret)):
             raise Aborted("the server's list of keys does not hold what this client has advertised")
         self.needed = self.terms.needed(len(keys))
-        neighbours = neighbour_graph(keys, self.terms.neighbours, ring_seed(listed))[self.me]
+        self.listed = ring_seed(listed)
+        neighbours = neighbour_graph(keys, self.terms.neighbours, self.listed)[self.me]
         everybody = len(neighbours) + 1 == len(keys)
-        self.enough = max(self.needed, self.terms.least) if everybody else self.needed
+        self.enough = max(self.needed, self.terms.floor, self.terms.least if everybody else 0)
         for other in neighbours:
             if not keys[other].verified(self.terms.run, self.terms.round, directory):
                 raise Aborted(f"the keys of client {other} are not signed by it")
@@ -148,18 +151,32 @@ class Client:
                 content.append(seal(sealing_key(self.terms, shared, self.me, holder), pair))
         return b"".join(content)
 
-    def mask(self, values: Residues, sharers: Collection[int]) -> Residues:
+    def confirm(self, signer: Signer) -> bytes:
+        """Return the client's signature of the list of keys that it was sent.
+
+        Without it a server could bring keys of another time, whose secrets were opened then, and a list of its own to
+        each client.
+        """
+        return signer.sign(confirmation(self.terms.run, self.terms.round, self.me, self.listed))
+
+    def mask(self, values: Residues, sharers: Mapping[int, bytes], directory: Directory) -> Residues:
         """Return what the client sends, plus its masks, modulo 2ᵇ.
 
         Args:
             values: modulo 2ᵇ, shape ``(length,)``.
-            sharers: who has shared secrets; with those that have not no mask would come off again.
+            sharers: who has shared secrets, and its ``confirm``; with those that have not no mask would come off again.
+            directory: says whose signatures they are.
 
         Raises:
-            Aborted: there are too few of them among the neighbours, or it has sent something before.
+            Aborted: there are too few of them among the neighbours, one was sent another list of keys, or the client
+                has sent something before.
         """
         self.take(MASKED)
         self.others = {other: keys for other, keys in self.others.items() if other in sharers}
+        for other in self.others:
+            statement = confirmation(self.terms.run, self.terms.round, other, self.listed)
+            if not directory.verifies(other, statement, sharers[other]):
+                raise Aborted(f"client {other} has not confirmed the list of keys that this client was sent")
         if self.me not in sharers or len(self.others) + 1 < self.enough:
             raise Aborted(f"{len(self.others) + 1} of its neighbours have shared secrets, {self.enough} are needed")
         key, total = private_key(self.masking_secret), values.astype(kind_of(self.terms.bits))
@@ -219,11 +236,11 @@ class Client:
     def state(self) -> bytes:
         """Return what the client keeps between two messages."""
         rows = b"".join(ROW.pack(other, *keys) for other, keys in self.others.items())
-        return HEAD.pack(self.done, self.needed, self.enough, self.root, self.own) + rows
+        return HEAD.pack(self.done, self.needed, self.enough, self.root, self.own, self.listed) + rows
 
     @classmethod
     def from_state(cls, terms: Terms, me: int, state: bytes) -> Client:
         """Return the client as it was."""
-        done, needed, enough, root, own = HEAD.unpack_from(state)
+        done, needed, enough, root, own, listed = HEAD.unpack_from(state)
         others = {row[0]: (row[1], row[2]) for row in ROW.iter_unpack(state[HEAD.size :])}
-        return cls(terms, me, root, done, needed, enough, own, others)
+        return cls(terms, me, root, done, needed, enough, own, listed, others)

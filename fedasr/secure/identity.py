@@ -10,14 +10,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from fedasr.privacy.randomness import Randomness
 
-SIGNATURE_BYTES = 64
+SIGNATURE_BYTES = 96
+"""Room for that of a P-384 key; an Ed25519 key's has 64 bytes, and zeros after them."""
+
+
+ED25519_BYTES = 64
 
 
 class Signer(Protocol):
     """A client's own key."""
 
     def sign(self, content: bytes) -> bytes:
-        """Return the signature of content, 64 bytes."""
+        """Return the signature of content, ``SIGNATURE_BYTES`` long."""
         ...
 
 
@@ -42,19 +46,35 @@ class SimulatedDirectory:
     def verifies(self, client: int, content: bytes, signature: bytes) -> bool:
         """Say whether a client has signed content."""
         try:
-            public_identity(self.seed, client).verify(signature, content)
+            public_identity(self.seed, client).verify(signature[:ED25519_BYTES], content)
         except InvalidSignature:
             return False
-        return True
+        return not any(signature[ED25519_BYTES:])
+
+
+class SimulatedSigner:
+    """The key of a simulated client.
+
+    Args:
+        key: its own.
+    """
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self.key = key
+
+    def sign(self, content: bytes) -> bytes:
+        """Return the signature of content."""
+        return self.key.sign(content).ljust(SIGNATURE_BYTES, b"\0")
 
 
 @lru_cache(maxsize=4096)
-def simulated_identity(seed: int, client: int) -> Ed25519PrivateKey:
+def simulated_identity(seed: int, client: int) -> SimulatedSigner:
     """Return the key of a simulated client, the same in every round."""
-    return Ed25519PrivateKey.from_private_bytes(Randomness.public(seed).derived("identity", client).key)
+    secret = Randomness.public(seed).derived("identity", client).key
+    return SimulatedSigner(Ed25519PrivateKey.from_private_bytes(secret))
 
 
 @lru_cache(maxsize=4096)
 def public_identity(seed: int, client: int) -> Ed25519PublicKey:
     """Return its public half."""
-    return simulated_identity(seed, client).public_key()
+    return simulated_identity(seed, client).key.public_key()

@@ -66,6 +66,19 @@ def keys_from_bytes(content: bytes) -> dict[int, PublicKeys]:
     return dict(zip(clients, rows, strict=True))
 
 
+def confirmation(run: bytes, round: int, client: int, listed: bytes) -> bytes:
+    """Return what a client signs to say which list of keys it has been sent.
+
+    Args:
+        run: what tells the run from others.
+        round: counted from 1.
+        client: who signs.
+        listed: ``ring_seed`` of the list.
+    """
+    head = b"fedasr secure aggregation list" + struct.pack("<IQQ", len(run), round, client)
+    return head + run + listed
+
+
 def ring_seed(content: bytes) -> bytes:
     """Return what decides the graph of neighbours: a digest of all keys of the round."""
     return hashlib.blake2b(content, digest_size=32, person=b"fedasr graph").digest()

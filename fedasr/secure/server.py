@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fedasr.secure.client import pair_mask, self_mask
 from fedasr.secure.graph import Graph, neighbour_graph
 from fedasr.secure.identity import Directory
-from fedasr.secure.keys import PublicKeys, keys_to_bytes, ring_seed
+from fedasr.secure.keys import PublicKeys, confirmation, keys_to_bytes, ring_seed
 from fedasr.secure.modulus import Residues
 from fedasr.secure.primitives import SEALED_BYTES, SECRET_BYTES, agreed, combine, private_key, public_bytes
 from fedasr.secure.terms import Aborted, Terms
@@ -38,6 +38,8 @@ class Server:
         keys: client → what it has advertised.
         graph: who shares masks with whom.
         sealed: owner → holder → sealed shares.
+        confirmed: client → its signature of the list of keys.
+        digest: of the list of keys.
         living: who has sent a masked update.
         needed: how many shares open a secret.
     """
@@ -46,6 +48,8 @@ class Server:
     keys: dict[int, PublicKeys] = field(default_factory=dict)
     graph: Graph = field(default_factory=dict)
     sealed: dict[int, dict[int, bytes]] = field(default_factory=dict)
+    confirmed: dict[int, bytes] = field(default_factory=dict)
+    digest: bytes = b""
     living: frozenset[int] = frozenset()
     needed: int = 0
 
@@ -67,18 +71,23 @@ class Server:
         """
         self.needed = self.terms.needed(len(self.keys))
         content = keys_to_bytes(self.keys.values())
-        self.graph = neighbour_graph(self.keys, self.terms.neighbours, ring_seed(content))
+        self.digest = ring_seed(content)
+        self.graph = neighbour_graph(self.keys, self.terms.neighbours, self.digest)
         return content
 
-    def shared(self, client: int, content: bytes) -> None:
-        """Take in what a client has sealed for its neighbours.
+    def shared(self, client: int, content: bytes, signature: bytes, directory: Directory) -> None:
+        """Take in what a client has sealed for its neighbours, and that it has seen the list of keys.
 
         Raises:
-            ValueError: it is not one for each of them.
+            ValueError: it is not one for each of them, or it has not signed the list.
         """
         neighbours = self.graph[client]
         if len(content) != SEALED_BYTES * len(neighbours):
             raise ValueError(f"it has sealed {len(content)} bytes for {len(neighbours)} neighbours")
+        statement = confirmation(self.terms.run, self.terms.round, client, self.digest)
+        if not directory.verifies(client, statement, signature):
+            raise ValueError("the list of keys is not signed by it")
+        self.confirmed[client] = signature
         places = range(0, len(content), SEALED_BYTES)
         self.sealed[client] = {
             holder: content[place : place + SEALED_BYTES] for holder, place in zip(neighbours, places, strict=True)

@@ -39,6 +39,7 @@ class Terms:
         neighbours: with how many others each client shares masks and shares; all others where there are no more.
         threshold: how many shares open a secret; None: more than two thirds of those who hold one.
         least: how many updates a sum has at least; a client that shares masks with all others sees to it.
+        floor: how many of a client and those that it shares masks with are in the sum at least, whatever the run says.
     """
 
     run: bytes
@@ -48,13 +49,14 @@ class Terms:
     neighbours: int = DEFAULT_NEIGHBOURS
     threshold: int | None = None
     least: int = 0
+    floor: int = 0
 
     @classmethod
-    def of(cls, config: Config, run: bytes, round: int, length: int) -> Terms:
+    def of(cls, config: Config, run: bytes, round: int, length: int, floor: int = 0) -> Terms:
         """Return the terms of a round of a config."""
         secure = config.secure_aggregation
         least = least_updates(config)
-        return cls(run, round, secure.bits, length, secure.neighbours, secure.threshold, least)
+        return cls(run, round, secure.bits, length, secure.neighbours, secure.threshold, least, floor)
 
     def holders(self, clients: int) -> int:
         """Return how many hold a share of a client's secrets: its neighbours, and the client itself.

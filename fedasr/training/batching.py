@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from fedasr.config.schema import ClientConfig
+from fedasr.config.schema import TrainingConfig
 
 Rows = npt.NDArray[np.integer]
 
 
 def plan_batches(
-    rows: Rows, seconds: npt.NDArray[np.float32], config: ClientConfig, rng: np.random.Generator
+    rows: Rows, seconds: npt.NDArray[np.float32], config: TrainingConfig, rng: np.random.Generator
 ) -> list[Rows]:
     """Return one pass over ``rows`` as batches, in random order.
 
@@ -39,7 +39,7 @@ def plan_batches(
 def batches_of_a_round(
     rows: Rows,
     seconds: npt.NDArray[np.float32],
-    config: ClientConfig,
+    config: TrainingConfig,
     rng: np.random.Generator,
     before_pass: Callable[[], None] = lambda: None,
 ) -> Iterator[Rows]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fedasr.config.schema import ClientConfig
+from fedasr.config.schema import TrainingConfig
 from fedasr.data.batches import Batch
 from fedasr.models.base import SpeechModel
 from fedasr.models.weights import Arrays, Layout, flat_parameters
@@ -54,7 +54,7 @@ class LocalState:
     """A client's training in progress."""
 
     resident: Resident
-    config: ClientConfig
+    config: TrainingConfig
     learning_rate: float
     optimizer: LocalOptimizer
     anchor: torch.Tensor | None
@@ -94,7 +94,7 @@ def normalised_loss(model: SpeechModel, batch: Batch) -> torch.Tensor:
     return model.utterance_loss(batch) / batch.target_lengths.clamp(min=1)
 
 
-def init(resident: Resident, arrays: Arrays, config: ClientConfig, learning_rate: float) -> LocalState:
+def init(resident: Resident, arrays: Arrays, config: TrainingConfig, learning_rate: float) -> LocalState:
     """Start from the global weights."""
     resident.load(arrays)
     if not resident.model.training:  # setting the flag walks all modules

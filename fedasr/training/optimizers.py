@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fedasr.config.schema import ClientConfig
+from fedasr.config.schema import TrainingConfig
 from fedasr.errors import InputError
 from fedasr.registry import is_reference, make_part
 
@@ -32,7 +32,7 @@ class LocalOptimizer(Protocol):
 class SGD:
     """Stochastic gradient descent with momentum and L2 weight decay, as ``torch.optim.SGD`` has it."""
 
-    def __init__(self, config: ClientConfig) -> None:
+    def __init__(self, config: TrainingConfig) -> None:
         self.momentum = config.momentum
         self.weight_decay = config.weight_decay
         self.velocity: torch.Tensor | None = None
@@ -53,7 +53,7 @@ class SGD:
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as ``torch.optim.AdamW`` has it."""
 
-    def __init__(self, config: ClientConfig) -> None:
+    def __init__(self, config: TrainingConfig) -> None:
         self.weight_decay = config.weight_decay
         self.first: torch.Tensor | None = None
         self.second: torch.Tensor | None = None
@@ -83,7 +83,7 @@ class AdamW:
         )
 
 
-def make_local_optimizer(config: ClientConfig) -> LocalOptimizer:
+def make_local_optimizer(config: TrainingConfig) -> LocalOptimizer:
     """Return a fresh optimiser of ``client.optimizer``.
 
     Raises:

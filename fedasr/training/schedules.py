@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from fedasr.config.schema import ClientConfig, StrategyConfig
+from fedasr.config.schema import StrategyConfig, TrainingConfig
 
 
-def learning_rate(config: ClientConfig | StrategyConfig, round: int, rounds: int) -> float:
+def learning_rate(config: TrainingConfig | StrategyConfig, round: int, rounds: int) -> float:
     """Return the learning rate of a round.
 
     Args:

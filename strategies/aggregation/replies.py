@@ -39,6 +39,8 @@ ERRORS_PER_SECOND = 100
 LARGEST_LOSS = float(np.finfo(np.float32).max)
 """Losses are kept in single precision."""
 LOSSES = (Metric.TRAIN_LOSS, Metric.LOSS_SQUARE)
+OF_LABELS = (Metric.KEPT, Metric.EMPTY, Metric.AGREED)
+"""Counts of utterances among those whose labels a device makes itself."""
 
 
 class ReplyRefused(ValueError):
@@ -148,6 +150,23 @@ def check_training(metrics: Mapping[str, Any], store: Store, losses: bool) -> No
     for name, least in zip(LOSSES, (-LARGEST_LOSS, 0.0), strict=True):
         if losses or name in metrics:
             number(metrics, name, least, absent=not steps)
+    if Metric.UNTRANSCRIBED in metrics:
+        check_labels(metrics, examples, store)
+
+
+def check_labels(metrics: Mapping[str, Any], examples: int, store: Store) -> None:
+    """Raise where what a device says of its own labels cannot be; arguments as those of ``check_training``.
+
+    Raises:
+        ReplyRefused: naming the metric.
+    """
+    heard = whole(metrics, Metric.UNTRANSCRIBED, examples)
+    for name in OF_LABELS:
+        whole(metrics, name, heard)
+    whole(metrics, Metric.BLANK_FRAMES, whole(metrics, Metric.FRAMES))
+    if Metric.LABEL_WORDS in metrics or Metric.LABEL_ERRORS in metrics:
+        words = whole(metrics, Metric.LABEL_WORDS, WORDS_PER_SECOND * store.seconds + heard)
+        whole(metrics, Metric.LABEL_ERRORS, words + ERRORS_PER_SECOND * store.seconds + heard)
 
 
 def checked_statement(record: object, accountant: str) -> Statement:

@@ -24,6 +24,7 @@ from fedasr.runtime import checkpoint
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
 from fedasr.training.local import chosen_device
+from fedasr.training.self_labels import Stage, stage_of
 
 from ..server_run import Round, ServerRun
 from ..traits import StrategyTraits
@@ -33,7 +34,7 @@ from .prefilter import narrow
 from .public import PUBLIC_JSON, Ids, PublicSpeech
 from .record import Record
 from .recorded import RecordedVotes
-from .self_training import LEAST_LABELS, Stage, own_labels, stage_of
+from .self_training import LEAST_LABELS, own_labels
 from .student import Student
 from .teachers import Teachers
 from .units import UtteranceVotes, make_unit

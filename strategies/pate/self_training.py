@@ -9,54 +9,16 @@ took several times the steps).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-
-from fedasr.data.ctc_frames import frames_needed
-from fedasr.models.base import SpeechModel
-from fedasr.models.confidence import of_transcripts
-from fedasr.typing import Floats
+from fedasr.models.base import Encoded, SpeechModel
+from fedasr.training.self_labels import Hypotheses, chosen, hear
 
 from .public import Ids, PublicSpeech
 
 LEAST_LABELS = 16
 """Released labels that make a first stage, where the config does not say. Measured with RNN-T: students of
 8 and 13 ended where the start alone does or above, one of 16 well below (docs/results/pate.md)."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Rounds in which the student learns one set of labels.
-
-    Attributes:
-        number: counted from 0, the stage of released labels alone.
-        before: rounds of the stages before it.
-        rounds: of its own.
-        share: of what the student can label by itself that it learns: k/(n + 1) in the k-th of n stages after the
-            first, so that it never learns what it is least sure of.
-    """
-
-    number: int
-    before: int
-    rounds: int
-    share: float
-
-
-def stage_of(round: int, rounds: int, stages: int, left_out: int = 0) -> Stage:
-    """Return the stage that a round belongs to; stages differ by one round at most.
-
-    Args:
-        round: counted from 1.
-        rounds: of the whole run, as many as there are stages at least.
-        stages: the first, which learns released labels alone, and those after it.
-        left_out: how many of the first stages are left out; their rounds go to the others.
-    """
-    kept = stages - left_out
-    place = (round * kept - 1) // rounds
-    before, end = place * rounds // kept, (place + 1) * rounds // kept
-    number = left_out + place
-    return Stage(number, before, end - before, number / stages)
+GUARD = ("empty",)
 
 
 def own_labels(public: PublicSpeech, model: SpeechModel, rows: Ids, share: float) -> dict[int, str]:
@@ -74,44 +36,21 @@ def own_labels(public: PublicSpeech, model: SpeechModel, rows: Ids, share: float
         InputError: an utterance cannot be decoded, and ``data.on_bad_audio`` is ``stop``.
     """
     run = public.run
-    size = run.config.evaluate.batch_size
+    size, device = run.config.evaluate.batch_size, next(model.parameters()).device
     phrases = [run.tokenizer.encode(text) for text in public.candidates]
-    heard: list[tuple[int, str]] = []
-    sureness: list[Floats] = []
-    for first in range(0, len(rows), size):
-        labels, sure = hear(public, model, phrases, rows[first : first + size])
-        heard += labels
-        sureness.append(sure)
-    if not heard:
-        return {}
-    surest = np.argsort(-np.concatenate(sureness), kind="stable")[: int(np.ceil(share * len(heard)))]
-    return dict(heard[place] for place in sorted(surest.tolist()))
 
+    def decode(encoded: Encoded) -> Sequence[Sequence[int]]:
+        if run.config.pate.unit != "utterance":
+            return model.greedy(encoded)
+        internal_lm = run.config.pate.internal_lm
+        bonus = -internal_lm * model.internal_lm(phrases) if internal_lm else None
+        best = model.likeliest_phrases(encoded, phrases, bonus)
+        return [phrases[place] if place >= 0 else [] for place in best]
 
-def hear(
-    public: PublicSpeech, model: SpeechModel, phrases: Sequence[Sequence[int]], rows: Ids
-) -> tuple[list[tuple[int, str]], Floats]:
-    """Return row and text of every utterance of a batch in which something fitting is heard, and how sure that is."""
-    run = public.run
-    batch = public.whole.batch(rows)
-    if not len(batch):  # nothing of it can be decoded, and ``data.on_bad_audio`` is ``skip``
-        return [], np.zeros(0)
-    tokens: Sequence[Sequence[int]]
-    with model.as_it_decodes():
-        encoded = model.encode(batch.to(next(model.parameters()).device))
-        if run.config.pate.unit == "utterance":
-            share = run.config.pate.internal_lm
-            bonus = -share * model.internal_lm(phrases) if share else None
-            chosen = model.likeliest_phrases(encoded, phrases, bonus)
-            tokens = [phrases[best] if best >= 0 else [] for best in chosen]
-        else:
-            tokens = model.greedy(encoded)
-        sure = of_transcripts(model, encoded, tokens)
-    texts = [run.tokenizer.decode(list(sequence)) for sequence in tokens]
-    # A label needs its frames, else no alignment exists and nothing can be learnt from it.
-    fits = [
-        bool(text) and np.isfinite(value) and frames_needed(run.tokenizer.encode(text)) <= length
-        for text, value, length in zip(texts, sure.tolist(), encoded.lengths.tolist(), strict=True)
-    ]
-    kept = np.flatnonzero(fits)
-    return [(int(batch.indices[place]), texts[place]) for place in kept.tolist()], sure[kept]
+    heard = Hypotheses.joined(
+        [
+            hear(model, public.whole.batch(rows[first : first + size]).to(device), run.tokenizer, decode)
+            for first in range(0, len(rows), size)
+        ]
+    )
+    return {heard.rows[place]: heard.texts[place] for place in chosen(heard, GUARD, share=share)}

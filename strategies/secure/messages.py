@@ -8,14 +8,21 @@ from flwr.app import RecordDict
 
 from fedasr.flower.records import content_bytes
 from fedasr.protocol import ConfigValues, KeyList, OpenedShares, Order, Record, SealedShares, Unmasking
+from fedasr.secure.identity import SIGNATURE_BYTES
 from fedasr.secure.keys import ROW, clients_to_bytes
 from fedasr.secure.primitives import SEALED_BYTES, SECRET_BYTES
 from fedasr.secure.server import Question
 
 
-def listing(order: Order, listed: bytes) -> RecordDict:
-    """Return what all clients are sent that are to share secrets."""
-    return RecordDict({Record.CONFIG: order.to_record(), Record.SECURE: KeyList(listed).to_record()})
+def listing(order: Order, listed: bytes, names: str | None = None) -> RecordDict:
+    """Return what all clients are sent that are to share secrets.
+
+    Args:
+        order: of the round.
+        listed: the keys of all.
+        names: of edge devices, by which they know each other.
+    """
+    return RecordDict({Record.CONFIG: order.to_record(), Record.SECURE: KeyList(listed, names).to_record()})
 
 
 def unmasking(order: Order, question: Question) -> RecordDict:
@@ -49,7 +56,8 @@ def traffic(order: Order, clients: int, holders: int) -> Traffic:
     question = Question(frozenset(range(holders)), frozenset(), dict.fromkeys(range(others), bytes(SEALED_BYTES)))
     asked = RecordDict({Record.CONFIG: order.to_record()})
     return Traffic(
-        up=bytes_of(KeyList(bytes(ROW.size))) + bytes_of(SealedShares(bytes(SEALED_BYTES * others))),
+        up=bytes_of(KeyList(bytes(ROW.size)))
+        + bytes_of(SealedShares(bytes(SEALED_BYTES * others), bytes(SIGNATURE_BYTES))),
         down=content_bytes(asked) + content_bytes(listing(order, bytes(ROW.size * clients))),
         opening_up=bytes_of(OpenedShares(bytes(SECRET_BYTES * holders))),
         opening_down=content_bytes(unmasking(order, question)),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from flwr.app import Message, RecordDict
 
 from fedasr.config import Config
 from fedasr.data.roster import Roster
+from fedasr.edge.peers import enrolled_directory
 from fedasr.errors import one_line
 from fedasr.flower.records import content_bytes
 from fedasr.models.weights import Vector
@@ -21,7 +24,7 @@ from fedasr.privacy.update_clipping import Clip
 from fedasr.protocol import KeyList, Kind, Masking, OpenedShares, Order, Record, SealedShares, Status
 from fedasr.registry import is_reference
 from fedasr.secure.coders import Coder, Counts, make_coder
-from fedasr.secure.identity import Directory, SimulatedDirectory
+from fedasr.secure.identity import SIGNATURE_BYTES, Directory, SimulatedDirectory
 from fedasr.secure.keys import clients_to_bytes, keys_from_bytes
 from fedasr.secure.modulus import packed_bytes
 from fedasr.secure.server import Server, answered
@@ -30,7 +33,7 @@ from fedasr.secure.terms import Aborted, Terms, least_updates
 from ..aggregation.accumulating import Expectations, UpdateAccumulator
 from ..aggregation.base import Aggregate
 from ..aggregation.own import OwnAggregate
-from ..aggregation.replies import ReplyRefused, check_size
+from ..aggregation.replies import ReplyRefused, Store, check_size, stores
 from ..aggregation.weighting import Weighting
 from ..rounds import RoundResult, Rounds, failed_row, first_line
 from ..selection.base import Selection
@@ -69,10 +72,25 @@ class SecureRounds(Rounds):
         """Whether there is a protocol; else it is simulated."""
         return self.config.secure_aggregation.mode == "protocol"
 
-    @property
+    @cached_property
     def directory(self) -> Directory:
         """What is known of the clients' keys."""
+        if self.deployed:
+            return enrolled_directory(dict(enumerate(map(str, self.partition.names))))
         return SimulatedDirectory(self.config.seed)
+
+    @property
+    def deployed(self) -> bool:
+        """Whether the clients are edge devices."""
+        return self.config.runtime.name == "deployment"
+
+    def names(self, clients: Collection[int]) -> str | None:
+        """Return by which names edge devices know each other; None in a simulation."""
+        return json.dumps([str(self.partition.names[client]) for client in sorted(clients)]) if self.deployed else None
+
+    def stores(self, roster: Roster, clients: list[int]) -> dict[int, Store]:
+        """Return what each client stores, as far as the server knows: of a single one it is not told again."""
+        return stores(roster, clients)
 
     def terms(self, round: int, length: int = 0) -> Terms:
         """Return the terms of a round; what tells the run from others is what its clients find in each message."""
@@ -85,7 +103,8 @@ class SecureRounds(Rounds):
         self.sent, self.received, self.aborted, self.server = Counter(), 0, None, None
         self.cohort, self.begun = tuple(clients), False
         largest = largest_weight(clients, roster, weighting)
-        self.masking = Masking(max(1, len(clients)), largest, clients_to_bytes(clients) or None)
+        signatures = bytes(SIGNATURE_BYTES * len(clients))
+        self.masking = Masking(max(1, len(clients)), largest, clients_to_bytes(clients) or None, signatures or None)
         missing: dict[int, str] = {}
         try:
             check_least(len(clients), self.config)
@@ -93,7 +112,9 @@ class SecureRounds(Rounds):
             if self.protocol:
                 self.server = Server(self.terms(round, self.coder().length))
                 self.share_secrets(self.server, round, clients, missing)
-                self.masking = replace(self.masking, sharers=clients_to_bytes(self.server.sharers))
+                sharers, confirmed = self.server.sharers, self.server.confirmed
+                signatures = b"".join(confirmed[client] for client in sorted(sharers))
+                self.masking = replace(self.masking, sharers=clients_to_bytes(sharers), signatures=signatures)
             else:
                 self.terms(round).needed(len(clients))
         except Aborted as why:
@@ -107,7 +128,7 @@ class SecureRounds(Rounds):
 
     def training_content(self, round: int, weights: Vector) -> RecordDict:
         """Return what every client is sent that is to train."""
-        content = self.content(round, weights)
+        content = super().training_content(round, weights)
         content[Record.SECURE] = self.masking.to_record()
         return content
 
@@ -146,10 +167,11 @@ class SecureRounds(Rounds):
             server.advertised(client, keys[client], self.directory)
 
         def shared(client: int, reply: Message) -> None:
-            server.shared(client, SealedShares.of(reply, "it").sealed)
+            sent = SealedShares.of(reply, "it")
+            server.shared(client, sent.sealed, sent.signature, self.directory)
 
         self.ask(Kind.KEYS, round, dict.fromkeys(clients, ask), advertised, missing)
-        content = listing(order, server.listed())
+        content = listing(order, server.listed(), self.names(server.keys))
         self.ask(Kind.SHARES, round, dict.fromkeys(sorted(server.keys), content), shared, missing)
         server.check_sharers()
 
@@ -263,7 +285,7 @@ class SecureRounds(Rounds):
         self.sent.update(dict.fromkeys(living, cost.opening_up))
         self.received += cost.down * len(self.cohort) + cost.opening_down * len(living)
 
-    def client_bytes(self) -> int:
+    def client_bytes(self, message_bytes: int) -> int:
         """Return how many bytes a client sends in a round of the cohort that the config names."""
         clients = self.config.selection.clients_per_round
         coder = make_coder(self.config, self.layout.size, clients, 1)

@@ -191,7 +191,19 @@ class World:
 
     def edge(self, *arguments: object, code: int = 0) -> str:
         """Run ``fedasr edge`` and return what it said for people."""
-        done = subprocess.run(
+        done = self.edge_command(*arguments)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stderr
+
+    def edge_output(self, *arguments: object) -> str:
+        """Run ``fedasr edge`` and return what it printed."""
+        done = self.edge_command(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def edge_command(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Run ``fedasr edge``."""
+        return subprocess.run(
             [sys.executable, "-m", "fedasr.cli.main", "edge", *map(str, arguments)],
             env=self.environment,
             cwd=self.root,
@@ -200,8 +212,6 @@ class World:
             timeout=120,
             check=False,
         )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stderr
 
     def start(self, log: str, *arguments: object) -> subprocess.Popen[str]:
         """Start a Python module in the background."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -31,9 +32,10 @@ from fedasr.edge.secrets import write_private
 from fedasr.edge.server_folder import ServerFolder
 from fedasr.edge.watching.server_state import server_status
 from fedasr.models.weights import read_weights
+from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.watched_edge_grid import EXCHANGE
 
-from .edge_world import NAMES, WORDS, World, speech, until, write_manifest
+from .edge_world import NAMES, WORDS, World, family, speech, tell, until, write_manifest
 
 if not Path("/proc/self/environ").exists():
     pytest.skip("the test looks into /proc to be sure that it leaves no process behind", allow_module_level=True)
@@ -42,7 +44,7 @@ ROUNDS = 3
 PUBLIC_WORDS = {"grammar": "words", "words": WORDS, "activity": "constant", "test_speakers": 1}
 
 
-def config(manifest: Path, **runtime: str) -> dict[str, Any]:
+def config(manifest: Path, **runtime: Any) -> dict[str, Any]:
     return {
         "name": "edge",
         "seed": 1,
@@ -315,9 +317,48 @@ def test_edge_devices_as_teachers_cast_the_votes_of_the_simulation(
 
 
 @pytest.mark.slow
+def test_sums_alone_though_a_device_is_killed_in_the_middle(done: fedasr.Run, town: Town, tmp_path: Path) -> None:
+    """Secure aggregation among three devices; in the second round one is killed after it has shared its secrets."""
+    world = town.world
+    peers = world.edge_output("peers", "--home", world.home)
+    assert [line.split()[2] for line in peers.splitlines()] == list(NAMES), "who was revoked is none"
+    for name in NAMES:
+        folder = town.devices[name]
+        (folder / "peers.txt").write_text(peers)
+        policy = folder / "policy.yaml"
+        policy.write_text(policy.read_text().replace("least_in_sum: 3", "least_in_sum: 2"))
+
+    def secure(manifest: Path, **runtime: Any) -> dict[str, Any]:
+        tree = config(manifest, **runtime)
+        tree["model"] = {**tree["model"], "alphabet": "latin"}
+        tree["client"]["epochs"] = 2
+        tree["secure_aggregation"] = {"mode": "protocol", "threshold": 2, "least_clients": 2}
+        return {**tree, "name": "sums", "rounds": 2}
+
+    deployed = secure(town.server, name="deployment", reply_timeout_s=20)
+    deployed["data"]["clients"] = len(NAMES)
+    out = town.out.with_name("sums")
+    run = world.submit(deployed, out)
+    rounds = RunFolder(out)
+    until(lambda: len(list(rounds.rows("rounds"))) == 1, 60, "the first round")
+    until(lambda: world.at_work("ben"), 60, "ben to train in the second")
+    tell(family(world.devices["ben"]), signal.SIGKILL)
+    found = at_the_end(world, run, out)
+    world.start_device(town.devices["ben"])
+    rows = {(row["round"], row["client"]): row["status"] for row in found.clients.to_dict("records")}
+    assert rows == {(number, name): "ok" for number in (1, 2) for name in NAMES} | {(2, "ben"): "failed"}
+    assert found.rounds["clients_replied"].tolist() == [3, 2]
+    assert np.isnan(found.clients["train_loss"]).all(), "the server learns no single one"
+    assert found.rounds["train_loss"].notna().all(), "but their sum"
+    local = fedasr.run({**secure(town.whole, executor="serial"), "rounds": 1}, out=tmp_path / "local")
+    (mine,), (theirs,) = (list(part.rounds["loss"])[:1] for part in (found, local))
+    assert mine == pytest.approx(theirs, rel=1e-5)
+
+
+@pytest.mark.slow
 def test_an_edge_device_that_is_revoked_ends(done: fedasr.Run, town: Town) -> None:
     world = town.world
-    device = next(process for process in world.started if str(town.devices["cleo"]) in process.args)  # type: ignore[operator]
+    device = world.devices["cleo"]
     world.edge("revoke", "cleo", "--home", world.home)
     try:
         assert device.wait(120) == 2

@@ -22,8 +22,11 @@ from fedasr.protocol import (
     Accumulated,
     Address,
     ConfigValues,
+    Counted,
     EdgeNode,
+    EstimateOrder,
     Evaluated,
+    KeptLabels,
     KeptLedger,
     KeptSecrets,
     KeyList,
@@ -59,12 +62,16 @@ GOLDEN: dict[type[Values], tuple[str, dict[str, type]]] = {
         {"round": int, "experiment": str, "start": str, "unit": str, "internal_lm": float}
         | {"classes": int, "number": int, "teachers": int},
     ),
+    EstimateOrder: ("config", {"round": int, "experiment": str, "calibration": str}),
+    Counted: ("counted", {"counts": str}),
     Address: ("box", {"client": int, "name": str}),
     Stored: ("metrics", {"num-examples": int}),
     Trained: (
         "metrics",
         {"num-examples": int, "audio-milliseconds": int, "train-loss": float, "loss-square": float}
-        | {"steps": int, "utterances": int, "skipped": int, "seconds": float},
+        | {"steps": int, "utterances": int, "skipped": int, "seconds": float}
+        | {"untranscribed": int, "labels-kept": int, "labels-empty": int, "labels-agreed": int}
+        | {"frames": int, "blank-frames": int, "label-words": int, "label-errors": int},
     ),
     Taught: ("metrics", {}),
     Evaluated: (
@@ -78,12 +85,13 @@ GOLDEN: dict[type[Values], tuple[str, dict[str, type]]] = {
     Statement: ("privacy", {"epsilon": float, "spent": bool, "rounds": int, "ledger": str}),
     NoParticipationLeft: ("privacy", {"spent": bool}),
     KeptLedger: ("privacy", {"ledger": str, "rounds": int, "steps": int, "answered": str}),
-    KeyList: ("secure", {"keys": bytes}),
-    SealedShares: ("secure", {"sealed": bytes}),
-    Masking: ("secure", {"cohort": int, "largest": int, "sharers": bytes}),
+    KeptLabels: ("labels", {"labels": str}),
+    KeyList: ("secure", {"keys": bytes, "names": str}),
+    SealedShares: ("secure", {"sealed": bytes, "signature": bytes}),
+    Masking: ("secure", {"cohort": int, "largest": int, "sharers": bytes, "signatures": bytes}),
     Unmasking: ("secure", {"living": bytes, "sealed": bytes, "dead": bytes}),
     OpenedShares: ("secure", {"opened": bytes}),
-    KeptSecrets: ("secure", {"round": int, "state": bytes}),
+    KeptSecrets: ("secure", {"round": int, "state": bytes, "run": bytes, "names": str}),
     Accumulated: (
         "folded",
         {"bytes": int, "absent": bool, "norm": float, "largest": float, "weight": int, "refused": str},
@@ -126,11 +134,11 @@ def constants(group: type) -> list[Any]:
 def test_the_words_on_the_wire_stay_as_they_are() -> None:
     assert list(KINDS) == [
         *("query.describe", "train", "train.teacher", "query.votes", "query.loss", "evaluate"),
-        *("query.keys", "query.shares", "query.unmask"),
+        *("query.keys", "query.shares", "query.unmask", "query.estimate"),
     ]
     assert constants(protocol.Record) == [
-        *("arrays", "config", "metrics", "node", "box", "privacy", "speech", "questions", "votes"),
-        *("residual", "residual-round", "secure", "folded"),
+        *("arrays", "teacher", "config", "metrics", "node", "box", "privacy", "speech", "questions", "votes"),
+        *("residual", "residual-round", "secure", "labels", "counted", "folded"),
     ]
     assert constants(protocol.Name) == ["frames", "lengths", "tokens", "votes", "encoded", "residual"]
     assert constants(protocol.Status) == ["ok", "failed", "spent", "late", "dropped"]
@@ -143,7 +151,7 @@ def test_the_words_on_the_wire_stay_as_they_are() -> None:
 
 
 def test_a_kind_has_its_action_in_a_flower_app() -> None:
-    named = ["describe", "", "teacher", "votes", "loss", "", "keys", "shares", "unmask"]
+    named = ["describe", "", "teacher", "votes", "loss", "", "keys", "shares", "unmask", "estimate"]
     assert [action(kind) for kind in KINDS] == named
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,15 @@ class Game:
         self.left_out = int(damaged.sum())
         """units that cannot be decoded, or have no alignment: whether members or not"""
 
+    @cached_property
+    def before(self) -> Floats:
+        """Loss of each unit under the initial model, shape ``(units,)``."""
+        experiment = self.target.experiment
+        start = experiment.model()
+        load_arrays(start, experiment.first_weights())
+        found = losses(start, experiment.tokenizer, experiment.speech, self.batches, self.candidates.rows)
+        return self.candidates.mean(found)
+
     @property
     def attacked(self) -> range:
         """Which runs are attacked."""
@@ -205,13 +215,9 @@ class Game:
     def floors(self) -> list[Shown]:
         """Return what is found where the model learnt nothing, and where there is none."""
         shown = []
-        experiment, candidates = self.target.experiment, self.candidates
+        candidates, speech = self.candidates, self.target.experiment.speech
         one = ONE[candidates.unit]
-        speech = experiment.speech
-        start = experiment.model()
-        load_arrays(start, experiment.first_weights())
-        first = losses(start, experiment.tokenizer, speech, self.batches, candidates.rows)
-        shown.append(self.show(INITIAL, [-candidates.mean(first)], one, "threshold on the loss before training"))
+        shown.append(self.show(INITIAL, [-self.before], one, "threshold on the loss before training"))
         features = described(speech, self.batches, candidates.rows)
         features = candidates.mean(features.T).T
         usable = self.compared[0] & np.isfinite(features).all(1)

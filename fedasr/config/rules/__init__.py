@@ -20,6 +20,7 @@ from fedasr.config.rules.privacy import check_privacy
 from fedasr.config.rules.runtime import check_runtime
 from fedasr.config.rules.secure_aggregation import check_secure_aggregation
 from fedasr.config.rules.selection import check_selection
+from fedasr.config.rules.self_labels import check_self_labels
 from fedasr.config.rules.strategy import check_aggregation, check_fairness, check_strategy
 from fedasr.config.rules.stream import check_stream
 from fedasr.config.rules.unread import check_unread
@@ -59,6 +60,7 @@ def check_combinations(config: Config, where: str) -> None:
     check_pate(config, where)
     check_central(config, where)
     check_distillation(config, where)
+    check_self_labels(config, where)
     check_privacy(config, where)
     check_secure_aggregation(config, where)
     check_deployment(config, where)

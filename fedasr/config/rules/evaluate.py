@@ -7,7 +7,7 @@ from fedasr.errors import InputError
 
 
 def check_evaluate(config: Config, where: str) -> None:
-    """Raise on deciles without held-out speech.
+    """Raise on deciles without held-out speech, and on estimates that would tell what nothing covers.
 
     Raises:
         InputError: naming the keys and what to change.
@@ -15,5 +15,32 @@ def check_evaluate(config: Config, where: str) -> None:
     if config.evaluate.deciles and not config.evaluate.held_out:
         raise InputError(
             "'evaluate.deciles' needs speech that no client trains on: set 'evaluate.held_out', for example to 0.1",
+            where=where,
+        )
+    check_estimate(config, where)
+
+
+def check_estimate(config: Config, where: str) -> None:
+    """Raise where devices would have to tell their counts of errors, and nothing of a single device may be told.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+    every, privacy = config.evaluate.estimate.every, config.privacy
+    if not every:
+        return
+    problem = ""
+    if privacy.unit == "example" or (privacy.unit == "user" and privacy.noise_at != "server"):
+        problem = f"'privacy.unit' is '{privacy.unit}' with noise on the devices"
+    elif config.secure_aggregation.mode != "none":
+        problem = f"'secure_aggregation.mode' is '{config.secure_aggregation.mode}'"
+    elif config.runtime.name == "deployment" and privacy.unit != "none":
+        problem = (
+            "'runtime.name' is 'deployment' in a private run, whose model would leave before the account is on disk"
+        )
+    if problem:
+        raise InputError(
+            f"'evaluate.estimate.every' is {every} but {problem}: devices would have to tell how many errors they"
+            " expect; set evaluate.estimate.every=0",
             where=where,
         )

@@ -30,9 +30,10 @@ def check_secure_aggregation(config: Config, where: str) -> None:
     fact = f"'secure_aggregation.mode' is '{secure.mode}'"
     if strategy.name in ("pate", "central"):
         refuse(f"{fact} but 'strategy.name' is '{strategy.name}', whose clients send no updates: leave it out")
-    if config.runtime.name == "deployment":
+    if config.runtime.name == "deployment" and secure.mode == "simulate":
         refuse(
-            f"{fact} but 'runtime.name' is 'deployment'; edge devices do not know each other's keys yet: leave it out"
+            f"{fact} but 'runtime.name' is 'deployment', whose server would see every update; set"
+            " secure_aggregation.mode=protocol"
         )
     if config.client_app is not None:
         refuse(f"{fact} but 'client_app' is '{config.client_app}', whose updates nobody would mask: leave one out")

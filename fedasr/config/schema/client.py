@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fedasr.config.schema.conditions import when
+from fedasr.config.schema.conditions import unless, when
 from fedasr.config.schema.keys import key
 
 
 @dataclass
-class ClientConfig:
-    """Local training."""
+class TrainingConfig:
+    """Training in one place, of a client or of a student."""
 
     optimizer: str = key("sgd", "the local optimiser", choices=("sgd", "adamw"), reference=True)
     optimizer_options: dict[str, Any] = key(dict, "what an optimiser of your own is called with, by parameter name")
@@ -39,3 +39,26 @@ class ClientConfig:
         when=when(".schedule", "linear", "cosine"),
     )
     warmup_rounds: int = key(0, "rounds over which the learning rate rises linearly", low=0)
+
+
+@dataclass
+class ClientConfig(TrainingConfig):
+    """Local training."""
+
+    labels: str = key(
+        "truth",
+        "what a device is taught by: truth: its transcripts; self: what a model hears in its speech, see `self_labels`;"
+        " feedback: simulated corrections by its user, and otherwise as self; none: it trains on nothing, and can still"
+        " evaluate and estimate. With self and none a manifest needs no `text` for training speech; see"
+        " `docs/labels-on-devices.md`",
+        choices=("truth", "self", "feedback", "none"),
+        when=unless("strategy.name", "central", "pate", refused=True),
+    )
+    labelled_share: float = key(
+        0.0,
+        "share of the speakers of the training split whose transcripts are read all the same, drawn once with the seed,"
+        " rounded, at least one where it is not 0",
+        low=0,
+        high=0.99,
+        when=unless(".labels", "truth", refused=True),
+    )

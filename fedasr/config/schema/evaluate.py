@@ -6,7 +6,39 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedasr.config.schema.conditions import unless, when
-from fedasr.config.schema.keys import key
+from fedasr.config.schema.keys import key, part
+
+
+@dataclass
+class EstimateConfig:
+    """The error rate on the devices' own speech, without their transcripts; see `docs/labels-on-devices.md`."""
+
+    every: int = key(
+        0,
+        "every so many rounds devices count the errors that the global model is expected to make on their speech; 0:"
+        " never",
+        low=0,
+        when=unless("strategy.name", "central", "pate", refused=True),
+    )
+    clients: int | None = key(
+        None, "how many devices are asked, drawn uniformly among those that hold speech; absent: all", low=2
+    )
+    panel_share: float = key(
+        0.1,
+        "share of the clients whose users have agreed to transcribe some utterances, drawn once with the seed; an edge"
+        " device is of the panel where its policy says so",
+        above=0,
+        high=1,
+    )
+    panel_utterances: int = key(
+        5, "how many utterances each of them transcribes at most, the same ones in every round", low=1
+    )
+    words: int | None = key(
+        None,
+        "no device counts for more words than these: it scales its counts down, so that none moves the estimate by"
+        " more; absent: no limit",
+        low=1,
+    )
 
 
 @dataclass
@@ -46,4 +78,9 @@ class EvaluateConfig:
         "every so many rounds the selected clients evaluate the global model on their own speech; 0: never",
         low=0,
         when=unless("strategy.name", "central", refused=True),
+    )
+    estimate: EstimateConfig = part(
+        EstimateConfig,
+        "the error rate on the devices' speech without transcripts",
+        when=unless("evaluate.estimate.every", 0, refused=True),
     )

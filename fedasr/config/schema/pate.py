@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fedasr.config.schema.client import ClientConfig
+from fedasr.config.schema.client import TrainingConfig
 from fedasr.config.schema.conditions import unless, when
 from fedasr.config.schema.keys import key, part
 from fedasr.config.schema.synthetic import SyntheticConfig
@@ -42,7 +42,7 @@ class PublicSpeechConfig:
 
 
 @dataclass
-class StudentConfig(ClientConfig):
+class StudentConfig(TrainingConfig):
     """Training of the student on the labelled public speech; a round is `epochs` passes."""
 
     optimizer: str = key("adamw", "the optimiser, which goes on from round to round", choices=("sgd", "adamw"))

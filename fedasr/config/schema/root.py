@@ -21,6 +21,7 @@ from fedasr.config.schema.privacy import PrivacyConfig
 from fedasr.config.schema.runtime import RuntimeConfig
 from fedasr.config.schema.secure_aggregation import SecureAggregationConfig
 from fedasr.config.schema.selection import SelectionConfig
+from fedasr.config.schema.self_labels import SelfLabelsConfig
 from fedasr.config.schema.strategy import StrategyConfig
 from fedasr.config.schema.stream import StreamConfig
 
@@ -87,6 +88,7 @@ class Config:
         when=(CENTRAL, unless("distillation.teacher", None, refused=True)),
     )
     interleave: InterleaveConfig = part(InterleaveConfig, "speech with and without transcripts", when=CENTRAL)
+    self_labels: SelfLabelsConfig = part(SelfLabelsConfig, "labels that devices make, and steps at the server")
     secure_aggregation: SecureAggregationConfig = part(
         SecureAggregationConfig,
         "a server that sees no single update",

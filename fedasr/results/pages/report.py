@@ -16,6 +16,7 @@ from fedasr.results.load import Run, as_run, completed
 from fedasr.results.pages.audit import audit_section
 from fedasr.results.pages.fairness import fairness_section
 from fedasr.results.pages.html import Html, element, figure, join, page, table, write
+from fedasr.results.pages.labels import estimates, own_labels
 from fedasr.results.tables import forgetting
 from fedasr.results.tables.compare import total
 from fedasr.results.tables.fairness import read_fairness
@@ -56,6 +57,8 @@ def report_page(run: Run) -> str:
         over_periods(run),
         last_rounds(run),
         group_rates(run),
+        own_labels(run),
+        estimates(run),
         fairness_section(read_fairness(run.path)),
         transcripts(run),
         left_out(run),

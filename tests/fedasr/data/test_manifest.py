@@ -279,3 +279,11 @@ def test_json_lines_keep_every_text(tmp_path_factory, rows: list[tuple[str, str]
     columns = read_table(path).columns
     assert columns["speaker"] == [identity(speaker) for speaker, _ in rows]
     assert columns["text"] == [normalize("NFC", text.strip()) for _, text in rows]
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.tsv", "m.jsonl", "m.parquet"])
+def test_a_manifest_for_devices_that_label_their_own_speech_needs_no_transcripts(name: str, tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, name, [{"path": "a.wav", "speaker": "s"}, {"path": "b.wav", "speaker": "t"}])
+    assert read_table(path, transcribed=False).columns["text"] == ["", ""]
+    with pytest.raises(ManifestError, match=r"misses the (column|key) 'text'; it has: path, speaker; devices that"):
+        read_table(path)

@@ -48,7 +48,8 @@ def shared(terms: Terms, members: Iterable[int], silent: Collection[int] = ()) -
     server, clients, listed = begun(terms, members)
     for member, client in clients.items():
         if member not in silent:
-            server.shared(member, client.share(listed, DIRECTORY))
+            sealed = client.share(listed, DIRECTORY)
+            server.shared(member, sealed, client.confirm(simulated_identity(SEED, member)), DIRECTORY)
     server.check_sharers()
     return server, {member: kept(client) for member, client in clients.items() if member not in silent}
 
@@ -58,7 +59,7 @@ def summed(server: Server, clients: Mapping[int, Client], living: Iterable[int])
     terms = server.terms
     total = np.zeros(terms.length, kind_of(terms.bits))
     for member in living:
-        masked = clients[member].mask(values_of(terms, member), server.sharers)
+        masked = clients[member].mask(values_of(terms, member), server.confirmed, DIRECTORY)
         total += masked
     total &= total.dtype.type((1 << terms.bits) - 1)
     return total

@@ -64,7 +64,7 @@ def test_what_is_sent_says_nothing_of_the_update() -> None:
     terms = Terms(b"run", 1, 16, 4096, threshold=5)
     server, clients = shared(terms, MEMBERS)
     zeros = np.zeros(terms.length, np.uint16)
-    sent = [clients[member].mask(zeros, server.sharers) for member in MEMBERS[:2]]
+    sent = [clients[member].mask(zeros, server.confirmed, DIRECTORY) for member in MEMBERS[:2]]
     assert (sent[0] == sent[1]).mean() < 0.01
     assert sent[0].astype(float).mean() == pytest.approx(32768, rel=0.03)
 
@@ -139,15 +139,59 @@ def test_a_second_masked_update_is_refused() -> None:
     """The difference of two updates under the same masks is that of the updates."""
     server, clients = shared(TERMS, MEMBERS)
     client = clients[2]
-    client.mask(values_of(TERMS, 2), server.sharers)
+    client.mask(values_of(TERMS, 2), server.confirmed, DIRECTORY)
     with pytest.raises(Aborted, match="the server asks it to send its masked update"):
-        kept(client).mask(values_of(TERMS, 3), server.sharers)
+        kept(client).mask(values_of(TERMS, 3), server.confirmed, DIRECTORY)
 
 
 def test_a_client_masks_nothing_among_too_few() -> None:
-    _, clients = shared(TERMS, MEMBERS)
+    server, clients = shared(TERMS, MEMBERS)
+    few = {member: server.confirmed[member] for member in (2, 3, 5, 7)}
     with pytest.raises(Aborted, match="4 of its neighbours have shared secrets, 5 are needed"):
-        clients[2].mask(values_of(TERMS, 2), {2, 3, 5, 7})
+        clients[2].mask(values_of(TERMS, 2), few, DIRECTORY)
+
+
+def test_a_floor_of_the_clients_own_holds_whatever_the_run_says() -> None:
+    """Also in a cohort with more than its neighbours, where a client cannot count all."""
+    members, terms = tuple(range(24)), Terms(b"run", 1, 16, 37, neighbours=6, threshold=4, least=2, floor=7)
+    with pytest.raises(Aborted, match="6 of its neighbours are in the sum, 7 are needed"):
+        protocol_sum(terms, members, dropped=(3,))
+
+
+def test_keys_of_another_time_are_noticed_though_they_are_signed() -> None:
+    """Whose secrets were opened then: they confirm the list of that time, not one with this client's keys."""
+    before, old, listed_before = begun(TERMS, MEMBERS)
+    shares = old[7].share(listed_before, DIRECTORY)
+    assert shares
+    replayed = old[7].confirm(simulated_identity(SEED, 7))
+    server, clients, listed = begun(TERMS, MEMBERS)
+    keys = keys_from_bytes(listed) | {7: keys_from_bytes(listed_before)[7]}
+    for member in (2, 3, 5, 11, 13, 17):
+        clients[member].share(keys_to_bytes(keys.values()), DIRECTORY)
+    confirmed = {member: clients[member].confirm(simulated_identity(SEED, member)) for member in MEMBERS if member != 7}
+    with pytest.raises(Aborted, match="client 7 has not confirmed the list of keys"):
+        clients[2].mask(values_of(TERMS, 2), {**confirmed, 7: replayed}, DIRECTORY)
+    assert before.terms == server.terms, "the same run, round and terms"
+
+
+def test_a_list_for_each_client_is_noticed() -> None:
+    """Client 7 is shown to some and kept from others; their neighbours have confirmed something else."""
+    _, clients, listed = begun(TERMS, MEMBERS)
+    keys = keys_from_bytes(listed)
+    fewer = keys_to_bytes(row for row in keys.values() if row.client != 7)
+    for member in MEMBERS:
+        clients[member].share(listed if member in (2, 7) else fewer, DIRECTORY)
+    confirmed = {member: clients[member].confirm(simulated_identity(SEED, member)) for member in MEMBERS}
+    with pytest.raises(Aborted, match="client 3 has not confirmed the list of keys"):
+        clients[2].mask(values_of(TERMS, 2), confirmed, DIRECTORY)
+
+
+def test_a_client_that_has_not_signed_the_list_is_left_out() -> None:
+    server, clients, listed = begun(TERMS, MEMBERS)
+    sealed = clients[7].share(listed, DIRECTORY)
+    with pytest.raises(ValueError, match="the list of keys is not signed by it"):
+        server.shared(7, sealed, clients[7].confirm(simulated_identity(SEED, 5)), DIRECTORY)
+    assert 7 not in server.sharers
 
 
 def test_keys_of_the_servers_own_are_refused() -> None:

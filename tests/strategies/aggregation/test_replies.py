@@ -22,6 +22,7 @@ from fedasr.strategies.aggregation.accumulating import Expectations, UpdateAccum
 from fedasr.strategies.aggregation.exact_mean import ExactSum
 from fedasr.strategies.aggregation.replies import ReplyRefused, Store, error_counts, loss_of, partition_of, stores
 from fedasr.strategies.aggregation.weighting import Weighting
+from fedasr.strategies.label_counts import LabelCounts
 from tests.tiers import examples
 
 LAYOUT = Layout.of({"w": np.zeros((2, 2), np.float32), "b": np.zeros(1, np.float32)})
@@ -133,6 +134,50 @@ def test_a_reply_as_it_is_meant(arrays: ArrayRecord) -> None:
 )
 def test_metrics_that_cannot_be(changes: dict[str, Any], why: str) -> None:
     assert why in refused(RecordDict({"arrays": array_record(ARRAYS), "metrics": metrics(**changes)}))
+
+
+OWN_LABELS = {
+    "untranscribed": 4,
+    "labels__kept": 3,
+    "labels__empty": 1,
+    "labels__agreed": 2,
+    "frames": 100,
+    "blank__frames": 60,
+    "label__words": 9,
+    "label__errors": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, None),
+        ({"label__words": None, "label__errors": None}, None),
+        ({"untranscribed": 5}, "'untranscribed' is 5; plausible is at most 4"),
+        ({"labels__kept": 5}, "'labels-kept' is 5; plausible is at most 4"),
+        ({"labels__empty": -1}, "'labels-empty' is -1"),
+        ({"labels__agreed": None}, "'labels-agreed' is missing"),
+        ({"blank__frames": 101}, "'blank-frames' is 101; plausible is at most 100"),
+        ({"frames": 1.5}, "'frames' is 1.5; expected a whole number"),
+        ({"label__words": 10**6}, "'label-words' is 1000000"),
+        ({"label__words": None}, "'label-words' is missing"),
+        ({"label__errors": 10**6}, "'label-errors' is 1000000"),
+    ],
+)
+def test_counts_of_labels_that_cannot_be(changes: dict[str, Any], why: str | None) -> None:
+    content = RecordDict({"arrays": array_record(ARRAYS), "metrics": metrics(**{**OWN_LABELS, **changes})})
+    if why is not None:
+        assert why in refused(content)
+        return
+    total, rest = taken_in(content)
+    assert total.any()
+    assert LabelCounts.of(values_of(rest, "metrics")).kept == 3
+
+
+def test_counts_of_labels_that_nobody_checked_are_not_read() -> None:
+    stray = metrics(labels__kept=[1, 2], blank__frames=float("nan"))
+    _, rest = taken_in(RecordDict({"arrays": array_record(ARRAYS), "metrics": stray}))
+    assert LabelCounts.of(values_of(rest, "metrics")) == LabelCounts()
 
 
 def test_a_client_that_made_no_step_has_no_loss() -> None:

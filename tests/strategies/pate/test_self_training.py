@@ -16,7 +16,8 @@ from fedasr.errors import InputError
 from fedasr.experiment import as_json, experiment
 from fedasr.models.confidence import of_transcripts
 from fedasr.strategies.pate.public import PublicSpeech
-from fedasr.strategies.pate.self_training import own_labels, stage_of
+from fedasr.strategies.pate.self_training import own_labels
+from fedasr.training.self_labels import stage_of
 
 
 @given(data=st.data())

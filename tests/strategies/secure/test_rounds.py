@@ -124,7 +124,7 @@ def keys_unsigned(client: int, kind: str, reply: Message) -> None:
 
 def too_few_shares(client: int, kind: str, reply: Message) -> None:
     if client == 5 and kind == Kind.SHARES:
-        reply.content[Record.SECURE] = SealedShares(SealedShares.of(reply).sealed[:-1]).to_record()
+        reply.content[Record.SECURE] = SealedShares(SealedShares.of(reply).sealed[:-1], bytes(96)).to_record()
 
 
 def no_update(client: int, kind: str, reply: Message) -> None:

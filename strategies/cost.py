@@ -1,0 +1,275 @@
+"""What the rounds of a planned run would send and how long they would take, by the code that counts in a run.
+
+Nobody trains: cohorts, messages, drop-outs and simulated time are those of the run, and what a client sends is measured
+on replies of one that pretends to have trained.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import Message
+
+from fedasr.config import Config
+from fedasr.errors import InputError
+from fedasr.experiment import Experiment, as_json
+from fedasr.flower.records import content_bytes, shallow_copy
+from fedasr.models.weights import Layout, Vector
+from fedasr.protocol import Kind, Masking, Order, Record
+from fedasr.registry import is_reference
+from fedasr.secure.coders import make_coder
+from fedasr.secure.identity import SIGNATURE_BYTES
+from fedasr.secure.keys import ROW
+from fedasr.secure.terms import Aborted
+from fedasr.typing import Floats
+
+from .aggregation.weighting import Weighting
+from .factory import shipped
+from .federated_run import NOBODY, FederatedRun, devices_train
+from .label_teacher import LabelTeacher
+from .population import Population
+from .rounds import Rounds
+from .secure.messages import traffic
+from .secure.rounds import SecureRounds, check_least
+from .selection import Feedback
+from .selection.base import Ids
+
+Answer = Callable[[Message, float], Message]
+"""The reply of a client that pretends to train, to a message; its update is so many times as long as a usual one."""
+SAMPLE = 3
+"""Replies that are measured, where their size depends on what was learnt."""
+CLIENT_BYTES = 8
+"""Of a client's number in a list of who has shared secrets; beside it is its signature."""
+MOST_CLIENTS = 1 << 40
+
+
+class PlannedSecureRounds(SecureRounds):
+    """Counts the bytes of the protocol, and leaves its cryptography out."""
+
+    @property
+    def protocol(self) -> bool:
+        """Say that there is none."""
+        return False
+
+    def beside(self, round: int, living: list[int]) -> tuple[int, int]:
+        """Return the bytes of the protocol beside training, sent by all clients of a round and to them."""
+        try:
+            check_least(len(living), self.config)
+        except Aborted:
+            living = []
+        self.suppose(round, living if self.aborted is None else [])
+        return self.sent.total(), self.received
+
+
+@dataclass(frozen=True)
+class PlannedRound:
+    """What a round would send; columns of ``rounds.parquet``."""
+
+    round: int
+    clients_selected: int
+    clients_replied: int
+    bytes_up: int
+    bytes_down: int
+    simulated_seconds: float
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """What a run would send.
+
+    Attributes:
+        clients: of the fleet.
+        parameters: of the model.
+        rounds: the first ones, as many as were planned.
+        depends: whether the size of an update depends on what was learnt, so that its bytes are an estimate.
+        sum_bytes: of a sum of updates, as a worker sends it on; None: the aggregate needs single updates.
+        client_bytes: cohort → what a client of it sends and is sent in a round.
+        largest: cohort that the whole numbers of secure aggregation can hold; None: any.
+    """
+
+    clients: int
+    parameters: int
+    rounds: list[PlannedRound]
+    depends: bool
+    sum_bytes: int | None
+    client_bytes: Callable[[int], tuple[int, int]]
+    largest: int | None
+
+
+def plan_run(experiment: Experiment, timed: Experiment, rounds: int, answer: Answer) -> PlannedRun:
+    """Return the plan of a run.
+
+    Args:
+        experiment: what would be trained on what.
+        timed: the same with a virtual clock.
+        rounds: how many are planned.
+        answer: makes a client's reply.
+
+    Raises:
+        InputError: its clients send no updates, or not by the client app that is known.
+    """
+    config = experiment.config
+    if is_reference(config.strategy.name) or shipped(config.strategy.name) is not FederatedRun:
+        raise InputError(
+            f"'strategy.name' is '{config.strategy.name}', whose messages are not planned; expected a strategy of"
+            " federated training that FedASR ships, such as fedavg"
+        )
+    if config.client_app is not None:
+        raise InputError(f"'client_app' is '{config.client_app}', and what it sends is not known; leave it out")
+    if config.evaluate.estimate.every:
+        raise InputError(
+            f"'evaluate.estimate.every' is {config.evaluate.estimate.every}, and what its questions ask depends on the"
+            " trained model; set it to 0 to plan the rest"
+        )
+    return Plan(experiment, timed, answer).run(rounds)
+
+
+class Plan:
+    """Plans a run; arguments are those of ``plan_run``."""
+
+    def __init__(self, experiment: Experiment, timed: Experiment, answer: Answer) -> None:
+        self.config, self.answer = experiment.config, answer
+        arrays = experiment.first_weights()
+        self.layout = Layout.of(arrays)
+        self.weights: Vector = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
+        self.secure = self.config.secure_aggregation.mode != "none"
+        make_rounds = PlannedSecureRounds if self.secure else Rounds
+        nobody: Any = None  # nothing is sent
+        self.rounds: Rounds = make_rounds(
+            nobody, self.config, as_json(self.config), experiment.partition, self.layout, Path()
+        )
+        self.rounds.teacher = LabelTeacher(self.config, self.weights).weights
+        message_bytes = content_bytes(self.rounds.content(0, self.weights))
+        reply_bytes = self.rounds.client_bytes(message_bytes)
+        if self.rounds.teacher is not None:
+            message_bytes += 4 * self.layout.size
+        self.population = Population(timed, message_bytes, reply_bytes, self.ask)
+        self.asked_bytes = 0
+        self.sizes: dict[int, list[int]] = {}
+        """bytes of replies, by how many numbers secure aggregation makes of an update"""
+
+    def run(self, rounds: int) -> PlannedRun:
+        """Return the plan of so many rounds."""
+        done = [self.round(number) for number in range(1, rounds + 1)]
+        largest = self.largest() if self.secure else None
+        self.client_bytes(self.config.selection.clients_per_round)  # measures a reply where no round had any
+        return PlannedRun(
+            clients=self.population.clients,
+            parameters=self.layout.size,
+            rounds=done,
+            depends=any(len(set(sizes)) > 1 for sizes in self.sizes.values()),
+            sum_bytes=self.sum_bytes(),
+            client_bytes=self.client_bytes,
+            largest=largest,
+        )
+
+    def round(self, number: int) -> PlannedRound:
+        """Return what a round would send."""
+        self.asked_bytes = 0
+        population, rounds = self.population, self.rounds
+        waited = population.begin(number)
+        cohort = population.choose(number, waited) if devices_train(self.config) else NOBODY
+        cohort = cohort.of(lambda clients: clients < population.clients)  # canary users are sent nothing
+        selection = cohort.selection
+        if self.config.strategy.fairness != "none":
+            self.asked_bytes += content_bytes(rounds.loss_content(number, self.weights, False)) * len(selection.clients)
+        weighting = rounds.weighting(selection, population.roster, None)
+        excused = rounds.prepare(number, selection, population.roster, weighting)
+        content = rounds.training_content(number, self.weights)
+        replied = [int(client) for client in cohort.answering if client not in excused]
+        up = self.reply_bytes(content, self.numbers()) * len(replied)
+        down = content_bytes(content) * (len(selection.clients) - len(excused)) + self.asked_bytes
+        if isinstance(rounds, PlannedSecureRounds):
+            more_up, more_down = rounds.beside(number, replied)
+            up, down = up + more_up, down + more_down
+        every = self.config.evaluate.client_side
+        if every and number % every == 0:
+            down += content_bytes(rounds.content(number, self.weights)) * len(selection.clients)
+        self.observe(number, np.array(replied, np.int64), cohort.duration())
+        return PlannedRound(number, len(selection.clients), len(replied), up, down, cohort.seconds)
+
+    def observe(self, round: int, clients: Ids, durations: dict[int, float]) -> None:
+        """Note who took part, for the selector; every loss is 1."""
+        ones, examples = np.ones(len(clients)), self.population.roster.utterances[clients]
+        took = np.array([durations[client] for client in clients.tolist()], np.float64)
+        self.population.observe(Feedback(round, clients, ones, ones, examples, took, np.zeros(0, np.int64)))
+
+    def ask(self, round: int, clients: Ids) -> Floats:
+        """Answer the selector's question for losses: every loss is 1."""
+        content = self.rounds.loss_content(round, self.weights, self.config.selection.probe == "batch")
+        self.asked_bytes += content_bytes(content) * len(clients)
+        return np.ones(len(clients))
+
+    def numbers(self) -> int:
+        """Return how many numbers secure aggregation makes of an update in the current round; 0 without it."""
+        return self.rounds.coder().length if isinstance(self.rounds, SecureRounds) else 0
+
+    def reply_bytes(self, content: Any, numbers: int) -> int:
+        """Return how many bytes a client's reply has to training content, on average."""
+        if numbers not in self.sizes:
+            self.sizes[numbers] = self.measured(content)
+        return round(float(np.mean(self.sizes[numbers][:SAMPLE])))
+
+    def measured(self, content: Any) -> list[int]:
+        """Return the sizes of replies: of some with a random update, and of one with none."""
+        asked = shallow_copy(content)
+        order = Order.from_record(content[Record.CONFIG], "the plan")
+        tree = json.loads(order.experiment)
+        if self.secure:
+            tree["secure_aggregation"]["mode"] = "simulate"  # nobody has shared secrets
+        asked[Record.CONFIG] = replace(order, experiment=json.dumps(tree)).to_record()
+        lengths = [*np.ones(SAMPLE), 0.0]
+        messages = self.rounds.messages(Kind.TRAIN, order.round, asked, list(range(len(lengths))))
+        return [
+            content_bytes(self.answer(message, float(length)).content)
+            for message, length in zip(messages, lengths, strict=True)
+        ]
+
+    def client_bytes(self, cohort: int) -> tuple[int, int]:
+        """Return what a client of a cohort sends and is sent in a round; of secure aggregation, where all answer."""
+        content = Rounds.training_content(self.rounds, 1, self.weights)
+        if not self.secure:
+            return self.reply_bytes(content, 0), content_bytes(content)
+        assert isinstance(self.rounds, PlannedSecureRounds)
+        coder = make_coder(self.sized(cohort), self.layout.size, cohort, 1)
+        content[Record.SECURE] = Masking(cohort, 1, bytes(CLIENT_BYTES), bytes(SIGNATURE_BYTES)).to_record()
+        up = self.reply_bytes(content, coder.length)
+        # Lists of all clients grow with the cohort, and need not be made to be counted.
+        cost = traffic(Order(1, self.rounds.config_json), 1, self.rounds.terms(1).holders(cohort))
+        down = (
+            content_bytes(content)
+            + cost.down
+            + cost.opening_down
+            + (cohort - 1) * (CLIENT_BYTES + SIGNATURE_BYTES + ROW.size)
+        )
+        return up + cost.up + cost.opening_up, down
+
+    def sized(self, cohort: int) -> Config:
+        """Return the config with another cohort."""
+        return replace(self.config, selection=replace(self.config.selection, clients_per_round=cohort))
+
+    def largest(self) -> int:
+        """Return the largest cohort whose sum the whole numbers of secure aggregation hold."""
+
+        def fits(cohort: int) -> bool:
+            try:
+                make_coder(self.sized(cohort), self.layout.size, cohort, 1)
+            except InputError:
+                return False
+            return True
+
+        low, high = self.config.selection.clients_per_round, MOST_CLIENTS
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fits(middle) else (low, middle)
+        return low
+
+    def sum_bytes(self) -> int | None:
+        """Return the bytes of a sum of updates; None where the aggregate needs single updates."""
+        aggregate = self.rounds.aggregate(1, self.weights, Weighting("uniform", {}, 1.0), None)
+        return int(aggregate.sum.nbytes) if aggregate.sums_alone else None
