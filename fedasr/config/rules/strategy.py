@@ -53,6 +53,11 @@ def check_fairness(config: Config, where: str) -> None:
             "'runtime.name' is 'deployment', where a device could count for as much as it likes by the loss that it"
             " tells; set strategy.fairness=none"
         )
+    if config.client.labels != "truth":
+        refuse(
+            f"'client.labels' is '{config.client.labels}', and losses on a device's own labels are small where it is"
+            " wrong and sure of it; set strategy.fairness=none"
+        )
     if strategy.aggregation != "mean":
         refuse(f"'strategy.aggregation' is '{strategy.aggregation}'; set strategy.aggregation=mean")
     if strategy.weighting == "inverse-probability":

@@ -108,4 +108,4 @@ def with_device(table: Speakers, kind: int, draws: Floats) -> Speakers:
 
 def at_rate(table: Speakers, factor: float) -> npt.NDArray[np.int16]:
     """Return words a minute, within what espeak-ng speaks."""
-    return np.clip(np.rint(table.rate_wpm * factor), 80, 450).astype(np.int16)
+    return np.asarray(np.clip(np.rint(table.rate_wpm * factor), 80, 450), np.int16)

@@ -15,6 +15,8 @@ from fedasr.evaluation.fairness.mixed_poisson import Fit, MixedPoisson
 from fedasr.typing import Floats
 
 Z = float(ndtri(0.975))
+MOST_FITS, CLOSE = 4, 0.05
+"""Of the dispersion: how often it is found anew, and a relative change that is none."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Adjusted:
     sigma: float = 0.0
     """standard deviation of the speakers' effect on the logarithm of the error rate"""
     dispersion: float = float("nan")
+    """of the errors within a speaker, over that of a Poisson number; above 1 it is allowed for"""
     p_value: float = float("nan")
     """of the likelihood-ratio test that all groups are alike, all else equal"""
 
@@ -81,9 +84,10 @@ def adjusted(
         design = wider
         kept.append(name)
     try:
-        full = MixedPoisson(errors[used], words[used], design, np.asarray(speakers)[used]).fit()
+        full, dispersion = quasi_fit(errors[used], words[used], design, np.asarray(speakers)[used])
         without = np.delete(design, range(1, 1 + len(others)), axis=1)
-        null = MixedPoisson(errors[used], words[used], without, np.asarray(speakers)[used]).fit()
+        clumps = allowed_for(dispersion)
+        null = MixedPoisson(errors[used] / clumps, words[used] / clumps, without, np.asarray(speakers)[used]).fit()
     except ArithmeticError as error:
         return str(error)
     statistic = max(2 * (full.log_likelihood - null.log_likelihood), 0.0)
@@ -94,9 +98,37 @@ def adjusted(
         {name: ratio(full, place[name]) for name in kept},
         left_out,
         full.sigma,
-        full.dispersion,
+        dispersion,
         float(chdtrc(len(others), statistic)),
     )
+
+
+def quasi_fit(
+    errors: npt.NDArray[np.int64], words: npt.NDArray[np.int64], design: Floats, speakers: npt.NDArray[Any]
+) -> tuple[Fit, float]:
+    """Return the fit of the quasi-likelihood, and the dispersion.
+
+    A word that is missed often goes with its neighbours, so that errors come in clumps and vary more than a Poisson
+    number. The logarithm of the quasi-likelihood is that of Poisson over the dispersion: the likelihood of errors and
+    words over it. The speaker effect is found beside it, and does not stand in for it.
+
+    Raises:
+        ArithmeticError: as ``MixedPoisson.fit``.
+    """
+    dispersion = 1.0
+    fit = MixedPoisson(errors, words, design, speakers).fit()
+    for _ in range(MOST_FITS - 1):
+        found = dispersion * fit.dispersion
+        if not np.isfinite(found) or abs(allowed_for(found) / dispersion - 1) < CLOSE:
+            return fit, found
+        dispersion = allowed_for(found)
+        fit = MixedPoisson(errors / dispersion, words / dispersion, design, speakers).fit()
+    return fit, dispersion
+
+
+def allowed_for(dispersion: float) -> float:
+    """Return by what errors and words are divided: not by less than 1, lest a lucky sample look certain."""
+    return max(1.0, dispersion) if np.isfinite(dispersion) else 1.0
 
 
 def ratio(fit: Fit, column: int) -> Estimate:

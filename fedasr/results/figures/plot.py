@@ -12,10 +12,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fedasr.errors import InputError, nearest
+from fedasr.results.figures import fairness as fairness_figure
 from fedasr.results.figures import group_figures, style
 from fedasr.results.figures.tradeoff import draw
 from fedasr.results.load import Run, as_run
 from fedasr.results.tables.compare import points
+from fedasr.results.tables.fairness import read_fairness
 from fedasr.results.tables.forgetting import at_period_ends
 from fedasr.results.tables.groups import Runs, group_runs
 from fedasr.results.tables.tradeoff import tradeoff as privacy_tradeoff
@@ -48,6 +51,28 @@ def deciles(runs: Runs) -> Figure:
         InputError: no runs, or a folder is not a run folder.
     """
     return group_figures.deciles(group_runs(runs))
+
+
+def fairness(run: Run | str | Path, attribute: str | None = None) -> Figure:
+    """Draw the WER of each group of test speakers with its interval, as ``fairness.json`` has it.
+
+    Args:
+        run: a ``Run`` or run folder whose groups were compared (``fedasr.fairness``).
+        attribute: whose values the groups are; None: the last that was compared.
+
+    Raises:
+        InputError: that attribute was not compared.
+    """
+    loaded = as_run(run)
+    known = {one["attribute"]: one for one in read_fairness(loaded.path)}
+    chosen = next(reversed(known), None) if attribute is None else attribute
+    if chosen not in known:
+        asked = "no attribute" if chosen is None else f"'{chosen}'{nearest(chosen, known)}"
+        raise InputError(
+            f"{asked} was compared; compare groups with fedasr.fairness or 'fedasr fairness' first",
+            where=str(loaded.path),
+        )
+    return fairness_figure.groups(known[chosen])
 
 
 def forgetting(runs: Runs) -> Figure:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fedasr.results.pages.html import Html, element, table
+from fedasr.results.pages.html import Html, element, figure, table
 from fedasr.units import number, percent, percent_range, percentage_points
 
 Comparison = Mapping[str, Any]
+MOST_TOLD = 100
+"""A ratio beyond it is not told: of few speakers the end of an interval may be in the millions."""
 
 
 def fairness_section(comparisons: list[dict[str, Any]]) -> Html:
     """Return the section of the report on groups of speakers; nothing where none were compared."""
     if not comparisons:
         return Html()
+    from fedasr.results.figures.fairness import groups as draw_groups
+
     parts: list[object] = [
         element(
             "p",
@@ -28,6 +32,11 @@ def fairness_section(comparisons: list[dict[str, Any]]) -> Html:
         head, body = group_cells(one)
         parts += [
             element("h3", one["attribute"]),
+            figure(
+                draw_groups(one),
+                f"Word error rate by {one['attribute']}",
+                "With 95 % intervals; in brackets: speakers.",
+            ),
             table(head, body),
             element("p", " ".join(sentences(one))),
             element("ul", *(element("li", warning) for warning in one["warnings"])) if one["warnings"] else "",
@@ -70,8 +79,8 @@ def sentences(one: Comparison) -> list[str]:
     ]
     if "p_value" in regression:
         given = ", ".join(regression["covariates"])
-        beside = f" Beside the group it counts with {given}." if given else ""
-        found.append(f"Regression: p = {number(known(regression['p_value']), 2)} that all groups are alike.{beside}")
+        beside = f", given {given}" if given else ""
+        found.append(f"Regression: p = {number(known(regression['p_value']), 2)} if all groups were alike{beside}.")
     if "divergence" in one:
         given = one["divergence"]
         found.append(
@@ -111,7 +120,9 @@ def points_range(given: Mapping[str, Any]) -> str:
 
 def ratio_text(value: float | None) -> str:
     """Return a ratio with two decimals."""
-    return "–" if value is None or value != value else f"{value:.2f}"
+    if value is None or value != value:
+        return "–"
+    return f"{value:.2f}" if value <= MOST_TOLD else f"above {MOST_TOLD}"
 
 
 def ratio_range(given: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from fedasr.evaluation.fairness.comparison import Outcomes, compare_groups
+from fedasr.files import write_json
 from fedasr.seeds import generator
 
 MODEL_BYTES = 1_500_000
@@ -106,6 +108,17 @@ def add_periods(folder: Path, rates: list[list[float]], rounds_each: int = 4) ->
         for tested, rate in enumerate(row)
     ]  # fmt: skip
     extend(folder / "periods.parquet", rows)
+    return folder
+
+
+def add_fairness(folder: Path) -> Path:
+    """Add a comparison of twelve women and twelve men, who err twice as often, and one of a single speaker."""
+    rng = generator(0, "test-fairness")
+    speakers = np.array([f"s{number:02d}" for number in range(25)], object)
+    groups = np.array(["f"] * 12 + ["<m>"] * 12 + ["x"], object)
+    errors = rng.binomial(60, np.where(groups == "f", 0.1, 0.2))
+    found = compare_groups("gender", Outcomes(speakers, np.full(25, 60), errors), groups, 0, 0.05)
+    write_json(folder / "fairness.json", [found])
     return folder
 
 

@@ -136,6 +136,7 @@ def test_an_objective_that_gives_no_weights_fails_in_a_line(factors: list[float]
         ({"runtime.name": "deployment"}, "count for as much as it likes"),
         ({"strategy.aggregation": "median", "strategy.weighting": "uniform"}, "set strategy.aggregation=mean"),
         ({"strategy.weighting": "inverse-probability"}, "choose examples, seconds or uniform"),
+        ({"client.labels": "self"}, "wrong and sure of it"),
         ({"audit.canaries": 4}, "canary users have no losses"),
         ({"strategy.fairness": "group-dro"}, "'strategy.fairness_by' is not set"),
         ({"strategy.fairness": "p"}, "expected"),

@@ -123,3 +123,16 @@ def test_groups_without_errors_have_no_ratio() -> None:
     assert isinstance(found, Adjusted)
     assert set(found.ratios) | {found.reference} == {"y", "z"}
     assert isinstance(adjusted(np.array(list("xxyy")), np.arange(4), words[:4], np.array([0, 0, 2, 3]), {}), str)
+
+
+def test_errors_that_come_in_clumps_widen_the_intervals() -> None:
+    group, who, words, errors = drawn(6, 60, 0.0, 0.0, utterances=20)
+    single = adjusted(group, who, 4 * words, errors, {})
+    clumped = adjusted(group, who, 4 * words, 4 * errors, {})
+    assert isinstance(single, Adjusted)
+    assert isinstance(clumped, Adjusted)
+    assert single.dispersion == pytest.approx(1, abs=0.15)
+    assert clumped.dispersion > 2.5
+    (one,), (four,) = single.ratios.values(), clumped.ratios.values()
+    # Four times the errors say no more where they come four at a time.
+    assert np.log(four.high / four.low) == pytest.approx(np.log(one.high / one.low), rel=0.3)

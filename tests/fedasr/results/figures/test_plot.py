@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 import fedasr
+from fedasr.errors import InputError
 from fedasr.results.figures import plot
 from fedasr.results.figures.style import name_axes, remark, spread
-from tests.fedasr.results.run_folders import add_activity, add_periods, make_run, two_strategies
+from tests.fedasr.results.run_folders import add_activity, add_fairness, add_periods, make_run, two_strategies
 
 
 def png(figure) -> bytes:
@@ -159,3 +160,16 @@ def test_labels_never_overlap_and_stay_on_the_axes(wanted):
     assert all(after - before >= 10 - 1e-9 for before, after in itertools.pairwise(placed))
     assert placed[0] >= -1e-9
     assert placed[-1] <= 100 + 1e-9
+
+
+def test_groups_of_speakers_are_drawn_with_their_intervals_worst_on_top(tmp_path):
+    run = add_fairness(make_run(tmp_path / "run"))
+    figure = fedasr.plot.fairness(run)
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()][-1] == "f (12)"
+    assert len(ax.get_lines()[0].get_xdata()) == 3
+    assert png(figure).startswith(b"\x89PNG")
+    with pytest.raises(InputError, match="did you mean 'gender'"):
+        fedasr.plot.fairness(run, "gendre")
+    with pytest.raises(InputError, match="no attribute was compared"):
+        fedasr.plot.fairness(make_run(tmp_path / "plain"))

@@ -11,7 +11,14 @@ from fedasr.results.pages.comparison import write_comparison
 from fedasr.results.pages.html import element
 from fedasr.results.pages.report import heard, write_report
 from fedasr.results.tables.groups import group_runs
-from tests.fedasr.results.run_folders import add_activity, add_periods, make_run, simulate_clock, two_strategies
+from tests.fedasr.results.run_folders import (
+    add_activity,
+    add_fairness,
+    add_periods,
+    make_run,
+    simulate_clock,
+    two_strategies,
+)
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
@@ -209,3 +216,28 @@ def test_audio_that_devices_do_not_tell_is_no_zero() -> None:
     assert math.isnan(heard(0.0, 12.0))
     assert heard(0.0, 0.0) == 0.0
     assert heard(3.5, 12.0) == 3.5
+
+
+def test_groups_of_speakers_are_compared_with_gap_ratio_power_and_warnings(tmp_path):
+    text = write_report(add_fairness(make_run(tmp_path / "run"))).read_text()
+    assert_self_contained(text)
+    section = text[text.index("<h2>Fairness</h2>") :]
+    for wanted in (
+        "&lt;m&gt;",
+        "Gap,",
+        "95 % interval",
+        "Ratio:",
+        "p =",
+        "To show a gap of 5.0 points",
+        "&#x27;x&#x27;",
+    ):
+        assert wanted in section, wanted
+    assert "nan" not in section
+    assert "<h2>Fairness</h2>" not in write_report(make_run(tmp_path / "plain")).read_text()
+
+
+def test_a_damaged_comparison_of_groups_is_named(tmp_path):
+    run = add_fairness(make_run(tmp_path / "run"))
+    (run / "fairness.json").write_text('[{"attribute": "gender"}]')
+    with pytest.raises(InputError, match=r"fairness\.json: holds no list"):
+        write_report(run)
