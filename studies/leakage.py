@@ -26,6 +26,7 @@ from fedasr.results.load import Run, load_run
 from fedasr.runtime.launch import launch
 from studies.leakage_attacks import codes, inverted, ledger, members
 from studies.leakage_cells import (
+    CODED,
     DP_FEDAVG,
     DP_SGD,
     FAMILIES,
@@ -56,11 +57,16 @@ def plan() -> Iterator[Cell]:
     yield Cell("digits", "ctc", DP_FEDAVG, 8.0)
     yield from curve("digits", "rnnt", 1)
     yield from trade("digits", "ctc", 2)
+    yield from curve("home", "rnnt", 1)
     yield from (Cell("digits", "ctc", PATE, epsilon) for epsilon in (None, 8.0))
     yield from trade("digits", "ctc", 3)
     yield from (Cell("digits", family, DP_FEDAVG, 1.0) for family in FAMILIES)
     yield from trade("sentences", "ctc", 1)
     yield from trade("digits", "rnnt", 2)
+    yield from matrix("home", "rnnt", 1)
+    yield from rest("home", "rnnt", 1)
+    for seed in (2, 3):
+        yield from trade("home", "rnnt", seed)
     for seed in (1, 2, 3):
         for family in FAMILIES:
             yield from matrix("digits", family, seed)
@@ -101,7 +107,7 @@ def trained(cell: Cell, out: Path, smaller: Sequence[str] = ()) -> Run:
 
 def not_looked_for(cell: Cell) -> str | None:
     """Return why no codes are looked for in a model; None: they are."""
-    if cell.data != "digits":
+    if cell.data not in CODED:
         return NO_CODES
     return NOTHING_PLAIN if cell.family == "ctc" and cell.training not in (START, PLAIN) else None
 

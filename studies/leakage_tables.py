@@ -23,7 +23,20 @@ from fedasr.privacy.accountants import round_up
 from fedasr.privacy.audit.exposure import null_moments
 from fedasr.results.figures import style
 from studies.leakage import GROUPS, TABLE, plan
-from studies.leakage_cells import CLIPPED, CODES, DP_FEDAVG, DP_SGD, DROPOUT, EARLY, FEDAVG, PATE, PLAIN, START, Cell
+from studies.leakage_cells import (
+    CLIPPED,
+    CODED,
+    CODES,
+    DP_FEDAVG,
+    DP_SGD,
+    DROPOUT,
+    EARLY,
+    FEDAVG,
+    PATE,
+    PLAIN,
+    START,
+    Cell,
+)
 from studies.tables import grid
 
 TRAININGS = (START, PLAIN, EARLY, DROPOUT, CLIPPED, FEDAVG, DP_FEDAVG, DP_SGD, PATE)
@@ -31,6 +44,7 @@ PRIVATE = (DP_FEDAVG, DP_SGD, PATE)
 WAYS = {"language": "internal language model", "noise": "noise for the code", "voice": "another voice"}
 SPEECH = {
     "digits": "synthetic digit strings",
+    "home": "synthetic commands, with codes",
     "commands": "real words (speech_commands_v2_testset_mini)",
     "sentences": "real sentences (speechocean762_mini)",
 }
@@ -111,7 +125,7 @@ def promise(rows: pd.DataFrame) -> str:
 def main_table(study: Study, data: str, family: str) -> str:
     """Return WER, membership and exposure by way of training and ε."""
     head = ["training", "ε", "of", "seeds", "WER", "AUC", "its ceiling", "TPR at 1 % FPR", "its ceiling"]
-    coded = data == "digits"
+    coded = data in CODED
     way = "language" if family == "rnnt" else "noise"
     body = []
     for training in TRAININGS:
@@ -163,11 +177,11 @@ def ways_table(study: Study) -> str:
     """Return the exposure by each way of looking."""
     body = []
     for data, family in study.kinds():
-        for training in TRAININGS if data == "digits" else ():
+        for training in TRAININGS if data in CODED else ():
             for asked in study.budgets(data, family, training):
                 rows = study.of(data, family, training, asked)
-                body.append([NAMES[family], training, budget(rows), *(exposure(rows, way) for way in WAYS)])
-    return grid(["model", "training", "ε", *WAYS.values()], body)
+                body.append([data, NAMES[family], training, budget(rows), *(exposure(rows, way) for way in WAYS)])
+    return grid(["speech", "model", "training", "ε", *WAYS.values()], body)
 
 
 def groups_table(study: Study) -> str:
@@ -325,7 +339,7 @@ def membership(ax: Axes, study: Study, data: str, family: str) -> None:
 
 def exposures(ax: Axes, study: Study, data: str, family: str) -> None:
     """Draw the exposure of codes above the band of what chance gives a mean of them."""
-    if data != "digits":
+    if data not in CODED:
         style.nothing(ax, "no codes in real speech")
         return
     curves(ax, study, data, family, "language_exposure" if family == "rnnt" else "noise_exposure")
