@@ -4,7 +4,8 @@
     python -m studies.leakage_tables docs/results/leakage --figure docs/results/leakage.png
 
 Cells that are done are kept, and those that the minutes do not suffice for have no row. ``leakage.csv`` has a row a
-cell, ``leakage_groups.csv`` one for each group of speakers; ``--record`` is where they go beside ``--out``.
+cell, ``leakage_groups.csv`` one for each group of speakers, ``leakage_other_seeds.csv`` one for each pair of seeds;
+``--record`` is where they go beside ``--out``.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ from studies.leakage_cells import (
     start_name,
     trade,
 )
-from studies.leakage_groups import groups
+from studies.leakage_groups import by_other_seeds, groups
 
-ROW, SCORES, TABLE, GROUPS = "cell.json", "scores.parquet", "leakage.csv", "leakage_groups.csv"
+ROW, SCORES = "cell.json", "scores.parquet"
+TABLE, GROUPS, OTHERS = "leakage.csv", "leakage_groups.csv", "leakage_other_seeds.csv"
 NO_TWIN = "no model without the speaker was trained beside it"
 NO_CODES = "no codes in real speech"
 NOTHING_PLAIN = "looked for in the models without privacy, where CTC shows nothing"
@@ -166,6 +168,8 @@ def record(out: Path, cells: Sequence[Cell], folder: Path) -> None:
     scores = {cell: out / cell.name / SCORES for cell in done}
     known = {cell: pd.read_parquet(place) for cell, place in scores.items() if place.exists()}
     groups(known).to_csv(folder / GROUPS, index=False, float_format="%.5g")
+    others = {cell: table for cell, table in known.items() if cell.training != START}
+    by_other_seeds(others).to_csv(folder / OTHERS, index=False, float_format="%.5g")
 
 
 def main() -> None:
