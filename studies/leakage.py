@@ -4,7 +4,8 @@
     python -m studies.leakage_tables docs/results/leakage --figure docs/results/leakage.png
 
 Cells that are done are kept, and those that the minutes do not suffice for have no row. ``leakage.csv`` has a row a
-cell, ``leakage_groups.csv`` one for each group of speakers; ``--record`` is where they go beside ``--out``.
+cell, ``leakage_groups.csv`` one for each group of speakers, ``leakage_other_seeds.csv`` one for each pair of seeds;
+``--record`` is where they go beside ``--out``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from fedasr.results.load import Run, load_run
 from fedasr.runtime.launch import launch
 from studies.leakage_attacks import codes, inverted, ledger, members
 from studies.leakage_cells import (
+    CODED,
     DP_FEDAVG,
     DP_SGD,
     FAMILIES,
@@ -40,9 +42,10 @@ from studies.leakage_cells import (
     start_name,
     trade,
 )
-from studies.leakage_groups import groups
+from studies.leakage_groups import by_other_seeds, groups
 
-ROW, SCORES, TABLE, GROUPS = "cell.json", "scores.parquet", "leakage.csv", "leakage_groups.csv"
+ROW, SCORES = "cell.json", "scores.parquet"
+TABLE, GROUPS, OTHERS = "leakage.csv", "leakage_groups.csv", "leakage_other_seeds.csv"
 NO_TWIN = "no model without the speaker was trained beside it"
 NO_CODES = "no codes in real speech"
 NOTHING_PLAIN = "looked for in the models without privacy, where CTC shows nothing"
@@ -56,11 +59,16 @@ def plan() -> Iterator[Cell]:
     yield Cell("digits", "ctc", DP_FEDAVG, 8.0)
     yield from curve("digits", "rnnt", 1)
     yield from trade("digits", "ctc", 2)
+    yield from curve("home", "rnnt", 1)
     yield from (Cell("digits", "ctc", PATE, epsilon) for epsilon in (None, 8.0))
     yield from trade("digits", "ctc", 3)
     yield from (Cell("digits", family, DP_FEDAVG, 1.0) for family in FAMILIES)
     yield from trade("sentences", "ctc", 1)
     yield from trade("digits", "rnnt", 2)
+    yield from matrix("home", "rnnt", 1)
+    yield from rest("home", "rnnt", 1)
+    for seed in (2, 3):
+        yield from trade("home", "rnnt", seed)
     for seed in (1, 2, 3):
         for family in FAMILIES:
             yield from matrix("digits", family, seed)
@@ -101,7 +109,7 @@ def trained(cell: Cell, out: Path, smaller: Sequence[str] = ()) -> Run:
 
 def not_looked_for(cell: Cell) -> str | None:
     """Return why no codes are looked for in a model; None: they are."""
-    if cell.data != "digits":
+    if cell.data not in CODED:
         return NO_CODES
     return NOTHING_PLAIN if cell.family == "ctc" and cell.training not in (START, PLAIN) else None
 
@@ -160,6 +168,8 @@ def record(out: Path, cells: Sequence[Cell], folder: Path) -> None:
     scores = {cell: out / cell.name / SCORES for cell in done}
     known = {cell: pd.read_parquet(place) for cell, place in scores.items() if place.exists()}
     groups(known).to_csv(folder / GROUPS, index=False, float_format="%.5g")
+    others = {cell: table for cell, table in known.items() if cell.training != START}
+    by_other_seeds(others).to_csv(folder / OTHERS, index=False, float_format="%.5g")
 
 
 def main() -> None:

@@ -1,9 +1,14 @@
-"""Membership by groups of speakers: gender, children and adults, and how much a device stores."""
+"""Membership by groups of speakers: gender, children and adults, and how much a device stores; and by a wrong model.
+
+The wrong model is that of another seed, which drew its members anew from the same speech: what it tells of the first
+one's members is the luck of the draw.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -20,6 +25,8 @@ FEWEST = 20
 """Members, and non-members, below which a group is not told."""
 COLUMNS = ["data", "family", "training", "asked", "seeds", "group", "members", "non_members"]
 COLUMNS += ["auc", "auc_low", "auc_high"]
+OTHERS = ["data", "family", "training", "asked", "members_of", "model_of", "utterances"]
+OTHERS += ["auc", "auc_low", "auc_high", "own"]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -54,6 +61,28 @@ def groups(scores: Mapping[Cell, pd.DataFrame]) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def by_other_seeds(scores: Mapping[Cell, pd.DataFrame]) -> pd.DataFrame:
+    """Return the area for the members of one seed under the model of another, for each way of training."""
+    rows: list[dict[str, Any]] = []
+    for (cell, table), (other, its) in permutations(scores.items(), 2):
+        if replace(cell, seed=other.seed) != other:
+            continue
+        both = keyed(table).merge(keyed(its), on="key", suffixes=("", "_other"))
+        member = both["member"].to_numpy(bool)
+        area = rates(both["score_other"].to_numpy(float), member, both["speaker"].to_numpy()).auc
+        own = rates(both["score"].to_numpy(float), member, both["speaker"].to_numpy()).auc
+        about = {"data": cell.data, "family": cell.family, "training": cell.training, "asked": cell.epsilon}
+        seeds = {"members_of": cell.seed, "model_of": other.seed, "utterances": len(both)}
+        rows.append({**about, **seeds, "auc": area.value, "auc_low": area.low, "auc_high": area.high, "own": own.value})
+    return pd.DataFrame(rows, columns=OTHERS)
+
+
+def keyed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the utterances by speaker and loss before training, which tell them apart; those they do not, left out."""
+    key = table["speaker"].astype(str) + "/" + table["loss_before"].map("{:.4f}".format)
+    return table.assign(key=key).drop_duplicates("key", keep=False)
 
 
 def deciles(table: pd.DataFrame) -> npt.NDArray[np.int64]:

@@ -22,8 +22,20 @@ from fedasr.files import replacing
 from fedasr.privacy.accountants import round_up
 from fedasr.privacy.audit.exposure import null_moments
 from fedasr.results.figures import style
-from studies.leakage import GROUPS, TABLE, plan
-from studies.leakage_cells import CLIPPED, CODES, DP_FEDAVG, DP_SGD, DROPOUT, EARLY, FEDAVG, PATE, PLAIN, START, Cell
+from studies.leakage import GROUPS, OTHERS, TABLE, plan
+from studies.leakage_cells import (
+    CLIPPED,
+    CODED,
+    CODES,
+    DP_FEDAVG,
+    DP_SGD,
+    DROPOUT,
+    EARLY,
+    FEDAVG,
+    PATE,
+    PLAIN,
+    START,
+)
 from studies.tables import grid
 
 TRAININGS = (START, PLAIN, EARLY, DROPOUT, CLIPPED, FEDAVG, DP_FEDAVG, DP_SGD, PATE)
@@ -31,6 +43,7 @@ PRIVATE = (DP_FEDAVG, DP_SGD, PATE)
 WAYS = {"language": "internal language model", "noise": "noise for the code", "voice": "another voice"}
 SPEECH = {
     "digits": "synthetic digit strings",
+    "home": "synthetic commands, with codes",
     "commands": "real words (speech_commands_v2_testset_mini)",
     "sentences": "real sentences (speechocean762_mini)",
 }
@@ -44,7 +57,7 @@ class Study:
     """What was recorded.
 
     Args:
-        folder: with ``leakage.csv`` and ``leakage_groups.csv``.
+        folder: with the tables of ``studies.leakage``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,6 +68,7 @@ class Study:
         self.halves = done[done["half"].notna()]
         self.cells = done[done["half"].isna()]
         self.groups = pd.read_csv(folder / GROUPS)
+        self.others = pd.read_csv(folder / OTHERS)
 
     def of(self, data: str, family: str, training: str, asked: float | None) -> pd.DataFrame:
         """Return the seeds of one way of training; None: ε was not asked for."""
@@ -111,7 +125,7 @@ def promise(rows: pd.DataFrame) -> str:
 def main_table(study: Study, data: str, family: str) -> str:
     """Return WER, membership and exposure by way of training and ε."""
     head = ["training", "ε", "of", "seeds", "WER", "AUC", "its ceiling", "TPR at 1 % FPR", "its ceiling"]
-    coded = data == "digits"
+    coded = data in CODED
     way = "language" if family == "rnnt" else "noise"
     body = []
     for training in TRAININGS:
@@ -163,28 +177,47 @@ def ways_table(study: Study) -> str:
     """Return the exposure by each way of looking."""
     body = []
     for data, family in study.kinds():
-        for training in TRAININGS if data == "digits" else ():
+        for training in TRAININGS if data in CODED else ():
             for asked in study.budgets(data, family, training):
                 rows = study.of(data, family, training, asked)
-                body.append([NAMES[family], training, budget(rows), *(exposure(rows, way) for way in WAYS)])
-    return grid(["model", "training", "ε", *WAYS.values()], body)
+                told = [exposure(rows, way) for way in WAYS]
+                if set(told) != {"not attacked"}:
+                    body.append([data, NAMES[family], training, budget(rows), *told])
+    return grid(["speech", "model", "training", "ε", *WAYS.values()], body)
 
 
 def groups_table(study: Study) -> str:
-    """Return the area by groups of speakers."""
+    """Return the area by groups of speakers: a row a group, a column a way of training and ε."""
+    table = study.groups[study.groups["training"] != START]
+    asked = table["asked"].fillna(math.inf)
+    columns = sorted(set(zip(table["training"], asked, strict=True)), key=lambda one: (-one[1], one[0]))
     body = []
-    for key, rows in study.groups.groupby(["data", "family", "training", "asked"], dropna=False, sort=False):
+    for key, rows in table.groupby(["data", "family", "group"], sort=False):
+        data, family, group = key
+        line = [data, NAMES[family], group, f"{rows['members'].max()} + {rows['non_members'].max()}"]
+        for training, epsilon in columns:
+            same = rows[(rows["training"] == training) & (rows["asked"].fillna(math.inf) == epsilon)]
+            line += [f"{row['auc']:.3f} [{row['auc_low']:.3f}, {row['auc_high']:.3f}]" for _, row in same.iterrows()]
+            line += [NOTHING] * (not len(same))
+        body.append(line)
+    ceilings = ["ceiling", "", "", ""]
+    for training, epsilon in columns:
+        cells = study.cells[(study.cells["training"] == training) & (study.cells["asked"].fillna(math.inf) == epsilon)]
+        highest = cells["auc_ceiling"].max()
+        ceilings.append(f"{round_up(highest, 3):.3f}" if np.isfinite(highest) else NOTHING)
+    names = [f"{training}, {'∞' if math.isinf(epsilon) else f'ε = {epsilon:g}'}" for training, epsilon in columns]
+    return grid(["speech", "model", "group", "members + others", *names], [*body, ceilings])
+
+
+def others_table(study: Study) -> str:
+    """Return what the model of another seed tells of who was a member, beside what the right one tells."""
+    body = []
+    for key, rows in study.others.groupby(["data", "family", "training", "asked"], sort=False, dropna=False):
         data, family, training, asked = key
-        if training == START:
-            continue
-        cells = study.of(data, family, training, None if math.isnan(asked) else asked)
-        ceiling = cells["auc_ceiling"].max() if "auc_ceiling" in cells else math.nan
-        told = f"{round_up(ceiling, 3):.3f}" if np.isfinite(ceiling) else NOTHING
-        for _, row in rows.iterrows():
-            area = f"{row['auc']:.3f} [{row['auc_low']:.3f}, {row['auc_high']:.3f}]"
-            many = f"{row['members']} + {row['non_members']}"
-            body.append([data, NAMES[family], training, budget(cells), row["group"], many, area, told])
-    return grid(["speech", "model", "training", "ε", "group", "members + others", "AUC", "ceiling"], body)
+        epsilon = "∞" if math.isnan(asked) else f"{asked:g}"
+        line = [data, NAMES[family], training, epsilon, f"{len(rows)}", spread(rows, "own"), spread(rows, "auc")]
+        body.append(line)
+    return grid(["speech", "model", "training", "ε", "pairs", "AUC by its own model", "by another seed's"], body)
 
 
 def inversion_table(study: Study) -> str:
@@ -206,46 +239,47 @@ def inversion_table(study: Study) -> str:
     return grid([*head, "speakers"], body)
 
 
-def correlation(study: Study, data: str, family: str, training: str) -> str:
-    """Return Spearman's rank correlation of the area with ε over all cells of one way of training, ∞ included."""
-    rows = study.cells[(study.cells["data"] == data) & (study.cells["family"] == family)]
-    baseline = {DP_SGD: CLIPPED, DP_FEDAVG: FEDAVG, PATE: None}[training]
-    chosen = rows[(rows["training"] == training) | (rows["training"] == baseline)]
-    if len(chosen) < 4 or chosen["epsilon"].nunique() < 3:
+def correlation(rows: pd.DataFrame) -> str:
+    """Return Spearman's rank correlation of the area with ε over cells."""
+    asked = rows["asked"].fillna(math.inf)
+    if len(rows) < 4 or asked.nunique() < 2:
         return NOTHING
-    ranks = chosen[["epsilon", "calibrated_auc"]].rank()
-    return f"{ranks.corr().iloc[0, 1]:.2f} (n = {len(chosen)})"
+    ranks = pd.DataFrame({"asked": asked, "auc": rows["calibrated_auc"]}).rank()
+    return f"{ranks.corr().iloc[0, 1]:.2f} (n = {len(rows)})"
 
 
 def correlations_table(study: Study) -> str:
-    """Return the rank correlations of area and ε."""
-    body = [
-        [SPEECH[data], NAMES[family], *(correlation(study, data, family, training) for training in PRIVATE)]
-        for data, family in study.kinds()
-    ]
-    return grid(["speech", "model", *PRIVATE], body)
+    """Return the rank correlations of area and ε for DP-SGD, with the pooled training as ε = ∞ and without it."""
+    body = []
+    for data, family in study.kinds():
+        rows = study.cells[(study.cells["data"] == data) & (study.cells["family"] == family)]
+        private = rows[rows["training"] == DP_SGD]
+        both = rows[rows["training"].isin([DP_SGD, PLAIN])]
+        body.append([SPEECH[data], NAMES[family], correlation(both), correlation(private)])
+    return grid(["speech", "model", "DP-SGD, and pooled as ε = ∞", "DP-SGD alone"], body)
 
 
-def not_run(study: Study) -> str:
-    """Return the cells of the plan that have no row, and those that failed with their reasons."""
-    known = set(study.cells["cell"]) | set(study.halves["cell"]) | set(study.failed["cell"])
-    missing: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in dict.fromkeys(plan()):
-        if cell.name not in known:
-            missing.setdefault((cell.data, cell.family, cell.training), []).append(cell)
-    body = [
-        [SPEECH[data], NAMES[family], training, ", ".join(words(cell) for cell in cells)]
-        for (data, family, training), cells in missing.items()
-    ]
+def coverage(study: Study) -> str:
+    """Return which cells of the plan have a row: the seeds of each ε; and those that failed with their reasons."""
+    known = set(study.cells["cell"]) | set(study.halves["cell"])
+    cells = list(dict.fromkeys(plan()))
+    kinds = list(dict.fromkeys((cell.data, cell.family) for cell in cells))
+    body = []
+    for training in TRAININGS:
+        for epsilon in dict.fromkeys(cell.epsilon for cell in cells if cell.training == training):
+            line = [training, "∞" if epsilon is None else f"{epsilon:g}"]
+            for data, family in kinds:
+                same = [
+                    c for c in cells if (c.data, c.family, c.training, c.epsilon) == (data, family, training, epsilon)
+                ]
+                done = [str(cell.seed) for cell in same if cell.name in known and not cell.half]
+                line.append(", ".join(done) or ("not run" if same else ""))
+            body.append(line)
+    missing = [cell.name for cell in cells if cell.half and cell.name not in known]
     failed = [f"- `{row['cell']}`: {row['error']}\n" for _, row in study.failed.iterrows()]
-    return grid(["speech", "model", "training", "not run"], body) + "\n" + "".join(failed)
-
-
-def words(cell: Cell) -> str:
-    """Return ε and seed of a cell."""
-    budget = "" if cell.epsilon is None else f"ε = {cell.epsilon:g}, "
-    half = ", for inversion" if cell.half else ""
-    return f"{budget}seed {cell.seed}{half}"
+    inversion = f"Model inversion was not run for {len(missing)} pairs of halves.\n" if missing else ""
+    table = grid(["training", "ε", *(f"{NAMES[family]}, {data}" for data, family in kinds)], body)
+    return "\n".join([table, inversion, *failed])
 
 
 def figure(study: Study) -> Figure:
@@ -325,7 +359,7 @@ def membership(ax: Axes, study: Study, data: str, family: str) -> None:
 
 def exposures(ax: Axes, study: Study, data: str, family: str) -> None:
     """Draw the exposure of codes above the band of what chance gives a mean of them."""
-    if data != "digits":
+    if data not in CODED:
         style.nothing(ax, "no codes in real speech")
         return
     curves(ax, study, data, family, "language_exposure" if family == "rnnt" else "noise_exposure")
@@ -343,13 +377,15 @@ def tables(study: Study) -> str:
     for data, family in study.kinds():
         parts.append(f"### {NAMES[family]}, {SPEECH[data]}\n\n{main_table(study, data, family)}")
     parts.append(f"### Floors\n\n{floors_table(study)}")
+    if len(study.others):
+        parts.append(f"### Another seed's model\n\n{others_table(study)}")
     parts.append(f"### Exposure by way of looking\n\n{ways_table(study)}")
     parts.append(f"### Rank correlation of AUC and ε\n\n{correlations_table(study)}")
     if len(study.groups):
         parts.append(f"### Groups\n\n{groups_table(study)}")
     if len(study.halves):
         parts.append(f"### Inversion\n\n{inversion_table(study)}")
-    parts.append(f"### Not run\n\n{not_run(study)}")
+    parts.append(f"### Seeds of each cell\n\n{coverage(study)}")
     return "\n".join(parts)
 
 

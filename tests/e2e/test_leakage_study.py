@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,7 +15,7 @@ pytest.importorskip("espeakng_loader", reason='needs the espeak-ng wheel: pip in
 
 from studies.leakage import plan, record, row_of
 from studies.leakage_cells import CLIPPED, DP_FEDAVG, DP_SGD, FEDAVG, PATE, PLAIN, START, Cell
-from studies.leakage_groups import groups
+from studies.leakage_groups import by_other_seeds, groups
 from studies.leakage_tables import Study, figure, tables
 
 SMALL = [
@@ -75,6 +76,21 @@ def test_every_cell_of_the_matrix_is_planned() -> None:
                 for training in (DP_SGD, DP_FEDAVG, PATE):
                     assert Cell("digits", family, training, epsilon, seed) in cells
                     assert Cell("commands", family, training, epsilon, seed) in cells
+
+
+def test_another_seeds_model_tells_nothing_of_the_members_of_one() -> None:
+    rng = np.random.default_rng(0)
+    tables_of = {}
+    for seed in (1, 2):
+        member = rng.random(400) < 0.5
+        scores = {"score": member + 0.5 * rng.standard_normal(400), "member": member}
+        same = {"speaker": [f"s{n // 4}" for n in range(400)], "loss_before": np.arange(400) / 100}
+        tables_of[Cell("digits", "ctc", PLAIN, seed=seed)] = pd.DataFrame({**scores, **same})
+    found = by_other_seeds(tables_of)
+    assert found[["members_of", "model_of"]].to_numpy().tolist() == [[1, 2], [2, 1]]
+    assert (found["utterances"] == 400).all()
+    assert (found["own"] > 0.85).all()
+    assert found["auc"].between(0.4, 0.6).all()
 
 
 def test_speakers_are_grouped_by_gender_age_and_activity() -> None:
