@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,9 @@ class Names(Sequence[str]):
 
     def __getitem__(self, client: Any) -> Any:
         return f"c{client}"
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"c{client}" for client in range(self.clients))
 
     def tolist(self) -> list[str]:
         """Return all of them, as an array would."""

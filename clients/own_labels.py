@@ -147,12 +147,12 @@ class Labelling:
         # What is deleted here is forgotten here.
         stored = {keys[row]: kept[keys[row]] for row in there}
         self.context.state[Record.LABELS] = KeptLabels(json.dumps(stored)).to_record()
-        found = [stored[keys[row]] for row in there]
+        result = [stored[keys[row]] for row in there]
         return Hypotheses(
             tuple(there),
-            tuple(str(text) for text, _, _ in found),
-            np.array([sure for _, sure, _ in found], np.float64),
-            np.array([fit for _, _, fit in found], np.bool_),
+            tuple(str(text) for text, _, _ in result),
+            np.array([sure for _, sure, _ in result], np.float64),
+            np.array([fit for _, _, fit in result], np.bool_),
             new.frames,
             new.blanks,
         )

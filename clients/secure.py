@@ -93,12 +93,12 @@ class Party:
             InputError: it has had none, or one of another run or round, or has answered one since.
         """
         if Record.SECURE in self.context.state:
-            found = KeptSecrets.from_record(self.context.state[Record.SECURE], "the client's own state")
-            if (found.round, found.run) == (self.terms.round, self.terms.run):
-                client = Client.from_state(self.terms, self.asked.client, found.state)
+            result = KeptSecrets.from_record(self.context.state[Record.SECURE], "the client's own state")
+            if (result.round, result.run) == (self.terms.round, self.terms.run):
+                client = Client.from_state(self.terms, self.asked.client, result.state)
                 if self.edge_device is not None:
                     check_step(self.edge_device, client)
-                    self.names = {int(number): name for number, name in json.loads(found.names or "{}").items()}
+                    self.names = {int(number): name for number, name in json.loads(result.names or "{}").items()}
                 return client
         raise InputError(
             f"the server goes on with secure aggregation in round {self.terms.round}, which it has not begun"

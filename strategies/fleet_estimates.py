@@ -207,8 +207,8 @@ def told_of(group: object, told: Mapping[str, Any], store: Store, config: Config
         raise ValueError(f"sums that cannot be: {shown(values)}")
     if type(spoken) is not int or not 0 <= spoken <= most:
         raise ValueError(f"{shown(spoken)} words")
-    found: dict[str, Any] = {"panel": panel, "values": values, "spoken": spoken}
+    result: dict[str, Any] = {"panel": panel, "values": values, "spoken": spoken}
     if "truth" in told and config.runtime.name != "deployment":
         errors, words = (int(count) for count in told["truth"])
-        found["truth"] = (errors, words)
-    return found
+        result["truth"] = (errors, words)
+    return result

@@ -83,15 +83,15 @@ def resampled(of: dict[str, Any], clients: Any, calibration: Calibration, panel:
 
 def markdown(folder: Path, other: Path | None, each: int) -> str:
     """Return the table."""
-    found = Recognizer(folder)
-    run = Experiment(found.config)
+    result = Recognizer(folder)
+    run = Experiment(result.config)
     partition = run.partition
     client_of = dict(zip(partition.rows.tolist(), partition.clients.tolist(), strict=True))
-    of = heard(found, run, partition.rows)
+    of = heard(result, run, partition.rows)
     clients = np.array([client_of[row] for row in of["rows"].tolist()])
-    calibrations = {"the run's own test speech": calibrated(found, run)}
+    calibrations = {"the run's own test speech": calibrated(result, run)}
     if other is not None:
-        calibrations["other test speech"] = calibrated(found, Experiment(Recognizer(other).config))
+        calibrations["other test speech"] = calibrated(result, Experiment(Recognizer(other).config))
     head = ("calibrated on", "panel", "truth", "mean estimate", "covered", "width", "panel alone", "ratio")
     body = [
         [name, str(panel), *resampled(of, clients, calibration, panel, each)]

@@ -135,8 +135,8 @@ def row_of(cell: Cell, out: Path, smaller: Sequence[str] = ()) -> dict[str, Any]
     """
     place = out / cell.name / ROW
     if place.exists():
-        found: dict[str, Any] = json.loads(place.read_text())
-        return found
+        result: dict[str, Any] = json.loads(place.read_text())
+        return result
     started = time.process_time()
     row: dict[str, Any] = {"cell": cell.name, **asdict(cell), "asked": cell.epsilon}
     try:
@@ -146,9 +146,9 @@ def row_of(cell: Cell, out: Path, smaller: Sequence[str] = ()) -> dict[str, Any]
         if cell.half:
             row |= inverted(trained(Cell(**{**asdict(cell), "half": "a"}), out, smaller), run)
         else:
-            found, scores = members(run)
+            result, scores = members(run)
             scores.to_parquet(run.path / SCORES)
-            row |= found | {"inversion_reason": NO_TWIN}
+            row |= result | {"inversion_reason": NO_TWIN}
             why = not_looked_for(cell)
             row |= codes(run, cell.training in (START, PLAIN)) if why is None else {"codes_reason": why}
     except (InputError, RunFailed) as error:

@@ -349,7 +349,7 @@ def membership(ax: Axes, study: Study, data: str, family: str) -> None:
         known = [asked for asked in study.budgets(data, family, training) if asked is not None]
         rows = [study.of(data, family, training, asked) for asked in sorted(known)]
         if rows and "auc_ceiling" in study.cells:
-            heights = [float(found["auc_ceiling"].max()) for found in rows]
+            heights = [float(result["auc_ceiling"].max()) for result in rows]
             ax.plot(
                 sorted(known), heights, linestyle="--", linewidth=1, color=style.SERIES[number],
                 marker="_", label=f"its ceiling, {training}",

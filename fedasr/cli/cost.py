@@ -68,11 +68,11 @@ def register(app: typer.Typer) -> None:
             server_price_per_hour,
         )
         with about(config):
-            found = cost_of(checked, means)
+            result = cost_of(checked, means)
         if json:
-            print_json(found)
+            print_json(result)
         else:
-            say(found)
+            say(result)
 
 
 def say(found: dict[str, Any]) -> None:

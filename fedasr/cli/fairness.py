@@ -53,14 +53,14 @@ def register(app: typer.Typer) -> None:
         """
         from fedasr.results.fairness import assess_fairness
 
-        found = assess_fairness(run_dir, by or (), against, seed, points / 100, counterfactual or (), utterances)
+        result = assess_fairness(run_dir, by or (), against, seed, points / 100, counterfactual or (), utterances)
         if json:
-            print_json({"groups": found[0]["groups"], "gap": found[0]["gap"], "attributes": found})
+            print_json({"groups": result[0]["groups"], "gap": result[0]["gap"], "attributes": result})
             return
         from fedasr.cli.results import print_rows
         from fedasr.results.pages.fairness import group_cells, sentences
 
-        for one in found:
+        for one in result:
             print_rows(*group_cells(one))
             for sentence in sentences(one):
                 console.print(sentence, markup=False)

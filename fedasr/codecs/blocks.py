@@ -29,6 +29,17 @@ class Blocks:
         result: npt.NDArray[Any] = how.reduceat(values, self.starts)
         return result
 
+    def scaled(self, scales: npt.NDArray[np.float32], values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return each entry times the scale of its block, shape ``(size,)``."""
+        result = np.empty(self.size, np.float32)
+        whole = self.size // self.width
+        end = whole * self.width
+        shape = (whole, self.width)
+        np.multiply(values[:end].reshape(shape), scales[:whole, None], out=result[:end].reshape(shape))
+        if end < self.size:
+            np.multiply(values[end:], scales[whole], out=result[end:])
+        return result
+
     def spread(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the value of its block for each entry, shape ``(size,)``."""
         return np.repeat(values, self.lengths)

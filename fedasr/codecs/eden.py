@@ -9,15 +9,17 @@ error is π/2 − 1 = 0.571 of the block's squared length.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fedasr.codecs.base import CodecTraits, Damaged, checked_whole
-from fedasr.hadamard import hadamard
+from fedasr.hadamard import OCTET, hadamard, packed_signs, signs_of_bytes, sums_of_packed
 from fedasr.models.weights import Vector
 
+ENTRIES_AT_ONCE = 32_768
 SEED = struct.Struct("<Q")
 
 
@@ -37,10 +39,13 @@ class Eden:
         width = checked_whole(block, "block", power=True)
         whole, rest = divmod(parameters, width)
         last = 1 << max(0, rest - 1).bit_length()
+        if rest and last == width:
+            whole, rest = whole + 1, 0
         self.parts = [(whole, width)] if whole else []
         self.parts += [(1, last)] if rest else []
         self.padded = sum(count * size for count, size in self.parts)
         self.scales = sum(count for count, _ in self.parts)
+        self.scratch: tuple[Vector, Vector] | None = None
 
     def encode(self, vector: Vector, rng: np.random.Generator) -> bytes:
         """Return the rotation's seed, the scales, and the signs."""
@@ -55,9 +60,10 @@ class Eden:
             rotated = hadamard(unit * signs)
             total, square = np.abs(rotated).sum(1), np.square(unit).sum(1)
             scales.append(size[:, 0] * (square / np.where(total > 0, total, np.float32(1))))
-            bits.append((rotated >= 0).reshape(-1))
+            positive = rotated >= 0
+            bits.append((packed_signs(positive) if rows.shape[1] >= OCTET else np.packbits(positive)).tobytes())
         scale = np.concatenate([*scales, np.zeros(0)]).astype("<f4")
-        return SEED.pack(seed) + scale.tobytes() + np.packbits(np.concatenate([*bits, np.zeros(0, bool)])).tobytes()
+        return SEED.pack(seed) + scale.tobytes() + b"".join(bits)
 
     def decode(self, content: bytes) -> Vector:
         """Return the vector; errors as ``Codec.decode``."""
@@ -67,21 +73,45 @@ class Eden:
         (seed,) = SEED.unpack_from(content)
         scales = np.frombuffer(content, "<f4", self.scales, SEED.size)
         packed = np.frombuffer(content, np.uint8, offset=SEED.size + 4 * self.scales)
-        bits = signs_of(packed, self.padded)
-        result, place = np.empty(self.padded, np.float32), 0
+        if self.scratch is None:
+            room = max((size * min(count, rows_at_once(size)) for count, size in self.parts), default=0)
+            self.scratch = np.empty(room, np.float32), np.empty(room, np.float32)
+        result, place, start = np.empty(self.padded, np.float32), 0, 0
+        drawn = self.drawn(seed)
         with np.errstate(invalid="ignore", over="ignore"):
-            for rows, signs, out in zip(
-                self.split(bits), self.split(self.rotation(seed)), self.split(result), strict=True
-            ):
-                np.multiply(hadamard(rows), signs, out=out)
-                out *= scales[place : place + len(rows), None]
-                place += len(rows)
+            for out in self.pieces(result):
+                count, width = out.shape
+                rotated, signs = (part[: out.size].reshape(count, width) for part in self.scratch)
+                end = start + max(1, out.size // OCTET)
+                if width >= OCTET:
+                    sums_of_packed(packed[start:end].reshape(count, -1), rotated, signs)
+                    np.take(signs_of_bytes(), drawn[start:end], axis=0, out=signs.reshape(-1, OCTET), mode="clip")
+                else:
+                    rotated[:] = hadamard(signs_of(packed[start:end], out.size).reshape(count, width)) * width**0.5
+                    signs[:] = signs_of(drawn[start:end], out.size).reshape(count, width)
+                signs *= scales[place : place + count, None] * np.float32(width**-0.5)
+                np.multiply(rotated, signs, out=out)
+                place, start = place + count, end
         return result[: self.parameters]
 
     def rotation(self, seed: int) -> npt.NDArray[np.float32]:
-        """Return the random signs of a rotation, ±1, shape ``(padded,)``."""
-        drawn = np.random.Generator(np.random.PCG64(seed)).bytes((self.padded + 7) // 8)
-        return signs_of(np.frombuffer(drawn, np.uint8), self.padded)
+        """Return the random signs of a rotation, ±1, shape ``(padded,)``.
+
+        Each message has a rotation of its own. One for all of a round would need a single transform back, of the sum,
+        but then the errors of similar updates would not average out.
+        """
+        return signs_of(self.drawn(seed), self.padded)
+
+    def drawn(self, seed: int) -> npt.NDArray[np.uint8]:
+        """Return the bits of a rotation's signs, eight a byte."""
+        return np.frombuffer(np.random.Generator(np.random.PCG64(seed)).bytes((self.padded + 7) // 8), np.uint8)
+
+    def pieces(self, padded: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield a few blocks at a time, views whose rows they are: what is done to them stays near the processor."""
+        for rows in self.split(padded):
+            step = rows_at_once(rows.shape[1])
+            for first in range(0, len(rows), step):
+                yield rows[first : first + step]
 
     def split(self, padded: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
         """Return the blocks of one length as the rows of a view each."""
@@ -92,9 +122,11 @@ class Eden:
         return views
 
 
+def rows_at_once(width: int) -> int:
+    """Return how many blocks of a width are decoded at a time."""
+    return max(1, ENTRIES_AT_ONCE // width)
+
+
 def signs_of(packed: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.float32]:
     """Return the first ``count`` bits as −1 and 1."""
-    result = np.unpackbits(packed, count=count).astype(np.float32)
-    result *= 2
-    result -= 1
-    return result
+    return np.take(signs_of_bytes(), packed, axis=0).reshape(-1)[:count]

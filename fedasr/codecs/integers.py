@@ -48,8 +48,7 @@ class Integers:
         plain = unpack(content, first + self.bytes_for(self.parameters))
         scales = np.frombuffer(plain, "<f4", self.blocks.count)
         with np.errstate(invalid="ignore", over="ignore"):
-            result: Vector = (self.blocks.spread(scales) * self.whole(plain[first:])).astype(np.float32)
-        return result
+            return self.blocks.scaled(scales, self.whole(plain[first:]))
 
     def bytes_for(self, count: int) -> int:
         """Return how many bytes so many integers take."""

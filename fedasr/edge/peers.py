@@ -104,7 +104,7 @@ def read_peers(path: Path) -> dict[str, PublicKey]:
         ) from None
     if len(content) > LONGEST:
         raise InputError(f"has more than {LONGEST} bytes; expected a line an edge device", where=str(path))
-    found: dict[str, PublicKey] = {}
+    result: dict[str, PublicKey] = {}
     known: dict[bytes, str] = {}
     for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
         words, where = line.split(), f"{path}:{number}"
@@ -115,10 +115,10 @@ def read_peers(path: Path) -> dict[str, PublicKey]:
         key = load_public_key(" ".join(words[:2]).encode(), where)
         check_curve(key, where)
         blob = words[1].encode()
-        if words[2] in found or blob in known:
+        if words[2] in result or blob in known:
             raise InputError(f"has a name or a key for the second time ('{words[2]}')", where=where)
-        found[words[2]], known[blob] = key, words[2]
-    return found
+        result[words[2]], known[blob] = key, words[2]
+    return result
 
 
 def peers_text(server: ServerFolder) -> str:

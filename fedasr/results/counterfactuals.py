@@ -87,8 +87,8 @@ def compare_voices(
         posteriors.append(posteriors_along(recognizer.model, speech, rows, settings.batch_size))
     speakers, labels, words, errors = (np.concatenate(column) for column in zip(*parts, strict=True))
     covariates: dict[str, Floats] = {"length (log words)": np.log(np.maximum(words, 1))}
-    found = compare_groups(f"{NAME}{attribute}", Outcomes(speakers, words, errors, covariates), labels, seed, shown)
-    return {**found, "counterfactual": attribute, "divergence": divergence(names, rows, posteriors, seed)}
+    result = compare_groups(f"{NAME}{attribute}", Outcomes(speakers, words, errors, covariates), labels, seed, shown)
+    return {**result, "counterfactual": attribute, "divergence": divergence(names, rows, posteriors, seed)}
 
 
 def divergence(

@@ -92,21 +92,21 @@ def assess_fairness(
     for attribute in voices:
         check_attribute(attribute, experiment)
     draws = recognizer.config.seed if seed is None else seed
-    found = []
+    result = []
     if by or against is not None or not voices:
-        found += by_attributes(
+        result += by_attributes(
             loaded, recognizer, experiment, by, None if against is None else as_run(against), draws, shown
         )
-    found += [compare_voices(name, recognizer, experiment, draws, shown, utterances) for name in voices]
+    result += [compare_voices(name, recognizer, experiment, draws, shown, utterances) for name in voices]
     used = {"decoder": recognizer.settings(None).decoder, "model_sha256": sha256(model_arrays(recognizer.model))}
-    found = [{**one, **used} for one in found]
-    compared = {one["attribute"] for one in found}
+    result = [{**one, **used} for one in result]
+    compared = {one["attribute"] for one in result}
     path = loaded.path / FAIRNESS_JSON
     with refused(path):
-        write_json(path, [*(one for one in before if one["attribute"] not in compared), *found])
+        write_json(path, [*(one for one in before if one["attribute"] not in compared), *result])
     loaded.__dict__.pop("fairness", None)  # a Run reads each file once
     write_report(loaded)
-    return found
+    return result
 
 
 def by_attributes(
@@ -124,15 +124,15 @@ def by_attributes(
         column_of(experiment.corpus, attribute)
     speech = recognise(run, recognizer, experiment)
     other = None if against is None else same_speech(speech, against)
-    found = []
+    result = []
     for attribute in chosen:
         values = values_of(speech.corpus, speech.rows, attribute)
         errors = None if other is None else other.tested.errors
         one = compare_groups(attribute, speech.tested, values, seed, shown, errors)
         if other is not None and against is not None:
             one["against"] |= {"run": str(against.path), "model_sha256": other.model_sha256}
-        found.append(one)
-    return found
+        result.append(one)
+    return result
 
 
 def usual(run: Run, experiment: Experiment) -> list[str]:
@@ -145,14 +145,14 @@ def usual(run: Run, experiment: Experiment) -> list[str]:
         return list(experiment.config.evaluate.by)
     corpus, rows = experiment.corpus, experiment.test_rows
     there = [name for name in ATTRIBUTES if name in corpus.columns]
-    found = [name for name in there if len(set(values_of(corpus, rows, name).tolist()) - {""}) > 1]
-    if not found:
+    result = [name for name in there if len(set(values_of(corpus, rows, name).tolist()) - {""}) > 1]
+    if not result:
         known = ", ".join(corpus.columns)
         raise InputError(
             f"the test speech has no two groups by {', '.join(ATTRIBUTES)}; name a column with '--by', one of: {known}",
             where=str(run.path),
         )
-    return found
+    return result
 
 
 def column_of(corpus: Corpus, attribute: str) -> tuple[str, list[float]]:
@@ -195,13 +195,13 @@ def values_of(corpus: Corpus, rows: npt.NDArray[np.integer], attribute: str) -> 
 
 def as_numbers(values: npt.NDArray[Any]) -> Floats:
     """Return values as numbers, NaN where they are none."""
-    found = np.full(len(values), np.nan)
+    result = np.full(len(values), np.nan)
     for place, value in enumerate(values.tolist()):
         try:
-            found[place] = float(value)
+            result[place] = float(value)
         except (TypeError, ValueError):
             continue
-    return found
+    return result
 
 
 def recognise(run: Run, recognizer: Recognizer, experiment: Experiment) -> Recognised:
@@ -245,10 +245,10 @@ def covariates_of(corpus: Corpus, rows: npt.NDArray[np.integer], words: npt.NDAr
 
     Activity is the corpus's own column where there is one, else how many utterances of the speaker the corpus holds.
     """
-    found = {"length (log words)": np.log(np.maximum(words, 1))}
+    result = {"length (log words)": np.log(np.maximum(words, 1))}
     noise = noise_of(corpus, rows)
     if noise is not None:
-        found["signal-to-noise ratio (dB)"] = noise
+        result["signal-to-noise ratio (dB)"] = noise
     if "activity" in corpus.columns:
         activity = as_numbers(corpus.columns["activity"][rows])
     else:
@@ -256,8 +256,8 @@ def covariates_of(corpus: Corpus, rows: npt.NDArray[np.integer], words: npt.NDAr
             np.asarray(corpus.columns["speaker"]).astype(str), return_inverse=True, return_counts=True
         )
         activity = counts[place[rows]].astype(np.float64)
-    found["activity (log utterances)"] = np.log(np.maximum(activity, 1e-3))
-    return found
+    result["activity (log utterances)"] = np.log(np.maximum(activity, 1e-3))
+    return result
 
 
 def noise_of(corpus: Corpus, rows: npt.NDArray[np.integer]) -> Floats | None:
@@ -277,11 +277,11 @@ def same_speech(speech: Recognised, other: Run) -> Recognised:
         InputError: it was tested on other speech.
     """
     recognizer = Recognizer(other.path)
-    found = recognise(other, recognizer, Experiment(recognizer.config))
-    if found.said != speech.said:
+    result = recognise(other, recognizer, Experiment(recognizer.config))
+    if result.said != speech.said:
         raise InputError(
             "was tested on other speech, so that the two cannot be compared speaker by speaker; expected a run with the"
             " same section 'data', 'evaluate.limit' and, for synthetic speech, seed ('data.synthetic.seed')",
             where=str(other.path),
         )
-    return found
+    return result

@@ -78,10 +78,11 @@ class UpdateAccumulator:
         self.size = rule.layout.size
         self.sent: Broadcast | None = None
         self.codec: Codec | None = None
+        self.nothing: Vector | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the copy of the global weights behind, and the codec, which a worker makes for itself."""
-        return {**self.__dict__, "sent": None, "codec": None}
+        return {**self.__dict__, "sent": None, "codec": None, "nothing": None}
 
     def accumulate(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> Message:
         """Take in the reply's arrays, or refuse them, and replace them by the record ``folded``.
@@ -134,7 +135,9 @@ class UpdateAccumulator:
         else:
             # It is the update itself that was sent: added to the weights and taken off again it would be rounded.
             update = self.decoded(check_encoded(arrays))
-            start, trained = np.zeros_like(update), self.rule.layout.views(update)
+            if self.nothing is None:
+                self.nothing = np.zeros(self.size, np.float32)
+            start, trained = self.nothing, self.rule.layout.views(update)
         added = self.rule.add(total, start, trained, weight)
         return Accumulated(size, norm=added.norm, largest=added.largest, weight=weight)
 

@@ -26,6 +26,10 @@ LIMIT = 2.0 ** (52 - FRACTION_BITS)
 """Largest Σ weight·|update| of a parameter that is sure to be summed exactly, the weights summing to about one."""
 
 
+PIECE = 16_384
+"""Entries that are weighted, rounded and added at a time, so that they stay near the processor."""
+
+
 class ExactSum:
     """Adds wᵢ·(θᵢ − θ) to a sum, in units that make the sum exact. It pickles, so that workers can add up too.
 
@@ -59,7 +63,7 @@ class ExactSum:
             UpdateRefused: wrong names or shapes, values that are not finite, or an update too large to be meant.
         """
         if self.scratch is None:
-            self.scratch = np.empty(self.layout.size, np.float32), np.empty(self.layout.size, np.float64)
+            self.scratch = np.empty(self.layout.size, np.float32), np.empty(PIECE, np.float64)
         flat, scaled = self.scratch
         norm = difference(self.layout, start, arrays, flat)
         if weight <= 0:
@@ -69,11 +73,15 @@ class ExactSum:
         largest = max(float(flat.max()), -float(flat.min()))
         if largest > LIMIT or weight / self.unit * largest > LIMIT:
             raise UpdateRefused(f"the update is too large to be meant (L2 norm {norm:.3g})")
-        np.copyto(scaled, flat)
-        scaled *= weight / self.unit * 2.0**FRACTION_BITS
+        factor = weight / self.unit * 2.0**FRACTION_BITS
         # A clipped update is rounded towards zero: it must not become longer than the bound.
-        (np.rint if self.clip is None else np.trunc)(scaled, out=scaled)
-        total += scaled
+        rounded = np.rint if self.clip is None else np.trunc
+        for place in range(0, self.layout.size, PIECE):
+            piece = slice(place, place + PIECE)
+            part = scaled[: len(flat[piece])]
+            np.multiply(flat[piece], factor, out=part, dtype=np.float64)
+            rounded(part, out=part)
+            total[piece] += part
         return Size(norm, largest)
 
 

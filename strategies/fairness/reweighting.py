@@ -47,14 +47,14 @@ class Reweighting:
             return {}
         losses = np.where(said, losses, np.average(losses[said], weights=weights[said]))
         self.losses = dict(zip(clients.tolist(), losses.tolist(), strict=True))
-        found = np.asarray(self.fairness.weigh(Asked(losses, weights, self.groups[clients])), np.float64)
-        usable = found.shape == losses.shape and np.isfinite(found).all() and (found >= 0).all() and found.any()
+        result = np.asarray(self.fairness.weigh(Asked(losses, weights, self.groups[clients])), np.float64)
+        usable = result.shape == losses.shape and np.isfinite(result).all() and (result >= 0).all() and result.any()
         if not usable:
             raise RunFailed(
-                f"'strategy.fairness': {type(self.fairness).__name__}.weigh returned {found.tolist()!r}; expected a"
+                f"'strategy.fairness': {type(self.fairness).__name__}.weigh returned {result.tolist()!r}; expected a"
                 f" finite number of at least 0 for each of {len(losses)} clients, and not all 0"
             )
-        return dict(zip(clients.tolist(), (found / np.average(found, weights=weights)).tolist(), strict=True))
+        return dict(zip(clients.tolist(), (result / np.average(result, weights=weights)).tolist(), strict=True))
 
     def scale(self, weights: Mapping[int, int], norms: Mapping[int, float]) -> float:
         """Return by what the mean of a round's updates is multiplied.

@@ -134,11 +134,11 @@ def test_edge_devices_estimate_where_their_owners_say_so(seed: str, tmp_path: Pa
     manifest(town.folders["ben"] / "manifest.csv", rows, ("path", "speaker"))
     changes = {"client__labels": "none", "evaluate__estimate__every": 1, "init_from": seed, "rounds": 1}
     deployed = fedasr.load_run(town.run(tmp_path / "run", **changes))
-    (found,) = deployed.estimates.to_dict("records")
-    assert (found["panel_speakers"], found["fleet_speakers"]) == (2, 1)
-    assert found["panel_words"] == 3 + 5
-    assert found["wer_low"] <= found["wer_estimate"] <= found["wer_high"]
-    assert found["fleet_wer"] != found["fleet_wer"]  # nobody knows the truth
+    (result,) = deployed.estimates.to_dict("records")
+    assert (result["panel_speakers"], result["fleet_speakers"]) == (2, 1)
+    assert result["panel_words"] == 3 + 5
+    assert result["wer_low"] <= result["wer_estimate"] <= result["wer_high"]
+    assert result["fleet_wer"] != result["fleet_wer"]  # nobody knows the truth
     assert deployed.summary["updates"] == 0
     closed = {**OPEN, "messages": ["query.describe", "train"]}
     town.allow(**closed)

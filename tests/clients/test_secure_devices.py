@@ -69,16 +69,16 @@ class Lasting(SuperLink):
     """A SuperLink whose devices keep their state between messages."""
 
     def context(self, node: int) -> Context:
-        found = super().context(node)
-        found.state = self.states.get(node) or RecordDict()
-        return found
+        result = super().context(node)
+        result.state = self.states.get(node) or RecordDict()
+        return result
 
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
-    found = Town(tmp_path_factory.mktemp("town"))
-    introduce(found.folders, found.root / "boxes.json")
-    return found
+    result = Town(tmp_path_factory.mktemp("town"))
+    introduce(result.folders, result.root / "boxes.json")
+    return result
 
 
 @pytest.fixture(autouse=True)
@@ -91,11 +91,11 @@ def open_policies(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_edge_devices_have_the_sum_of_their_simulation(town: Town, tmp_path: Path) -> None:
     """The same whole numbers, bit for bit; of a single device the server is told only how much it holds."""
     changes = {"secure_aggregation": SECURE, "model__alphabet": "latin"}
-    found = fedasr.load_run(town.run(tmp_path / "edge", grid=Lasting(town.folders), **changes))
+    result = fedasr.load_run(town.run(tmp_path / "edge", grid=Lasting(town.folders), **changes))
     local = fedasr.run(town.config(town.whole, **changes), out=tmp_path / "local")
-    assert found.rounds["clients_replied"].tolist() == [3, 3]
-    assert found.clients["examples"].tolist() == local.clients["examples"].tolist()
-    (mine, _), (theirs, _) = read_weights(found.path), read_weights(local.path)
+    assert result.rounds["clients_replied"].tolist() == [3, 3]
+    assert result.clients["examples"].tolist() == local.clients["examples"].tolist()
+    (mine, _), (theirs, _) = read_weights(result.path), read_weights(local.path)
     for name, array in theirs.items():
         np.testing.assert_array_equal(mine[name], array, err_msg=name)
     counts = json.loads((town.folders["anna"] / "activity.json").read_text())

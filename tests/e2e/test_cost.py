@@ -70,33 +70,33 @@ def test_what_is_sent_beside_the_model(more: dict[str, Any], tmp_path: Path) -> 
 )
 def test_codecs_whose_messages_have_one_size(compression: dict[str, Any], tmp_path: Path) -> None:
     settings = {**config(compression), "rounds": 1}
-    found = cost(load(settings))
-    assert columns_of(found["table"]) == sent(run(settings, tmp_path / "run"))
-    assert not found["bytes"]["estimated"]
+    result = cost(load(settings))
+    assert columns_of(result["table"]) == sent(run(settings, tmp_path / "run"))
+    assert not result["bytes"]["estimated"]
 
 
 @pytest.mark.thorough
 def test_an_entropy_coded_codec_is_estimated_and_says_so(tmp_path: Path) -> None:
     settings = {**config({"up": "int8"}), "rounds": 1}
     (real,) = sent(run(settings, tmp_path / "run"))
-    found = cost(load(settings))
-    (row,) = found["table"]
+    result = cost(load(settings))
+    (row,) = result["table"]
     assert row["bytes_down"] == real["bytes_down"]
     # Most entries of a real update are small, and compress; normal ones hardly do.
-    assert real["bytes_up"] <= row["bytes_up"] < found["parameters"] * 1.1 * row["clients_replied"]
-    assert found["bytes"]["estimated"]
+    assert real["bytes_up"] <= row["bytes_up"] < result["parameters"] * 1.1 * row["clients_replied"]
+    assert result["bytes"]["estimated"]
 
 
 def test_secure_aggregation(tmp_path: Path) -> None:
     """Of the protocol and of its simulation, which send the same."""
     settings = secure.config("protocol", rounds=1)
-    found = run(settings, tmp_path / "run")
+    result = run(settings, tmp_path / "run")
     plan = cost(load(settings))
-    assert columns_of(plan["table"]) == sent(found)
-    assert planned(secure.config("simulate", rounds=1)) == sent(found)
+    assert columns_of(plan["table"]) == sent(result)
+    assert planned(secure.config("simulate", rounds=1)) == sent(result)
     each = plan["bytes"]
-    assert each["client_up"] * secure.COHORT == found.summary["bytes_up"]
-    assert each["client_down"] * secure.COHORT == found.summary["bytes_down"]
+    assert each["client_up"] * secure.COHORT == result.summary["bytes_up"]
+    assert each["client_down"] * secure.COHORT == result.summary["bytes_down"]
 
 
 @pytest.mark.thorough
@@ -122,9 +122,9 @@ def test_questions_of_a_selector_and_ledgers_of_devices_are_counted(tmp_path: Pa
 
 def test_a_fleet_fills_the_link_of_a_single_server_and_workers_share_it() -> None:
     settings = config({"up": "eden"})
-    found = cost(load(settings), Means(devices=1000, server_mbps=100.0, price_per_gb=2.0))
-    assert found["clients"] == 1000
-    server, sent = found["server"], found["bytes"]
+    result = cost(load(settings), Means(devices=1000, server_mbps=100.0, price_per_gb=2.0))
+    assert result["clients"] == 1000
+    server, sent = result["server"], result["bytes"]
     at, seconds = server["fills_up_at"], server["round_seconds"]
     busier = max(sent["client_up"], sent["client_down"])
     assert (at - 1) * busier * 8e-6 / 100 < seconds <= at * busier * 8e-6 / 100
@@ -134,7 +134,7 @@ def test_a_fleet_fills_the_link_of_a_single_server_and_workers_share_it() -> Non
         assert (row["workers"] == 1) == (row["clients_per_round"] < at)
         assert busy / row["workers"] <= seconds
         assert row["workers"] <= server["sums_a_server_takes_in"] ** max(1, row["levels"])
-    assert found["money"]["total"] == pytest.approx(2e-9 * (sent["up"] + sent["down"]))
+    assert result["money"]["total"] == pytest.approx(2e-9 * (sent["up"] + sent["down"]))
 
 
 @pytest.mark.thorough
@@ -170,9 +170,9 @@ def test_the_command_prints_an_object_or_a_table(tmp_path: Path) -> None:
     file.write_text(json.dumps(config()), encoding="utf-8")
     done = command("cost", str(file), "compression.up=fp16", "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["compression"] == "fp16"
-    assert found["bytes"]["client_up"] < 0.55 * found["bytes"]["client_down"]
+    result = json.loads(done.stdout)
+    assert result["compression"] == "fp16"
+    assert result["bytes"]["client_up"] < 0.55 * result["bytes"]["client_down"]
     done = command("cost", str(file), "--devices", "0")
     assert done.returncode == 2
     assert done.stderr == "error: --devices: is 0; expected a whole number of at least 1\n"

@@ -46,8 +46,8 @@ def runs(trained: Path) -> list[Path]:
 def compared(runs: list[Path]) -> list[dict[str, Any]]:
     """What is found of two attributes of the first run, against the second."""
     fedasr.fairness(runs[0], ["gender", "device"], against=runs[1])
-    found: list[dict[str, Any]] = json.loads((runs[0] / "fairness.json").read_text())
-    return found
+    result: list[dict[str, Any]] = json.loads((runs[0] / "fairness.json").read_text())
+    return result
 
 
 def test_the_command_keeps_the_contract(
@@ -96,12 +96,12 @@ def test_kept_transcripts_say_what_the_model_says(trained: Path, tmp_path: Path)
 
 
 def test_intervals_are_those_of_the_table_of_groups(trained: Path) -> None:
-    found = fedasr.fairness(trained, "gender")
+    result = fedasr.fairness(trained, "gender")
     groups = fedasr.load_run(trained).groups
-    assert found["group"].tolist() == groups["value"].tolist()
+    assert result["group"].tolist() == groups["value"].tolist()
     columns = {"wer": "wer", "low": "wer_low", "high": "wer_high", "speakers": "speakers"}
     for own, theirs in columns.items():
-        assert found[own].tolist() == pytest.approx(groups[theirs].tolist())
+        assert result[own].tolist() == pytest.approx(groups[theirs].tolist())
 
 
 def test_the_test_speech_is_spoken_again_in_other_voices(

@@ -86,11 +86,11 @@ def test_another_seeds_model_tells_nothing_of_the_members_of_one() -> None:
         scores = {"score": member + 0.5 * rng.standard_normal(400), "member": member}
         same = {"speaker": [f"s{n // 4}" for n in range(400)], "loss_before": np.arange(400) / 100}
         tables_of[Cell("digits", "ctc", PLAIN, seed=seed)] = pd.DataFrame({**scores, **same})
-    found = by_other_seeds(tables_of)
-    assert found[["members_of", "model_of"]].to_numpy().tolist() == [[1, 2], [2, 1]]
-    assert (found["utterances"] == 400).all()
-    assert (found["own"] > 0.85).all()
-    assert found["auc"].between(0.4, 0.6).all()
+    result = by_other_seeds(tables_of)
+    assert result[["members_of", "model_of"]].to_numpy().tolist() == [[1, 2], [2, 1]]
+    assert (result["utterances"] == 400).all()
+    assert (result["own"] > 0.85).all()
+    assert result["auc"].between(0.4, 0.6).all()
 
 
 def test_speakers_are_grouped_by_gender_age_and_activity() -> None:

@@ -99,12 +99,12 @@ def test_an_average_that_never_moves_is_the_frozen_teacher(start: dict[str, Any]
 
 @pytest.mark.slow
 def test_a_threshold_above_one_leaves_the_model_as_it_is(start: dict[str, Any], tmp_path: Path) -> None:
-    found = run(tmp_path / "run", {**start, **SELF, "self_labels.threshold": [1.1, 1.1]})
-    before, after = weights(start["init_from"]), weights(found)
+    result = run(tmp_path / "run", {**start, **SELF, "self_labels.threshold": [1.1, 1.1]})
+    before, after = weights(start["init_from"]), weights(result)
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
-    assert (found.rounds["update_norm"] == 0).all()
-    assert (found.rounds["kept_share"] == 0).all()
-    assert found.rounds["train_loss"].isna().all()
+    assert (result.rounds["update_norm"] == 0).all()
+    assert (result.rounds["kept_share"] == 0).all()
+    assert result.rounds["train_loss"].isna().all()
 
 
 @pytest.mark.slow
@@ -174,10 +174,10 @@ def test_without_any_labels_the_server_alone_trains(start: dict[str, Any], tmp_p
     assert all(before[name].tobytes() == array.tobytes() for name, array in weights(still).items())
     trained = run(tmp_path / "steps", {**none, "self_labels.server_steps": 3})
     assert trained.summary["model_sha256"] != still.summary["model_sha256"]
-    for found in (still, trained):
-        assert found.summary["status"] == "done"
-        assert found.summary["bytes_down"] == found.summary["updates"] == 0
-        assert (found.rounds["clients_selected"] == 0).all()
+    for result in (still, trained):
+        assert result.summary["status"] == "done"
+        assert result.summary["bytes_down"] == result.summary["updates"] == 0
+        assert (result.rounds["clients_selected"] == 0).all()
 
 
 @pytest.mark.slow
@@ -185,9 +185,9 @@ def test_of_a_share_of_the_speakers_transcripts_are_read_and_the_others_take_no_
     start: dict[str, Any], tmp_path: Path
 ) -> None:
     some = {**start, "client.labelled_share": 0.5, "selection.name": "uniform", "selection.clients_per_round": 12}
-    found = run(tmp_path / "none", {**some, "client.labels": "none"})
-    assert (found.rounds["clients_replied"] == 6).all()
-    taught = set(found.clients["client"])
+    result = run(tmp_path / "none", {**some, "client.labels": "none"})
+    assert (result.rounds["clients_replied"] == 6).all()
+    taught = set(result.clients["client"])
     mixed = run(tmp_path / "self", {**some, **SELF}).clients
     assert mixed[mixed["client"].isin(taught)]["kept_share"].isna().all()
     assert mixed[~mixed["client"].isin(taught)]["kept_share"].notna().all()
@@ -207,10 +207,10 @@ def test_where_nothing_of_a_single_device_is_told_nothing_of_its_labels_is(
     start: dict[str, Any], changes: dict[str, Any], tmp_path: Path
 ) -> None:
     noise = {"privacy.noise_multiplier": 1.0} if "privacy.unit" in changes else {}
-    found = run(tmp_path / "run", {**start, **SELF, "self_labels.teacher": "ema", **noise, **changes})
-    assert found.summary["status"] == "done"
-    assert found.clients[OF_LABELS].isna().all().all()
-    assert found.rounds[OF_LABELS].isna().all().all()
+    result = run(tmp_path / "run", {**start, **SELF, "self_labels.teacher": "ema", **noise, **changes})
+    assert result.summary["status"] == "done"
+    assert result.clients[OF_LABELS].isna().all().all()
+    assert result.rounds[OF_LABELS].isna().all().all()
 
 
 @pytest.mark.slow
@@ -219,10 +219,10 @@ def test_other_families_label_their_speech(family: str, less: dict[str, float], 
     """Untrained they hear nothing, or next to it, which they learn where no guard stops it."""
     changes = {**SELF, "model.name": family, "self_labels.threshold": [0.0, 0.0], "self_labels.guard": []}
     untrained = run(tmp_path / "seed", {"model.name": family, "model.alphabet": "latin", "rounds": 0})
-    found = run(tmp_path / "run", {**changes, "init_from": hearing(untrained.path, less), "rounds": 1})
-    assert found.rounds["blank_share"].isna().all()
-    assert (found.rounds["kept_share"] > 0).all()
-    assert found.rounds["train_loss"].notna().all()
+    result = run(tmp_path / "run", {**changes, "init_from": hearing(untrained.path, less), "rounds": 1})
+    assert result.rounds["blank_share"].isna().all()
+    assert (result.rounds["kept_share"] > 0).all()
+    assert result.rounds["train_loss"].notna().all()
 
 
 @pytest.mark.slow
@@ -269,16 +269,16 @@ def estimating(start: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.mark.thorough
 def test_the_error_rate_of_the_fleet_is_estimated_beside_the_truth(estimating: fedasr.Run) -> None:
-    rounds, found = estimating.rounds, estimating.estimates
+    rounds, result = estimating.rounds, estimating.estimates
     assert rounds["wer_estimate"].isna().tolist() == [True, False]
-    whole = found[found["column"] == ""].iloc[0]
+    whole = result[result["column"] == ""].iloc[0]
     assert (whole["panel_speakers"] + whole["fleet_speakers"]) == 12
     assert 2 <= whole["panel_speakers"] < 12
     assert 0 < whole["panel_words"] <= 2 * 7 * whole["panel_speakers"]
     assert 0 <= whole["wer_low"] <= whole["wer_estimate"] <= whole["wer_high"]
     assert whole["wer_low"] <= whole["fleet_wer"] <= whole["wer_high"]
     assert rounds["fleet_wer"][1] == whole["fleet_wer"]
-    groups = found[found["column"] == "gender"]
+    groups = result[result["column"] == "gender"]
     assert set(groups["value"]) == {"f", "m"}
     assert groups["panel_words"].sum() == whole["panel_words"]
     page = report_page(estimating)

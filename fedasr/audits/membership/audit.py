@@ -163,8 +163,8 @@ class Game:
         experiment = self.target.experiment
         start = experiment.model()
         load_arrays(start, experiment.first_weights())
-        found = losses(start, experiment.tokenizer, experiment.speech, self.batches, self.candidates.rows)
-        return self.candidates.mean(found)
+        result = losses(start, experiment.tokenizer, experiment.speech, self.batches, self.candidates.rows)
+        return self.candidates.mean(result)
 
     @property
     def attacked(self) -> range:

@@ -28,7 +28,7 @@ def posteriors_along(
         rows: of the corpus, distinct, shape ``(utterances,)``.
         batch_size: utterances at a time.
     """
-    found: dict[int, npt.NDArray[np.float32]] = {}
+    result: dict[int, npt.NDArray[np.float32]] = {}
     order = np.argsort(speech.durations[rows], kind="stable")
     device = next(model.parameters()).device
     with torch.inference_mode(), model.as_it_decodes():
@@ -41,8 +41,8 @@ def posteriors_along(
                 zip(batch.targets.tolist(), batch.target_lengths.tolist(), strict=True)
             ]  # fmt: skip
             walked = walk(model.prefixes(model.encode(batch)), wanted)
-            found.update(zip(batch.indices, walked, strict=True))
-    return found
+            result.update(zip(batch.indices, walked, strict=True))
+    return result
 
 
 def walk(prefixes: Prefixes, wanted: Sequence[Sequence[int]]) -> list[npt.NDArray[np.float32]]:

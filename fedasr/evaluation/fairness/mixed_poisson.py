@@ -122,7 +122,7 @@ class MixedPoisson:
 
         columns = self.design.shape[1]
         start, *_ = np.linalg.lstsq(self.design, np.log((self.errors + 0.5) / self.words), rcond=None)
-        found = minimize(
+        result = minimize(
             objective,
             np.append(start, math.log(0.5)),
             jac=True,
@@ -130,7 +130,7 @@ class MixedPoisson:
             bounds=[(None, None)] * columns + [(math.log(SMALLEST), math.log(LARGEST))],
             options={"maxiter": 1000, "ftol": 1e-13, "gtol": 1e-7},
         )
-        at = np.asarray(found.x, np.float64)
+        at = np.asarray(result.x, np.float64)
         vanishes = bool(at[-1] < math.log(10 * SMALLEST))
         free = columns if vanishes else columns + 1
         at, information = self.refined(at, free)

@@ -118,10 +118,10 @@ def quasi_fit(
     dispersion = 1.0
     fit = MixedPoisson(errors, words, design, speakers).fit()
     for _ in range(MOST_FITS - 1):
-        found = dispersion * fit.dispersion
-        if not np.isfinite(found) or abs(allowed_for(found) / dispersion - 1) < CLOSE:
-            return fit, found
-        dispersion = allowed_for(found)
+        result = dispersion * fit.dispersion
+        if not np.isfinite(result) or abs(allowed_for(result) / dispersion - 1) < CLOSE:
+            return fit, result
+        dispersion = allowed_for(result)
         fit = MixedPoisson(errors / dispersion, words / dispersion, design, speakers).fit()
     return fit, dispersion
 

@@ -72,7 +72,7 @@ def group_cells(one: Comparison) -> tuple[list[str], list[list[str]]]:
 def sentences(one: Comparison) -> list[str]:
     """Return what the table leaves to be said: gap, ratio, test, power, and what changed against another run."""
     gap, ratio, regression, power = one["gap"], one["ratio"], one["regression"], one["power"]
-    found = [
+    result = [
         f"Gap, '{gap['worst']}' less '{gap['best']}': {plain_points(gap['difference'])}, 95 % interval"
         f" {percent_range(known(gap['low']), known(gap['high'])).removesuffix(' %')} points.",
         f"Ratio: {ratio_text(ratio['ratio'])}, {ratio_range(ratio)}.",
@@ -80,26 +80,26 @@ def sentences(one: Comparison) -> list[str]:
     if "p_value" in regression:
         given = ", ".join(regression["covariates"])
         beside = f", given {given}" if given else ""
-        found.append(f"Regression: p = {number(known(regression['p_value']), 2)} if all groups were alike{beside}.")
+        result.append(f"Regression: p = {number(known(regression['p_value']), 2)} if all groups were alike{beside}.")
     if "divergence" in one:
         given = one["divergence"]
-        found.append(
+        result.append(
             f"Divergence of the posteriors: {number(known(given['value']))} nats per token, 95 % interval"
             f" {number(known(given['low']))} to {number(known(given['high']))}."
         )
     wanted, pair = plain_points(power["gap"]), "in both groups" if not one["one_group_a_speaker"] else "in each group"
     if power["speakers"] is not None:
-        found.append(
+        result.append(
             f"To show a gap of {wanted} in four of five tests takes about {number(power['speakers'])} speakers {pair}."
         )
     if "against" in one:
         other = one["against"]
-        found.append(
+        result.append(
             f"Compared with {other['run']}, the gap between '{other['gap']['worst']}' and '{other['gap']['best']}'"
             f" changes by {percentage_points(known(other['gap']['difference']))} ({points_range(other['gap'])}); the"
             f" largest gap there is {plain_points(other['gaps'][1])}."
         )
-    return found
+    return result
 
 
 def known(value: float | None, otherwise: float = float("nan")) -> float:

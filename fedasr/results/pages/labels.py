@@ -28,11 +28,11 @@ def own_labels(run: Run) -> Html:
 
 def estimates(run: Run) -> Html:
     """Return the error rate that was estimated without transcripts beside the true one; nothing without estimates."""
-    found = run.estimates
-    if not len(found):
+    result = run.estimates
+    if not len(result):
         return Html()
-    whole = found[found["column"] == ""].tail(SHOWN).iloc[::-1]
-    groups = found[(found["column"] != "") & (found["round"] == found["round"].max())].head(LONGEST_TABLE)
+    whole = result[result["column"] == ""].tail(SHOWN).iloc[::-1]
+    groups = result[(result["column"] != "") & (result["round"] == result["round"].max())].head(LONGEST_TABLE)
     head = ("", "Estimate", "95 % interval", "Panel alone", "True WER", "Panel's words", "Speakers", "of them panel")
 
     def body(rows: pd.DataFrame, names: list[str]) -> list[tuple[str, ...]]:

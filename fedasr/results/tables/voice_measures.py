@@ -30,15 +30,15 @@ def voice_measures(runs: Runs, attribute: str) -> pd.DataFrame:
     """
     rows = []
     for run in unique(runs):
-        found = next((one for one in read_fairness(run.path) if one.get("counterfactual") == attribute), None)
-        if found is None:
+        result = next((one for one in read_fairness(run.path) if one.get("counterfactual") == attribute), None)
+        if result is None:
             raise InputError(
                 f"'{attribute}' was not compared; run 'fedasr fairness {run.path} --counterfactual {attribute}' first",
                 where=str(run.path),
             )
-        groups = found["groups"].values()
+        groups = result["groups"].values()
         wer = sum(group["errors"] for group in groups) / max(sum(group["words"] for group in groups), 1)
-        rows.append((str(run.path), wer, found["gap"]["difference"], found["divergence"]["value"]))
+        rows.append((str(run.path), wer, result["gap"]["difference"], result["divergence"]["value"]))
     return pd.DataFrame(rows, columns=["run", "wer", "gap", "divergence"])
 
 

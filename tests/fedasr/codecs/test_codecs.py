@@ -15,10 +15,11 @@ from hypothesis.extra.numpy import arrays
 from fedasr import seeds
 from fedasr.codecs import CODECS, Codec, make_codec, send
 from fedasr.codecs.coding import pack, rice, rice_indices, unpack
+from fedasr.codecs.eden import Eden
 from fedasr.codecs.top_k import largest
 from fedasr.config.schema import CompressionConfig
 from fedasr.errors import InputError
-from fedasr.hadamard import hadamard
+from fedasr.hadamard import hadamard, packed_signs, sums_of_packed
 from fedasr.models.weights import Layout, Vector
 from tests.tiers import examples
 
@@ -289,3 +290,24 @@ def test_options_that_do_not_fit_are_refused_in_a_line(name: str, options: dict[
         codec(name, 10, **options)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("width", [8, 16, 64, 512, 4096])
+def test_the_transform_of_packed_signs_is_that_of_the_signs(width: int) -> None:
+    """Sums of signs are whole numbers: the same, whatever the order."""
+    positive = np.random.default_rng(width).random((3, width)) > 0.5
+    out, beside = np.empty((3, width), np.float32), np.empty((3, width), np.float32)
+    sums_of_packed(packed_signs(positive), out, beside)
+    signs = np.where(positive, 1, -1).astype(np.float64)
+    assert np.array_equal(out, np.rint(hadamard(signs) * np.sqrt(width)))
+
+
+def test_what_was_decoded_stays_as_it_is() -> None:
+    """The working memory of a codec is none of what it returns."""
+    codec = Eden(5000)
+    vectors = np.random.default_rng(0).standard_normal((2, 5000)).astype(np.float32)
+    messages = [codec.encode(vector, np.random.default_rng(1)) for vector in vectors]
+    first = codec.decode(messages[0])
+    kept = first.copy()
+    codec.decode(messages[1])
+    assert np.array_equal(first, kept)

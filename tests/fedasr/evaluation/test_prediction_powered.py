@@ -100,19 +100,19 @@ def test_the_interval_covers_the_truth_in_nine_of_ten_resamples(shift: float) ->
 def test_a_calibration_by_hand() -> None:
     """Of four utterances of two words the third is worse than the second, so that both are pooled."""
     two, seconds = np.array([2, 2, 2, 2]), np.ones(4)
-    found = fitted(two, np.array([0.2, 0.5, 0.6, 0.9]), seconds, two, np.array([2, 0, 1, 0]))
-    assert found.sure == (0.2, 0.5, 0.9)
-    assert found.rates == (1.0, 0.25, 0.0)
-    errors, words = found.expected(np.array([4, 4, 2, 0]), np.array([0.1, 0.55, 0.95, 0.99]), np.array([1, 1, 1, 3.0]))
+    result = fitted(two, np.array([0.2, 0.5, 0.6, 0.9]), seconds, two, np.array([2, 0, 1, 0]))
+    assert result.sure == (0.2, 0.5, 0.9)
+    assert result.rates == (1.0, 0.25, 0.0)
+    errors, words = result.expected(np.array([4, 4, 2, 0]), np.array([0.1, 0.55, 0.95, 0.99]), np.array([1, 1, 1, 3.0]))
     assert errors.tolist() == [4.0, 1.0, 0.0, 6.0]
     assert words.tolist() == [4.0, 4.0, 2.0, 6.0]
-    assert Calibration.from_json(found.to_json()) == found
+    assert Calibration.from_json(result.to_json()) == result
 
 
 def test_a_calibration_of_nothing_expects_errors_alone() -> None:
     nothing = np.zeros(0, np.int64)
-    found = fitted(nothing, np.zeros(0), np.zeros(0), nothing, nothing)
-    assert found.expected(np.array([3]), np.array([0.9]), np.ones(1))[0].tolist() == [3.0]
+    result = fitted(nothing, np.zeros(0), np.zeros(0), nothing, nothing)
+    assert result.expected(np.array([3]), np.array([0.9]), np.ones(1))[0].tolist() == [3.0]
 
 
 @pytest.mark.parametrize(

@@ -117,8 +117,8 @@ def add_fairness(folder: Path) -> Path:
     speakers = np.array([f"s{number:02d}" for number in range(25)], object)
     groups = np.array(["f"] * 12 + ["<m>"] * 12 + ["x"], object)
     errors = rng.binomial(60, np.where(groups == "f", 0.1, 0.2))
-    found = compare_groups("gender", Outcomes(speakers, np.full(25, 60), errors), groups, 0, 0.05)
-    write_json(folder / "fairness.json", [found])
+    result = compare_groups("gender", Outcomes(speakers, np.full(25, 60), errors), groups, 0, 0.05)
+    write_json(folder / "fairness.json", [result])
     return folder
 
 

@@ -20,10 +20,10 @@ def corpus() -> SyntheticCorpus:
 def test_numbers_are_cut_into_ranges(corpus: SyntheticCorpus) -> None:
     rows = np.arange(len(corpus))
     activity = corpus.columns["activity"]
-    found = values_of(corpus, rows, "activity:5,2")
-    assert set(found) == {"below 2", "2 to below 5", "5 and above"}
-    assert (found[activity < 2] == "below 2").all()
-    assert (found[activity >= 5] == "5 and above").all()
+    result = values_of(corpus, rows, "activity:5,2")
+    assert set(result) == {"below 2", "2 to below 5", "5 and above"}
+    assert (result[activity < 2] == "below 2").all()
+    assert (result[activity >= 5] == "5 and above").all()
 
 
 def test_the_values_of_a_column_are_groups_as_they_are(corpus: SyntheticCorpus) -> None:
@@ -32,8 +32,8 @@ def test_the_values_of_a_column_are_groups_as_they_are(corpus: SyntheticCorpus) 
 
 
 def test_what_is_no_number_has_no_value() -> None:
-    found = as_numbers(np.array(["7", "", None, "old", 12.5], object))
-    assert np.isnan(found).tolist() == [False, True, True, True, False]
+    result = as_numbers(np.array(["7", "", None, "old", 12.5], object))
+    assert np.isnan(result).tolist() == [False, True, True, True, False]
 
 
 @pytest.mark.parametrize("attribute", ["gender:", "gender:a", "gendre", "gendre:3"])
@@ -44,7 +44,7 @@ def test_wrong_attributes_name_what_there_is(corpus: SyntheticCorpus, attribute:
 
 def test_covariates_of_a_part_of_a_corpus_are_those_of_its_rows(corpus: SyntheticCorpus) -> None:
     part = Subset(corpus, np.arange(10, 30))
-    found = covariates_of(part, np.array([3, 5]), np.array([2, 4]))
-    assert found["length (log words)"] == pytest.approx(np.log([2, 4]))
-    assert found["signal-to-noise ratio (dB)"] == pytest.approx(corpus.snr_db(np.array([13, 15])))
-    assert found["activity (log utterances)"] == pytest.approx(np.log(corpus.columns["activity"][[13, 15]]))
+    result = covariates_of(part, np.array([3, 5]), np.array([2, 4]))
+    assert result["length (log words)"] == pytest.approx(np.log([2, 4]))
+    assert result["signal-to-noise ratio (dB)"] == pytest.approx(corpus.snr_db(np.array([13, 15])))
+    assert result["activity (log utterances)"] == pytest.approx(np.log(corpus.columns["activity"][[13, 15]]))

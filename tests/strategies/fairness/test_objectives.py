@@ -55,9 +55,9 @@ def test_a_group_counts_for_its_weight_however_many_clients_it_has_in_the_round(
     fairness = GroupDRO(config(fairness="group-dro", fairness_by="accent", fairness_smoothing=0.0), 3)
     fairness.state = {"weights": [0.5, 0.3, 0.2]}
     weights, groups = np.array([10.0, 30.0, 5.0]), np.array([0, 0, 1])
-    found = fairness.weigh(Asked(np.ones(3), weights, groups)) * weights
-    assert found[:2].sum() / found[2] == pytest.approx(0.5 / 0.3)
-    assert found[0] / found[1] == pytest.approx(1 / 3)
+    result = fairness.weigh(Asked(np.ones(3), weights, groups)) * weights
+    assert result[:2].sum() / result[2] == pytest.approx(0.5 / 0.3)
+    assert result[0] / result[1] == pytest.approx(1 / 3)
     # Nobody of the third group was there: its weight does not grow, and the equal losses of the others leave theirs.
     assert fairness.state["weights"][0] / fairness.state["weights"][1] == pytest.approx(0.5 / 0.3)
     assert fairness.state["weights"][2] < 0.2
@@ -105,10 +105,10 @@ class Given(Fairness):
 def test_who_does_not_tell_a_loss_counts_as_the_mean_of_the_others() -> None:
     part = Given([1.0, 2.0, 3.0])
     clients, losses = np.array([5, 2, 7]), np.array([1.0, np.nan, 4.0])
-    found = Reweighting(part, ["all"], np.zeros(8, np.int64)).multipliers(clients, losses, np.array([2.0, 1.0, 1.0]))
+    result = Reweighting(part, ["all"], np.zeros(8, np.int64)).multipliers(clients, losses, np.array([2.0, 1.0, 1.0]))
     assert part.losses.tolist() == [1.0, 2.0, 4.0]
-    assert sum(found[client] * weight for client, weight in {5: 2.0, 2: 1.0, 7: 1.0}.items()) == pytest.approx(4)
-    assert found[7] / found[5] == pytest.approx(3)
+    assert sum(result[client] * weight for client, weight in {5: 2.0, 2: 1.0, 7: 1.0}.items()) == pytest.approx(4)
+    assert result[7] / result[5] == pytest.approx(3)
 
 
 def test_where_nobody_tells_a_loss_nothing_is_reweighted() -> None:

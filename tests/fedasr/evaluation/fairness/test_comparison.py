@@ -17,35 +17,35 @@ def said(speakers: str, errors: list[int]) -> Outcomes:
 
 def test_utterances_without_a_value_are_left_out_and_counted() -> None:
     groups = np.array(["x", "x", "y", "y", ""], object)
-    found = compare_groups("accent", said("abcde", [1, 2, 3, 4, 9]), groups, 0, 0.05)
-    assert found["without_value"] == 1
-    assert set(found["groups"]) == {"x", "y"}
-    assert found["gap"]["difference"] == pytest.approx(0.2)
-    assert "1 utterances have no value" in found["warnings"][0]
+    result = compare_groups("accent", said("abcde", [1, 2, 3, 4, 9]), groups, 0, 0.05)
+    assert result["without_value"] == 1
+    assert set(result["groups"]) == {"x", "y"}
+    assert result["gap"]["difference"] == pytest.approx(0.2)
+    assert "1 utterances have no value" in result["warnings"][0]
 
 
 def test_a_group_of_one_speaker_is_shown_and_not_in_the_gap() -> None:
     groups = np.array(list("xxyyz"), object)
-    found = compare_groups("accent", said("abcde", [1, 2, 3, 4, 9]), groups, 0, 0.05)
-    assert found["groups"]["z"]["wer"] == 0.9
-    assert math.isnan(found["groups"]["z"]["low"])
-    assert found["gap"]["worst"] == "y"
-    assert any("one speaker is not in the gap: 'z'" in warning for warning in found["warnings"])
+    result = compare_groups("accent", said("abcde", [1, 2, 3, 4, 9]), groups, 0, 0.05)
+    assert result["groups"]["z"]["wer"] == 0.9
+    assert math.isnan(result["groups"]["z"]["low"])
+    assert result["gap"]["worst"] == "y"
+    assert any("one speaker is not in the gap: 'z'" in warning for warning in result["warnings"])
 
 
 def test_where_one_group_alone_has_several_speakers_the_gap_has_no_interval() -> None:
-    found = compare_groups("gender", said("abc", [1, 2, 6]), np.array(list("xxy"), object), 0, 0.05)
-    assert found["gap"]["difference"] == pytest.approx(0.45)
-    assert math.isnan(found["gap"]["low"])
-    assert found["power"]["speakers"] is None
-    assert any("nor has the gap: 'y'" in warning for warning in found["warnings"])
+    result = compare_groups("gender", said("abc", [1, 2, 6]), np.array(list("xxy"), object), 0, 0.05)
+    assert result["gap"]["difference"] == pytest.approx(0.45)
+    assert math.isnan(result["gap"]["low"])
+    assert result["power"]["speakers"] is None
+    assert any("nor has the gap: 'y'" in warning for warning in result["warnings"])
 
 
 def test_few_speakers_are_warned_of_with_the_gap_that_they_would_show() -> None:
-    found = compare_groups("gender", said("abcd", [1, 2, 2, 4]), np.array(list("xxyy"), object), 0, 0.05)
-    assert found["gap"]["low"] == 0
-    assert any("fewer than 10 speakers" in warning and "'x' (2)" in warning for warning in found["warnings"])
-    assert any("no two groups are told apart" in warning for warning in found["warnings"])
+    result = compare_groups("gender", said("abcd", [1, 2, 2, 4]), np.array(list("xxyy"), object), 0, 0.05)
+    assert result["gap"]["low"] == 0
+    assert any("fewer than 10 speakers" in warning and "'x' (2)" in warning for warning in result["warnings"])
+    assert any("no two groups are told apart" in warning for warning in result["warnings"])
 
 
 @pytest.mark.parametrize(

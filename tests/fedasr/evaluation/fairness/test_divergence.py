@@ -19,8 +19,8 @@ def logs(*rows: list[float]) -> np.ndarray:
 
 def test_two_distributions_by_hand() -> None:
     # Against their mean (.75, .25): ½·(.5·ln(.5/.75) + .5·ln(.5/.25)) + ½·ln(1/.75).
-    found = jensen_shannon([logs([0.5, 0.5]), logs([1.0, 0.0])])
-    assert found == pytest.approx([0.215762], abs=1e-6)
+    result = jensen_shannon([logs([0.5, 0.5]), logs([1.0, 0.0])])
+    assert result == pytest.approx([0.215762], abs=1e-6)
 
 
 def test_none_where_all_are_alike_and_the_most_where_none_overlap() -> None:
@@ -35,10 +35,10 @@ def test_posteriors_along_a_transcript_are_those_under_each_of_its_beginnings(fa
     model = build(family)
     batch = batch_of(LENGTHS[:3], LABELS[:3])
     with torch.inference_mode(), model.as_it_decodes():
-        found = walk(model.prefixes(model.encode(batch)), LABELS[:3])
+        result = walk(model.prefixes(model.encode(batch)), LABELS[:3])
     for place in range(4):
         beginnings = [label[: min(place, len(label))] for label in LABELS[:3]]
         expected = model.next_token_log_posteriors(batch, beginnings).numpy()
         for row, beginning in enumerate(beginnings):
-            assert found[row][len(beginning)] == pytest.approx(expected[row], abs=1e-4)
-    assert [len(one) for one in found] == [len(label) + 1 for label in LABELS[:3]]
+            assert result[row][len(beginning)] == pytest.approx(expected[row], abs=1e-4)
+    assert [len(one) for one in result] == [len(label) + 1 for label in LABELS[:3]]

@@ -38,23 +38,23 @@ def test_speakers_with_0_and_10_of_10_errors_have_a_standard_error_of_354_not_of
 
 
 def test_gap_and_ratio_are_those_of_the_worst_and_the_best_group() -> None:
-    found = gap(cells("aabbccddeeff", "xxxxyyyyzzzz", [5] * 12, [0, 1, 1, 0, 2, 2, 1, 1, 1, 1, 1, 1]), seed=0)
-    assert (found.worst, found.best) == ("y", "x")
-    assert found.difference.value == pytest.approx(0.3 - 0.1)
-    assert found.ratio.value == pytest.approx(3.0)
+    result = gap(cells("aabbccddeeff", "xxxxyyyyzzzz", [5] * 12, [0, 1, 1, 0, 2, 2, 1, 1, 1, 1, 1, 1]), seed=0)
+    assert (result.worst, result.best) == ("y", "x")
+    assert result.difference.value == pytest.approx(0.3 - 0.1)
+    assert result.ratio.value == pytest.approx(3.0)
 
 
 def test_groups_that_are_alike_have_a_gap_of_nothing_at_least() -> None:
-    found = gap(cells("abcdefgh", "xxxxyyyy", [10] * 8, [0, 2, 4, 2, 1, 3, 2, 3]), seed=0)
-    assert found.difference.value == pytest.approx(0.025)
-    assert found.difference.low == 0
-    assert found.ratio.low == 1
+    result = gap(cells("abcdefgh", "xxxxyyyy", [10] * 8, [0, 2, 4, 2, 1, 3, 2, 3]), seed=0)
+    assert result.difference.value == pytest.approx(0.025)
+    assert result.difference.low == 0
+    assert result.ratio.low == 1
 
 
 def test_a_group_without_errors_has_no_ratio() -> None:
-    found = gap(cells("abcd", "xxyy", [10] * 4, [0, 0, 2, 3]), seed=0)
-    assert np.isnan(found.ratio.value)
-    assert found.difference.low >= 0
+    result = gap(cells("abcd", "xxyy", [10] * 4, [0, 0, 2, 3]), seed=0)
+    assert np.isnan(result.ratio.value)
+    assert result.difference.low >= 0
 
 
 def test_speakers_of_several_groups_are_drawn_with_all_that_they_say() -> None:
@@ -68,9 +68,9 @@ def test_speakers_of_several_groups_are_drawn_with_all_that_they_say() -> None:
 
 def test_speakers_who_happen_to_err_alike_do_not_make_a_gap_certain() -> None:
     # Two speakers of a kind each: their spread is nothing, that of forty words is not.
-    found = gap(cells("abcd", "xxyy", [20] * 4, [4, 4, 5, 5]), seed=0)
-    assert found.difference.low == 0
-    assert found.ratio.low == 1
+    result = gap(cells("abcd", "xxyy", [20] * 4, [4, 4, 5, 5]), seed=0)
+    assert result.difference.low == 0
+    assert result.ratio.low == 1
 
 
 def test_groups_of_different_speakers_are_drawn_apart() -> None:
@@ -86,9 +86,9 @@ def test_the_same_seed_gives_the_same_gap_whatever_else_is_compared() -> None:
 
 def test_a_model_does_not_differ_from_itself() -> None:
     one = cells("abcd", "xxyy", [10] * 4, [0, 3, 6, 1])
-    found = change(one, one, seed=0)
-    assert found.gap == type(found.gap)(0.0, 0.0, 0.0)
-    assert all(value.value == value.low == value.high == 0 for value in found.groups.values())
+    result = change(one, one, seed=0)
+    assert result.gap == type(result.gap)(0.0, 0.0, 0.0)
+    assert all(value.value == value.low == value.high == 0 for value in result.groups.values())
 
 
 def test_a_model_with_twice_the_errors_in_one_group_widens_the_gap() -> None:
@@ -96,22 +96,22 @@ def test_a_model_with_twice_the_errors_in_one_group_widens_the_gap() -> None:
     who, groups, words, errors = simulated(rng, 20, [0.15, 0.15])
     before = Cells.of(who, groups, words, errors)
     after = Cells.of(who, groups, words, np.where(groups == 1, np.minimum(2 * errors, 6), errors))
-    found = change(after, before, seed=0)
-    assert found.groups["0"].value == 0
-    assert found.groups["1"].low > 0
-    assert (found.worst, found.best) == ("1", "0")
-    assert found.gap.low > 0
+    result = change(after, before, seed=0)
+    assert result.groups["0"].value == 0
+    assert result.groups["1"].low > 0
+    assert (result.worst, result.best) == ("1", "0")
+    assert result.gap.low > 0
     # Paired, the interval is narrower than that of the gap of either model.
-    assert found.gap.high - found.gap.low < gap(after, 0).difference.high - gap(after, 0).difference.low
+    assert result.gap.high - result.gap.low < gap(after, 0).difference.high - gap(after, 0).difference.low
 
 
 def test_power_is_that_of_a_test_of_two_means() -> None:
     # A standard deviation of .1 between speakers: 2·(.1·2.8016/.05)² = 62.8 in each group.
     balanced = cells("abcdefgh", "xxxxyyyy", [100] * 8, [10, 30, 10, 30, 20, 40, 20, 40])
-    found = power(balanced, 0.05, "y", "x", seed=0)
-    assert found.spread == pytest.approx(0.1 * (4 / 3) ** 0.5)
-    assert found.speakers == int(np.ceil(2 * (4 / 3) * 0.01 * (2.80158 / 0.05) ** 2))
-    assert found.smallest == pytest.approx(2.80158 * (2 * 0.01 / 3) ** 0.5, rel=1e-4)
+    result = power(balanced, 0.05, "y", "x", seed=0)
+    assert result.spread == pytest.approx(0.1 * (4 / 3) ** 0.5)
+    assert result.speakers == int(np.ceil(2 * (4 / 3) * 0.01 * (2.80158 / 0.05) ** 2))
+    assert result.smallest == pytest.approx(2.80158 * (2 * 0.01 / 3) ** 0.5, rel=1e-4)
 
 
 @pytest.mark.thorough
@@ -123,9 +123,9 @@ def test_the_speaker_interval_covers_where_that_of_utterances_does_not() -> None
         who, _, words, errors = simulated(rng, 20, [rate])
         low, high, _ = speaker_interval(who, words, errors, seed=number)
         covered += low <= rate <= high
-        found = errors.sum() / words.sum()
-        half = 1.96 * np.sqrt(((errors - found * words) ** 2).sum()) / words.sum()
-        of_utterances += found - half <= rate <= found + half
+        result = errors.sum() / words.sum()
+        half = 1.96 * np.sqrt(((errors - result * words) ** 2).sum()) / words.sum()
+        of_utterances += result - half <= rate <= result + half
     assert covered >= 0.93 * 500
     assert of_utterances < 0.85 * 500
 
@@ -139,8 +139,8 @@ def test_the_interval_of_the_gap_covers_where_the_plain_bootstrap_of_max_less_mi
     true, covered, plain = max(rates_of) - min(rates_of), 0, 0
     for number in range(100):
         one = Cells.of(*simulated(rng, 20, rates_of))
-        found = gap(one, seed=number).difference
-        covered += found.low <= true <= found.high
+        result = gap(one, seed=number).difference
+        covered += result.low <= true <= result.high
         resampled = np.ptp(rates(one, number).draws, axis=1)
         low, high = np.quantile(resampled, (0.025, 0.975))
         plain += low <= true <= high

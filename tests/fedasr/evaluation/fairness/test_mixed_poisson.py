@@ -112,16 +112,16 @@ def test_a_covariate_that_explains_a_gap_takes_it_away() -> None:
 
 def test_a_covariate_that_the_group_decides_is_left_out() -> None:
     group, who, words, errors = drawn(5, 20, 0.3, 0.2)
-    found = adjusted(group, who, words, errors, {"twin": 3.0 * group, "unknown": np.full(len(who), np.nan)})
-    assert isinstance(found, Adjusted)
-    assert set(found.left_out) == {"twin", "unknown"}
+    result = adjusted(group, who, words, errors, {"twin": 3.0 * group, "unknown": np.full(len(who), np.nan)})
+    assert isinstance(result, Adjusted)
+    assert set(result.left_out) == {"twin", "unknown"}
 
 
 def test_groups_without_errors_have_no_ratio() -> None:
     words = np.full(6, 10)
-    found = adjusted(np.array(list("xxyyzz")), np.arange(6), words, np.array([0, 0, 2, 3, 1, 2]), {})
-    assert isinstance(found, Adjusted)
-    assert set(found.ratios) | {found.reference} == {"y", "z"}
+    result = adjusted(np.array(list("xxyyzz")), np.arange(6), words, np.array([0, 0, 2, 3, 1, 2]), {})
+    assert isinstance(result, Adjusted)
+    assert set(result.ratios) | {result.reference} == {"y", "z"}
     assert isinstance(adjusted(np.array(list("xxyy")), np.arange(4), words[:4], np.array([0, 0, 2, 3]), {}), str)
 
 

@@ -35,11 +35,11 @@ def test_a_row_a_run(tmp_path: Path) -> None:
 def test_the_correlation_of_ranks(tmp_path: Path) -> None:
     values = [(0.1, 0.01), (0.2, 0.05), (0.3, 0.02), (0.4, 0.30), (0.5, 0.90)]
     runs = [compared(tmp_path / str(number), *pair) for number, pair in enumerate(values)]
-    found = rank_correlation(runs, "gender")
-    assert found["correlation"] == pytest.approx(0.9)  # 1 − 6·2/(5·24)
+    result = rank_correlation(runs, "gender")
+    assert result["correlation"] == pytest.approx(0.9)  # 1 − 6·2/(5·24)
     # tanh(artanh .9 ± 1.96·√((1 + .81/2)/2))
-    assert found["low"] == pytest.approx(-0.169, abs=1e-3)
-    assert found["high"] == pytest.approx(0.9961, abs=1e-3)
+    assert result["low"] == pytest.approx(-0.169, abs=1e-3)
+    assert result["high"] == pytest.approx(0.9961, abs=1e-3)
     assert rank_correlation(runs[:3], "gender")["n"] == 3
 
 
