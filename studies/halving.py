@@ -1,4 +1,4 @@
-"""Successive halving over the variants of a sweep (Jamieson and Talwalkar 2016): all of them get a little, the best more.
+"""Successive halving over the variants of a sweep (Jamieson and Talwalkar 2016): all get a little, the best get more.
 
     python -m studies.halving simulations/sweeps/pate_home_users_search.yaml --out runs/search \
       --rung data.synthetic.utterances_per_speaker=8 --rung data.synthetic.utterances_per_speaker=16

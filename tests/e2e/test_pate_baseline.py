@@ -1,4 +1,4 @@
-"""What PATE is set beside, in miniature: the search on public speech, and one run of each of its sweeps."""
+"""How the baselines of PATE are looked for: layers that are frozen, and successive halving."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ import pytest
 import torch
 import yaml
 
-import fedasr
 from fedasr.config import load
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment
-from fedasr.models.weights import model_arrays, read_weights, save_weights
+from fedasr.models.weights import model_arrays, save_weights
 from fedasr.privacy.gradients.bookkeeping import BookKeeper
-from fedasr.sweeps.plan import read_plan
 from studies import halving
 
-from .tiny import ROOT, tiny
+from .tiny import tiny
 
-SWEEPS = ROOT / "simulations" / "sweeps"
 UPPER = "studies.upper_layers:upper_layers"
 SMALL = {"channels": [8, 8], "hidden": 8, "dropout": 0.0}
 
