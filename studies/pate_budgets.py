@@ -101,11 +101,16 @@ def markdown(table: Table, beside: str | None = None) -> str:
         mine, other = found(row, epsilon), found(table[beside], epsilon)
         return "—" if mine is None or other is None else f"{100 * (1 - mine[1].wer / other[1].wer):.0f} %"
 
-    budgets = [epsilon for epsilon in columns if epsilon in table[beside]]
+    others = {name: row for name, row in table.items() if name != beside}
+    budgets = [
+        epsilon
+        for epsilon in columns
+        if found(table[beside], epsilon) and any(found(row, epsilon) for row in others.values())
+    ]
     body = [
         [name, *(lower(row, epsilon) for epsilon in budgets)]
-        for name, row in table.items()
-        if name != beside and any(found(row, epsilon) for epsilon in budgets)
+        for name, row in others.items()
+        if any(found(row, epsilon) for epsilon in budgets)
     ]
     return text + "\n" + grid([f"lower than {beside}'s by", *(f"ε = {epsilon:g}" for epsilon in budgets)], body)
 
