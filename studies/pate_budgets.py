@@ -101,11 +101,16 @@ def markdown(table: Table, beside: str | None = None) -> str:
         mine, other = cell_within(row, epsilon), cell_within(table[beside], epsilon)
         return "—" if mine is None or other is None else f"{100 * (1 - mine[1].wer / other[1].wer):.0f} %"
 
-    budgets = [epsilon for epsilon in columns if epsilon in table[beside]]
+    others = {name: row for name, row in table.items() if name != beside}
+    budgets = [
+        epsilon
+        for epsilon in columns
+        if cell_within(table[beside], epsilon) and any(cell_within(row, epsilon) for row in others.values())
+    ]
     body = [
         [name, *(lower(row, epsilon) for epsilon in budgets)]
-        for name, row in table.items()
-        if name != beside and any(cell_within(row, epsilon) for epsilon in budgets)
+        for name, row in others.items()
+        if any(cell_within(row, epsilon) for epsilon in budgets)
     ]
     return text + "\n" + grid([f"lower than {beside}'s by", *(f"ε = {epsilon:g}" for epsilon in budgets)], body)
 

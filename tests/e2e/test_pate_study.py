@@ -113,6 +113,14 @@ def test_the_table_of_budgets() -> None:
         "| lnmax | 20 % | — |",
         "| start | 20 % | 0 % |",
     ]
+    # What releases nothing holds at every budget, but is no baseline where there is no privacy.
+    rest = {"start": {0.0: Cell((0.9, 0.7), False)}, "dp": {1.0: Cell((1.0,), False), 8.0: Cell((0.4,), False)}}
+    none = {"none": {float("inf"): Cell((0.1,), False)}}
+    assert pate_budgets.markdown({**rest, **none}, beside="start").splitlines()[-3:] == [
+        "| lower than start's by | ε = 1 | ε = 8 |",
+        "| --- | --- | --- |",
+        "| dp | -25 % | 50 % |",
+    ]
     with pytest.raises(SystemExit, match="there is no 'dpsgd'; there are none"):
         pate_budgets.markdown({"none": {1.0: Cell((0.1,), False)}}, beside="dpsgd")
 
