@@ -27,9 +27,12 @@ from fedasr.results.load import Run, load_run
 from fedasr.runtime.launch import launch
 from studies.leakage_attacks import codes, inverted, ledger, members
 from studies.leakage_cells import (
+    CLIPPED,
     CODED,
     DP_FEDAVG,
     DP_SGD,
+    DROPOUT,
+    EARLY,
     FAMILIES,
     PATE,
     PLAIN,
@@ -60,8 +63,10 @@ def plan() -> Iterator[Cell]:
     yield from curve("digits", "rnnt", 1)
     yield from trade("digits", "ctc", 2)
     yield from curve("home", "rnnt", 1)
-    yield from (Cell("digits", "ctc", PATE, epsilon) for epsilon in (None, 8.0))
     yield from trade("digits", "ctc", 3)
+    yield from (Cell("home", "rnnt", training) for training in (CLIPPED, EARLY))
+    yield from (Cell("digits", "ctc", PATE, epsilon) for epsilon in (None, 8.0))
+    yield Cell("home", "rnnt", DROPOUT)
     yield from (Cell("digits", family, DP_FEDAVG, 1.0) for family in FAMILIES)
     yield from trade("sentences", "ctc", 1)
     yield from trade("digits", "rnnt", 2)
