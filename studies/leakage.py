@@ -63,6 +63,7 @@ def plan() -> Iterator[Cell]:
     yield from curve("digits", "rnnt", 1)
     yield from trade("digits", "ctc", 2)
     yield from curve("home", "rnnt", 1)
+    yield Cell("digits", "ctc", CLIPPED)
     yield from trade("digits", "ctc", 3)
     yield from (Cell("home", "rnnt", training) for training in (CLIPPED, EARLY))
     yield from (Cell("digits", "ctc", PATE, epsilon) for epsilon in (None, 8.0))
