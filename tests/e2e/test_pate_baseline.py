@@ -54,7 +54,7 @@ def test_frozen_layers_are_no_parameters(tmp_path: Path) -> None:
         upper(start, "encoders").model()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_best_of_a_rung_go_on(tmp_path: Path) -> None:
     config, sweep = tmp_path / "tiny.yaml", tmp_path / "sweep.yaml"
     few = {"data__synthetic__speakers": 4, "data__synthetic__test_speakers": 2, "selection__clients_per_round": 2}
