@@ -25,7 +25,9 @@ Ranking = list[tuple[str, float]]
 """Labels with the mean word error rate of their seeds, the lowest first."""
 
 
-def halving(file: Path, out: Path, rungs: Sequence[Sequence[str]], keep: float = 1 / 3) -> list[Ranking]:
+def halving(
+    file: Path, out: Path, rungs: Sequence[Sequence[str]], keep: float = 1 / 3, only: Sequence[str] = ()
+) -> list[Ranking]:
     """Run the rungs, and return the ranking of each.
 
     Args:
@@ -33,12 +35,13 @@ def halving(file: Path, out: Path, rungs: Sequence[Sequence[str]], keep: float =
         out: where the rungs are written.
         rungs: the keys of each, dotted, with their values.
         keep: the share of the variants that goes on, rounded up.
+        only: labels, with ``*`` and ``?``, that the first rung is of; none: all.
 
     Raises:
         SystemExit: every run of a rung failed.
     """
     rankings: list[Ranking] = []
-    labels: list[str] = []
+    labels = list(only)
     for number, keys in enumerate(rungs, 1):
         ranking = ranked(fedasr.sweep(file, out / f"rung{number}", overrides=list(keys), only=labels))
         if not ranking:
@@ -76,8 +79,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rung", action="append", required=True, help="KEY=VALUE, several with spaces between")
     parser.add_argument("--keep", type=float, default=1 / 3, help="share of the variants that goes on")
+    parser.add_argument("--only", action="append", default=[], help="labels that are tried, with * and ?")
     given = parser.parse_args()
-    print(markdown(halving(given.sweep, given.out, [rung.split() for rung in given.rung], given.keep)))
+    rungs = [rung.split() for rung in given.rung]
+    print(markdown(halving(given.sweep, given.out, rungs, given.keep, given.only)))
 
 
 if __name__ == "__main__":

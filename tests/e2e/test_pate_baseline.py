@@ -54,18 +54,18 @@ def test_frozen_layers_are_no_parameters(tmp_path: Path) -> None:
         upper(start, "encoders").model()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_best_of_a_rung_go_on(tmp_path: Path) -> None:
     config, sweep = tmp_path / "tiny.yaml", tmp_path / "sweep.yaml"
     few = {"data__synthetic__speakers": 4, "data__synthetic__test_speakers": 2, "selection__clients_per_round": 2}
     config.write_text(yaml.safe_dump(small(rounds=1, evaluate__every=0, **few)))
-    rates = {"none": 1e-9, "some": 0.001, "much": 0.05}
+    rates = {"none": 1e-9, "some": 0.001}
     variants = {name: {"client.learning_rate": rate} for name, rate in rates.items()}
     sweep.write_text(yaml.safe_dump({"config": "tiny.yaml", "variants": variants, "seeds": [4]}))
-    first, second = halving.halving(sweep, tmp_path / "out", [["rounds=1"], ["rounds=2"]], keep=0.3)
+    first, second = halving.halving(sweep, tmp_path / "out", [["rounds=1"], ["rounds=2"]], keep=0.5)
     assert {label for label, _ in first} == set(rates)
     assert [label for label, _ in second] == [first[0][0]]
     lines = halving.markdown([first, second]).splitlines()
     assert lines[0] == "| WER | rung 1 | rung 2 |"
     assert lines[2].startswith(f"| {first[0][0]} | {first[0][1]:.3f} | {second[0][1]:.3f} |")
-    assert [line.endswith(" | — |") for line in lines[2:]] == [False, True, True]
+    assert [line.endswith(" | — |") for line in lines[2:]] == [False, True]
