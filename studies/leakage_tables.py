@@ -189,7 +189,9 @@ def ways_table(study: Study) -> str:
 
 def groups_table(study: Study) -> str:
     """Return the area by groups of speakers: a row a group, a column a way of training and ε."""
-    table = study.groups[study.groups["training"] != START]
+    told = study.groups["training"].isin([PLAIN, DP_SGD, DP_FEDAVG])
+    # Where all store alike but those who say codes, a group by activity is one of codes.
+    table = study.groups[told & (study.groups["data"] != "home")]
     asked = table["asked"].fillna(math.inf)
     columns = sorted(set(zip(table["training"], asked, strict=True)), key=lambda one: (-one[1], one[0]))
     body = []
@@ -204,6 +206,7 @@ def groups_table(study: Study) -> str:
     ceilings = ["ceiling", "", "", ""]
     for training, epsilon in columns:
         cells = study.cells[(study.cells["training"] == training) & (study.cells["asked"].fillna(math.inf) == epsilon)]
+        cells = cells[cells["data"] != "home"]
         highest = cells["auc_ceiling"].max()
         ceilings.append(f"{round_up(highest, 3):.3f}" if np.isfinite(highest) else NOTHING)
     names = [f"{training}, {'∞' if math.isinf(epsilon) else f'ε = {epsilon:g}'}" for training, epsilon in columns]
