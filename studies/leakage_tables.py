@@ -12,6 +12,7 @@ import argparse
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -308,7 +309,7 @@ def figure(study: Study) -> Figure:
         column[2].set_xticks([*ticks, infinite], [*map(str, ticks), "∞"])
         column[2].minorticks_off()
         column[2].set_xlim(0.8, 1.4 * infinite)
-    handles: dict[str, object] = {}
+    handles: dict[str, Any] = {}
     for panel in panels.ravel():
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
@@ -339,7 +340,7 @@ SHOWN = {
 def curves(ax: Axes, study: Study, data: str, family: str, column: str) -> None:
     """Draw one column against ε: a line a way of training, its seeds as dots."""
     for number, (name, (private, without)) in enumerate(SHOWN.items()):
-        looks = {"color": style.SERIES[number], "marker": "os^Dv"[number], "markersize": 4.0}
+        looks: dict[str, Any] = {"color": style.SERIES[number], "marker": "os^Dv"[number], "markersize": 4.0}
         places, means = [], []
         known = [] if private is None else [a for a in study.budgets(data, family, private) if a is not None]
         for asked in [*sorted(known), None]:
@@ -353,7 +354,7 @@ def curves(ax: Axes, study: Study, data: str, family: str, column: str) -> None:
             means.append(float(values.mean()))
         if places:
             label = "pooled, no privacy" if name == PLAIN else name
-            ax.plot(places, means, linewidth=1.2, label=label, **looks)  # type: ignore[arg-type]
+            ax.plot(places, means, linewidth=1.2, label=label, **looks)
     start = study.of(data, family, START, None)
     if column in start and start[column].notna().any():
         ax.axhline(start[column].mean(), color=style.MUTED, linewidth=1, linestyle=":", label="public initial model")
