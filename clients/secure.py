@@ -21,7 +21,7 @@ from fedasr.secure.identity import SIGNATURE_BYTES, Directory, Signer, Simulated
 from fedasr.secure.keys import clients_from_bytes, keys_from_bytes, keys_to_bytes
 from fedasr.secure.modulus import Residues
 from fedasr.secure.primitives import SEALED_BYTES
-from fedasr.secure.terms import Aborted, Terms
+from fedasr.secure.terms import DEFAULT_NEIGHBOURS, Aborted, Terms
 
 from .edge.edge_device import EdgeDevice, find_edge_device
 from .speech import Order as Asked
@@ -90,11 +90,11 @@ class Party:
         """Return the client as its earlier messages of the round have left it.
 
         Raises:
-            InputError: it has had none, or one of another run or round, or has answered one since.
+            InputError: it has had none, or one of another run or round or to another number, or has answered one since.
         """
         if Record.SECURE in self.context.state:
             result = KeptSecrets.from_record(self.context.state[Record.SECURE], "the client's own state")
-            if (result.round, result.run) == (self.terms.round, self.terms.run):
+            if (result.round, result.run, result.client) == (self.terms.round, self.terms.run, self.asked.client):
                 client = Client.from_state(self.terms, self.asked.client, result.state)
                 if self.edge_device is not None:
                     check_step(self.edge_device, client)
@@ -107,7 +107,7 @@ class Party:
     def keep(self, client: Client) -> None:
         """Keep the client for its next message; on an edge device what it has done is on the disk before it answers."""
         names = json.dumps(self.names) if self.names else None
-        kept = KeptSecrets(self.terms.round, client.state(), self.terms.run, names)
+        kept = KeptSecrets(self.terms.round, client.state(), self.terms.run, client.me, names)
         self.context.state[Record.SECURE] = kept.to_record()
         if self.edge_device is not None:
             write_durably(self.edge_device.secure_steps, {"session": session_of(client), "done": client.done})
@@ -136,7 +136,7 @@ class Party:
         updates in the sum.
 
         Raises:
-            PolicyRefused: it names none, or one twice.
+            PolicyRefused: it names none, or one twice, or the devices are to have few neighbours.
         """
         if self.edge_device is None:
             return
@@ -148,6 +148,11 @@ class Party:
         known = isinstance(names, list) and all(isinstance(name, str) for name in names)
         if not known or len(names) != len(clients) or len(set(names)) != len(names):
             raise PolicyRefused("the list of keys", "without a name of its own for each edge device", "one with names")
+        neighbours = self.terms.neighbours
+        if neighbours < DEFAULT_NEIGHBOURS and self.terms.holders(len(clients)) < len(clients):
+            # Of few neighbours a server and its friends among the devices could be all.
+            wanted = f"at least {DEFAULT_NEIGHBOURS}, or all of a cohort"
+            raise PolicyRefused("secure_aggregation.neighbours", neighbours, wanted)
         self.names = dict(zip(clients, names, strict=True))
         if self.edge_device.name and self.names.get(self.asked.client) != self.edge_device.name:
             raise PolicyRefused("the list of keys", "without this edge device's name", f"'{self.edge_device.name}'")

@@ -31,7 +31,7 @@ def sylvester(side: int, kind: str) -> npt.NDArray[Any]:
 @cache
 def octets() -> npt.NDArray[np.float32]:
     """Return H₈ of the eight signs that the bits of each byte are, the highest first; shape ``(256, 8)``, read-only."""
-    transformed = signs_of_bytes() @ sylvester(OCTET, "<f4")
+    transformed: npt.NDArray[np.float32] = signs_of_bytes() @ sylvester(OCTET, "<f4")
     transformed.flags.writeable = False
     return transformed
 

@@ -620,6 +620,8 @@ class KeptSecrets(ConfigValues):
     state: bytes = key(Key.STATE)
     run: bytes = key(Key.RUN)
     """what tells the run from others"""
+    client: int = key(Key.CLIENT)
+    """the number by which the server calls it"""
     names: str | None = key(Key.NAMES, None)
     """of edge devices; JSON: number → name"""
 

@@ -34,6 +34,7 @@ from studies.leakage_cells import (
     DROPOUT,
     EARLY,
     FAMILIES,
+    LONG,
     PATE,
     PLAIN,
     START,
@@ -63,8 +64,10 @@ def plan() -> Iterator[Cell]:
     yield from curve("digits", "rnnt", 1)
     yield from trade("digits", "ctc", 2)
     yield from curve("home", "rnnt", 1)
+    yield Cell("digits", "ctc", CLIPPED)
     yield from trade("digits", "ctc", 3)
     yield from (Cell("home", "rnnt", training) for training in (CLIPPED, EARLY))
+    yield from (Cell("home", "rnnt", LONG, epsilon) for epsilon in (None, 1000.0, 100.0, 10.0, 1.0, 4.0))
     yield from (Cell("digits", "ctc", PATE, epsilon) for epsilon in (None, 8.0))
     yield Cell("home", "rnnt", DROPOUT)
     yield from (Cell("digits", family, DP_FEDAVG, 1.0) for family in FAMILIES)

@@ -18,7 +18,7 @@ from fedasr.audits.membership.audit import AUC, FLOORS, INITIAL, NO_MODEL, Game,
 from fedasr.audits.membership.candidates import Candidates
 from fedasr.audits.membership.claims import claim_of
 from fedasr.audits.membership.shadows import Shadow
-from fedasr.audits.secrets.audit import LANGUAGE, MASKED, VOICE, audit_secrets, found, planted_in
+from fedasr.audits.secrets.audit import LANGUAGE, MASKED, VOICE, audit_secrets, findings_of, planted_in
 from fedasr.audits.secrets.ranks import by_language
 from fedasr.evaluation.recognizer import Recognizer
 from fedasr.experiment import Experiment
@@ -130,7 +130,7 @@ def by_language_alone(run: Run) -> list[Finding]:
         by_language(model, experiment.tokenizer, planted.corpus, planted.codes)
         for model in (recognizer.model, start.eval())
     ]
-    return found(LANGUAGE, planted, ranks[0], ranks[1], len(experiment.partition))
+    return findings_of(LANGUAGE, planted, ranks[0], ranks[1], len(experiment.partition))
 
 
 def ledger(run: Run) -> Row:

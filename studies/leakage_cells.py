@@ -76,6 +76,7 @@ CODED = ("digits", "home")
 """Where codes are said: in ``home`` the digits of the codes are words that nothing else says."""
 CODES: Tree = {"codes": 10, "digits": 2, "repeats": 16}
 PLAIN, START, DROPOUT, EARLY, CLIPPED = "pooled", "initial model", "dropout", "early stopping", "clipping"
+LONG = "DP-SGD, many steps"
 FEDAVG, DP_FEDAVG, DP_SGD, PATE = "FedAvg", "DP-FedAvg", "DP-SGD", "PATE"
 ROUNDS = {"ctc": 40, "rnnt": 24}
 """Passes over the pooled speech without privacy; a transducer's cost twice as much, and it learns by heart sooner."""
@@ -110,7 +111,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Return the name of its folder."""
-        how = self.training.lower().replace(" ", "-")
+        how = self.training.lower().replace(",", "").replace(" ", "-")
         budget = "" if self.epsilon is None else f"-eps{self.epsilon:g}"
         half = f"-half-{self.half}" if self.half else ""
         return f"{self.data}-{self.family}-{how}{budget}{half}-seed{self.seed}"
@@ -162,6 +163,14 @@ class Cell:
                     "strategy": central,
                     "client": {**sgd, "schedule": "cosine"},
                     "privacy": {"unit": "example", "clip_norm": 0.5, **noise},
+                }
+            case "DP-SGD, many steps":
+                noise = {"noise_multiplier": NO_NOISE} if self.epsilon is None else {"epsilon": self.epsilon}
+                return {
+                    "rounds": 30,
+                    "strategy": central,
+                    "client": {"optimizer": "sgd", "learning_rate": 2.0, "clip_norm": None, "batch_size": 32},
+                    "privacy": {"unit": "example", "clip_norm": 0.5, "accountant": "rdp", **noise},
                 }
             case "FedAvg" | "DP-FedAvg":
                 federated: Tree = {

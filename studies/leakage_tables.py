@@ -32,13 +32,14 @@ from studies.leakage_cells import (
     DROPOUT,
     EARLY,
     FEDAVG,
+    LONG,
     PATE,
     PLAIN,
     START,
 )
 from studies.tables import grid
 
-TRAININGS = (START, PLAIN, EARLY, DROPOUT, CLIPPED, FEDAVG, DP_FEDAVG, DP_SGD, PATE)
+TRAININGS = (START, PLAIN, EARLY, DROPOUT, CLIPPED, FEDAVG, DP_FEDAVG, DP_SGD, LONG, PATE)
 PRIVATE = (DP_FEDAVG, DP_SGD, PATE)
 WAYS = {"language": "internal language model", "noise": "noise for the code", "voice": "another voice"}
 SPEECH = {

@@ -34,8 +34,8 @@ def speaker_interval(
 
     Utterances of one speaker err together, so that resampling utterances would give too narrow an interval (Bisani and
     Ney 2004). The plain percentile interval is too narrow for few speakers as well: its levels are moved out as far as
-    Student's t is wider than the normal distribution (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). Where
-    speakers differ by much more than their mean, ten of them are still too few.
+    Student's t is wider than the normal distribution (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). How often
+    it contains the truth is in ``docs/results/fairness_coverage.md``.
 
     Args:
         speakers: of each utterance, shape ``(utterances,)``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +17,7 @@ from fedasr.data.subset import Subset
 from fedasr.data.synthetic import SyntheticCorpus
 from fedasr.errors import InputError, nearest
 from fedasr.evaluation.evaluator import evaluate
-from fedasr.evaluation.fairness.comparison import Outcomes, compare_groups
+from fedasr.evaluation.fairness.comparison import MOST_GROUPS, Outcomes, compare_groups
 from fedasr.evaluation.recognizer import Recognizer
 from fedasr.evaluation.wer import utterance_errors
 from fedasr.experiment import Experiment
@@ -136,23 +137,31 @@ def by_attributes(
 
 
 def usual(run: Run, experiment: Experiment) -> list[str]:
-    """Return the attributes that a run names, else the usual ones of which its test speech has two values.
+    """Return the attributes of ``evaluate.by``, else the usual ones, by which the test speech can be compared.
 
     Raises:
         InputError: there are none.
     """
-    if experiment.config.evaluate.by:
-        return list(experiment.config.evaluate.by)
     corpus, rows = experiment.corpus, experiment.test_rows
-    there = [name for name in ATTRIBUTES if name in corpus.columns]
-    result = [name for name in there if len(set(values_of(corpus, rows, name).tolist()) - {""}) > 1]
+    named = experiment.config.evaluate.by or [name for name in ATTRIBUTES if name in corpus.columns]
+    result = [name for name in named if name in corpus.columns and comparable(corpus, rows, name)]
     if not result:
         known = ", ".join(corpus.columns)
         raise InputError(
-            f"the test speech has no two groups by {', '.join(ATTRIBUTES)}; name a column with '--by', one of: {known}",
+            f"the test speech has no two groups of several speakers by {', '.join(named or ATTRIBUTES)}; name a column"
+            f" with '--by', one of: {known}",
             where=str(run.path),
         )
     return result
+
+
+def comparable(corpus: Corpus, rows: npt.NDArray[np.integer], attribute: str) -> bool:
+    """Say whether utterances are of two groups, one of them of two speakers, and of not too many groups."""
+    groups = values_of(corpus, rows, attribute).astype(str)
+    speakers = np.asarray(corpus.columns["speaker"])[rows].astype(str)
+    pairs = {pair for pair in zip(groups.tolist(), speakers.tolist(), strict=True) if pair[0]}
+    counts = Counter(group for group, _ in pairs)
+    return 2 <= len(counts) <= MOST_GROUPS and max(counts.values()) > 1
 
 
 def column_of(corpus: Corpus, attribute: str) -> tuple[str, list[float]]:

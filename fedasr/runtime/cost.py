@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, Message, RecordDict, UserConfig
 
 from fedasr.codecs.checks import check_compression
 from fedasr.config import Config
@@ -168,7 +168,7 @@ def answering(means: Means, run: Experiment) -> Callable[[Message, float], Messa
 
     def answer(message: Message, length: float) -> Message:
         node = message.metadata.dst_node_id
-        known = {Key.PARTITION: node, "update-norm": length * means.update_norm, "utterances": utterances}
+        known: UserConfig = {Key.PARTITION: node, "update-norm": length * means.update_norm, "utterances": utterances}
         reply: Message = app(message, Context(RUN_ID, node, known, RecordDict(), {}))
         return reply
 
@@ -196,7 +196,8 @@ def server_link(planned: Any, seconds: float, mbps: float) -> dict[str, Any]:
 
     def busy(cohort: int) -> float:
         """Seconds of the link in the busier direction."""
-        return cohort * max(planned.client_bytes(cohort)) * TO_BITS / mbps
+        seconds: float = cohort * max(planned.client_bytes(cohort)) * TO_BITS / mbps
+        return seconds
 
     most = planned.largest
     full = fills_up(busy, seconds, most)

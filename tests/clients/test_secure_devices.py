@@ -117,6 +117,8 @@ class Server:
         self.weights = Experiment(load(tree)).first_weights()
         self.states = {name: RecordDict() for name in NAMES}
         self.steps: dict[str, bytes] = {}
+        self.numbers: dict[str, int] = {}
+        """name → what the server calls a device, where that is not its number"""
         self.keys: dict[int, bytes] = {}
         self.sealed: dict[int, bytes] = {}
         self.signatures: dict[int, bytes] = {}
@@ -125,7 +127,7 @@ class Server:
         """Return a device's reply."""
         name = NAMES[client]
         content = RecordDict({Record.CONFIG: Order(1, config_json or self.config_json).to_record()})
-        content[Address.RECORD] = Address(client, name).to_record()
+        content[Address.RECORD] = Address(self.numbers.get(name, client), name).to_record()
         for record in records:
             content[Record.SECURE] = record.to_record()
         if kind == Kind.TRAIN:
@@ -159,6 +161,7 @@ class Server:
     def again(self) -> Server:
         """Return the server as it is, before devices that are as they are."""
         twin = copy(self)
+        twin.numbers = {}
         twin.states = {name: shallow_copy(state) for name, state in self.states.items()}
         for name, content in self.steps.items():
             (self.town.folders[name] / "secure.json").write_bytes(content)
@@ -331,6 +334,24 @@ def test_a_half_of_the_holders_opens_nothing(town: Town) -> None:
     server = Server(town, {"mode": "protocol", "threshold": 6, "least_clients": 2}, selection__clients_per_round=10)
     reply = server.share(0, server.advertise())
     assert "6 shares are to open a secret (secure_aggregation.threshold), 3 hold one" in refusal(reply)
+
+
+@pytest.mark.thorough
+def test_few_neighbours_of_many_are_refused(town: Town) -> None:
+    """Devices on the server's side could be all of them."""
+    server = Server(town, {"mode": "protocol", "neighbours": 2, "least_clients": 2}, selection__clients_per_round=4)
+    listed = server.advertise()
+    rows = keys_from_bytes(listed)
+    more = keys_to_bytes([*rows.values(), type(rows[2])(3, bytes(32), bytes(32), bytes(96))])
+    said = refusal(server.share(0, more, (*NAMES, "zoe")))
+    assert said == "secure_aggregation.neighbours is 2; allowed is at least 20, or all of a cohort"
+
+
+@pytest.mark.thorough
+def test_a_device_has_one_number_in_a_round(complete: Server) -> None:
+    server = complete.again()
+    server.numbers["anna"] = 1
+    assert server.unmask(0, {0, 1, 2}, set()).error.reason == UNTOLD
 
 
 @pytest.mark.thorough

@@ -91,7 +91,7 @@ GOLDEN: dict[type[Values], tuple[str, dict[str, type]]] = {
     Masking: ("secure", {"cohort": int, "largest": int, "sharers": bytes, "signatures": bytes}),
     Unmasking: ("secure", {"living": bytes, "sealed": bytes, "dead": bytes}),
     OpenedShares: ("secure", {"opened": bytes}),
-    KeptSecrets: ("secure", {"round": int, "state": bytes, "run": bytes, "names": str}),
+    KeptSecrets: ("secure", {"round": int, "state": bytes, "run": bytes, "client": int, "names": str}),
     Accumulated: (
         "folded",
         {"bytes": int, "absent": bool, "norm": float, "largest": float, "weight": int, "refused": str},

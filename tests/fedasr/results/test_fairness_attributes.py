@@ -9,7 +9,7 @@ from fedasr.config.schema import SyntheticConfig
 from fedasr.data.subset import Subset
 from fedasr.data.synthetic import SyntheticCorpus
 from fedasr.errors import InputError
-from fedasr.results.fairness import as_numbers, column_of, covariates_of, values_of
+from fedasr.results.fairness import as_numbers, column_of, comparable, covariates_of, values_of
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,12 @@ def test_covariates_of_a_part_of_a_corpus_are_those_of_its_rows(corpus: Syntheti
     assert result["length (log words)"] == pytest.approx(np.log([2, 4]))
     assert result["signal-to-noise ratio (dB)"] == pytest.approx(corpus.snr_db(np.array([13, 15])))
     assert result["activity (log utterances)"] == pytest.approx(np.log(corpus.columns["activity"][[13, 15]]))
+
+
+def test_without_being_asked_for_only_what_has_groups_of_speakers_is_compared(corpus: SyntheticCorpus) -> None:
+    rows = np.arange(len(corpus))
+    test = np.flatnonzero(corpus.columns["split"] == "test")
+    assert comparable(corpus, rows, "gender")
+    assert not comparable(corpus, test, "split")  # one group
+    assert not comparable(corpus, rows, "speaker")  # each group a speaker
+    assert not comparable(corpus, rows, "duration_s")
