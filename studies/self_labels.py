@@ -44,6 +44,8 @@ ARMS: dict[str, dict[str, Any]] = {
     },
     "no threshold, no guard, global teacher": {**BARE, "self_labels.teacher": "global"},
     "own labels, rate × 5": {"client.learning_rate": 0.01},
+    "no threshold, no guard, rate × 5": {**BARE, "client.learning_rate": 0.01},
+    "global teacher, rate × 5": {"self_labels.teacher": "global", "client.learning_rate": 0.01},
     "no threshold, no guard, global teacher, rate × 5": {
         **BARE,
         "self_labels.teacher": "global",

@@ -38,11 +38,6 @@ def check_self_labels(config: Config, where: str) -> None:
             f"{fact} but 'selection.name' is '{config.selection.name}', which chooses by losses, and those of a"
             " device's own labels are small where it is wrong and sure of it; choose another selection"
         )
-    if config.strategy.fairness != "none":
-        refuse(
-            f"{fact} but 'strategy.fairness' is '{config.strategy.fairness}', which weighs clients by losses, and those"
-            " of a device's own labels are small where it is wrong and sure of it; set strategy.fairness=none"
-        )
     if config.runtime.name == "deployment":
         if labels == "feedback":
             refuse(f"{fact}, which simulates users, but 'runtime.name' is 'deployment', where they are real; set self")

@@ -39,7 +39,7 @@ EXAMPLE = {
         ),
         ({"client.labels": "self", "selection.name": "power-of-choice"}, "which chooses by losses"),
         ({"client.labels": "self", "selection.name": "oort"}, "which chooses by losses"),
-        ({"client.labels": "self", "strategy.fairness": "q"}, "which weighs clients by losses"),
+        ({"client.labels": "self", "strategy.fairness": "q"}, "losses on a device's own labels are small"),
         ({"client.labels": "self", "evaluate.decoder": "vocabulary"}, "list the phrases"),
         ({"self_labels.server_steps": 2, "self_labels.public_split": "train"}, "choose another split"),
         ({"client.labels": "self", "strategy.name": "central"}, "'client.labels' is set but 'strategy.name'"),
