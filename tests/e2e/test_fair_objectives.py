@@ -52,6 +52,7 @@ def test_q_0_is_the_plain_mean_to_the_bit(plain: fedasr.Run, tmp_path: Path) -> 
     assert (fair.rounds["bytes_down"] > 1.9 * plain.rounds["bytes_down"]).all()
 
 
+@pytest.mark.slow
 def test_groups_have_weights_and_a_resumed_run_goes_on_with_them(plain: fedasr.Run, tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", **GROUPS)
     weights = whole.summary["group_weights"]

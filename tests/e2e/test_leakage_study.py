@@ -33,7 +33,7 @@ SMALL = [
 CELLS = [Cell("digits", "ctc", START), Cell("digits", "ctc", DP_SGD, 8.0)]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_study_in_miniature(tmp_path: Path) -> None:
     rows = [row_of(cell, tmp_path, SMALL) for cell in CELLS]
     assert not [row["error"] for row in rows if "error" in row]
