@@ -75,22 +75,22 @@ def register(app: typer.Typer) -> None:
             say(result)
 
 
-def say(found: dict[str, Any]) -> None:
+def say(plan: dict[str, Any]) -> None:
     """Print a cost for people."""
     from rich.table import Table
 
-    sent, seconds, turns, server = found["bytes"], found["seconds"], found["turns"], found["server"]
+    sent, seconds, turns, server = plan["bytes"], plan["seconds"], plan["turns"], plan["server"]
     about_bytes = "about " if sent["estimated"] else ""
     lines = {
-        "fleet": f"{found['clients']:,} devices, {found['clients_per_round']:,} a round, {found['rounds']:,} rounds",
-        "model": f"{found['parameters']:,} parameters; compression {found['compression']},"
-        f" secure aggregation {found['secure_aggregation']}",
+        "fleet": f"{plan['clients']:,} devices, {plan['clients_per_round']:,} a round, {plan['rounds']:,} rounds",
+        "model": f"{plan['parameters']:,} parameters; compression {plan['compression']},"
+        f" secure aggregation {plan['secure_aggregation']}",
         "a client, a round": f"{about_bytes}{data_size(sent['client_up'])} up, {data_size(sent['client_down'])} down",
         "a device, the run": f"{number(turns['device'])} turns, {data_size(sent['device_over_run'])}",
         "all": f"{about_bytes}{data_size(sent['up'])} up, {data_size(sent['down'])} down",
         "time": f"{duration(seconds['round'])} a round, {duration(seconds['run'])} in all",
     }
-    money = found["money"]
+    money = plan["money"]
     if money["total"]:
         parts = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in money.items() if value)
         lines["money"] = parts

@@ -72,8 +72,8 @@ def compare_groups(
     usable = eligible(attribute, cells)
     compared = cells.only(usable)
     several = bool((compared.counts > 1).all())
-    found = gap(compared, seed) if several else bare_gap(compared)
-    strength = power(compared, shown, found.worst, found.best, seed) if several else Power(shown, None, *UNKNOWN)
+    between = gap(compared, seed) if several else bare_gap(compared)
+    strength = power(compared, shown, between.worst, between.best, seed) if several else Power(shown, None, *UNKNOWN)
     regression = adjusted(labels, tested.speakers, tested.words, tested.errors, tested.covariates)
     result: dict[str, Any] = {
         "attribute": attribute,
@@ -84,8 +84,8 @@ def compare_groups(
         "resamples": RESAMPLES,
         "seed": seed,
         "groups": group_rows(cells, compared, tested, labels, regression, seed),
-        "gap": {**estimate(found.difference, "difference"), "worst": found.worst, "best": found.best},
-        "ratio": estimate(found.ratio, "ratio"),
+        "gap": {**estimate(between.difference, "difference"), "worst": between.worst, "best": between.best},
+        "ratio": estimate(between.ratio, "ratio"),
         "regression": document(regression),
         "power": {**asdict(strength), "power": 0.8},
     }
@@ -95,7 +95,7 @@ def compare_groups(
                 f"two runs cannot be compared by '{attribute}': fewer than two groups have two test speakers or more"
             )
         theirs = Cells.of(tested.speakers, labels, tested.words, other[known]).only(usable)
-        result["against"] = changes(change(compared, theirs, seed), found, gap(theirs, seed))
+        result["against"] = changes(change(compared, theirs, seed), between, gap(theirs, seed))
     result["warnings"] = warnings(result, cells, strength)
     return result
 
@@ -193,35 +193,35 @@ def document(regression: Adjusted | str) -> dict[str, Any]:
     }
 
 
-def changes(found: Change, own: Gap, theirs: Gap) -> dict[str, Any]:
+def changes(differences: Change, own: Gap, theirs: Gap) -> dict[str, Any]:
     """Return the differences from another model as JSON holds them."""
     return {
-        "groups": {name: estimate(value, "difference") for name, value in found.groups.items()},
-        "gap": {**estimate(found.gap, "difference"), "worst": found.worst, "best": found.best},
+        "groups": {name: estimate(value, "difference") for name, value in differences.groups.items()},
+        "gap": {**estimate(differences.gap, "difference"), "worst": differences.worst, "best": differences.best},
         "gaps": [own.difference.value, theirs.difference.value],
     }
 
 
 def warnings(result: Mapping[str, Any], cells: Cells, strength: Power) -> list[str]:
     """Return what a reader must know to trust the numbers, a sentence each."""
-    attribute, found = result["attribute"], []
+    attribute, notes = result["attribute"], []
     if result["without_value"]:
-        found.append(f"{result['without_value']} utterances have no value of '{attribute}' and are left out")
+        notes.append(f"{result['without_value']} utterances have no value of '{attribute}' and are left out")
     counts = dict(zip(cells.groups, cells.counts.tolist(), strict=True))
     if single := [f"'{name}'" for name, count in counts.items() if count < 2]:
         alone = "has no interval, nor has the gap" if math.isnan(strength.smallest) else "is not in the gap"
-        found.append(f"a group of one speaker {alone}: {', '.join(single)}")
+        notes.append(f"a group of one speaker {alone}: {', '.join(single)}")
     if few := [f"'{name}' ({count})" for name, count in counts.items() if 2 <= count < FEW_SPEAKERS]:
-        found.append(f"fewer than {FEW_SPEAKERS} speakers, whose intervals may be too narrow: {', '.join(few)}")
+        notes.append(f"fewer than {FEW_SPEAKERS} speakers, whose intervals may be too narrow: {', '.join(few)}")
     if not cells.nested and (cells.utterances == 0).any():
-        found.append("some speakers are in several groups; whole speakers are drawn from all groups together")
+        notes.append("some speakers are in several groups; whole speakers are drawn from all groups together")
     if silent := [f"'{name}'" for name, row in result["groups"].items() if not row["errors"]]:
-        found.append(f"no errors, so no ratio: {', '.join(silent)}")
+        notes.append(f"no errors, so no ratio: {', '.join(silent)}")
     if not math.isnan(strength.smallest) and not result["gap"]["low"] > 0:
-        found.append(
+        notes.append(
             "no two groups are told apart; the speakers of the worst and the best one would show a gap of"
             f" {100 * strength.smallest:.1f} points or more in four of five tests"
         )
     if reason := result["regression"].get("reason"):
-        found.append(f"no adjusted ratios: {reason}")
-    return found
+        notes.append(f"no adjusted ratios: {reason}")
+    return notes
