@@ -24,7 +24,7 @@ from .aggregation.server_optimizers import make_optimizer
 from .canaries import make_canaries, took_turns
 from .edge_devices import EdgeDevices, InFlight
 from .fairness.factory import make_reweighting
-from .fleet_estimates import FleetEstimates
+from .fleet_estimates import FleetEstimates, notes_of
 from .label_teacher import LabelTeacher
 from .nodes import node_ids
 from .population import Cohort, Population
@@ -64,7 +64,7 @@ class FederatedRun(ServerRun):
         )
         self.teacher = LabelTeacher(self.config, self.weights)
         self.server_steps = ServerSteps(experiment, self.layout)
-        self.estimates = FleetEstimates(experiment, self.rounds, self.layout)
+        self.estimates = FleetEstimates(experiment, self.rounds, self.layout, folder)
         message_bytes = content_bytes(self.rounds.content(0, self.weights))
         reply_bytes = self.rounds.client_bytes(message_bytes)
         if self.teacher.weights is not None:
@@ -133,7 +133,7 @@ class FederatedRun(ServerRun):
         self.totals["updates"] += row["clients_replied"]
         self.totals["bytes_up"] += row["bytes_up"]
         self.totals["bytes_down"] += row["bytes_down"]
-        notes = [*result.failures, *self.rounds.take_notes()]
+        notes = [*notes_of(estimates), *result.failures, *self.rounds.take_notes()]
         more = {} if seen is None else {"canaries": [seen.as_row()]}
         return Round(row, result.rows, notes, {**more, "estimates": estimates})
 

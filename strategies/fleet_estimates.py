@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,14 @@ from fedasr.data.machine_labels import Untranscribed
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError
 from fedasr.evaluation.calibration import Calibration, fitted
+from fedasr.evaluation.drift import MEANING, alarms, excess_rate, expected_rate
 from fedasr.evaluation.prediction_powered import EXPECTED, PANEL, Sums, estimated
 from fedasr.evaluation.wer import utterance_errors
 from fedasr.experiment import Experiment
 from fedasr.flower.records import content_bytes, entries
 from fedasr.models.weights import Layout, Vector, load_arrays
 from fedasr.protocol import Code, EstimateOrder, Key, Kind, Longest, Record, shown
+from fedasr.runtime.run_folder import RunFolder
 from fedasr.training.self_labels import Hypotheses, hear
 
 from .aggregation.replies import ERRORS_PER_SECOND, WORDS_PER_SECOND, ReplyRefused, Store, check_size
@@ -61,6 +63,7 @@ class Tally:
         column, value = json.loads(group) if group else ("", "")
         result, alone = estimated(self.fleet, self.panel), estimated(self.fleet, self.panel, weight=0.0)
         errors, words = self.truth
+        expected, excess = expected_rate(self.fleet, self.panel), excess_rate(self.panel)
         return {
             "round": round,
             "column": column,
@@ -75,6 +78,12 @@ class Tally:
             "panel_low": alone.low,
             "panel_high": alone.high,
             "fleet_wer": errors / words if words else float("nan"),
+            "expected_wer": expected.value,
+            "expected_low": expected.low,
+            "expected_high": expected.high,
+            "excess": excess.value,
+            "excess_low": excess.low,
+            "excess_high": excess.high,
         }
 
 
@@ -85,10 +94,12 @@ class FleetEstimates:
         run: the experiment.
         rounds: sends the messages.
         layout: of the model.
+        folder: of the run, whose earlier estimates the alarms are held against.
     """
 
-    def __init__(self, run: Experiment, rounds: Rounds, layout: Layout) -> None:
+    def __init__(self, run: Experiment, rounds: Rounds, layout: Layout, folder: RunFolder) -> None:
         self.run = run
+        self.folder = folder
         self.settings = run.config.evaluate.estimate
         self.rounds = rounds
         self.layout = layout
@@ -122,7 +133,17 @@ class FleetEstimates:
             for group, counts in told[client].items():
                 tallies.setdefault(group, Tally()).add(counts)
         rows = [tallies[group].row(round, group) for group in sorted(tallies)]
-        return rows, content_bytes(content) * len(clients)
+        return self.watched(rows), content_bytes(content) * len(clients)
+
+    def watched(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return rows with their alarms, which are held against the estimates that the run has written."""
+        earlier: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for row in self.folder.rows("estimates"):
+            if row["round"] < rows[0]["round"]:
+                earlier.setdefault((row["column"], row["value"]), []).append(row)
+        return [
+            {**row, "alarms": " ".join(alarms(row, earlier.get((row["column"], row["value"]), [])))} for row in rows
+        ]
 
     def stores(self, round: int, roster: Roster) -> dict[int, Store]:
         """Return what the clients hold that hold something, whether or not they may train on it."""
@@ -188,6 +209,15 @@ class FleetEstimates:
                 f"'{Key.COUNTS}' has {len(groups)} groups; expected all speech and at most {MOST_GROUPS}"
             )
         return groups
+
+
+def notes_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each alarm of an estimate, of all speech or of a group."""
+    return [
+        f"alarm: {MEANING[name]}" + (f" ({row['column']} {row['value']})" if row["column"] else "")
+        for row in rows
+        for name in str(row["alarms"]).split()
+    ]
 
 
 def told_of(group: object, told: Mapping[str, Any], store: Store, config: Config) -> dict[str, Any]:

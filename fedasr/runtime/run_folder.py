@@ -140,6 +140,13 @@ ESTIMATE_COLUMNS = {
     "panel_low": "float64",
     "panel_high": "float64",
     "fleet_wer": "float64",
+    "expected_wer": "float64",
+    "expected_low": "float64",
+    "expected_high": "float64",
+    "excess": "float64",
+    "excess_low": "float64",
+    "excess_high": "float64",
+    "alarms": "string",
 }
 TABLES = {
     "rounds": ROUND_COLUMNS,

@@ -284,6 +284,8 @@ def test_the_error_rate_of_the_fleet_is_estimated_beside_the_truth(estimating: f
     page = report_page(estimating)
     assert "Error rate without transcripts" in page
     assert "gender f" in page
+    assert whole["expected_low"] <= whole["expected_wer"] <= whole["expected_high"]
+    assert whole["excess_low"] <= whole["excess"] <= whole["excess_high"]
 
 
 @pytest.mark.slow
@@ -298,6 +300,24 @@ def test_estimates_ask_and_change_nothing_of_the_model(
     none = run(tmp_path / "none", {**start, **ESTIMATE, "client.labels": "none", "evaluate.estimate.clients": 6})
     assert none.rounds["wer_estimate"].notna().tolist() == [False, True] or none.estimates["panel_speakers"].max() < 2
     assert (none.estimates["panel_speakers"] + none.estimates["fleet_speakers"]).max() == 6
+
+
+@pytest.mark.slow
+def test_a_model_that_training_spoils_raises_an_alarm(start: dict[str, Any], tmp_path: Path) -> None:
+    """The fleet expects no more errors than its confidence says, and the panel knows better; the same after a resume."""
+    spoilt = {
+        **start,
+        **ESTIMATE,
+        "evaluate.estimate.every": 1,
+        "client.optimizer": "sgd",
+        "client.learning_rate": 30.0,
+    }
+    with pytest.raises(RunFailed, match="broken off"):
+        run(tmp_path / "run", {**spoilt, "rounds": 3}, callbacks=[Fails(2)])
+    result = run(tmp_path / "run", {**spoilt, "rounds": 3}, resume=True).estimates
+    pd.testing.assert_frame_equal(result, run(tmp_path / "whole", {**spoilt, "rounds": 3}).estimates)
+    assert set(" ".join(result["alarms"]).split()) & {"worse", "harder"}
+    assert not result[result["round"] == 1]["alarms"].str.contains("worse|harder").any()
 
 
 @pytest.mark.parametrize(

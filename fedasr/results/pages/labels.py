@@ -33,7 +33,17 @@ def estimates(run: Run) -> Html:
         return Html()
     whole = result[result["column"] == ""].tail(SHOWN).iloc[::-1]
     groups = result[(result["column"] != "") & (result["round"] == result["round"].max())].head(LONGEST_TABLE)
-    head = ("", "Estimate", "95 % interval", "Panel alone", "True WER", "Panel's words", "Speakers", "of them panel")
+    head = (
+        "",
+        "Estimate",
+        "95 % interval",
+        "Panel alone",
+        "True WER",
+        "Panel's words",
+        "Speakers",
+        "of them panel",
+        "Alarms",
+    )
 
     def body(rows: pd.DataFrame, names: list[str]) -> list[tuple[str, ...]]:
         return [
@@ -46,6 +56,7 @@ def estimates(run: Run) -> Html:
                 number(row["panel_words"]),
                 number(row["fleet_speakers"] + row["panel_speakers"]),
                 number(row["panel_speakers"]),
+                row["alarms"] or "",
             )
             for row, name in zip(rows.to_dict("records"), names, strict=True)
         ]
