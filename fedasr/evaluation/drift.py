@@ -68,7 +68,7 @@ def alarms(now: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]]) -> list
     """Return the alarms of an estimate, the keys of ``MEANING``.
 
     Args:
-        now: the columns ``wer_low``, ``expected_low`` and ``excess_low`` of ``estimates.parquet``; NaN or None: unknown.
+        now: the columns ``wer_low``, ``expected_low`` and ``excess_low`` of ``estimates.parquet``; NaN: unknown.
         earlier: rows of the same group, with ``wer_high`` and ``expected_high``.
     """
     before = list(earlier)
