@@ -304,7 +304,7 @@ def test_estimates_ask_and_change_nothing_of_the_model(
 
 @pytest.mark.slow
 def test_a_model_that_training_spoils_raises_an_alarm(start: dict[str, Any], tmp_path: Path) -> None:
-    """The fleet expects no more errors than its confidence says, and the panel knows better; the same after a resume."""
+    """The alarms are the same after a resume."""
     spoilt = {
         **start,
         **ESTIMATE,
