@@ -283,6 +283,39 @@ def test_what_is_private_is_nobody_elses(done: fedasr.Run, town: Town) -> None:
 
 
 @pytest.mark.slow
+def test_edge_devices_without_transcripts_learn_labels_of_their_own(
+    done: fedasr.Run, town: Town, tmp_path: Path
+) -> None:
+    """From a model that knows the words; the same weights as in a simulation, where nobody reads the transcripts."""
+
+    def unlabelled(manifest: Path, **runtime: Any) -> dict[str, Any]:
+        tree = config(manifest, **runtime)
+        tree |= {"name": "unlabelled", "rounds": 1, "init_from": str(done.path)}
+        tree["client"] = {**tree["client"], "labels": "self", "epochs": 2}
+        tree["self_labels"] = {"teacher": "global", "threshold": [0.3, 0.3], "augment": False}
+        return tree
+
+    manifests = {name: town.devices[name] / "manifest.csv" for name in NAMES}
+    transcribed = {name: path.read_text() for name, path in manifests.items()}
+    for name, path in manifests.items():
+        write_manifest(path, town.rows[name], ("path", "speaker"))
+    deployed = unlabelled(town.server, name="deployment")
+    deployed["data"]["clients"] = len(NAMES)
+    out = town.out.with_name("unlabelled")
+    devices = at_the_end(town.world, town.world.submit(deployed, out), out)
+    for name, text in transcribed.items():
+        manifests[name].write_text(text)
+    local = fedasr.run(unlabelled(town.whole, executor="serial"), out=tmp_path / "local")
+    assert dict(devices.clients[["client", "status"]].to_numpy().tolist()) == dict.fromkeys(NAMES, "ok")
+    assert devices.rounds["kept_share"].tolist() == local.rounds["kept_share"].tolist()
+    assert devices.rounds["kept_share"].item() > 0.5
+    assert np.isnan(devices.rounds["label_wer"]).all(), "nobody knows the truth"
+    (mine, _), (theirs, _) = read_weights(devices.path), read_weights(local.path)
+    for name, array in theirs.items():
+        np.testing.assert_allclose(mine[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
 def test_edge_devices_as_teachers_cast_the_votes_of_the_simulation(
     done: fedasr.Run, town: Town, tmp_path: Path
 ) -> None:
