@@ -45,9 +45,9 @@ class Clock(Silent):
         self.times.append(time.process_time())
 
 
-def measured(secure: Mapping[str, Any], rounds: int) -> tuple[list[float], float]:
+def measured(secure: Mapping[str, Any], rounds: int, echo: bool = False) -> tuple[list[float], float]:
     """Return the processor seconds of each round but the first, and the bytes that a client sends."""
-    clock, settings = Clock(), workload.config(CLIENTS, rounds, 0, False)
+    clock, settings = Clock(), workload.config(CLIENTS, rounds, 0, echo)
     settings["runtime"] = {"executor": "serial"}
     if secure:
         settings["secure_aggregation"] = dict(secure)
