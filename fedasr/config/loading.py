@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import pickle
 import unicodedata
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -65,16 +66,38 @@ def load(
     for name, value in leaves(tree, Config):
         if value == MISSING and name not in given:
             raise InputError(f"'{name}' is {MISSING}; expected {expected(name)}: add {name}=VALUE", where=where)
-    merged = merge(tree, where, typed_defaults(), skipped=given)
+    merged = typed_defaults()
+    merge(changed(tree), where, merged, skipped=given)
     for step, place in steps:
-        merged = merge(step, place, merged, places)
+        merge(leaves(step, Config), place, merged, places)
     return finished(merged, where, places, tree, base, checked)
 
 
-@cache
 def typed_defaults() -> DictConfig:
-    """Return the typed tree of all defaults, which ``merge`` copies: making it is most of the time of ``load``."""
-    return cast(DictConfig, OmegaConf.structured(Config))
+    """Return a typed tree of all defaults; it is the caller's."""
+    return cast(DictConfig, pickle.loads(pickled_defaults()))
+
+
+@cache
+def pickled_defaults() -> bytes:
+    """Return the typed tree of all defaults; to make or to copy it takes several times as long as to read it."""
+    return pickle.dumps(OmegaConf.structured(Config))
+
+
+@cache
+def plain_defaults() -> Mapping[str, Any]:
+    """Return the default of every dotted key."""
+    return dict(leaves(to_dict(Config()), Config))
+
+
+def changed(tree: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the leaves of a tree that are not what they are by default."""
+    known = plain_defaults()
+    return [
+        (name, value)
+        for name, value in leaves(tree, Config)
+        if type(value) is not type(known[name]) or value != known[name] or isinstance(value, (list, Mapping))
+    ]
 
 
 def override(config: Config, changes: Mapping[str, Any]) -> Config:
@@ -263,7 +286,7 @@ def as_tree(
 ) -> Mapping[str, Any]:
     """Return plain nested dictionaries of a mapping or config object; ``missing`` as in ``read``."""
     if isinstance(source, Config):
-        return to_dict(source)
+        return asdict(source)
     try:
         node = source if OmegaConf.is_config(source) else OmegaConf.create(dict(source))
         tree = OmegaConf.to_container(cast(DictConfig, node), resolve=True, throw_on_missing=not missing)
@@ -323,18 +346,17 @@ def check_tree(tree: Mapping[Any, Any], schema: type, where: str, prefix: str = 
 
 
 def merge(
-    tree: Mapping[str, Any],
+    values: Sequence[tuple[str, Any]],
     where: str,
     onto: DictConfig,
     places: Mapping[str, str] | None = None,
     skipped: Container[str] = (),
-) -> DictConfig:
-    """Return the typed config with the tree's values, types checked; a mapping such as ``data.where`` gains entries.
+) -> None:
+    """Set values in a typed config, their types checked; a mapping such as ``data.where`` gains entries.
 
     Of ``skipped`` keys a value that is still missing stays away.
     """
-    merged = onto.copy()
-    for name, value in leaves(tree, Config):
+    for name, value in values:
         if value == MISSING and name in skipped:
             continue
         if name not in PATHS:
@@ -346,10 +368,9 @@ def merge(
         if isinstance(value, bool) != wanted.startswith(BOOLEAN) and isinstance(value, int):
             raise InputError(f"'{name}' is {value}; expected {wanted}", where=place)
         try:
-            OmegaConf.update(merged, name, value, merge=wanted == MAPPING)
+            OmegaConf.update(onto, name, value, merge=wanted == MAPPING)
         except (OmegaConfBaseException, OverflowError):
             raise InputError(f"'{name}' is {shown(value)}; expected {wanted}", where=place) from None
-    return merged
 
 
 def composed(value: Any) -> Any:
@@ -390,10 +411,16 @@ def owner(name: str) -> tuple[type, str]:
     return schema, last
 
 
+@cache
+def type_of(name: str) -> str:
+    """Return the type of a dotted key as Python writes it."""
+    schema, last = owner(name)
+    return str(get_type_hints(schema)[last])
+
+
 def expected(name: str) -> str:
     """Say in words which type a key takes."""
-    schema, last = owner(name)
-    hint = str(get_type_hints(schema)[last])
+    hint = type_of(name)
     words = {
         "<class 'int'>": "an integer",
         "<class 'float'>": "a number",
@@ -414,8 +441,7 @@ def expected(name: str) -> str:
 
 def optional(name: str) -> bool:
     """Say whether a key may be null."""
-    schema, last = owner(name)
-    return "None" in str(get_type_hints(schema)[last])
+    return "None" in type_of(name)
 
 
 def check_value(name: str, value: Any, meta: Mapping[str, Any], where: str) -> None:

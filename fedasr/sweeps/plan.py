@@ -109,7 +109,9 @@ def read_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
     base = changed(OmegaConf.structured(base), fixed, f"{where}, overrides", file.parent, checked=False)
     arguments, places = dotlist(overrides)
     check_overlap(fixed, dict(leaves(arguments, Config)), variants, grid, where, places)
-    base = finished(merge(arguments, where, OmegaConf.structured(base), places), where, places, checked=False)
+    typed = OmegaConf.structured(base)
+    merge(leaves(arguments, Config), where, typed, places)
+    base = finished(typed, where, places, checked=False)
     seeds = read_seeds(tree.get("seeds"), base.seed, where)
     asked = len(variants) * prod(map(len, grid.values())) * len(seeds)
     if asked > MOST_RUNS:
@@ -307,7 +309,9 @@ def changed(config: DictConfig, changes: Changes, where: str, folder: Path, chec
     whole: dict[str, Any] = {}
     for name, value in changes.items():
         whole = join(whole, nested(name, value, where))
-    return finished(merge(whole, where, config), where, {}, whole, folder, checked)
+    typed = config.copy()
+    merge(leaves(whole, Config), where, typed)
+    return finished(typed, where, {}, whole, folder, checked)
 
 
 def join(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
