@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from errno import ENAMETOOLONG
+from functools import cache
 from typing import Annotated, Any
 
 import click
@@ -60,10 +61,16 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status(arguments))
 
 
+@cache
+def command_line() -> click.Command:
+    """Return the command; to read all signatures takes longer than what many commands do."""
+    return typer.main.get_command(app)
+
+
 def status(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     try:
-        code: Any = app(args=arguments, prog_name="fedasr", standalone_mode=False)
+        code: Any = command_line()(args=arguments, prog_name="fedasr", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except InputError as error:
         console.print(f"error: {error}", style="red", markup=False)

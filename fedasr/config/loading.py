@@ -178,13 +178,27 @@ def resolve(config: Config, where: str = "config", places: Mapping[str, str] | N
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Return the config as plain nested dictionaries."""
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config), resolve=True))
+    """Return the config as plain nested dictionaries; an integer where a number is expected is a number."""
+    tree = asdict(config)
+    for name in numbers():
+        *path, last = name.split(".")
+        node = tree
+        for step in path:
+            node = node[step]
+        if type(node[last]) is int:
+            node[last] = float(node[last])
+    return tree
+
+
+@cache
+def numbers() -> tuple[str, ...]:
+    """Return the dotted keys that take a number."""
+    return tuple(name for name, _ in walk() if type_of(name) in ("<class 'float'>", "float | None"))
 
 
 def to_yaml(config: Config) -> str:
     """Return the config as YAML, enough to repeat the run."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config), resolve=True)
+    return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)), resolve=True)
 
 
 def get(config: Any, name: str) -> Any:
@@ -286,7 +300,9 @@ def as_tree(
 ) -> Mapping[str, Any]:
     """Return plain nested dictionaries of a mapping or config object; ``missing`` as in ``read``."""
     if isinstance(source, Config):
-        return asdict(source)
+        return to_dict(source)
+    if is_plain(source):
+        return cast(Mapping[str, Any], copied(source))
     try:
         node = source if OmegaConf.is_config(source) else OmegaConf.create(dict(source))
         tree = OmegaConf.to_container(cast(DictConfig, node), resolve=True, throw_on_missing=not missing)
@@ -295,6 +311,24 @@ def as_tree(
     except RecursionError:
         raise InputError("is nested too deeply", where=where) from None
     return cast(Mapping[str, Any], tree)
+
+
+def is_plain(value: Any) -> bool:
+    """Say whether OmegaConf would leave a tree as it is: nothing in it is of a special type, or to be resolved."""
+    if isinstance(value, str):
+        return "${" not in value and value != MISSING
+    if type(value) is dict:
+        return all(type(name) is str and is_plain(item) for name, item in value.items())
+    if type(value) is list:
+        return all(map(is_plain, value))
+    return value is None or type(value) in (bool, int, float)
+
+
+def copied(value: Any) -> Any:
+    """Return a tree whose mappings and lists are its own."""
+    if isinstance(value, dict):
+        return {name: copied(item) for name, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
 
 
 def dotlist(overrides: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
