@@ -122,7 +122,7 @@ class FleetEstimates:
             for group, counts in told[client].items():
                 tallies.setdefault(group, Tally()).add(counts)
         rows = [tallies[group].row(round, group) for group in sorted(tallies)]
-        return rows, content_bytes(content) * len(clients)
+        return rows, content_bytes(content) * len(clients) + self.rounds.frozen.bytes_to(clients.tolist())
 
     def stores(self, round: int, roster: Roster) -> dict[int, Store]:
         """Return what the clients hold that hold something, whether or not they may train on it."""
