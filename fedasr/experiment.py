@@ -332,7 +332,7 @@ class Experiment:
         """Return the weights that training starts from, without frozen ones.
 
         Raises:
-            InputError: ``init_from`` names no weights, or weights of another model; or ``model.frozen`` does not fit it.
+            InputError: ``init_from`` names no weights, or those of another model, or ``model.frozen`` does not fit it.
         """
         return self.shared(self._initial_weights())
 
