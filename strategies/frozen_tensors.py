@@ -27,7 +27,7 @@ class FrozenTensors:
     """
 
     def __init__(self, arrays: Arrays) -> None:
-        self.bytes = content_bytes(RecordDict({Record.ARRAYS: array_record(arrays)})) if arrays else 0
+        self.bytes = content_bytes(RecordDict({Record.ARRAYS: array_record(dict(arrays))})) if arrays else 0
         self.holders: set[int] = set()
 
     def bytes_to(self, clients: Iterable[int]) -> int:
