@@ -55,7 +55,7 @@ def teach(device: Device, start: Arrays, store: ClientStore) -> None:
     Raises:
         InputError: an utterance cannot be decoded, and ``data.on_bad_audio`` is ``stop``.
     """
-    name = name_of(device, sha256(start))
+    name = name_of(device, sha256(device.experiment.whole(start)))
     if name in store:
         return
     run = device.experiment

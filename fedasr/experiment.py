@@ -6,7 +6,7 @@ Server and clients build the same experiment from the same config; a worker that
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache, wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,6 +44,7 @@ from fedasr.data.stream import Stored, Stream, make_stream
 from fedasr.errors import InputError, nearest
 from fedasr.models.base import SpeechModel
 from fedasr.models.factory import build_model
+from fedasr.models.frozen import freeze, frozen_names
 from fedasr.models.own_tokenizer import load_tokenizer, make_tokenizer
 from fedasr.models.tokenizer import Tokenizer, build_tokenizer
 from fedasr.models.weights import load_arrays, model_arrays, read_weights
@@ -309,11 +310,17 @@ class Experiment:
         return tuple(sorted({self.tokenizer.normalise(str(text)) for text in texts}))
 
     def model(self) -> SpeechModel:
-        """Return a freshly initialised model, the same for the same seed.
+        """Return a freshly initialised model, the same for the same seed; what is frozen has its initial values.
 
         Raises:
             InputError: it cannot be made; in practice it would not fit into memory.
         """
+        model = self._fresh_model()
+        if self.config.model.frozen:
+            freeze(model, self.frozen)
+        return model
+
+    def _fresh_model(self) -> SpeechModel:
         with seeds.torch_scope(self.config.seed, "model"):
             try:
                 return build_model(self.config.model, self.config.data.features.mel_bins, self.tokenizer.size)
@@ -322,12 +329,32 @@ class Experiment:
                 raise InputError(f"the model of section 'model' cannot be made: {message}") from None
 
     def first_weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the weights that training starts from.
+        """Return the weights that training starts from, without frozen ones.
 
         Raises:
-            InputError: ``init_from`` names no weights, or weights of another model.
+            InputError: ``init_from`` names no weights, or those of another model, or ``model.frozen`` does not fit it.
         """
-        model = self.model()
+        return self.shared(self._initial_weights())
+
+    @cached_property
+    def frozen(self) -> dict[str, npt.NDArray[np.float32]]:
+        """The tensors of the initial model that keep their values for the whole run (``model.frozen``)."""
+        globs = self.config.model.frozen
+        if not globs:
+            return {}
+        arrays = self._initial_weights()
+        return {name: arrays[name] for name in frozen_names(arrays, globs)}
+
+    def shared(self, whole: Mapping[str, Made]) -> dict[str, Made]:
+        """Return of all weights of a model those that are trained and sent."""
+        return {name: array for name, array in whole.items() if name not in self.frozen}
+
+    def whole(self, shared: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Return all weights of a model: those that are trained, and the frozen ones."""
+        return {**self.frozen, **shared}
+
+    def _initial_weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        model = self._fresh_model()
         if self.config.init_from is not None:
             arrays, path = read_weights(self.config.init_from)
             try:
@@ -370,7 +397,14 @@ def seed_config(source: str) -> Path | None:
     return file if is_file(file) else None
 
 
-FREE = ("model.alphabet", "model.lowercase", "model.dropout", "model.ctc_weight", "model.speller.label_smoothing")
+FREE = (
+    "model.alphabet",
+    "model.lowercase",
+    "model.dropout",
+    "model.ctc_weight",
+    "model.speller.label_smoothing",
+    "model.frozen",
+)
 """Keys of section ``model`` that do not change what its weights mean; the tokenizer is compared by itself."""
 
 
@@ -416,6 +450,8 @@ def as_json(config: Config) -> str:
         del tree["strategy"]["options"]
     if config.strategy.central_round == StrategyConfig.central_round:
         del tree["strategy"]["central_round"]
+    if not tree["model"]["frozen"]:
+        del tree["model"]["frozen"]
     for name in ("labels", "labelled_share"):
         if getattr(config.client, name) == getattr(ClientConfig, name):
             del tree["client"][name]

@@ -31,6 +31,7 @@ from fedasr.typing import Floats
 from .aggregation.weighting import Weighting
 from .factory import shipped
 from .federated_run import NOBODY, FederatedRun, devices_train
+from .frozen_tensors import FrozenTensors
 from .label_teacher import LabelTeacher
 from .population import Population
 from .rounds import Rounds
@@ -143,6 +144,7 @@ class Plan:
         self.rounds: Rounds = make_rounds(
             nobody, self.config, as_json(self.config), experiment.partition, self.layout, Path()
         )
+        self.rounds.frozen = FrozenTensors(experiment.frozen)
         self.rounds.teacher = LabelTeacher(self.config, self.weights).weights
         message_bytes = content_bytes(self.rounds.content(0, self.weights))
         reply_bytes = self.rounds.client_bytes(message_bytes)
@@ -178,18 +180,21 @@ class Plan:
         selection = cohort.selection
         if self.config.strategy.fairness != "none":
             self.asked_bytes += content_bytes(rounds.loss_content(number, self.weights, False)) * len(selection.clients)
+            self.asked_bytes += rounds.frozen.bytes_to(selection.clients.tolist())
         weighting = rounds.weighting(selection, population.roster, None)
         excused = rounds.prepare(number, selection, population.roster, weighting)
         content = rounds.training_content(number, self.weights)
         replied = [int(client) for client in cohort.answering if client not in excused]
         up = self.reply_bytes(content, self.numbers()) * len(replied)
-        down = content_bytes(content) * (len(selection.clients) - len(excused)) + self.asked_bytes
+        sent = [client for client in selection.clients.tolist() if client not in excused]
+        down = content_bytes(content) * len(sent) + rounds.frozen.bytes_to(sent) + self.asked_bytes
         if isinstance(rounds, PlannedSecureRounds):
             more_up, more_down = rounds.beside(number, replied)
             up, down = up + more_up, down + more_down
         every = self.config.evaluate.client_side
         if every and number % every == 0:
             down += content_bytes(rounds.content(number, self.weights)) * len(selection.clients)
+            down += rounds.frozen.bytes_to(selection.clients.tolist())
         self.observe(number, np.array(replied, np.int64), cohort.duration())
         return PlannedRound(number, len(selection.clients), len(replied), up, down, cohort.seconds)
 
@@ -202,7 +207,7 @@ class Plan:
     def ask(self, round: int, clients: Ids) -> Floats:
         """Answer the selector's question for losses: every loss is 1."""
         content = self.rounds.loss_content(round, self.weights, self.config.selection.probe == "batch")
-        self.asked_bytes += content_bytes(content) * len(clients)
+        self.asked_bytes += content_bytes(content) * len(clients) + self.rounds.frozen.bytes_to(clients.tolist())
         return np.ones(len(clients))
 
     def numbers(self) -> int:

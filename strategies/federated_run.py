@@ -25,6 +25,7 @@ from .canaries import make_canaries, took_turns
 from .edge_devices import EdgeDevices, InFlight
 from .fairness.factory import make_reweighting
 from .fleet_estimates import FleetEstimates, notes_of
+from .frozen_tensors import FrozenTensors
 from .label_teacher import LabelTeacher
 from .nodes import node_ids
 from .population import Cohort, Population
@@ -62,6 +63,7 @@ class FederatedRun(ServerRun):
         self.rounds = make_rounds(
             grid, self.config, as_json(self.config), experiment.partition, self.layout, folder.checkpoint
         )
+        self.rounds.frozen = FrozenTensors(experiment.frozen)
         self.teacher = LabelTeacher(self.config, self.weights)
         self.server_steps = ServerSteps(experiment, self.layout)
         self.estimates = FleetEstimates(experiment, self.rounds, self.layout, folder)
@@ -205,7 +207,8 @@ class FederatedRun(ServerRun):
         facts: dict[str, Any] = {"population": self.population.state_dict(), "privacy": self.privacy.state_dict()}
         if self.reweighting is not None:
             facts["fairness"] = self.reweighting.fairness.state
-        self.write_checkpoint(self.optimizer.state, facts, {**self.privacy.arrays(), **self.teacher.arrays()})
+        columns = {**self.privacy.arrays(), **self.teacher.arrays(), **self.rounds.frozen.arrays()}
+        self.write_checkpoint(self.optimizer.state, facts, columns)
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint."""
@@ -215,7 +218,7 @@ class FederatedRun(ServerRun):
         self.privacy.load_state_dict(saved.facts["privacy"])
         if self.reweighting is not None:
             self.reweighting.fairness.state = saved.facts["fairness"]
-        self.privacy.load_arrays(self.teacher.load_arrays(saved.columns))
+        self.privacy.load_arrays(self.rounds.frozen.load_arrays(self.teacher.load_arrays(saved.columns)))
         self.population.roster.exclude(self.privacy.excluded)
         # The roster's memory of who took part is what the journal says; of losses it has none in a private run.
         public = self.config.privacy.unit == "none"

@@ -133,7 +133,7 @@ class FleetEstimates:
             for group, counts in told[client].items():
                 tallies.setdefault(group, Tally()).add(counts)
         rows = [tallies[group].row(round, group) for group in sorted(tallies)]
-        return self.watched(rows), content_bytes(content) * len(clients)
+        return self.watched(rows), content_bytes(content) * len(clients) + self.rounds.frozen.bytes_to(clients.tolist())
 
     def watched(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return rows with their alarms, which are held against the estimates that the run has written."""

@@ -31,6 +31,7 @@ from .aggregation.factory import make_aggregate
 from .aggregation.replies import ReplyRefused, Store, error_counts, loss_of, stores
 from .aggregation.update_file import UpdateFile
 from .aggregation.weighting import Weighting, weighting_of
+from .frozen_tensors import FrozenTensors
 from .label_counts import LabelCounts
 from .population import Cohort
 from .selection.base import Ids, Selection
@@ -123,6 +124,7 @@ class Rounds:
         self.config_json = config_json
         self.partition = partition
         self.layout = layout
+        self.frozen = FrozenTensors({})
         self.updates = UpdateFile(scratch)
         self.notes: list[str] = []
         """what was wrong with replies that have no row of their own"""
@@ -206,8 +208,9 @@ class Rounds:
         result = RoundResult(self.aggregate(round, weights, weighting, clip), weighting=weighting)
         clients = self.start_order(selection.clients if closing is None else closing.accepted, roster)
         content = self.training_content(round, weights)
-        result.bytes_down = content_bytes(content) * (len(selection.clients) - len(excused))
         asked = [client for client in clients if client not in excused]
+        sent = [client for client in selection.clients.tolist() if client not in excused]
+        result.bytes_down = content_bytes(content) * len(sent) + self.frozen.bytes_to(sent)
         messages = self.messages(Kind.TRAIN, round, content, asked)
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, asked, strict=True)}
         replied: dict[int, dict[str, Any]] = {}
@@ -408,7 +411,8 @@ class Rounds:
                 else:
                     words += counts[0]
                     errors += counts[1]
-        return (errors / words if words else float("nan")), content_bytes(content) * len(clients)
+        sent = content_bytes(content) * len(clients) + self.frozen.bytes_to(clients)
+        return (errors / words if words else float("nan")), sent
 
     def refuse(self, kind: str, client: int, why: ReplyRefused) -> None:
         """Note that a reply is left out."""
@@ -440,7 +444,7 @@ class Rounds:
                     self.refuse(Kind.LOSS, ids[index], error)
             elif reply.error.code == Code.BAD_INPUT:
                 raise InputError(str(reply.error.reason), where="")
-        return losses, content_bytes(content) * len(ids)
+        return losses, content_bytes(content) * len(ids) + self.frozen.bytes_to(ids)
 
 
 def clipped_weighting(config: Config, registered: int) -> Weighting:

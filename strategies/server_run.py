@@ -399,7 +399,7 @@ class ServerRun(ABC):
             status: ``done`` or ``interrupted``.
             more: of the summary, beside what every run has.
         """
-        arrays = self.layout.views(self.weights)
+        arrays = self.experiment.whole(self.layout.views(self.weights))
         save_weights(self.folder.path / "model.safetensors", arrays)
         self.experiment.tokenizer.save(self.folder.path / "tokenizer.json")
         facts: dict[str, Any] = {}
@@ -412,6 +412,7 @@ class ServerRun(ABC):
             facts = (
                 {"guarantee": " | ".join(guarantees), "randomness": document.get("randomness")} if guarantees else {}
             )
+        frozen = list(self.experiment.frozen.values())
         wall, updates = self.seconds(), int(self.totals["updates"])
         summary = {
             "name": self.config.name,
@@ -427,6 +428,7 @@ class ServerRun(ABC):
             "bytes_up": int(self.totals["bytes_up"]),
             "bytes_down": int(self.totals["bytes_down"]),
             "parameters": self.layout.size,
+            **({"frozen_parameters": sum(array.size for array in frozen)} if frozen else {}),
             "model_sha256": sha256(arrays),
             "epsilon": self.epsilon(),
             **facts,

@@ -22,6 +22,7 @@ from fedasr.edge.peers import FILE as PEERS
 from fedasr.edge.policy import FILE as POLICY
 from fedasr.edge.policy import Policy, PolicyRefused, read_policy
 from fedasr.errors import InputError
+from fedasr.protocol import SERVER
 from fedasr.references import load_reference
 
 MANIFEST = "manifest.csv"
@@ -110,6 +111,11 @@ class EdgeDevice:
             sections = {name: dict(tree.get(name, {})) for name in ("data", "evaluate", "pate")}
         except (ValueError, TypeError):
             raise InputError("the server sent no config", where="message") from None
+        model = tree.get("model")
+        if isinstance(model, Mapping) and model.get("frozen"):
+            raise InputError(
+                "'model.frozen' is set, and an edge device does not hold the initial model; leave it out", where=SERVER
+            )
         gpu = wants_gpu(tree)
         for name in FOREIGN:
             tree.pop(name, None)

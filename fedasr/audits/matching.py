@@ -136,9 +136,10 @@ class Matcher:
         """Return the frames that the first convolution's gradient tells, up to sign; None without such a layer."""
         subsampling = getattr(self.resident.model, "subsampling", None)
         first = subsampling.convolutions[0] if subsampling is not None else None
-        if not isinstance(first, FrameConv1d):
+        kernel = self.resident.layout.views(vector).get("subsampling.convolutions.0.weight")
+        if not isinstance(first, FrameConv1d) or kernel is None:
             return None
-        stride, kernel = first.stride[0], self.resident.layout.views(vector)["subsampling.convolutions.0.weight"]
+        stride = first.stride[0]
         rows = kernel.transpose(0, 2, 1).reshape(len(kernel), -1)
         lengths = self.known.feature_lengths.tolist()
         windows = sum(window_count(length, stride) for length in lengths)

@@ -106,7 +106,7 @@ class Senders:
         """
         model = self.experiment.model()
         try:
-            load_arrays(model, weights)
+            load_arrays(model, self.experiment.shared(weights))
         except ValueError as error:
             raise InputError(f"{error}; the weights are those of another 'model': leave it as the run has it") from None
         return model_arrays(model)

@@ -211,12 +211,12 @@ def utterances_of(groups: Sequence[Received], guesses: Sequence[Rebuilt]) -> lis
 
 
 def head_of(model: SpeechModel, tokens: int) -> str | None:
-    """Return the name of the bias of the layer that writes tokens; None where there is none."""
-    result = None
+    """Return the name of the bias of the layer that writes tokens; None where there is none that is trained."""
+    result, trained = None, dict(model.named_parameters())
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and module.out_features == tokens and module.bias is not None:
             result = f"{name}.bias"
-    return result
+    return result if result in trained else None
 
 
 def character_scores(senders: Senders, group: Received) -> tuple[float, float]:

@@ -96,11 +96,20 @@ def load_arrays(model: nn.Module, arrays: Arrays) -> None:
     parameters = dict(model.named_parameters())
     if set(arrays) != set(parameters):
         raise ValueError(f"weights do not match the model: {', '.join(sorted(set(arrays) ^ set(parameters))[:4])}")
+    for name, parameter in parameters.items():
+        assign(name, parameter, arrays[name])
+
+
+def assign(name: str, tensor: torch.Tensor, array: npt.NDArray[Any]) -> None:
+    """Copy an array into a tensor of a model.
+
+    Raises:
+        ValueError: its shape does not fit.
+    """
+    if tuple(tensor.shape) != array.shape:
+        raise ValueError(f"'{name}' is {array.shape}; the model has {tuple(tensor.shape)}")
     with torch.no_grad():
-        for name, parameter in parameters.items():
-            if tuple(parameter.shape) != arrays[name].shape:
-                raise ValueError(f"'{name}' is {arrays[name].shape}; the model has {tuple(parameter.shape)}")
-            parameter.copy_(torch.from_numpy(np.array(arrays[name], dtype=np.float32)))
+        tensor.copy_(torch.from_numpy(np.array(array, dtype=np.float32)))
 
 
 def sha256(arrays: Arrays) -> str:

@@ -391,6 +391,8 @@ def say_what_is_special(run: Experiment) -> None:
             )
     if run.config.client.labels == "self" and run.config.init_from is None:
         watcher.note("'client.labels' is 'self' without 'init_from': the first labels are those of an untrained model")
+    if run.config.model.frozen and run.config.init_from is None:
+        watcher.note("'model.frozen' is set without 'init_from': the frozen layers keep random weights")
     if run.config.init_from is not None and seed_config(run.config.init_from) is None:
         watcher.note(
             "there is no config.yaml beside the weights of 'init_from': whether they were trained with these"

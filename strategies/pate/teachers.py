@@ -20,6 +20,7 @@ from fedasr.protocol import Code, Kind, Name, Order, Record, Status, VoteOrder
 from fedasr.typing import Floats
 
 from ..aggregation.replies import ReplyRefused, check_size, metrics_of, only_array
+from ..frozen_tensors import FrozenTensors
 from ..nodes import node_ids
 from ..rounds import TooManyFailures, failed_row
 from .aggregator import count_votes
@@ -63,7 +64,7 @@ class Teachers:
         arrays = layout.views(start)
         order = Order(ROUND, self.config_json).to_record()
         self.lesson = RecordDict({Record.ARRAYS: array_record(arrays), Record.CONFIG: order})
-        self.start = sha256(arrays)
+        self.start = sha256(run.whole(arrays))
         self.speech: tuple[bytes, RecordDict] = b"", RecordDict()
 
     def __len__(self) -> int:
@@ -77,8 +78,8 @@ class Teachers:
 
     @property
     def lesson_bytes(self) -> int:
-        """Bytes of the message that makes one learn."""
-        return content_bytes(self.lesson)
+        """Bytes of the message that makes one learn, with the frozen tensors, which it needs once."""
+        return content_bytes(self.lesson) + FrozenTensors(self.run.frozen).bytes
 
     def send(self, kind: str, content: RecordDict, clients: list[int]) -> Iterator[tuple[int, Message]]:
         """Send one content to clients and yield each reply with its client."""

@@ -120,6 +120,12 @@ def test_an_edge_device_resolves_nothing_for_the_server(told: str, town: Town) -
         edge_device.config(json.dumps(town.config(town.server, model__alphabet=told)))
 
 
+def test_an_edge_device_freezes_nothing_of_a_model_that_it_does_not_hold(town: Town) -> None:
+    edge_device = EdgeDevice("anna", town.folders["anna"], town.folders["anna"] / "manifest.csv")
+    with pytest.raises(InputError, match=r"'model\.frozen' is set, and an edge device does not hold the initial model"):
+        edge_device.config(json.dumps(town.config(town.server, model__frozen=["head.*"])))
+
+
 @pytest.mark.slow
 def test_new_recordings_are_in_the_next_round(town: Town, tmp_path: Path) -> None:
     ben = town.folders["ben"]

@@ -38,6 +38,11 @@ def check_deployment(config: Config, where: str) -> None:
         )
     if config.model.alphabet == "auto" and config.init_from is None:
         refuse("'model.alphabet' is 'auto'; the server sees no transcripts: choose latin or arabic, or list characters")
+    if config.model.frozen:
+        refuse(
+            "'model.frozen' is set; edge devices do not hold the initial model, whose frozen tensors are not sent:"
+            " leave it out"
+        )
     if config.evaluate.decoder == "vocabulary" and not config.evaluate.vocabulary:
         refuse("'evaluate.vocabulary' is empty; the server sees no transcripts: list the phrases")
     private = config.privacy.unit != "none" or config.strategy.name == "pate"

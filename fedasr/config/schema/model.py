@@ -94,6 +94,11 @@ class ModelConfig:
         high=1,
         when=when(".name", "hybrid"),
     )
+    frozen: list[str] = key(
+        list,
+        "globs over the names of the weights, such as `subsampling.*`: those tensors keep the values of the initial"
+        " model. They are not trained, sent, clipped or masked, and no noise is added to them",
+    )
     conformer: ConformerConfig = part(
         ConformerConfig,
         "what only ctc-conformer and encoder conformer read",

@@ -210,16 +210,21 @@ class Books:
         self.batches.setdefault(layer.name, set()).add(len(output))
         if not torch.is_grad_enabled():
             return output
+        trained = [name for name in names or layer.indices if name in layer.indices]
+        if not trained:
+            return output
         if not output.requires_grad:
             output.requires_grad_()  # nothing before the first layer wants a gradient
-        for name in names or layer.indices:
+        for name in trained:
             self._expected[layer.indices[name]] += 1
 
         waiting = [make]  # it holds the layer's inputs: once used it goes, as what autograd kept goes
 
         def arrived(gradient: torch.Tensor) -> None:
             for name, term in waiting.pop()(gradient).items():
-                index = layer.indices[name]
+                index = layer.indices.get(name)
+                if index is None:  # frozen
+                    continue
                 self._parts[index].append(term)
                 if len(self._parts[index]) == self._expected[index]:
                     self._measure(index)  # now, so that what is no longer needed goes
@@ -263,7 +268,7 @@ def plan(model: nn.Module, forwards: Mapping[type[nn.Module], Forward]) -> Itera
                     " parameters; give each layer its own"
                 )
             if not parameter.requires_grad:
-                raise InputError(f"parameter '{full}' is frozen; private training trains the whole model")
+                raise InputError(f"parameter '{full}' takes no gradient; freeze it by its name in 'model.frozen'")
             owner[id(parameter)] = full
         yield Layer(name, module, forward_of(name, module, forwards), {k: index_of[id(p)] for k, p in own.items()})
 

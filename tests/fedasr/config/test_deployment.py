@@ -33,6 +33,7 @@ def deployed(**changes: Any) -> dict[str, Any]:
             {"strategy__name": "pate", "pate__store": "teachers"},
             "'pate.store' is set; each device keeps its own teacher",
         ),
+        ({"model__frozen": ["head.*"]}, "'model.frozen' is set; edge devices do not hold the initial model"),
         ({"evaluate__decoder": "vocabulary"}, "'evaluate.vocabulary' is empty; the server sees no transcripts"),
     ],
 )

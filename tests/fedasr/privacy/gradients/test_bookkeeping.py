@@ -211,7 +211,7 @@ def frozen() -> nn.Module:
         (nn.Sequential(nn.LSTM(4, 4, proj_size=2)), "does not support proj_size"),
         (nn.Sequential(nn.Embedding(4, 4, max_norm=1.0)), "does not support max_norm"),
         (tied(), "parameter '1.weight' is also '0.weight'"),
-        (frozen(), "parameter '0.bias' is frozen"),
+        (frozen(), "parameter '0.bias' takes no gradient"),
     ],
 )
 def test_refused_models(model: nn.Module, message: str) -> None:
