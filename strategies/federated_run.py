@@ -11,7 +11,6 @@ from flwr.serverapp import Grid
 from fedasr.attacks import described
 from fedasr.config import Config
 from fedasr.experiment import Experiment, as_json
-from fedasr.flower.records import content_bytes
 from fedasr.protocol import Status
 from fedasr.runtime import checkpoint
 from fedasr.runtime.edge_grid import EdgeGrid
@@ -65,11 +64,8 @@ class FederatedRun(ServerRun):
         self.teacher = LabelTeacher(self.config, self.weights)
         self.server_steps = ServerSteps(experiment, self.layout)
         self.estimates = FleetEstimates(experiment, self.rounds, self.layout)
-        message_bytes = content_bytes(self.rounds.content(0, self.weights))
-        reply_bytes = self.rounds.client_bytes(message_bytes)
-        if self.teacher.weights is not None:
-            message_bytes += 4 * self.layout.size
-        self.population = Population(experiment, message_bytes, reply_bytes, self.ask)
+        sent, reply_bytes = self.rounds.clock_bytes(lambda: self.weights, self.teacher.weights is not None)
+        self.population = Population(experiment, sent, reply_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, self.population.clients)
         self.edge_devices = EdgeDevices(grid, as_json(self.config)) if isinstance(grid, EdgeGrid) else None
         self.in_flight = InFlight(folder.checkpoint)
@@ -184,6 +180,7 @@ class FederatedRun(ServerRun):
             "bytes_down": result.bytes_down,
             "update_norm": result.norm,
             "period": self.population.period + 1,
+            **({} if result.unsent is None else {"unsent_norm": result.unsent}),
             **(result.labels.columns() if self.rounds.labelling else {}),
         }
 
@@ -205,7 +202,9 @@ class FederatedRun(ServerRun):
         facts: dict[str, Any] = {"population": self.population.state_dict(), "privacy": self.privacy.state_dict()}
         if self.reweighting is not None:
             facts["fairness"] = self.reweighting.fairness.state
-        self.write_checkpoint(self.optimizer.state, facts, {**self.privacy.arrays(), **self.teacher.arrays()})
+        differences = self.rounds.differences
+        sent = {} if differences is None else differences.arrays()
+        self.write_checkpoint(self.optimizer.state, facts, {**self.privacy.arrays(), **self.teacher.arrays(), **sent})
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint."""
@@ -215,7 +214,10 @@ class FederatedRun(ServerRun):
         self.privacy.load_state_dict(saved.facts["privacy"])
         if self.reweighting is not None:
             self.reweighting.fairness.state = saved.facts["fairness"]
-        self.privacy.load_arrays(self.teacher.load_arrays(saved.columns))
+        columns = self.teacher.load_arrays(saved.columns)
+        if self.rounds.differences is not None:
+            columns = self.rounds.differences.load_arrays(columns)
+        self.privacy.load_arrays(columns)
         self.population.roster.exclude(self.privacy.excluded)
         # The roster's memory of who took part is what the journal says; of losses it has none in a private run.
         public = self.config.privacy.unit == "none"

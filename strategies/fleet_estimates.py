@@ -105,9 +105,10 @@ class FleetEstimates:
         """
         stored = self.stores(round, roster)
         clients = self.asked(round, stored, roster)
-        content = self.rounds.content(round, weights)
+        content = self.rounds.content(round, weights, round + 1)
         order = EstimateOrder(round, self.rounds.config_json, self.calibration(weights).to_json())
         content[Record.CONFIG] = order.to_record()
+        sent = int(self.rounds.sizes(content, clients).sum())
         messages = self.rounds.messages(Kind.ESTIMATE, round, content, clients.tolist())
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients.tolist(), strict=True)}
         told: dict[int, dict[str, Any]] = {}
@@ -117,12 +118,13 @@ class FleetEstimates:
                 told[client] = self.read(reply, stored[client])
             except ReplyRefused as error:
                 self.rounds.refuse(Kind.ESTIMATE, client, error)
+        self.rounds.settle(clients.tolist(), told)
         tallies: dict[str, Tally] = {ALL: Tally()}
         for client in sorted(told):  # replies may come in any order, and sums are rounded
             for group, counts in told[client].items():
                 tallies.setdefault(group, Tally()).add(counts)
         rows = [tallies[group].row(round, group) for group in sorted(tallies)]
-        return rows, content_bytes(content) * len(clients)
+        return rows, sent
 
     def stores(self, round: int, roster: Roster) -> dict[int, Store]:
         """Return what the clients hold that hold something, whether or not they may train on it."""
