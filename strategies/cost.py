@@ -37,7 +37,7 @@ from .population import Population
 from .rounds import Rounds
 from .secure.messages import traffic
 from .secure.rounds import SecureRounds, check_least
-from .selection import Feedback
+from .selection import Feedback, traits_of
 from .selection.base import Ids
 
 Answer = Callable[[Message, float], Message]
@@ -218,10 +218,13 @@ class Plan:
         return moved
 
     def differences_depend(self) -> bool:
-        """Say whether the size of an encoded difference depends on what was learnt."""
+        """Say whether what is sent of differences depends on what was learnt: their size, or who is to get them."""
         differences = self.rounds.differences
         if differences is None:
             return False
+        traits = traits_of(self.population.selector)
+        if traits is None or traits.reads_losses:
+            return True
         drawn = seeds.generator(self.config.seed, "compression-size").standard_normal(self.layout.size, np.float32)
         rng = seeds.generator(self.config.seed, "compression-size")
         sizes = {len(differences.codec.encode(vector, rng)) for vector in (drawn, np.zeros_like(drawn))}

@@ -141,9 +141,9 @@ class Rounds:
         self.layout = layout
         self.updates = UpdateFile(scratch)
         self.differences = make_differences(config, layout)
-        self.on_the_wire = config.runtime.name == "deployment"
-        """whether devices are sent differences and put the model together; else a grid in this place has it, and
-        differences are counted alone"""
+        self.on_the_wire = bool(getattr(grid, "on_the_wire", False))
+        """whether the grid sends differences, from which devices put the model together; else it has the model in
+        place, and differences are only counted"""
         self.notes: list[str] = []
         """what was wrong with replies that have no row of their own"""
 
