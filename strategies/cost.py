@@ -214,8 +214,7 @@ class Plan:
         drawn = seeds.generator(self.config.seed, "pretended-round", round).standard_normal(
             self.layout.size, np.float32
         )
-        moved: Vector = self.weights + np.float32(self.update_norm) / np.linalg.norm(drawn) * drawn
-        return moved
+        return self.weights + np.float32(self.update_norm / np.linalg.norm(drawn)) * drawn
 
     def differences_depend(self) -> bool:
         """Say whether what is sent of differences depends on what was learnt: their size, or who is to get them."""

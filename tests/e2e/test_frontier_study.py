@@ -36,10 +36,10 @@ def test_the_study_in_miniature(tmp_path: Path) -> None:
     )
     sent = {row["arm"]: (row["rounds"], row["bytes_up"], row["bytes_down"]) for row in rows}
     assert {arm: rounds for arm, (rounds, _, _) in sent.items()} == {
-        "every batch": 20,
-        "EDEN up": 20,
-        "EDEN": 20,
-        "GTC, τ = 0.003": 20,
+        "every batch": 8,
+        "EDEN up": 8,
+        "EDEN": 8,
+        "GTC, τ = 0.003": 8,
         "BMUF, 50 batches": 4,
     }
     assert sent["EDEN up"][1] == sent["EDEN"][1] < sent["every batch"][1]
@@ -48,7 +48,7 @@ def test_the_study_in_miniature(tmp_path: Path) -> None:
     study = Study(tmp_path / "record")
     text = page(study, "figure.png")
     assert text.count("\n| ") == 2 + len(MINIATURE_CELLS)
-    assert "BMUF, 50 batches: " in text
+    assert "GTC, τ = 0.003: " in text
     figure(study).savefig(tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
