@@ -40,6 +40,7 @@ from .mods.byzantine import byzantine
 from .mods.compressed import compressed
 from .mods.covered import covered
 from .mods.device_noise import device_noise
+from .mods.held import held
 from .mods.secured import secured
 from .own_labels import Lesson, lesson_of
 from .private_training import train_privately
@@ -51,7 +52,7 @@ from .trainer import evaluate_globally, global_loss, resident, train
 from .vote_ledger import pay_for_votes
 
 AnyRecord = ArrayRecord | MetricRecord | ConfigRecord
-app = ClientApp(mods=[covered, secured, compressed, byzantine, device_noise])
+app = ClientApp(mods=[held, covered, secured, compressed, byzantine, device_noise])
 flower_app = EdgeApp(app)
 """The same for Flower's own runtimes and for edge devices: a failure is answered, not raised."""
 

@@ -463,6 +463,8 @@ def as_json(config: Config) -> str:
         del tree["audit"]
     if config.compression == CompressionConfig():
         del tree["compression"]
+    elif config.compression.down == "none":
+        del tree["compression"]["down"], tree["compression"]["down_options"]
     if config.distillation == DistillationConfig():
         del tree["distillation"]
     if config.interleave == InterleaveConfig():

@@ -73,6 +73,15 @@ class Record:
 
     ARRAYS: Final = "arrays"
     """weights"""
+    DIFFERENCES: Final = "differences"
+    """in the place of weights: encoded differences from the model that the device holds, by the numbers of the models
+    that they lead to"""
+    MODEL: Final = "model"
+    """which of the run's models the weights are: ``ModelNumber``"""
+    HELD: Final = "held"
+    """the model that a device holds, in its state"""
+    HELD_NUMBER: Final = "held-number"
+    """its number"""
     TEACHER: Final = "teacher"
     """weights of who labels a device's own speech, where that is not the global model"""
     CONFIG: Final = "config"
@@ -133,6 +142,7 @@ class Key:
     INTERNAL_LM: Final = "internal_lm"
     CLASSES: Final = "classes"
     NUMBER: Final = "number"
+    BASE: Final = "base"
     TEACHERS: Final = "teachers"
     CLIENT: Final = "client"
     NAME: Final = "name"
@@ -384,6 +394,16 @@ class Order(ConfigValues):
     """counted from 1; 0: before the first"""
     experiment: str = key(Key.EXPERIMENT)
     """the run's resolved config, JSON"""
+
+
+@dataclass(frozen=True)
+class ModelNumber(ConfigValues):
+    """Which of a run's models a message holds, or leads to; the device keeps it."""
+
+    RECORD: ClassVar[str] = Record.MODEL
+    number: int = key(Key.NUMBER)
+    base: int | None = key(Key.BASE, None)
+    """which one the message's differences are from; absent: it holds the whole"""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,12 @@ def arguments(
     Raises:
         InputError: an option that the part does not take, or that FedASR gives; or a parameter that nothing gives.
     """
-    parameters = dict(inspect.signature(make).parameters)
+    try:
+        parameters = dict(inspect.signature(make).parameters)
+    except ValueError:  # of what is built into Python
+        raise InputError(
+            f"'{key}' is '{reference}', whose parameters cannot be read; name a part of your own"
+        ) from None
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     positional: list[Any] = []
     first = [name for name, parameter in parameters.items() if is_required(parameter)][: len(leading)]

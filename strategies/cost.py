@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 
+from fedasr import seeds
 from fedasr.config import Config
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment, as_json
@@ -37,7 +38,7 @@ from .population import Population
 from .rounds import Rounds
 from .secure.messages import traffic
 from .secure.rounds import SecureRounds, check_least
-from .selection import Feedback
+from .selection import Feedback, traits_of
 from .selection.base import Ids
 
 Answer = Callable[[Message, float], Message]
@@ -64,7 +65,7 @@ class PlannedSecureRounds(SecureRounds):
         except Aborted:
             living = []
         self.suppose(round, living if self.aborted is None else [])
-        return self.sent.total(), self.received
+        return self.sent.total(), self.received.total()
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ class PlannedRun:
     largest: int | None
 
 
-def plan_run(experiment: Experiment, timed: Experiment, rounds: int, answer: Answer) -> PlannedRun:
+def plan_run(
+    experiment: Experiment, timed: Experiment, rounds: int, answer: Answer, update_norm: float = 1.0
+) -> PlannedRun:
     """Return the plan of a run.
 
     Args:
@@ -110,6 +113,7 @@ def plan_run(experiment: Experiment, timed: Experiment, rounds: int, answer: Ans
         timed: the same with a virtual clock.
         rounds: how many are planned.
         answer: makes a client's reply.
+        update_norm: L2 norm of what a round adds to the server's model, where differences of it are encoded.
 
     Raises:
         InputError: its clients send no updates, or not by the client app that is known.
@@ -127,14 +131,14 @@ def plan_run(experiment: Experiment, timed: Experiment, rounds: int, answer: Ans
             f"'evaluate.estimate.every' is {config.evaluate.estimate.every}, and what its questions ask depends on the"
             " trained model; set it to 0 to plan the rest"
         )
-    return Plan(experiment, timed, answer).run(rounds)
+    return Plan(experiment, timed, answer, update_norm).run(rounds)
 
 
 class Plan:
     """Plans a run; arguments are those of ``plan_run``."""
 
-    def __init__(self, experiment: Experiment, timed: Experiment, answer: Answer) -> None:
-        self.config, self.answer = experiment.config, answer
+    def __init__(self, experiment: Experiment, timed: Experiment, answer: Answer, update_norm: float) -> None:
+        self.config, self.answer, self.update_norm = experiment.config, answer, update_norm
         arrays = experiment.first_weights()
         self.layout = Layout.of(arrays)
         self.weights: Vector = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
@@ -146,11 +150,10 @@ class Plan:
         )
         self.rounds.frozen = FrozenTensors(experiment.frozen)
         self.rounds.teacher = LabelTeacher(self.config, self.weights).weights
-        message_bytes = content_bytes(self.rounds.content(0, self.weights))
-        reply_bytes = self.rounds.client_bytes(message_bytes)
-        if self.rounds.teacher is not None:
-            message_bytes += 4 * self.layout.size
-        self.population = Population(timed, message_bytes, reply_bytes, self.ask)
+        sent, reply_bytes = self.rounds.clock_bytes(lambda: self.weights, self.rounds.teacher is not None)
+        self.population = Population(timed, sent, reply_bytes, self.ask)
+        self.saved: list[int] = []
+        """bytes that each training message was shorter than one with the whole model"""
         self.asked_bytes = 0
         self.sizes: dict[int, list[int]] = {}
         """bytes of replies, by how many numbers secure aggregation makes of an update"""
@@ -164,7 +167,7 @@ class Plan:
             clients=self.population.clients,
             parameters=self.layout.size,
             rounds=done,
-            depends=any(len(set(sizes)) > 1 for sizes in self.sizes.values()),
+            depends=any(len(set(sizes)) > 1 for sizes in self.sizes.values()) or self.differences_depend(),
             sum_bytes=self.sum_bytes(),
             client_bytes=self.client_bytes,
             largest=largest,
@@ -179,24 +182,54 @@ class Plan:
         cohort = cohort.of(lambda clients: clients < population.clients)  # canary users are sent nothing
         selection = cohort.selection
         if self.config.strategy.fairness != "none":
-            self.asked_bytes += content_bytes(rounds.loss_content(number, self.weights, False)) * len(selection.clients)
-            self.asked_bytes += rounds.frozen.bytes_to(selection.clients.tolist())
+            self.asked_bytes += self.sent_to(rounds.loss_content(number, self.weights, False), selection.clients)
+            rounds.settle(selection.clients.tolist(), selection.clients.tolist())
         weighting = rounds.weighting(selection, population.roster, None)
         excused = rounds.prepare(number, selection, population.roster, weighting)
         content = rounds.training_content(number, self.weights)
         replied = [int(client) for client in cohort.answering if client not in excused]
         up = self.reply_bytes(content, self.numbers()) * len(replied)
-        sent = [client for client in selection.clients.tolist() if client not in excused]
-        down = content_bytes(content) * len(sent) + rounds.frozen.bytes_to(sent) + self.asked_bytes
+        asked = np.array([client for client in selection.clients.tolist() if client not in excused], np.int64)
+        sizes = rounds.sent(content, asked)
+        self.saved += (content_bytes(content) - sizes).tolist()
+        down = int(sizes.sum()) + self.asked_bytes
+        rounds.settle(replied, replied)
         if isinstance(rounds, PlannedSecureRounds):
             more_up, more_down = rounds.beside(number, replied)
             up, down = up + more_up, down + more_down
+        self.weights = self.moved(number)
         every = self.config.evaluate.client_side
         if every and number % every == 0:
-            down += content_bytes(rounds.content(number, self.weights)) * len(selection.clients)
-            down += rounds.frozen.bytes_to(selection.clients.tolist())
+            down += self.sent_to(rounds.content(number, self.weights, number + 1), selection.clients)
+            rounds.settle(selection.clients.tolist(), selection.clients.tolist())
         self.observe(number, np.array(replied, np.int64), cohort.duration())
         return PlannedRound(number, len(selection.clients), len(replied), up, down, cohort.seconds)
+
+    def sent_to(self, content: RecordDict, clients: Ids) -> int:
+        """Return how many bytes of a message clients are sent together."""
+        return int(self.rounds.sent(content, clients).sum())
+
+    def moved(self, round: int) -> Vector:
+        """Return the server's model after a round: moved by a random update where its differences are encoded."""
+        if self.rounds.differences is None:
+            return self.weights
+        drawn = seeds.generator(self.config.seed, "pretended-round", round).standard_normal(
+            self.layout.size, np.float32
+        )
+        return self.weights + np.float32(self.update_norm / np.linalg.norm(drawn)) * drawn
+
+    def differences_depend(self) -> bool:
+        """Say whether what is sent of differences depends on what was learnt: their size, or who is to get them."""
+        differences = self.rounds.differences
+        if differences is None:
+            return False
+        traits = traits_of(self.population.selector)
+        if traits is None or traits.reads_losses:
+            return True
+        drawn = seeds.generator(self.config.seed, "compression-size").standard_normal(self.layout.size, np.float32)
+        rng = seeds.generator(self.config.seed, "compression-size")
+        sizes = {len(differences.codec.encode(vector, rng)) for vector in (drawn, np.zeros_like(drawn))}
+        return len(sizes | set(map(len, differences.messages.values()))) > 1
 
     def observe(self, round: int, clients: Ids, durations: dict[int, float]) -> None:
         """Note who took part, for the selector; every loss is 1."""
@@ -207,7 +240,8 @@ class Plan:
     def ask(self, round: int, clients: Ids) -> Floats:
         """Answer the selector's question for losses: every loss is 1."""
         content = self.rounds.loss_content(round, self.weights, self.config.selection.probe == "batch")
-        self.asked_bytes += content_bytes(content) * len(clients) + self.rounds.frozen.bytes_to(clients.tolist())
+        self.asked_bytes += self.sent_to(content, clients)
+        self.rounds.settle(clients.tolist(), clients.tolist())
         return np.ones(len(clients))
 
     def numbers(self) -> int:
@@ -238,8 +272,9 @@ class Plan:
     def client_bytes(self, cohort: int) -> tuple[int, int]:
         """Return what a client of a cohort sends and is sent in a round; of secure aggregation, where all answer."""
         content = Rounds.training_content(self.rounds, 1, self.weights)
+        saved = round(float(np.mean(self.saved))) if self.saved else 0
         if not self.secure:
-            return self.reply_bytes(content, 0), content_bytes(content)
+            return self.reply_bytes(content, 0), content_bytes(content) - saved
         assert isinstance(self.rounds, PlannedSecureRounds)
         coder = make_coder(self.sized(cohort), self.layout.size, cohort, 1)
         content[Record.SECURE] = Masking(cohort, 1, bytes(CLIENT_BYTES), bytes(SIGNATURE_BYTES)).to_record()
@@ -248,6 +283,7 @@ class Plan:
         cost = traffic(Order(1, self.rounds.config_json), 1, self.rounds.terms(1).holders(cohort))
         down = (
             content_bytes(content)
+            - saved
             + cost.down
             + cost.opening_down
             + (cohort - 1) * (CLIENT_BYTES + SIGNATURE_BYTES + ROW.size)

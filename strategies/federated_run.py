@@ -11,7 +11,6 @@ from flwr.serverapp import Grid
 from fedasr.attacks import described
 from fedasr.config import Config
 from fedasr.experiment import Experiment, as_json
-from fedasr.flower.records import content_bytes
 from fedasr.protocol import Status
 from fedasr.runtime import checkpoint
 from fedasr.runtime.edge_grid import EdgeGrid
@@ -67,11 +66,8 @@ class FederatedRun(ServerRun):
         self.teacher = LabelTeacher(self.config, self.weights)
         self.server_steps = ServerSteps(experiment, self.layout)
         self.estimates = FleetEstimates(experiment, self.rounds, self.layout, folder)
-        message_bytes = content_bytes(self.rounds.content(0, self.weights))
-        reply_bytes = self.rounds.client_bytes(message_bytes)
-        if self.teacher.weights is not None:
-            message_bytes += 4 * self.layout.size
-        self.population = Population(experiment, message_bytes, reply_bytes, self.ask)
+        sent, reply_bytes = self.rounds.clock_bytes(lambda: self.weights, self.teacher.weights is not None)
+        self.population = Population(experiment, sent, reply_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, self.population.clients)
         self.edge_devices = EdgeDevices(grid, as_json(self.config)) if isinstance(grid, EdgeGrid) else None
         self.in_flight = InFlight(folder.checkpoint)
@@ -186,6 +182,7 @@ class FederatedRun(ServerRun):
             "bytes_down": result.bytes_down,
             "update_norm": result.norm,
             "period": self.population.period + 1,
+            **({} if result.unsent is None else {"unsent_norm": result.unsent}),
             **(result.labels.columns() if self.rounds.labelling else {}),
         }
 
@@ -207,7 +204,9 @@ class FederatedRun(ServerRun):
         facts: dict[str, Any] = {"population": self.population.state_dict(), "privacy": self.privacy.state_dict()}
         if self.reweighting is not None:
             facts["fairness"] = self.reweighting.fairness.state
-        columns = {**self.privacy.arrays(), **self.teacher.arrays(), **self.rounds.frozen.arrays()}
+        differences = self.rounds.differences
+        sent = {} if differences is None else differences.arrays()
+        columns = {**self.privacy.arrays(), **self.teacher.arrays(), **self.rounds.frozen.arrays(), **sent}
         self.write_checkpoint(self.optimizer.state, facts, columns)
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
@@ -218,7 +217,10 @@ class FederatedRun(ServerRun):
         self.privacy.load_state_dict(saved.facts["privacy"])
         if self.reweighting is not None:
             self.reweighting.fairness.state = saved.facts["fairness"]
-        self.privacy.load_arrays(self.rounds.frozen.load_arrays(self.teacher.load_arrays(saved.columns)))
+        columns = self.rounds.frozen.load_arrays(self.teacher.load_arrays(saved.columns))
+        if self.rounds.differences is not None:
+            columns = self.rounds.differences.load_arrays(columns)
+        self.privacy.load_arrays(columns)
         self.population.roster.exclude(self.privacy.excluded)
         # The roster's memory of who took part is what the journal says; of losses it has none in a private run.
         public = self.config.privacy.unit == "none"

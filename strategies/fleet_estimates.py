@@ -116,9 +116,10 @@ class FleetEstimates:
         """
         stored = self.stores(round, roster)
         clients = self.asked(round, stored, roster)
-        content = self.rounds.content(round, weights)
+        content = self.rounds.content(round, weights, round + 1)
         order = EstimateOrder(round, self.rounds.config_json, self.calibration(weights).to_json())
         content[Record.CONFIG] = order.to_record()
+        sent = int(self.rounds.sent(content, clients).sum())
         messages = self.rounds.messages(Kind.ESTIMATE, round, content, clients.tolist())
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients.tolist(), strict=True)}
         told: dict[int, dict[str, Any]] = {}
@@ -128,12 +129,13 @@ class FleetEstimates:
                 told[client] = self.read(reply, stored[client])
             except ReplyRefused as error:
                 self.rounds.refuse(Kind.ESTIMATE, client, error)
+        self.rounds.settle(clients.tolist(), told)
         tallies: dict[str, Tally] = {ALL: Tally()}
         for client in sorted(told):  # replies may come in any order, and sums are rounded
             for group, counts in told[client].items():
                 tallies.setdefault(group, Tally()).add(counts)
         rows = [tallies[group].row(round, group) for group in sorted(tallies)]
-        return self.watched(rows), content_bytes(content) * len(clients) + self.rounds.frozen.bytes_to(clients.tolist())
+        return self.watched(rows), sent
 
     def watched(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return rows with their alarms, which are held against the estimates that the run has written."""

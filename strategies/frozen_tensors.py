@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from flwr.app import RecordDict
 from fedasr.flower.records import array_record, content_bytes
 from fedasr.models.weights import Arrays
 from fedasr.protocol import Record
+
+from .selection.base import Ids
 
 NAME = "frozen/holders"
 
@@ -30,13 +32,13 @@ class FrozenTensors:
         self.bytes = content_bytes(RecordDict({Record.ARRAYS: array_record(dict(arrays))})) if arrays else 0
         self.holders: set[int] = set()
 
-    def bytes_to(self, clients: Iterable[int]) -> int:
-        """Return what clients that are sent a model have to get beside it, and note that they have it then."""
+    def bytes_to(self, clients: Ids) -> npt.NDArray[np.int64]:
+        """Return what clients that are sent a model get beside it, shape ``(clients,)``; they hold it from now on."""
         if not self.bytes:
-            return 0
-        fresh = {int(client) for client in clients} - self.holders
-        self.holders |= fresh
-        return self.bytes * len(fresh)
+            return np.zeros(len(clients), np.int64)
+        fresh = np.array([client not in self.holders for client in clients.tolist()], bool)
+        self.holders.update(clients.tolist())
+        return np.where(fresh, self.bytes, 0)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what a checkpoint must hold."""

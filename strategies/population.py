@@ -21,6 +21,7 @@ from fedasr.typing import Floats
 from .selection import Feedback, Selection, make_selector, traits_of
 from .selection.base import Ids, LossProbe, Probing, Selector
 
+MessageBytes = int | Callable[[int, Ids], npt.NDArray[np.int64]]
 FORWARD_SHARE = 1 / 3
 """A loss without a gradient costs about a third of a training step."""
 
@@ -76,12 +77,12 @@ class Population:
 
     Args:
         experiment: what is trained on what.
-        message_bytes: what a device is sent.
+        message_bytes: what a device is sent; a function where that depends on the round and the device.
         reply_bytes: about what it sends back.
         probe: asks devices for the loss of the current global model.
     """
 
-    def __init__(self, experiment: Experiment, message_bytes: int, reply_bytes: int, probe: LossProbe) -> None:
+    def __init__(self, experiment: Experiment, message_bytes: MessageBytes, reply_bytes: int, probe: LossProbe) -> None:
         config = experiment.config
         self.experiment = experiment
         self.config = config
@@ -148,9 +149,14 @@ class Population:
         self.clock.advance(self.asked_s)
         clients = selection.clients
         audio = audio_to_train(self.config.client, self.roster.utterances[clients], self.roster.seconds[clients])
-        closing = self.clock.plan(round, clients, k, audio, self.message_bytes, self.reply_bytes)
+        sent = self.sent_bytes(round, clients)
+        closing = self.clock.plan(round, clients, k, audio, sent, self.reply_bytes)
         self.clock.advance(closing.seconds)
         return Cohort(selection, closing, waited + self.asked_s)
+
+    def sent_bytes(self, round: int, clients: Ids) -> int | npt.NDArray[np.int64]:
+        """Return how many bytes each of some devices is sent in a round, or one number for all."""
+        return self.message_bytes(round, clients) if callable(self.message_bytes) else self.message_bytes
 
     def draws(self, round: int) -> np.random.Generator:
         """Return where the cohort of a round is drawn from; the same for a round that is run again."""
@@ -160,13 +166,14 @@ class Population:
 
     def ask(self, round: int, clients: Ids) -> Floats:
         """Answer the selector's question and note how long the slowest device takes for it."""
+        sent = self.sent_bytes(round, clients) if self.clock is not None else 0
         losses = self.probe(round, clients)
         if self.clock is not None and len(clients):
             seconds, utterances = self.roster.seconds[clients], self.roster.utterances[clients]
             if self.config.selection.probe == "batch":
                 seconds = seconds * np.minimum(1.0, self.config.client.batch_size / np.maximum(utterances, 1))
             audio = FORWARD_SHARE * seconds
-            spent = self.clock.devices.durations(round, clients, audio, self.message_bytes, 0)
+            spent = self.clock.devices.durations(round, clients, audio, sent, 0)
             self.asked_s += float(spent.max())
         return losses
 

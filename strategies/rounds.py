@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedasr import seeds
 from fedasr.codecs import make_codec
+from fedasr.codecs.differences import Differences
 from fedasr.config import Config
 from fedasr.data.partition import Partition
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError, RunFailed, one_line
-from fedasr.flower.records import array_record, content_bytes, values_of
+from fedasr.flower.records import array_record, content_bytes, shallow_copy, values_of
 from fedasr.models.weights import Layout, Vector
 from fedasr.privacy.onlookers import noise_place
 from fedasr.privacy.update_clipping import Clip
-from fedasr.protocol import Accumulated, Code, Kind, Longest, LossOrder, Metric, Order, Record, Statement, Status
+from fedasr.protocol import (
+    Accumulated,
+    Code,
+    Kind,
+    Longest,
+    LossOrder,
+    Metric,
+    ModelNumber,
+    Order,
+    Record,
+    Statement,
+    Status,
+)
 from fedasr.runtime.executors import Reduction
 from fedasr.typing import Floats
 
@@ -33,7 +47,7 @@ from .aggregation.update_file import UpdateFile
 from .aggregation.weighting import Weighting, weighting_of
 from .frozen_tensors import FrozenTensors
 from .label_counts import LabelCounts
-from .population import Cohort
+from .population import Cohort, MessageBytes
 from .selection.base import Ids, Selection
 
 EDGE_CAP = 2.0
@@ -70,6 +84,8 @@ class RoundResult:
     """client → what it says of its own privacy ledger, where it keeps one"""
     labels: LabelCounts = field(default_factory=LabelCounts)
     """what the devices that trained tell of labels of their own"""
+    unsent: float | None = None
+    """L2 norm of what the devices' model lacks of the server's; None: nothing"""
     summed_loss: float | None = None
     """mean training loss, where the server knows that of all clients together and of no single one"""
 
@@ -126,6 +142,10 @@ class Rounds:
         self.layout = layout
         self.frozen = FrozenTensors({})
         self.updates = UpdateFile(scratch)
+        self.differences = make_differences(config, layout)
+        self.on_the_wire = bool(getattr(grid, "on_the_wire", False))
+        """whether the grid sends differences, from which devices put the model together; else it has the model in
+        place, and differences are only counted"""
         self.notes: list[str] = []
         """what was wrong with replies that have no row of their own"""
 
@@ -139,16 +159,76 @@ class Rounds:
         notes, self.notes = self.notes, []
         return notes
 
-    def content(self, round: int, weights: Vector) -> RecordDict:
-        """Return what every client of a round is sent: one object, so that a grid can send it once."""
+    def whole(self, round: int, weights: Vector) -> RecordDict:
+        """Return a message of these very weights."""
         order = Order(round, self.config_json).to_record()
         return RecordDict({Record.ARRAYS: array_record(self.layout.views(weights)), Record.CONFIG: order})
+
+    def content(self, round: int, weights: Vector, number: int | None = None) -> RecordDict:
+        """Return what every client of a round is sent: one object, so that a grid can send it once.
+
+        Args:
+            round: counted from 1.
+            weights: the server's.
+            number: of this model; None: what clients of the round train from. After the round it is the next one's.
+        """
+        return self.whole(round, self.held(round if number is None else number, weights))
+
+    def held(self, number: int, weights: Vector) -> Vector:
+        """Return what devices have of the server's weights when they were sent them, shape ``(parameters,)``."""
+        return weights if self.differences is None else self.differences.advance(number, weights)
+
+    def fitted(self, content: RecordDict, held: int | None) -> RecordDict:
+        """Return a message as it goes to a device that holds some model already, or none: whichever is shorter."""
+        assert self.differences is not None
+        whole, rest = shallow_copy(content), shallow_copy(content)
+        whole[Record.MODEL] = ModelNumber(self.differences.number).to_record()
+        if held is None:
+            return whole
+        del rest[Record.ARRAYS]
+        since = self.differences.since(held)
+        parts = {str(number): np.frombuffer(message, np.uint8) for number, message in since.items()}
+        rest[Record.DIFFERENCES] = array_record(parts)
+        rest[Record.MODEL] = ModelNumber(self.differences.number, held).to_record()
+        return rest if content_bytes(rest) < content_bytes(whole) else whole
+
+    def sizes(self, content: RecordDict, clients: Ids) -> npt.NDArray[np.int64]:
+        """Return how many bytes of a message each client is sent, shape ``(clients,)``."""
+        if self.differences is None:
+            return np.full(len(clients), content_bytes(content), np.int64)
+        holders = [self.differences.holders.get(client) for client in clients.tolist()]
+        size = {held: content_bytes(self.fitted(content, held)) for held in set(holders)}
+        return np.array([size[held] for held in holders], np.int64)
+
+    def sent(self, content: RecordDict, clients: Ids) -> npt.NDArray[np.int64]:
+        """Return ``sizes``, with the frozen tensors of clients that do not hold them; they do from now on."""
+        return self.sizes(content, clients) + self.frozen.bytes_to(clients)
+
+    def settle(self, asked: Iterable[int], answered: Collection[int]) -> None:
+        """Note who holds the newest model now, and of whom that is not known: who has failed may have lost it."""
+        if self.differences is not None:
+            self.differences.delivered(answered)
+            self.differences.lost([client for client in asked if client not in answered])
 
     def loss_content(self, round: int, weights: Vector, batch: bool) -> RecordDict:
         """Return what clients are sent that are asked for their loss."""
         content = self.content(round, weights)
         content[Record.CONFIG] = LossOrder(round, self.config_json, batch).to_record()
         return content
+
+    def clock_bytes(self, weights: Callable[[], Vector], teacher: bool) -> tuple[MessageBytes, int]:
+        """Return what a device is sent in a round, and about what it sends back, for the virtual clock.
+
+        Args:
+            weights: returns the server's.
+            teacher: whether another model is sent beside.
+        """
+        whole, beside = content_bytes(self.whole(0, weights())), 4 * self.layout.size if teacher else 0
+
+        def sent(round: int, clients: Ids) -> npt.NDArray[np.int64]:
+            return self.sizes(self.content(round, weights()), clients) + beside
+
+        return whole + beside if self.differences is None else sent, self.client_bytes(whole)
 
     def client_bytes(self, message_bytes: int) -> int:
         """Return about how many bytes a client sends in a round, for the virtual clock.
@@ -167,7 +247,13 @@ class Rounds:
     def messages(self, kind: str, round: int, content: RecordDict, clients: list[int]) -> list[Message]:
         """Return one message a client."""
         ids = clients if self.nodes is None else [self.nodes[client] for client in clients]
-        return [Message(content, node, kind, group_id=str(round)) for node in ids]
+        if self.differences is not None and self.on_the_wire and Record.ARRAYS in content:
+            holders = [self.differences.holders.get(client) for client in clients]
+            contents = [self.fitted(content, held) for held in holders]
+        else:
+            contents = [content] * len(ids)
+        group = str(round)
+        return [Message(each, node, kind, group_id=group) for each, node in zip(contents, ids, strict=True)]
 
     def start_order(self, clients: Ids, roster: Roster) -> list[int]:
         """Return clients, those with the most audio first, so that no worker waits at the end."""
@@ -205,19 +291,24 @@ class Rounds:
         if multipliers:
             weighting = weighting.multiplied(multipliers)
         excused = self.prepare(round, selection, roster, weighting)
-        result = RoundResult(self.aggregate(round, weights, weighting, clip), weighting=weighting)
+        start = self.held(round, weights)
+        result = RoundResult(self.aggregate(round, start, weighting, clip), weighting=weighting)
+        if self.differences is not None:
+            result.unsent = float(np.linalg.norm(self.differences.unsent(weights)))
         clients = self.start_order(selection.clients if closing is None else closing.accepted, roster)
         content = self.training_content(round, weights)
+        sent = np.array([client for client in selection.clients.tolist() if client not in excused], np.int64)
+        received = dict.fromkeys(selection.clients.tolist(), 0)
+        received |= dict(zip(sent.tolist(), self.sent(content, sent).tolist(), strict=True))
+        result.bytes_down = sum(received.values())
         asked = [client for client in clients if client not in excused]
-        sent = [client for client in selection.clients.tolist() if client not in excused]
-        result.bytes_down = content_bytes(content) * len(sent) + self.frozen.bytes_to(sent)
         messages = self.messages(Kind.TRAIN, round, content, asked)
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, asked, strict=True)}
         replied: dict[int, dict[str, Any]] = {}
         expectations = self.expectations(roster, asked)
         accumulator = self.accumulator(result.mean, weighting, None if self.nodes is None else by_node, expectations)
         costs = roster.seconds[asked].tolist()
-        for reply in self.taken_in(messages, result.mean, accumulator, costs):
+        for reply in self.taken_in(messages, content, result.mean, accumulator, costs):
             client = by_node[reply.metadata.src_node_id]
             replied[client] = self.accept(reply, client, result)
         duration = cohort.duration()
@@ -227,6 +318,7 @@ class Rounds:
             if client not in replied:
                 result.failures.append(f"client {self.partition.names[client]}: {rows[client]['reason']}")
             rows[client]["duration_s"] = duration.get(client, float("nan"))
+        self.settle(asked, {client for client, row in replied.items() if row["status"] != Status.FAILED})
         self.conclude(round, result, rows)
         if closing is not None:
             rows |= {client: failed_row(None, Status.LATE) for client in closing.late.tolist()}
@@ -238,6 +330,7 @@ class Rounds:
                 "client": str(self.partition.names[client]),
                 "probability": probability[client],
                 **row,
+                "bytes_down": received[client] + self.received_beside(client),
                 "id": client,
             }
             for client, row in rows.items()
@@ -272,6 +365,10 @@ class Rounds:
 
     def conclude(self, round: int, result: RoundResult, rows: dict[int, dict[str, Any]]) -> None:
         """Do what comes after training; rows are those of the clients that were asked to train, changed in place."""
+
+    def received_beside(self, client: int) -> int:
+        """Return how many bytes a client of the current round was sent beside what it trains from."""
+        return 0
 
     def weighting(self, selection: Selection, roster: Roster, clip: Clip | None) -> Weighting:
         """Return the weights of a round; clipped updates count alike, over the expected cohort."""
@@ -325,17 +422,21 @@ class Rounds:
         return stores(roster, clients, recording=self.config.runtime.name == "deployment")
 
     def taken_in(
-        self, messages: list[Message], aggregate: Aggregate, accumulator: UpdateAccumulator, costs: list[float]
+        self,
+        messages: list[Message],
+        content: RecordDict,
+        aggregate: Aggregate,
+        accumulator: UpdateAccumulator,
+        costs: list[float],
     ) -> Iterator[Message]:
         """Send messages and yield what is left of the replies when their updates are in the aggregate.
 
         They are added up where they are made, if the aggregate and the grid allow it, else here as they stream in.
         """
         reduce = getattr(self.grid, "reduce", None)
-        if aggregate.sums_alone and reduce is not None:
+        if aggregate.sums_alone and reduce is not None and not self.on_the_wire:
             yield from reduce(messages, Reduction(accumulator, aggregate.sum), costs)
             return
-        content = messages[0].content if messages else RecordDict()
         for reply in self.replies(messages):
             yield reply if reply.has_error() else accumulator.accumulate(aggregate.sum, content, reply)
 
@@ -396,14 +497,17 @@ class Rounds:
 
     def evaluate(self, round: int, weights: Vector, clients: list[int], roster: Roster) -> tuple[float, int]:
         """Let clients evaluate the weights on their own speech; return the WER over all of it and the bytes sent."""
-        content = self.content(round, weights)
+        content = self.content(round, weights, round + 1)
+        sent = int(self.sent(content, np.array(clients, np.int64)).sum())
         messages = self.messages(Kind.EVALUATE, round, content, clients)
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients, strict=True)}
         known = self.stores(roster, clients)
         words = errors = 0
+        answered = set()
         for reply in self.replies(messages):
             if not reply.has_error():
                 client = by_node[reply.metadata.src_node_id]
+                answered.add(client)
                 try:
                     counts = error_counts(reply, known[client])
                 except ReplyRefused as error:
@@ -411,7 +515,7 @@ class Rounds:
                 else:
                     words += counts[0]
                     errors += counts[1]
-        sent = content_bytes(content) * len(clients) + self.frozen.bytes_to(clients)
+        self.settle(clients, answered)
         return (errors / words if words else float("nan")), sent
 
     def refuse(self, kind: str, client: int, why: ReplyRefused) -> None:
@@ -432,19 +536,30 @@ class Rounds:
         """
         content = self.loss_content(round, weights, batch)
         ids = [int(client) for client in clients]
+        sent = int(self.sent(content, clients).sum())
         messages = self.messages(Kind.LOSS, round, content, ids)
         place = {message.metadata.dst_node_id: index for index, message in enumerate(messages)}
         losses = np.full(len(ids), np.nan)
+        answered = set()
         for reply in self.replies(messages):
             if not reply.has_error():
                 index = place[reply.metadata.src_node_id]
+                answered.add(ids[index])
                 try:
                     losses[index] = loss_of(reply)
                 except ReplyRefused as error:
                     self.refuse(Kind.LOSS, ids[index], error)
             elif reply.error.code == Code.BAD_INPUT:
                 raise InputError(str(reply.error.reason), where="")
-        return losses, content_bytes(content) * len(ids) + self.frozen.bytes_to(ids)
+        self.settle(ids, answered)
+        return losses, sent
+
+
+def make_differences(config: Config, layout: Layout) -> Differences | None:
+    """Return what sends the model by differences; None: it is sent as it is."""
+    if config.compression.down == "none":
+        return None
+    return Differences(make_codec(config.compression, layout, "down"), layout.size, config.seed)
 
 
 def clipped_weighting(config: Config, registered: int) -> Weighting:

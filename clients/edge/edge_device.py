@@ -41,6 +41,7 @@ DEVICE_PARTS = (
     "client.optimizer",
     "evaluate.decoder",
     "compression.up",
+    "compression.down",
 )
 """Parts that run on an edge device."""
 UNTRANSCRIBED = ("self", "none")

@@ -83,7 +83,8 @@ def say(plan: dict[str, Any]) -> None:
     about_bytes = "about " if sent["estimated"] else ""
     lines = {
         "fleet": f"{plan['clients']:,} devices, {plan['clients_per_round']:,} a round, {plan['rounds']:,} rounds",
-        "model": f"{plan['parameters']:,} parameters; compression {plan['compression']},"
+        "model": f"{plan['parameters']:,} parameters; compression {plan['compression']} up,"
+        f" {plan['compression_down']} down,"
         f" secure aggregation {plan['secure_aggregation']}",
         "a client, a round": f"{about_bytes}{data_size(sent['client_up'])} up, {data_size(sent['client_down'])} down",
         "a device, the run": f"{number(turns['device'])} turns, {data_size(sent['device_over_run'])}",

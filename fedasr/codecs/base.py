@@ -15,6 +15,20 @@ class Damaged(ValueError):
     """Bytes that no encoder of this codec makes; the message says why."""
 
 
+class WrongOption(InputError):
+    """A codec cannot have this value of an option.
+
+    Args:
+        option: its name.
+        value: that it has.
+        expected: what it may be.
+    """
+
+    def __init__(self, option: str, value: Any, expected: str) -> None:
+        super().__init__(f"'{option}' is {value!r}; expected {expected}")
+        self.option = option
+
+
 @dataclass(frozen=True)
 class CodecTraits:
     """What a codec promises, which rules read instead of its name."""
@@ -59,10 +73,10 @@ def checked_share(value: Any, option: str) -> float:
     """Return the value of an option that is a share.
 
     Raises:
-        InputError: it is no number above 0 and up to 1.
+        WrongOption: it is no number above 0 and up to 1.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
-        raise InputError(f"'compression.up_options.{option}' is {value!r}; expected a number above 0, at most 1")
+        raise WrongOption(option, value, "a number above 0, at most 1")
     return float(value)
 
 
@@ -70,12 +84,11 @@ def checked_whole(value: Any, option: str, power: bool = False) -> int:
     """Return the value of an option that is a number of entries.
 
     Raises:
-        InputError: it is no whole number above 0, or no power of two where it must be one.
+        WrongOption: it is no whole number above 0, or no power of two where it must be one.
     """
     good = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
     if not good or (power and value.bit_count() != 1):
-        kind = "a power of two" if power else "a whole number above 0"
-        raise InputError(f"'compression.up_options.{option}' is {value!r}; expected {kind}")
+        raise WrongOption(option, value, "a power of two" if power else "a whole number above 0")
     return int(value)
 
 
@@ -83,10 +96,10 @@ def checked_choice(value: Any, option: str, choices: tuple[str, ...]) -> str:
     """Return the value of an option that is one of several texts.
 
     Raises:
-        InputError: it is none of them.
+        WrongOption: it is none of them.
     """
     if value not in choices:
-        raise InputError(f"'compression.up_options.{option}' is {value!r}; expected one of {', '.join(choices)}")
+        raise WrongOption(option, value, f"one of {', '.join(choices)}")
     return str(value)
 
 
@@ -94,8 +107,38 @@ def checked_length(value: Any, option: str) -> float:
     """Return the value of an option that is a length in units of the weights.
 
     Raises:
-        InputError: it is no number from 1e-36 to 1e36, where single precision has room on both sides.
+        WrongOption: it is no number from 1e-36 to 1e36, where single precision has room on both sides.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1e-36 <= value <= 1e36:
-        raise InputError(f"'compression.up_options.{option}' is {value!r}; expected a number from 1e-36 to 1e36")
+        raise WrongOption(option, value, "a number from 1e-36 to 1e36")
     return float(value)
+
+
+def checked_flag(value: Any, option: str) -> bool:
+    """Return the value of an option that is true or false.
+
+    Raises:
+        WrongOption: it is neither.
+    """
+    if not isinstance(value, bool):
+        raise WrongOption(option, value, "true or false")
+    return value
+
+
+def decoded(codec: Codec, content: bytes, parameters: int) -> Vector:
+    """Return the vector that bytes stand for, whoever has made the codec.
+
+    Args:
+        codec: that has encoded it.
+        content: the bytes.
+        parameters: length of the vectors.
+
+    Raises:
+        ValueError: it stands for none; the message says why.
+    """
+    result = np.asarray(codec.decode(content))
+    if result.shape != (parameters,) or result.dtype != np.float32:
+        raise ValueError(
+            f"the codec decodes to {result.dtype} of shape {result.shape}; expected float32 of shape ({parameters},)"
+        )
+    return result

@@ -17,6 +17,12 @@ def check_compression(config: Config, layout: Layout) -> None:
         InputError: naming the keys and what to change.
     """
     compression, privacy = config.compression, config.privacy
+    if compression.down != "none" and make_codec(compression, layout, "down").traits.feedback == "never":
+        raise InputError(
+            f"'compression.down' is '{compression.down}', but its error may be longer than the difference, so that what"
+            " the devices hold would drift away; set compression.down_options.unbiased=false (random-k), or a smaller"
+            " 'block' (int4)"
+        )
     if compression.up == "none":
         return
     traits = make_codec(compression, layout).traits

@@ -78,7 +78,8 @@ def cost(config: Config, means: Means | None = None) -> dict[str, Any]:
     run = Experiment(config, fleet)
     check(run)
     rounds = min(config.rounds, MOST_ROUNDS)
-    planned = load_reference(PLAN_RUN)(run, Experiment(timed(config), fleet), rounds, answering(means, run))
+    plan_run = load_reference(PLAN_RUN)
+    planned = plan_run(run, Experiment(timed(config), fleet), rounds, answering(means, run), means.update_norm)
     table = [asdict(row) for row in planned.rounds]
     whole = config.rounds / rounds
     up, down, seconds, asked = (
@@ -93,6 +94,7 @@ def cost(config: Config, means: Means | None = None) -> dict[str, Any]:
         "clients": planned.clients,
         "clients_per_round": cohort,
         "compression": config.compression.up,
+        "compression_down": config.compression.down,
         "secure_aggregation": config.secure_aggregation.mode,
         "privacy": config.privacy.unit,
         "rounds": config.rounds,

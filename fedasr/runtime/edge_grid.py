@@ -46,6 +46,7 @@ class EdgeGrid(WrappedGrid):
     """
 
     partition_ids_are_node_ids = True
+    on_the_wire = True
 
     def __init__(self, grid: Grid, names: Sequence[str], timeout_s: float) -> None:
         super().__init__(grid)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedasr.codecs import Codec, make_codec
+from fedasr.codecs.base import decoded
 from fedasr.config.schema import CompressionConfig
 from fedasr.flower.records import content_bytes, entries, numpy_arrays
 from fedasr.models.weights import Vector
@@ -150,15 +151,9 @@ class UpdateAccumulator:
         if self.codec is None:
             self.codec = make_codec(self.expected.compression, self.rule.layout)
         try:
-            result = np.asarray(self.codec.decode(content))
+            return decoded(self.codec, content, self.rule.layout.size)
         except ValueError as error:
             raise ReplyRefused(f"the encoded update is damaged: {error}") from None
-        if result.shape != (self.rule.layout.size,) or result.dtype != np.float32:
-            raise ReplyRefused(
-                f"the codec decodes to {result.dtype} of shape {result.shape}; expected float32 of shape"
-                f" ({self.rule.layout.size},)"
-            )
-        return result
 
     def known(self, sent: RecordDict) -> Broadcast:
         """Return what the clients were sent, found once."""

@@ -58,8 +58,8 @@ class SecureRounds(Rounds):
     """of the current round"""
     sent: Counter[int]
     """client → bytes of the protocol that it has sent in the current round"""
-    received = 0
-    """bytes of the protocol that clients were sent in it"""
+    received: Counter[int]
+    """client → bytes of the protocol that it was sent in it"""
     aborted: str | None = None
     """why it opens nothing"""
     cohort: tuple[int, ...] = ()
@@ -100,7 +100,7 @@ class SecureRounds(Rounds):
     def prepare(self, round: int, selection: Selection, roster: Roster, weighting: Weighting) -> dict[int, str]:
         """Let clients share their secrets; return who takes no part, and why."""
         clients = [int(client) for client in selection.clients]
-        self.sent, self.received, self.aborted, self.server = Counter(), 0, None, None
+        self.sent, self.received, self.aborted, self.server = Counter(), Counter(), None, None
         self.cohort, self.begun = tuple(clients), False
         largest = largest_weight(clients, roster, weighting)
         signatures = bytes(SIGNATURE_BYTES * len(clients))
@@ -211,7 +211,7 @@ class SecureRounds(Rounds):
         ]
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, contents, strict=True)}
         sizes = {id(content): content_bytes(content) for content in contents.values()}
-        self.received += sum(sizes[id(content)] for content in contents.values())
+        self.received.update({client: sizes[id(content)] for client, content in contents.items()})
         waiting = set(contents)
         for reply in self.replies(messages):
             client = by_node[reply.metadata.src_node_id]
@@ -247,9 +247,13 @@ class SecureRounds(Rounds):
         for client, row in rows.items():
             row["bytes_up"] += self.sent[client]
         result.bytes_up += self.sent.total()
-        result.bytes_down += self.received
+        result.bytes_down += self.received.total()
         if self.aborted is not None:
             self.give_up(result, rows, living)
+
+    def received_beside(self, client: int) -> int:
+        """Return how many bytes of the protocol a client of the current round was sent."""
+        return self.received[client]
 
     def note(self, result: RoundResult, counts: Counts) -> None:
         """Note what the server learns of the clients together."""
@@ -283,7 +287,8 @@ class SecureRounds(Rounds):
         cost = traffic(order, len(self.cohort), self.terms(round).holders(len(self.cohort)))
         self.sent.update(dict.fromkeys(self.cohort, cost.up))
         self.sent.update(dict.fromkeys(living, cost.opening_up))
-        self.received += cost.down * len(self.cohort) + cost.opening_down * len(living)
+        self.received.update(dict.fromkeys(self.cohort, cost.down))
+        self.received.update(dict.fromkeys(living, cost.opening_down))
 
     def client_bytes(self, message_bytes: int) -> int:
         """Return how many bytes a client sends in a round of the cohort that the config names."""

@@ -7,16 +7,18 @@ from fedasr.errors import InputError
 
 
 def check_compression(config: Config, where: str) -> None:
-    """Raise on a codec for updates that nobody sends; what follows from a codec's traits is checked where it is made.
+    """Raise on a codec for what nobody sends; what follows from a codec's traits is checked where it is made.
 
     Raises:
         InputError: naming the keys and what to change.
     """
-    if config.compression.up == "none":
+    if config.strategy.name not in ("pate", "central"):
         return
-    if config.strategy.name in ("pate", "central"):
-        raise InputError(
-            f"'compression.up' is '{config.compression.up}' but 'strategy.name' is '{config.strategy.name}', whose"
-            " clients send no updates: leave 'compression' out",
-            where=where,
-        )
+    for way, what in (("up", "send no updates"), ("down", "are sent no models of rounds")):
+        codec = getattr(config.compression, way)
+        if codec != "none":
+            raise InputError(
+                f"'compression.{way}' is '{codec}' but 'strategy.name' is '{config.strategy.name}', whose clients"
+                f" {what}: leave 'compression' out",
+                where=where,
+            )

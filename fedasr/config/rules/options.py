@@ -8,7 +8,7 @@ from fedasr.errors import InputError
 from fedasr.registry import is_reference
 
 OPTIONS = "options"
-SHIPPED = ("attack.options", "compression.up_options")
+SHIPPED = ("attack.options", "compression.up_options", "compression.down_options")
 """Options that the parts of ours read too."""
 
 

@@ -79,9 +79,7 @@ class Config:
         AttackConfig, "Byzantine clients, simulated", when=(unless("attack.name", "none", refused=True), POOLED)
     )
     audit: AuditConfig = part(AuditConfig, "canary users, by whom the run audits its own ledger, and spoken secrets")
-    compression: CompressionConfig = part(
-        CompressionConfig, "fewer bytes", when=unless("compression.up", "none", refused=True)
-    )
+    compression: CompressionConfig = part(CompressionConfig, "fewer bytes")
     distillation: DistillationConfig = part(
         DistillationConfig,
         "a teacher for the speech that has no transcript",
