@@ -190,7 +190,7 @@ class Plan:
         replied = [int(client) for client in cohort.answering if client not in excused]
         up = self.reply_bytes(content, self.numbers()) * len(replied)
         asked = np.array([client for client in selection.clients.tolist() if client not in excused], np.int64)
-        sizes = rounds.sent(content, asked)
+        sizes = rounds.charged(content, asked)
         self.saved += (content_bytes(content) - sizes).tolist()
         down = int(sizes.sum()) + self.asked_bytes
         rounds.settle(replied, replied)
@@ -207,7 +207,7 @@ class Plan:
 
     def sent_to(self, content: RecordDict, clients: Ids) -> int:
         """Return how many bytes of a message clients are sent together."""
-        return int(self.rounds.sent(content, clients).sum())
+        return int(self.rounds.charged(content, clients).sum())
 
     def moved(self, round: int) -> Vector:
         """Return the server's model after a round: moved by a random update where its differences are encoded."""

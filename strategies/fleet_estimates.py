@@ -119,7 +119,7 @@ class FleetEstimates:
         content = self.rounds.content(round, weights, round + 1)
         order = EstimateOrder(round, self.rounds.config_json, self.calibration(weights).to_json())
         content[Record.CONFIG] = order.to_record()
-        sent = int(self.rounds.sent(content, clients).sum())
+        sent = int(self.rounds.charged(content, clients).sum())
         messages = self.rounds.messages(Kind.ESTIMATE, round, content, clients.tolist())
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients.tolist(), strict=True)}
         told: dict[int, dict[str, Any]] = {}

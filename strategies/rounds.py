@@ -200,7 +200,7 @@ class Rounds:
         size = {held: content_bytes(self.fitted(content, held)) for held in set(holders)}
         return np.array([size[held] for held in holders], np.int64)
 
-    def sent(self, content: RecordDict, clients: Ids) -> npt.NDArray[np.int64]:
+    def charged(self, content: RecordDict, clients: Ids) -> npt.NDArray[np.int64]:
         """Return ``sizes``, with the frozen tensors of clients that do not hold them; they do from now on."""
         return self.sizes(content, clients) + self.frozen.bytes_to(clients)
 
@@ -299,7 +299,7 @@ class Rounds:
         content = self.training_content(round, weights)
         sent = np.array([client for client in selection.clients.tolist() if client not in excused], np.int64)
         received = dict.fromkeys(selection.clients.tolist(), 0)
-        received |= dict(zip(sent.tolist(), self.sent(content, sent).tolist(), strict=True))
+        received |= dict(zip(sent.tolist(), self.charged(content, sent).tolist(), strict=True))
         result.bytes_down = sum(received.values())
         asked = [client for client in clients if client not in excused]
         messages = self.messages(Kind.TRAIN, round, content, asked)
@@ -498,7 +498,7 @@ class Rounds:
     def evaluate(self, round: int, weights: Vector, clients: list[int], roster: Roster) -> tuple[float, int]:
         """Let clients evaluate the weights on their own speech; return the WER over all of it and the bytes sent."""
         content = self.content(round, weights, round + 1)
-        sent = int(self.sent(content, np.array(clients, np.int64)).sum())
+        sent = int(self.charged(content, np.array(clients, np.int64)).sum())
         messages = self.messages(Kind.EVALUATE, round, content, clients)
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients, strict=True)}
         known = self.stores(roster, clients)
@@ -536,7 +536,7 @@ class Rounds:
         """
         content = self.loss_content(round, weights, batch)
         ids = [int(client) for client in clients]
-        sent = int(self.sent(content, clients).sum())
+        sent = int(self.charged(content, clients).sum())
         messages = self.messages(Kind.LOSS, round, content, ids)
         place = {message.metadata.dst_node_id: index for index, message in enumerate(messages)}
         losses = np.full(len(ids), np.nan)
