@@ -155,6 +155,7 @@ def fairness(
     shown: float = 0.05,
     counterfactual: str | Sequence[str] = (),
     utterances: int | None = None,
+    intrinsic: bool = False,
 ) -> pd.DataFrame:
     """Compare the groups of a run's test speech; write ``fairness.json`` and the report anew, as ``fedasr fairness``.
 
@@ -168,6 +169,7 @@ def fairness(
         counterfactual: attributes of the voices in which the test speech is spoken again: ``gender``, ``voice``,
             ``accent``, ``device``, ``rate``; of synthetic speech. Without ``by``, nothing else is compared.
         utterances: that are spoken again at most; None: all.
+        intrinsic: also how sensitive the model is to what tells the group; in ``fairness.json``.
 
     Returns:
         ``Run.fairness``, with these attributes compared anew.
@@ -179,7 +181,7 @@ def fairness(
 
     loaded = as_run(run)
     voices = [counterfactual] if isinstance(counterfactual, str) else counterfactual
-    assess_fairness(loaded, [by] if isinstance(by, str) else by, against, seed, shown, voices, utterances)
+    assess_fairness(loaded, [by] if isinstance(by, str) else by, against, seed, shown, voices, utterances, intrinsic)
     return loaded.fairness
 
 

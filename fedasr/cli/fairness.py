@@ -39,6 +39,12 @@ def register(app: typer.Typer) -> None:
         utterances: Annotated[
             int | None, typer.Option(help="That are spoken again, at most; default: all.", show_default=False)
         ] = None,
+        intrinsic: Annotated[
+            bool,
+            typer.Option(
+                "--intrinsic", help="Also how sensitive the model is to what tells the group, which needs no errors."
+            ),
+        ] = False,
         points: Annotated[
             float, typer.Option(help="Gap in percentage points: how many speakers would it take to show it?")
         ] = 5.0,
@@ -53,7 +59,9 @@ def register(app: typer.Typer) -> None:
         """
         from fedasr.results.fairness import assess_fairness
 
-        result = assess_fairness(run_dir, by or (), against, seed, points / 100, counterfactual or (), utterances)
+        result = assess_fairness(
+            run_dir, by or (), against, seed, points / 100, counterfactual or (), utterances, intrinsic
+        )
         if json:
             print_json({"groups": result[0]["groups"], "gap": result[0]["gap"], "attributes": result})
             return

@@ -16,7 +16,7 @@ from fedasr.data.synthetic.counterfactual import ATTRIBUTES, counterfactuals
 from fedasr.errors import InputError, nearest
 from fedasr.evaluation.evaluator import evaluate
 from fedasr.evaluation.fairness.comparison import Outcomes, compare_groups
-from fedasr.evaluation.fairness.divergence import jensen_shannon, posteriors_along
+from fedasr.evaluation.fairness.divergence import jensen_shannon, kullback_leibler, posteriors_along
 from fedasr.evaluation.intervals import speaker_interval
 from fedasr.evaluation.recognizer import Recognizer
 from fedasr.evaluation.wer import utterance_errors
@@ -88,20 +88,26 @@ def compare_voices(
     speakers, labels, words, errors = (np.concatenate(column) for column in zip(*parts, strict=True))
     covariates: dict[str, Floats] = {"length (log words)": np.log(np.maximum(words, 1))}
     result = compare_groups(f"{NAME}{attribute}", Outcomes(speakers, words, errors, covariates), labels, seed, shown)
-    return {**result, "counterfactual": attribute, "divergence": divergence(names, rows, posteriors, seed)}
+    return {**result, "counterfactual": attribute, **divergences(names, rows, posteriors, seed)}
 
 
-def divergence(
+def divergences(
     speakers: npt.NDArray[Any],
     rows: npt.NDArray[np.integer],
     posteriors: list[dict[int, npt.NDArray[np.float32]]],
     seed: int,
-) -> dict[str, float]:
-    """Return the mean divergence between levels in nats per token, with its 95 % interval over speakers."""
+) -> dict[str, dict[str, float]]:
+    """Return the mean divergences between levels in nats per token, with their 95 % intervals over speakers.
+
+    ``divergence`` is that of Jensen and Shannon, ``kl`` that of Kullback and Leibler between two levels.
+    """
     kept = [place for place, row in enumerate(rows.tolist()) if all(row in level for level in posteriors)]
-    each = [jensen_shannon([level[int(rows[place])] for level in posteriors]) for place in kept]
-    tokens = np.array([len(one) for one in each], np.float64)
-    nats = np.array([one.sum() for one in each], np.float64)
-    interval = speaker_interval(speakers[kept], tokens, nats, seed, "divergence")
-    value = float(nats.sum() / tokens.sum()) if len(each) else float("nan")
-    return {"value": value, "low": interval.low, "high": interval.high}
+    result = {}
+    for name, measure in (("divergence", jensen_shannon), ("kl", kullback_leibler)):
+        each = [measure([level[int(rows[place])] for level in posteriors]) for place in kept]
+        tokens = np.array([len(one) for one in each], np.float64)
+        nats = np.array([one.sum() for one in each], np.float64)
+        interval = speaker_interval(speakers[kept], tokens, nats, seed, name)
+        value = float(nats.sum() / tokens.sum()) if len(each) else float("nan")
+        result[name] = {"value": value, "low": interval.low, "high": interval.high}
+    return result
