@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fedasr.cli.common import console, print_json
+from fedasr.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
@@ -15,7 +16,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command("fairness", epilog="Example: fedasr fairness runs/home --by gender --by accent --against runs/private")
     def fairness(
-        run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A finished run.", show_default=False)],
+        run_dirs: Annotated[
+            list[Path], typer.Argument(metavar="RUN_DIR...", help="Finished runs.", show_default=False)
+        ],
         by: Annotated[
             list[str] | None,
             typer.Option(
@@ -27,6 +30,21 @@ def register(app: typer.Typer) -> None:
         against: Annotated[
             Path | None,
             typer.Option(help="Another run that was tested on the same speech.", show_default=False),
+        ] = None,
+        baseline: Annotated[
+            Path | None,
+            typer.Option(
+                help="Of several runs: the one that the others are compared with, group by group; default: the first.",
+                show_default=False,
+            ),
+        ] = None,
+        out: Annotated[
+            list[Path] | None,
+            typer.Option(
+                help="Of several runs: write FILE.json, .csv (the table), .png, .pdf or .svg (the figure); may be"
+                " repeated.",
+                show_default=False,
+            ),
         ] = None,
         counterfactual: Annotated[
             list[str] | None,
@@ -55,10 +73,26 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Compare groups of speakers: WER, gap and ratio with intervals over speakers, adjusted ratios, and power.
 
-        What was found is written to the run's fairness.json and report.
+        What was found is written to the run's fairness.json and report. With several runs: what each of them does to
+        each group, against a baseline.
         """
+        if len(run_dirs) > 1 or baseline is not None:
+            if against is not None:
+                raise InputError("'--against' goes with one run; with several say '--baseline'")
+            from fedasr.results.impact import assess_impact
+
+            several = assess_impact(
+                run_dirs, by or (), baseline, seed, out or (), counterfactual or (), utterances, intrinsic, points / 100
+            )
+            show_impact(several, json)
+            for written in out or ():
+                console.print(f"wrote {written}", markup=False)
+            return
+        if out:
+            raise InputError("'--out' goes with several runs; one run's comparison is in its fairness.json and report")
         from fedasr.results.fairness import assess_fairness
 
+        (run_dir,) = run_dirs
         result = assess_fairness(
             run_dir, by or (), against, seed, points / 100, counterfactual or (), utterances, intrinsic
         )
@@ -74,3 +108,23 @@ def register(app: typer.Typer) -> None:
                 console.print(sentence, markup=False)
             for warning in one["warnings"]:
                 console.print(f"note: {warning}", markup=False)
+
+
+def show_impact(result: dict[str, Any], json: bool) -> None:
+    """Print what several runs do to groups."""
+    if json:
+        print_json(result)
+        return
+    from fedasr.cli.results import print_rows
+    from fedasr.results.pages.impact import HEAD, impact_rows, impact_sentences, rank_rows
+
+    for one in result["attributes"]:
+        console.print(f"By {one['attribute']}:", markup=False)
+        print_rows(HEAD, impact_rows(one))
+        for sentence in impact_sentences(one):
+            console.print(sentence, markup=False)
+        for warning in one["warnings"]:
+            console.print(f"note: {warning}", markup=False)
+    if result["rank_correlations"]:
+        console.print("Do intrinsic measures rank these models as extrinsic ones do?", markup=False)
+        print_rows(*rank_rows(result))
