@@ -105,7 +105,8 @@ def said(run: Run, first: Run, speech: Recognised) -> Recognised:
     if result.said != speech.said:
         raise InputError(
             f"was tested on other speech than {first.path}, so that they cannot be compared speaker by speaker;"
-            " expected runs with the same section 'data', 'evaluate.limit' and, for synthetic speech, 'data.synthetic.seed'",
+            " expected runs with the same section 'data', 'evaluate.limit' and, for synthetic speech, seed"
+            " ('data.synthetic.seed')",
             where=str(run.path),
         )
     return result
