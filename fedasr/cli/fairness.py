@@ -49,8 +49,8 @@ def register(app: typer.Typer) -> None:
         counterfactual: Annotated[
             list[str] | None,
             typer.Option(
-                help="Speak the test speech again with another gender, voice, accent, device or rate; may be repeated."
-                " Synthetic speech only; without '--by' nothing else is compared.",
+                help="The same test speech with another gender, voice, accent, device or rate (synthetic speech), or"
+                " pitch or formant (any speech); may be repeated. Without '--by' nothing else is compared.",
                 show_default=False,
             ),
         ] = None,

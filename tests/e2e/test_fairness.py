@@ -127,6 +127,17 @@ def test_the_test_speech_is_spoken_again_in_other_voices(
         rank_correlation(tmp_path / "run", "gender")
 
 
+@pytest.mark.thorough
+def test_pitch_and_formants_of_the_speech_that_is_there_are_shifted(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    fedasr.fairness(tmp_path / "run", counterfactual="pitch", utterances=4)
+    (found,) = json.loads((tmp_path / "run" / "fairness.json").read_text())
+    assert set(found["groups"]) == {"lower", "as it is", "higher"}
+    assert {row["utterances"] for row in found["groups"].values()} == {4}
+    assert found["divergence"]["value"] > 0
+
+
+@pytest.mark.thorough
 def test_what_the_model_listens_to_is_measured_with_a_probe(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,6 +180,7 @@ def test_the_report_has_a_section(runs: list[Path], compared: list[dict[str, Any
         (["--by", "gender:3"], "holds no numbers"),
         (["--points", "0"], "more than 0"),
         (["--counterfactual", "gendre"], "did you mean 'gender'"),
+        (["--counterfactual", "pich"], "did you mean 'pitch'"),
         (["--counterfactual", "gender", "--utterances", "0"], "at least 1"),
         (["--seed", "-1"], "at least 0"),
         (["--against", "nowhere"], "no such folder"),
