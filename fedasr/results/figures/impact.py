@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from fedasr.results.figures import style
 
+COLUMNS = 3
 WIDTH, HEIGHT, ROW_HEIGHT = 4.6, 1.1, 0.16
 """Of the figure, in inches: of each attribute, without rows, and for each group of a config."""
 
@@ -23,9 +25,11 @@ def draw(result: Mapping[str, Any]) -> Figure:
     """
     attributes = result["attributes"]
     most = max(sum(len(config["groups"]) + 1 for config in one["configs"] if "change" in config) for one in attributes)
-    fig = style.figure(WIDTH * len(attributes), HEIGHT + ROW_HEIGHT * max(most, 6))
+    columns = min(len(attributes), COLUMNS)
+    lines = math.ceil(len(attributes) / columns)
+    fig = style.figure(WIDTH * columns, lines * (HEIGHT + ROW_HEIGHT * max(most, 6)))
     for place, one in enumerate(attributes):
-        panel(style.quiet(fig.add_subplot(1, len(attributes), place + 1)), one)
+        panel(style.quiet(fig.add_subplot(lines, columns, place + 1)), one)
     return fig
 
 
