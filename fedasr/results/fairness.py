@@ -84,15 +84,10 @@ def assess_fairness(
         InputError: an attribute, a run or a number is wrong; nothing was written.
     """
     loaded = as_run(run)
-    if not 0 < shown < 1:
-        raise InputError(f"the gap to be shown is {100 * shown:g} points; expected more than 0 and less than 100")
-    if seed is not None and seed < 0:
-        raise InputError(f"the seed is {seed}; expected a whole number of at least 0")
+    check_numbers(shown, seed, utterances)
     before = read_fairness(loaded.path)
     recognizer = Recognizer(loaded.path)
     experiment = Experiment(recognizer.config)
-    if utterances is not None and utterances < 1:
-        raise InputError(f"'--utterances' is {utterances}; expected a whole number of at least 1")
     voices = list(dict.fromkeys(counterfactual))
     for attribute in voices:
         check_attribute(attribute, experiment)
@@ -112,6 +107,20 @@ def assess_fairness(
     loaded.__dict__.pop("fairness", None)  # a Run reads each file once
     write_report(loaded)
     return result
+
+
+def check_numbers(shown: float, seed: int | None, utterances: int | None) -> None:
+    """Raise where a number of a comparison is out of range.
+
+    Raises:
+        InputError: it says which, and what was expected.
+    """
+    if not 0 < shown < 1:
+        raise InputError(f"the gap to be shown is {100 * shown:g} points; expected more than 0 and less than 100")
+    if seed is not None and seed < 0:
+        raise InputError(f"the seed is {seed}; expected a whole number of at least 0")
+    if utterances is not None and utterances < 1:
+        raise InputError(f"'--utterances' is {utterances}; expected a whole number of at least 1")
 
 
 def by_attributes(

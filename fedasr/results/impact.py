@@ -12,7 +12,16 @@ from fedasr.evaluation.fairness.impact import Heard, impact
 from fedasr.evaluation.recognizer import Recognizer
 from fedasr.experiment import Experiment
 from fedasr.files import as_text, refused, write_bytes
-from fedasr.results.fairness import SHOWN, Recognised, assess_fairness, column_of, recognise, usual, values_of
+from fedasr.results.fairness import (
+    SHOWN,
+    Recognised,
+    assess_fairness,
+    check_numbers,
+    column_of,
+    recognise,
+    usual,
+    values_of,
+)
 from fedasr.results.load import Run, as_run
 from fedasr.results.tables.groups import Group, Runs, group_runs, unique
 from fedasr.results.tables.impact import impact_table
@@ -51,6 +60,7 @@ def assess_impact(
     Raises:
         InputError: a run, an attribute or a file's suffix is wrong, or the test speech differs.
     """
+    check_numbers(shown, seed, utterances)
     targets = [check_suffix(target) for target in out]
     given = unique(runs)
     first = given[0] if baseline is None else as_run(baseline)
@@ -67,8 +77,6 @@ def assess_impact(
     for attribute in chosen:
         column_of(experiment.corpus, attribute)
     draws = of_base.config.seed if seed is None else seed
-    if draws < 0:
-        raise InputError(f"the seed is {draws}; expected a whole number of at least 0")
     speech = recognise(first, of_base, experiment)
     heard = [Heard(group.label, [said(run, first, speech).tested.errors for run in group.runs]) for group in groups]
     place = [group.label for group in groups].index(label)
