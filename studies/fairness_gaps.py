@@ -3,10 +3,10 @@
     FEDASR_DATA=FOLDER python -m studies.fairness_gaps --out runs/fairness_gaps --record docs/results/fairness_gaps
 
 ``digits`` is synthetic speech with 200 test speakers (gender, accent, device), ``sentences`` are recordings of
-speechocean762 with 20 (gender, children and adults). Each training starts from one public initial model a corpus and
-runs under each seed, on the same speech. Runs that are done are kept. ``--record`` gets ``fairness_gaps.csv``, a row
-for each corpus, attribute, training and group, ``fairness_ranks.csv``, how measures rank the models, and
-``fairness_gaps.png``.
+speechocean762 with 20 (gender, children and adults), whose sentences are told apart by decoder ``vocabulary``. Each
+training starts from one public initial model a corpus and runs under each seed, on the same speech. Runs that are done
+are kept. ``--record`` gets ``fairness_gaps.csv``, a row for each corpus, attribute, training and group,
+``fairness_ranks.csv``, how measures rank the models, and ``fairness_gaps.png``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import json
 import time
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from fedasr.config import load
+from fedasr.data.sources import open_corpus
 from fedasr.files import write_bytes, write_text
 from fedasr.results.fairness import assess_fairness
 from fedasr.results.figures.impact import draw
@@ -65,6 +67,15 @@ def speech(corpus: str) -> Tree:
     return data
 
 
+@cache
+def sentences() -> list[str]:
+    """Return what is said in the recorded test speech: a model of this size tells sentences apart, and spells none."""
+    data = load({"data": speech("sentences")}).data
+    columns = open_corpus(data, 0).columns
+    said = (columns["split"] == "test") & (columns["duration_s"] <= data.max_seconds)
+    return sorted(set(map(str, columns["text"][said])))
+
+
 def config_of(corpus: str, training: str, seed: int, out: Path) -> Tree:
     """Return the config of a run; all but PATE train for as many rounds on cohorts of the same size."""
     tree: Tree = {
@@ -80,6 +91,8 @@ def config_of(corpus: str, training: str, seed: int, out: Path) -> Tree:
         "selection": {"name": "poisson", "clients_per_round": COHORT[corpus]},
         "client": {"optimizer": "adamw", "learning_rate": 0.006, "batch_size": 8},
     }
+    if corpus == "sentences":
+        tree["evaluate"] |= {"decoder": "vocabulary", "vocabulary": sentences()}
     if training == "central":
         tree["strategy"] = {"name": "central"}
         tree["client"]["schedule"] = "cosine"
