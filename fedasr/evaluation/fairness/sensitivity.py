@@ -92,7 +92,7 @@ def listen(
             both = sensitivities(model, batch.to(device), weights.to(device)).double().cpu().numpy()
             found.append((np.array(batch.indices, np.int64), both[0], both[1], told.numpy()))
     if not found:
-        return Heard(*(np.zeros(0, kind) for kind in (np.int64, np.float64, np.float64, np.int64)))
+        return Heard(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
     return Heard(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 

@@ -114,8 +114,9 @@ def rank_correlations(runs: Runs, attribute: str) -> pd.DataFrame:
         for extrinsic in EXTRINSIC:
             there = table[np.isfinite(table[intrinsic]) & np.isfinite(table[extrinsic])]
             if there["label"].nunique() >= LEAST_MODELS:
-                pair = (there[name].to_numpy(np.float64) for name in (intrinsic, extrinsic))
-                rows.append({"intrinsic": intrinsic, "extrinsic": extrinsic, **correlate(*pair, there["label"])})
+                first, second = (there[name].to_numpy(np.float64) for name in (intrinsic, extrinsic))
+                found = correlate(first, second, there["label"])
+                rows.append({"intrinsic": intrinsic, "extrinsic": extrinsic, **found})
     return pd.DataFrame(rows, columns=["intrinsic", "extrinsic", "correlation", "low", "high", "models", "n"])
 
 
