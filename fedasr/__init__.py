@@ -1,9 +1,9 @@
 """FedASR: federated learning simulation for speech recognition.
 
 ``run`` runs a config and returns a ``Run``; ``load_run`` reads one back; ``sweep`` runs many settings under many seeds;
-``compare`` returns a table of runs with error bars; ``fairness`` compares the groups of a run's test speech; ``plot``
-draws figures. A ``Callback`` follows a run. The same from
-a shell: ``fedasr --help``. Parts of your own are tested with ``fedasr.testing``.
+``compare`` returns a table of runs with error bars; ``fairness`` compares the groups of a run's test speech, ``impact``
+what several runs do to groups; ``plot`` draws figures. A ``Callback`` follows a run. The same from a shell:
+``fedasr --help``. Parts of your own are tested with ``fedasr.testing``.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if not (_beside / "fedasr" / "strategies").is_dir() and (_beside / "strategies" 
     __path__.append(str(_beside))
 
 if TYPE_CHECKING:
-    from fedasr.api import Run, compare, fairness, load_run, run, sweep
+    from fedasr.api import Run, compare, fairness, impact, load_run, run, sweep
     from fedasr.results.figures import plot
     from fedasr.runtime.callbacks import Callback
 
-__all__ = ["Callback", "Run", "compare", "fairness", "load_run", "plot", "run", "sweep"]
+__all__ = ["Callback", "Run", "compare", "fairness", "impact", "load_run", "plot", "run", "sweep"]
 
 
 def __dir__() -> list[str]:
@@ -38,7 +38,7 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use: `import fedasr` in a worker or a shell must not pay for pandas and matplotlib.
-    if name in ("Run", "compare", "fairness", "load_run", "run", "sweep"):
+    if name in ("Run", "compare", "fairness", "impact", "load_run", "run", "sweep"):
         import fedasr.api
 
         return getattr(fedasr.api, name)

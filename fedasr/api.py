@@ -14,6 +14,7 @@ from fedasr.objects import reference_of
 from fedasr.references import look_beside
 from fedasr.results.load import Run, as_run, load_run
 from fedasr.results.tables.compare import compare
+from fedasr.results.tables.groups import Runs
 from fedasr.runtime.callbacks import Callback
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.sweeps import sweep
@@ -155,6 +156,7 @@ def fairness(
     shown: float = 0.05,
     counterfactual: str | Sequence[str] = (),
     utterances: int | None = None,
+    intrinsic: bool = False,
 ) -> pd.DataFrame:
     """Compare the groups of a run's test speech; write ``fairness.json`` and the report anew, as ``fedasr fairness``.
 
@@ -166,8 +168,10 @@ def fairness(
         seed: of the resamples; None: the run's.
         shown: the gap, a fraction, for which the speakers are counted that would show it.
         counterfactual: attributes of the voices in which the test speech is spoken again: ``gender``, ``voice``,
-            ``accent``, ``device``, ``rate``; of synthetic speech. Without ``by``, nothing else is compared.
+            ``accent``, ``device``, ``rate`` of synthetic speech, ``pitch``, ``formant`` of any. Without ``by``, nothing
+            else is compared.
         utterances: that are spoken again at most; None: all.
+        intrinsic: also how sensitive the model is to what tells the group; in ``fairness.json``.
 
     Returns:
         ``Run.fairness``, with these attributes compared anew.
@@ -179,8 +183,35 @@ def fairness(
 
     loaded = as_run(run)
     voices = [counterfactual] if isinstance(counterfactual, str) else counterfactual
-    assess_fairness(loaded, [by] if isinstance(by, str) else by, against, seed, shown, voices, utterances)
+    assess_fairness(loaded, [by] if isinstance(by, str) else by, against, seed, shown, voices, utterances, intrinsic)
     return loaded.fairness
+
+
+def impact(
+    runs: Runs,
+    by: str | Sequence[str] = (),
+    baseline: Run | str | Path | None = None,
+    seed: int | None = None,
+) -> pd.DataFrame:
+    """Return what runs do to groups of the same test speech, against a baseline, as ``fedasr fairness RUN RUN …``.
+
+    Args:
+        runs: finished runs, tested on the same speech; those that differ only in their seed are pooled.
+        by: an attribute or several, as in ``fairness``.
+        baseline: the run that the others are compared with; None: the first.
+        seed: of the resamples; None: the baseline's.
+
+    Returns:
+        ``attribute, label, baseline, kind, group, value, low, high, speakers, seeds, seed_low, seed_high, change,
+        change_low, change_high``: a row for each config and group, one for all speech and one for the gap.
+
+    Raises:
+        InputError: an attribute or a run is wrong, or the test speech differs.
+    """
+    from fedasr.results.impact import assess_impact
+    from fedasr.results.tables.impact import impact_table
+
+    return impact_table(assess_impact(runs, [by] if isinstance(by, str) else by, baseline, seed))
 
 
 def with_parts(

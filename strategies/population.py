@@ -18,6 +18,7 @@ from fedasr.privacy.randomness import Randomness
 from fedasr.runtime.clock import Clock, Closing, audio_to_train
 from fedasr.typing import Floats
 
+from .client_groups import client_groups
 from .selection import Feedback, Selection, make_selector, traits_of
 from .selection.base import Ids, LossProbe, Probing, Selector
 
@@ -97,6 +98,8 @@ class Population:
         self.clock = Clock(config.devices, config.seed, names) if config.devices.clock else None
         if self.clock is not None:
             self.roster.tier = self.clock.devices.tier
+        if config.selection.by is not None:
+            self.roster.group[: self.clients] = client_groups(experiment, config.selection.by, "selection.by")[1]
         self.selector = make_selector(config.selection)
         self.registered = registered_only(config, self.selector, len(self.roster))
         """what the selector sees instead of the roster, where what devices hold must not matter; None: it may"""

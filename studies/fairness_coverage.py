@@ -1,4 +1,4 @@
-"""How often intervals of groups, gaps and adjusted ratios contain the truth, in speech whose truth is known.
+"""How often intervals of groups, gaps, adjusted ratios and rank correlations contain the truth, where it is known.
 
 python -m studies.fairness_coverage [--trials 500] --out docs/results/fairness_coverage.md
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from fedasr import seeds
 from fedasr.evaluation.fairness.cells import Cells
@@ -18,6 +19,7 @@ from fedasr.evaluation.fairness.contrasts import rates
 from fedasr.evaluation.fairness.gaps import gap
 from fedasr.evaluation.fairness.regression import Adjusted, adjusted
 from fedasr.evaluation.intervals import speaker_interval
+from fedasr.results.tables.voice_measures import correlate
 from fedasr.typing import Integers
 from studies.tables import grid
 
@@ -28,6 +30,8 @@ UTTERANCES = (5, 16)
 SPEAKERS = (5, 10, 20, 40)
 FEWER = {"gaps": 2, "ratios": 5}
 """Their trials take longer, and are this part of them."""
+CORRELATIONS, MODELS = (0.0, 0.5, 0.9), (6, 8, 12, 20)
+RANK_HEAD = ("rank correlation", *(f"{count} models" for count in MODELS))
 SPREADS = (0.5, 1.0)
 """Standard deviations of the logarithm of a speaker's rate."""
 GAPS = {
@@ -119,6 +123,23 @@ def ratios(trials: int) -> Iterator[list[str]]:
             yield [f"{count} + {count}", str(clump), share(hits, fitted)]
 
 
+def ranks(trials: int) -> Iterator[list[str]]:
+    """Yield how often the interval of a rank correlation over models contains it, of two normal measures."""
+    for correlation in CORRELATIONS:
+        truth = 6 / np.pi * np.arcsin(correlation / 2)
+        shares = []
+        for count in MODELS:
+            rng = seeds.generator(0, f"coverage/ranks/{correlation}/{count}")
+            names = pd.Series([str(number) for number in range(count)])
+            hits = 0
+            for _ in range(trials):
+                first, noise = rng.standard_normal((2, count))
+                found = correlate(first, correlation * first + np.sqrt(1 - correlation**2) * noise, names)
+                hits += found["low"] <= truth <= found["high"]
+            shares.append(share(hits, trials))
+        yield [f"{truth:.2f}", *shares]
+
+
 def share(hits: float, trials: int) -> str:
     """Return a share in percent."""
     return f"{100 * hits / trials:.1f}"
@@ -136,6 +157,7 @@ def main() -> None:
         grid(group_head, list(one_group(given.trials))),
         grid(gap_head, list(gaps(given.trials // FEWER["gaps"]))),
         grid(("speakers", "errors in a clump", "adjusted ratio"), list(ratios(given.trials // FEWER["ratios"]))),
+        grid(RANK_HEAD, list(ranks(given.trials))),
     )
     text = page(given.trials, *tables)
     if given.out is None:
@@ -144,7 +166,7 @@ def main() -> None:
         given.out.write_text(text, encoding="utf-8")
 
 
-def page(trials: int, first: str, second: str, third: str) -> str:
+def page(trials: int, first: str, second: str, third: str, fourth: str) -> str:
     """Return the page of results."""
     errors = [100 * np.sqrt(0.95 * 0.05 / (trials // part)) for part in (1, FEWER["gaps"], FEWER["ratios"])]
     return f"""# Do the intervals of groups hold?
@@ -175,7 +197,13 @@ nothing.
 
 The spread is 0.5.
 
-{third}"""
+{third}
+## The rank correlation of two measures over models
+
+Both measures are normal, and every model is independent of the others. An interval is over models, and is told for six
+and more.
+
+{fourth}"""
 
 
 if __name__ == "__main__":

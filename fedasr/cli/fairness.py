@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fedasr.cli.common import console, print_json
+from fedasr.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
@@ -15,7 +16,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command("fairness", epilog="Example: fedasr fairness runs/home --by gender --by accent --against runs/private")
     def fairness(
-        run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A finished run.", show_default=False)],
+        run_dirs: Annotated[
+            list[Path], typer.Argument(metavar="RUN_DIR...", help="Finished runs.", show_default=False)
+        ],
         by: Annotated[
             list[str] | None,
             typer.Option(
@@ -28,17 +31,38 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(help="Another run that was tested on the same speech.", show_default=False),
         ] = None,
+        baseline: Annotated[
+            Path | None,
+            typer.Option(
+                help="Of several runs: the one that the others are compared with, group by group; default: the first.",
+                show_default=False,
+            ),
+        ] = None,
+        out: Annotated[
+            list[Path] | None,
+            typer.Option(
+                help="Of several runs: write FILE.json, .csv (the table), .png, .pdf or .svg (the figure); may be"
+                " repeated.",
+                show_default=False,
+            ),
+        ] = None,
         counterfactual: Annotated[
             list[str] | None,
             typer.Option(
-                help="Speak the test speech again with another gender, voice, accent, device or rate; may be repeated."
-                " Synthetic speech only; without '--by' nothing else is compared.",
+                help="The same test speech with another gender, voice, accent, device or rate (synthetic speech), or"
+                " pitch or formant (any speech); may be repeated. Without '--by' nothing else is compared.",
                 show_default=False,
             ),
         ] = None,
         utterances: Annotated[
             int | None, typer.Option(help="That are spoken again, at most; default: all.", show_default=False)
         ] = None,
+        intrinsic: Annotated[
+            bool,
+            typer.Option(
+                "--intrinsic", help="Also how sensitive the model is to what tells the group, which needs no errors."
+            ),
+        ] = False,
         points: Annotated[
             float, typer.Option(help="Gap in percentage points: how many speakers would it take to show it?")
         ] = 5.0,
@@ -49,11 +73,29 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Compare groups of speakers: WER, gap and ratio with intervals over speakers, adjusted ratios, and power.
 
-        What was found is written to the run's fairness.json and report.
+        What was found is written to the run's fairness.json and report. With several runs: what each of them does to
+        each group, against a baseline.
         """
+        if len(run_dirs) > 1 or baseline is not None:
+            if against is not None:
+                raise InputError("'--against' goes with one run; with several say '--baseline'")
+            from fedasr.results.impact import assess_impact
+
+            several = assess_impact(
+                run_dirs, by or (), baseline, seed, out or (), counterfactual or (), utterances, intrinsic, points / 100
+            )
+            show_impact(several, json)
+            for written in out or ():
+                console.print(f"wrote {written}", markup=False)
+            return
+        if out:
+            raise InputError("'--out' goes with several runs; one run's comparison is in its fairness.json and report")
         from fedasr.results.fairness import assess_fairness
 
-        result = assess_fairness(run_dir, by or (), against, seed, points / 100, counterfactual or (), utterances)
+        (run_dir,) = run_dirs
+        result = assess_fairness(
+            run_dir, by or (), against, seed, points / 100, counterfactual or (), utterances, intrinsic
+        )
         if json:
             print_json({"groups": result[0]["groups"], "gap": result[0]["gap"], "attributes": result})
             return
@@ -66,3 +108,23 @@ def register(app: typer.Typer) -> None:
                 console.print(sentence, markup=False)
             for warning in one["warnings"]:
                 console.print(f"note: {warning}", markup=False)
+
+
+def show_impact(result: dict[str, Any], json: bool) -> None:
+    """Print what several runs do to groups."""
+    if json:
+        print_json(result)
+        return
+    from fedasr.cli.results import print_rows
+    from fedasr.results.pages.impact import HEAD, impact_rows, impact_sentences, rank_rows
+
+    for one in result["attributes"]:
+        console.print(f"By {one['attribute']}:", markup=False)
+        print_rows(HEAD, impact_rows(one))
+        for sentence in impact_sentences(one):
+            console.print(sentence, markup=False)
+        for warning in one["warnings"]:
+            console.print(f"note: {warning}", markup=False)
+    if result["rank_correlations"]:
+        console.print("Do intrinsic measures rank these models as extrinsic ones do?", markup=False)
+        print_rows(*rank_rows(result))

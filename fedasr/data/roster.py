@@ -35,6 +35,8 @@ class Roster:
     """seconds it last took for a round; NaN: unknown"""
     tier: npt.NDArray[np.int8]
     """class of the device, an index into ``devices.tiers``; 0 where no devices are simulated"""
+    group: npt.NDArray[np.int64]
+    """group of the client, by the column ``selection.by``; 0 where there is none"""
     excluded: npt.NDArray[np.bool_]
     """who must not be selected any more, because its privacy budget is spent"""
     available: npt.NDArray[np.bool_] | None = None
@@ -102,5 +104,6 @@ class Roster:
             np.full(n, np.nan, np.float32),
             np.full(n, np.nan, np.float32),
             np.zeros(n, np.int8),
+            np.zeros(n, np.int64),
             np.zeros(n, np.bool_),
         )

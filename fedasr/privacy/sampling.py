@@ -44,6 +44,9 @@ class Traits:
     """whether the choice depends on losses, of replies or asked for"""
     reads_activity: bool = False
     """whether the choice depends on how much devices hold, or on who of them holds anything"""
+    reads_groups: bool = False
+    """whether the choice depends on the group of each device (``selection.by``), which follows from what it holds:
+    ``reads_activity`` must be declared as well"""
     repeats: bool = False
     """whether a device may be drawn several times for one round"""
     separation: int = 0
@@ -56,6 +59,8 @@ class Traits:
     def __post_init__(self) -> None:
         one_of("sampling", self.sampling, SAMPLINGS)
         count("separation", self.separation, low=0)
+        if self.reads_groups and not self.reads_activity:
+            raise InputError("'reads_groups' is declared without 'reads_activity': the group follows from what is held")
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,8 @@ def sampling_assumption(
         refuse(selection, "chooses by the losses of devices, which depend on the speech that is to be protected")
     if traits.repeats:
         refuse(selection, "draws with replacement, so that a device may count several times over its clip norm")
+    if traits.reads_groups and not public_activity:
+        refuse(selection, "chooses by the groups that devices are in, which follow from what is to be protected")
     if traits.reads_activity and not public_activity:
         refuse(selection, "chooses by how much devices hold, which is part of what is to be protected")
     separation = max(1, traits.separation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from fedasr.data.speech import Speech
 from fedasr.data.subset import Subset
 from fedasr.data.synthetic import SyntheticCorpus
 from fedasr.data.synthetic.counterfactual import ATTRIBUTES, counterfactuals
+from fedasr.data.voice_shift import Shifted
 from fedasr.errors import InputError, nearest
 from fedasr.evaluation.evaluator import evaluate
 from fedasr.evaluation.fairness.comparison import Outcomes, compare_groups
-from fedasr.evaluation.fairness.divergence import jensen_shannon, posteriors_along
+from fedasr.evaluation.fairness.divergence import jensen_shannon, kullback_leibler, posteriors_along
 from fedasr.evaluation.intervals import speaker_interval
 from fedasr.evaluation.recognizer import Recognizer
 from fedasr.evaluation.wer import utterance_errors
@@ -26,16 +28,32 @@ from fedasr.typing import Floats
 NAME = "same speech, other "
 
 
-def check_attribute(attribute: str, experiment: Experiment) -> tuple[SyntheticCorpus, npt.NDArray[np.integer]]:
-    """Return the synthetic corpus of a run, and the rows of the test speech in it.
+SHIFTS: dict[str, dict[str, dict[str, float]]] = {
+    "pitch": {"lower": {"pitch": 0.8}, "as it is": {}, "higher": {"pitch": 1.25}},
+    "formant": {"lower": {"formants": 0.87}, "as it is": {}, "higher": {"formants": 1.15}},
+}
+"""Attributes that recordings can be given: what each level multiplies. Men and women differ by more in pitch, and by
+about as much in formants."""
+
+
+def check_attribute(attribute: str, experiment: Experiment) -> tuple[Corpus, npt.NDArray[np.integer]]:
+    """Return the corpus of a run, a synthetic one itself, and the rows of the test speech in it.
 
     Raises:
-        InputError: there is no such attribute, or the run's speech is not synthetic.
+        InputError: there is no such attribute, or it needs synthetic speech, or waveforms, and the run has none.
     """
-    if attribute not in ATTRIBUTES:
+    known = (*ATTRIBUTES, *SHIFTS)
+    if attribute not in known:
         raise InputError(
-            f"--counterfactual '{attribute}'{nearest(attribute, ATTRIBUTES)}; expected one of: {', '.join(ATTRIBUTES)}"
+            f"--counterfactual '{attribute}'{nearest(attribute, known)}; expected one of: {', '.join(known)}"
         )
+    if attribute in SHIFTS:
+        if hasattr(experiment.corpus, "features"):
+            raise InputError(
+                f"--counterfactual '{attribute}' changes waveforms, and corpus '{experiment.config.data.corpus}' has"
+                " features of its own instead"
+            )
+        return experiment.corpus, experiment.test_rows
     rows: npt.NDArray[np.integer] = experiment.test_rows
     corpus: Corpus = experiment.corpus
     while isinstance(corpus, Subset):
@@ -44,9 +62,21 @@ def check_attribute(attribute: str, experiment: Experiment) -> tuple[SyntheticCo
     if not isinstance(corpus, SyntheticCorpus):
         raise InputError(
             f"--counterfactual '{attribute}' speaks the test speech again in other voices, which needs synthetic"
-            f" speech; 'data.corpus' is '{experiment.config.data.corpus}'"
+            f" speech ({' and '.join(SHIFTS)} do not); 'data.corpus' is '{experiment.config.data.corpus}'"
         )
     return corpus, rows
+
+
+def levels_of(corpus: Corpus, attribute: str) -> Mapping[str, Corpus]:
+    """Return level → the corpus with the attribute at that level.
+
+    Raises:
+        InputError: it has one level only.
+    """
+    if attribute in SHIFTS:
+        return {level: Shifted(corpus, **factors) for level, factors in SHIFTS[attribute].items()}
+    assert isinstance(corpus, SyntheticCorpus)
+    return counterfactuals(corpus, attribute)
 
 
 def compare_voices(
@@ -58,7 +88,7 @@ def compare_voices(
     Intrinsic: the divergence of the posteriors of the next token between levels, along the true transcript.
 
     Args:
-        attribute: one of ``ATTRIBUTES``.
+        attribute: one of ``ATTRIBUTES`` or of ``SHIFTS``.
         recognizer: of the run.
         experiment: of the run.
         seed: of the resamples.
@@ -66,7 +96,7 @@ def compare_voices(
         utterances: of the test speech at most, drawn with the run's seed; None: all.
 
     Raises:
-        InputError: there is no such attribute, it has one level, or the speech is not synthetic.
+        InputError: there is no such attribute, it has one level, or the speech cannot be given it.
     """
     corpus, rows = check_attribute(attribute, experiment)
     if utterances is not None and utterances < len(rows):
@@ -77,7 +107,7 @@ def compare_voices(
     names = np.array([str(name) for name in corpus.columns["speaker"][rows]], object)
     parts: list[tuple[npt.NDArray[Any], ...]] = []
     posteriors: list[dict[int, npt.NDArray[np.float32]]] = []
-    levels = counterfactuals(corpus, attribute)
+    levels = levels_of(corpus, attribute)
     for level, changed in levels.items():
         speech = Speech(changed, recognizer.tokenizer, recognizer.config.data)
         heard = evaluate(recognizer.model, speech, recognizer.tokenizer, rows, settings, vocabulary)
@@ -88,20 +118,26 @@ def compare_voices(
     speakers, labels, words, errors = (np.concatenate(column) for column in zip(*parts, strict=True))
     covariates: dict[str, Floats] = {"length (log words)": np.log(np.maximum(words, 1))}
     result = compare_groups(f"{NAME}{attribute}", Outcomes(speakers, words, errors, covariates), labels, seed, shown)
-    return {**result, "counterfactual": attribute, "divergence": divergence(names, rows, posteriors, seed)}
+    return {**result, "counterfactual": attribute, **divergences(names, rows, posteriors, seed)}
 
 
-def divergence(
+def divergences(
     speakers: npt.NDArray[Any],
     rows: npt.NDArray[np.integer],
     posteriors: list[dict[int, npt.NDArray[np.float32]]],
     seed: int,
-) -> dict[str, float]:
-    """Return the mean divergence between levels in nats per token, with its 95 % interval over speakers."""
+) -> dict[str, dict[str, float]]:
+    """Return the mean divergences between levels in nats per token, with their 95 % intervals over speakers.
+
+    ``divergence`` is that of Jensen and Shannon, ``kl`` that of Kullback and Leibler between two levels.
+    """
     kept = [place for place, row in enumerate(rows.tolist()) if all(row in level for level in posteriors)]
-    each = [jensen_shannon([level[int(rows[place])] for level in posteriors]) for place in kept]
-    tokens = np.array([len(one) for one in each], np.float64)
-    nats = np.array([one.sum() for one in each], np.float64)
-    interval = speaker_interval(speakers[kept], tokens, nats, seed, "divergence")
-    value = float(nats.sum() / tokens.sum()) if len(each) else float("nan")
-    return {"value": value, "low": interval.low, "high": interval.high}
+    result = {}
+    for name, measure in (("divergence", jensen_shannon), ("kl", kullback_leibler)):
+        each = [measure([level[int(rows[place])] for level in posteriors]) for place in kept]
+        tokens = np.array([len(one) for one in each], np.float64)
+        nats = np.array([one.sum() for one in each], np.float64)
+        interval = speaker_interval(speakers[kept], tokens, nats, seed, name)
+        value = float(nats.sum() / tokens.sum()) if len(each) else float("nan")
+        result[name] = {"value": value, "low": interval.low, "high": interval.high}
+    return result

@@ -24,6 +24,7 @@ from fedasr.experiment import Experiment
 from fedasr.files import refused, write_json
 from fedasr.models.weights import model_arrays, sha256
 from fedasr.results.counterfactuals import check_attribute, compare_voices
+from fedasr.results.intrinsic import doubts, sensitivity_to
 from fedasr.results.load import Run, as_run
 from fedasr.results.pages.report import write_report
 from fedasr.results.tables.fairness import FAIRNESS_JSON, read_fairness
@@ -59,6 +60,7 @@ def assess_fairness(
     shown: float = SHOWN,
     counterfactual: Sequence[str] = (),
     utterances: int | None = None,
+    intrinsic: bool = False,
 ) -> list[dict[str, Any]]:
     """Compare the groups of a run's test speech, and write ``fairness.json`` and the report anew.
 
@@ -70,8 +72,10 @@ def assess_fairness(
         seed: of the resamples; None: the run's.
         shown: the gap, a fraction, for which the speakers are counted that would show it.
         counterfactual: attributes of the voices in which the test speech is spoken again: ``gender``, ``voice``,
-            ``accent``, ``device``, ``rate``; synthetic speech alone can be. With these alone, nothing else is compared.
+            ``accent``, ``device``, ``rate`` of synthetic speech, ``pitch``, ``formant`` of any. With these alone,
+            nothing else is compared.
         utterances: that are spoken again at most, drawn with the run's seed; None: all.
+        intrinsic: also how sensitive the model is to what tells the group, which needs no errors.
 
     Returns:
         What ``fairness.json`` holds of these attributes, see ``docs/tables.md``.
@@ -80,23 +84,18 @@ def assess_fairness(
         InputError: an attribute, a run or a number is wrong; nothing was written.
     """
     loaded = as_run(run)
-    if not 0 < shown < 1:
-        raise InputError(f"the gap to be shown is {100 * shown:g} points; expected more than 0 and less than 100")
-    if seed is not None and seed < 0:
-        raise InputError(f"the seed is {seed}; expected a whole number of at least 0")
+    check_numbers(shown, seed, utterances)
     before = read_fairness(loaded.path)
     recognizer = Recognizer(loaded.path)
     experiment = Experiment(recognizer.config)
-    if utterances is not None and utterances < 1:
-        raise InputError(f"'--utterances' is {utterances}; expected a whole number of at least 1")
     voices = list(dict.fromkeys(counterfactual))
     for attribute in voices:
         check_attribute(attribute, experiment)
     draws = recognizer.config.seed if seed is None else seed
     result = []
-    if by or against is not None or not voices:
+    if by or against is not None or intrinsic or not voices:
         result += by_attributes(
-            loaded, recognizer, experiment, by, None if against is None else as_run(against), draws, shown
+            loaded, recognizer, experiment, by, None if against is None else as_run(against), draws, shown, intrinsic
         )
     result += [compare_voices(name, recognizer, experiment, draws, shown, utterances) for name in voices]
     used = {"decoder": recognizer.settings(None).decoder, "model_sha256": sha256(model_arrays(recognizer.model))}
@@ -110,6 +109,20 @@ def assess_fairness(
     return result
 
 
+def check_numbers(shown: float, seed: int | None, utterances: int | None) -> None:
+    """Raise where a number of a comparison is out of range.
+
+    Raises:
+        InputError: it says which, and what was expected.
+    """
+    if not 0 < shown < 1:
+        raise InputError(f"the gap to be shown is {100 * shown:g} points; expected more than 0 and less than 100")
+    if seed is not None and seed < 0:
+        raise InputError(f"the seed is {seed}; expected a whole number of at least 0")
+    if utterances is not None and utterances < 1:
+        raise InputError(f"'--utterances' is {utterances}; expected a whole number of at least 1")
+
+
 def by_attributes(
     run: Run,
     recognizer: Recognizer,
@@ -118,6 +131,7 @@ def by_attributes(
     against: Run | None,
     seed: int,
     shown: float,
+    intrinsic: bool,
 ) -> list[dict[str, Any]]:
     """Return the comparisons of groups of the test speech, one an attribute; arguments as in ``assess_fairness``."""
     chosen = list(dict.fromkeys(by)) or usual(run, experiment)
@@ -132,6 +146,10 @@ def by_attributes(
         one = compare_groups(attribute, speech.tested, values, seed, shown, errors)
         if other is not None and against is not None:
             one["against"] |= {"run": str(against.path), "model_sha256": other.model_sha256}
+        if intrinsic:
+            training = values_of(speech.corpus, experiment.rows(recognizer.config.data.train_split), attribute)
+            found = sensitivity_to(values, training, speech.rows, recognizer, experiment, seed)
+            one |= {"sensitivity": found, "warnings": [*one["warnings"], *doubts(found)]}
         result.append(one)
     return result
 

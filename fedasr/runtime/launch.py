@@ -64,6 +64,7 @@ DEPENDING = ("model.alphabet", "privacy.unit", "privacy.noise_multiplier", "priv
 DEFAULT_COHORT = SelectionConfig().clients_per_round
 CANARIES_CHECK = "fedasr.strategies.canary_checks:check_canaries"
 AGGREGATOR_CHECK = "fedasr.strategies.aggregation.factory:check_aggregator"
+GROUPS_CHECK = "fedasr.strategies.client_groups:client_groups"
 FAIRNESS_CHECK = "fedasr.strategies.fairness.factory:check_fairness"
 CLIENT_STORE = "clients"
 """Folder of the checkpoint in which simulated devices keep what never leaves them."""
@@ -296,6 +297,8 @@ def prepare(run: Experiment) -> None:
         load_reference(SERVER_STEPS_CHECK)(run)
     layout = Layout.of(run.first_weights())
     load_reference(AGGREGATOR_CHECK)(run.config, layout)
+    if run.config.selection.by is not None:
+        load_reference(GROUPS_CHECK)(run, run.config.selection.by, "selection.by")
     if run.config.strategy.fairness != "none":
         load_reference(FAIRNESS_CHECK)(run)
     if run.config.attack.name != "none":

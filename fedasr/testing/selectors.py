@@ -27,6 +27,7 @@ COLUMNS = (
     "last_round",
     "last_loss",
     "tier",
+    "group",
     "excluded",
 )
 DEVIATIONS = 6.0
@@ -45,6 +46,7 @@ def example_rosters() -> dict[str, Roster]:
     away = Roster.from_counts(unequal, seconds(unequal))
     away.store(unequal, seconds(unequal), recent, seconds(recent))
     away.attend(np.arange(len(unequal)) != 8)
+    away.group[:] = [0, 1, 0, 0, 1, 1, 2, 0, 1, 2]
     away.last_loss[:] = [1, np.nan, 0.5, 2, 0.1, np.nan, 1, 3, 1, 0.2]
     equal = np.full(12, 4, np.int64)
     return {
@@ -70,8 +72,8 @@ def check_selector(
       sampling is ``poisson``; the roster is only read.
     - A reported probability is in (0, 1] or NaN; over many seeds each client is drawn as often as it says, and the
       probabilities sum to the mean size of the cohort.
-    - What ``traits`` declare is true: sampling, ``reads_losses``, ``reads_activity``, ``repeats``, ``separation``,
-      ``reports_probabilities``. A selector without traits has promised none of these.
+    - What ``traits`` declare is true: sampling, ``reads_losses``, ``reads_activity``, ``reads_groups``, ``repeats``,
+      ``separation``, ``reports_probabilities``. A selector without traits has promised none of these.
 
     Args:
         make: returns a new selector.
@@ -213,6 +215,15 @@ def check_blindness(make: Callable[[], Any], roster: Roster, where: str, cohort:
             first == second,
             "losses change no cohort unless 'reads_losses' is declared",
             f"{where}: cohorts {first} and, with other losses, {second}",
+        )
+    if not traits.reads_groups:
+        other = copy.deepcopy(roster)
+        other.group[:] = np.arange(len(roster)) % 3
+        first, second = (cohorts(make, table, cohort, rounds, seed, 0) for table in (roster, other))
+        law(
+            first == second,
+            "the groups of clients change no cohort unless 'reads_groups' is declared",
+            f"{where}: cohorts {first} and, with other groups, {second}",
         )
     if not traits.reads_activity:
         other = copy.deepcopy(roster)

@@ -7,11 +7,12 @@ from typing import cast
 import numpy as np
 
 from fedasr.config import Config
-from fedasr.errors import InputError, nearest
+from fedasr.errors import InputError
 from fedasr.experiment import Experiment
 from fedasr.registry import is_reference, make_part
 from fedasr.typing import Integers
 
+from ..client_groups import client_groups
 from .afl import AFL
 from .base import Fairness, FairnessTraits
 from .group_dro import GroupDRO
@@ -74,17 +75,7 @@ def groups_of(experiment: Experiment) -> tuple[list[str], Integers]:
     column, partition = experiment.config.strategy.fairness_by, experiment.partition
     if column is None:
         return [str(name) for name in partition.names], np.arange(len(partition))
-    columns = experiment.corpus.columns
-    if column not in columns:
-        known = ", ".join(columns)
-        raise InputError(
-            f"'strategy.fairness_by' is '{column}'{nearest(column, columns)}; expected a column of the corpus: {known}"
-        )
-    names, place = np.unique(np.asarray(columns[column])[partition.rows].astype(str), return_inverse=True)
-    client = np.repeat(np.arange(len(partition)), np.diff(partition.offsets))
-    counts = np.zeros((len(partition), len(names)), np.int64)
-    np.add.at(counts, (client, place), 1)
-    return names.tolist(), np.asarray(counts.argmax(axis=1), np.int64)
+    return client_groups(experiment, column, "strategy.fairness_by")
 
 
 def check_fairness(experiment: Experiment) -> None:

@@ -12,6 +12,7 @@ from fedasr.registry import make_part
 from .activity import Activity
 from .afl import ActiveFederatedLearning
 from .base import Eligible, Feedback, LossProbe, Probing, Selection, Selector, Stateless, traits_of
+from .grouped import Balanced, Stratified
 from .mixed import Mixed
 from .oort import Oort
 from .poisson import Poisson
@@ -25,6 +26,7 @@ __all__ = [
     "SELECTORS",
     "ActiveFederatedLearning",
     "Activity",
+    "Balanced",
     "Eligible",
     "Feedback",
     "LossProbe",
@@ -37,6 +39,7 @@ __all__ = [
     "Selection",
     "Selector",
     "Stateless",
+    "Stratified",
     "Threshold",
     "TopActivity",
     "Traits",
@@ -59,6 +62,8 @@ SELECTORS: dict[str, Callable[[SelectionConfig], Selector]] = {
     "top-activity": lambda config: TopActivity(config.activity),
     "threshold": lambda config: Threshold(config.min_activity, config.activity),
     "mixed": lambda config: Mixed(by_activity(config), Uniform(), config.active_rounds),
+    "balanced": lambda config: Balanced(),
+    "stratified": lambda config: Stratified(),
     "round-robin": lambda config: RoundRobin(config.separation),
     "power-of-choice": lambda config: PowerOfChoice(config.candidates, config.activity, config.probe != "last"),
     "oort": lambda config: Oort(config.oort),

@@ -61,14 +61,27 @@ def draw(sizes: Floats, k: int, rng: np.random.Generator) -> tuple[Ids, Floats]:
     left = k - len(certain)
     if left:
         order = rest[rng.permutation(len(rest))]
-        edges = np.cumsum(probabilities[order])
-        steps = np.arange(left)
-        points = (rng.random() + steps) * (edges[-1] / left)
-        places = np.searchsorted(edges, points, side="right")
-        # Distinct in exact arithmetic, since no probability reaches one; rounding must not break that.
-        places = np.minimum(np.maximum.accumulate(places - steps), len(rest) - left) + steps
-        certain = np.concatenate([certain, order[places]])
+        certain = np.concatenate([certain, systematic(order, probabilities, left, rng)])
     return certain[rng.permutation(k)].astype(np.int64), probabilities
+
+
+def systematic(order: Ids, probabilities: Floats, k: int, rng: np.random.Generator) -> Ids:
+    """Return ``k`` places drawn by systematic sampling over a given order: neighbours are seldom drawn together.
+
+    Args:
+        order: places, shape ``(n,)``, at least ``k``.
+        probabilities: inclusion probabilities of all places, at most 1; those of ``order`` sum to ``k``.
+        k: at least 1.
+        rng: of the start of the line.
+    """
+    edges = np.cumsum(probabilities[order])
+    steps = np.arange(k)
+    points = (rng.random() + steps) * (edges[-1] / k)
+    places = np.searchsorted(edges, points, side="right")
+    # Distinct in exact arithmetic, since no probability exceeds one; rounding must not break that.
+    places = np.minimum(np.maximum.accumulate(places - steps), len(order) - k) + steps
+    chosen: Ids = order[places]
+    return chosen
 
 
 def draw_uniformly(n: int, k: int, rng: np.random.Generator) -> Ids:

@@ -40,6 +40,7 @@ class Mixed:
             "none",
             reads_losses=a.reads_losses or b.reads_losses,
             reads_activity=a.reads_activity or b.reads_activity,
+            reads_groups=a.reads_groups or b.reads_groups,
             repeats=a.repeats or b.repeats,
             reports_probabilities=a.reports_probabilities and b.reports_probabilities,
             reaches_everybody=a.reaches_everybody and b.reaches_everybody,

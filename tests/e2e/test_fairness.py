@@ -7,12 +7,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import fedasr
 from fedasr.cli.main import status
 from fedasr.errors import InputError
+from fedasr.evaluation.recognizer import Recognizer
+from fedasr.experiment import Experiment
+from fedasr.results.intrinsic import doubts, sensitivity_to
 from fedasr.results.tables.voice_measures import rank_correlation, voice_measures
 
 from .tiny import tiny
@@ -117,9 +121,46 @@ def test_the_test_speech_is_spoken_again_in_other_voices(
     assert found["groups"]["f"]["speakers"] == found["groups"]["m"]["speakers"] == found["speakers"]
     assert 0 < found["divergence"]["low"] <= found["divergence"]["value"] <= found["divergence"]["high"]
     assert found["divergence"]["high"] < 0.6932  # ln 2
+    assert found["kl"]["value"] > found["divergence"]["value"]
     assert voice_measures(tmp_path / "run", "gender")["divergence"].tolist() == [found["divergence"]["value"]]
     with pytest.raises(InputError, match="three or more"):
         rank_correlation(tmp_path / "run", "gender")
+
+
+@pytest.mark.thorough
+def test_pitch_and_formants_of_the_speech_that_is_there_are_shifted(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    fedasr.fairness(tmp_path / "run", counterfactual="pitch", utterances=4)
+    (found,) = json.loads((tmp_path / "run" / "fairness.json").read_text())
+    assert set(found["groups"]) == {"lower", "as it is", "higher"}
+    assert {row["utterances"] for row in found["groups"].values()} == {4}
+    assert found["divergence"]["value"] > 0
+
+
+@pytest.mark.thorough
+def test_what_the_model_listens_to_is_measured_with_a_probe(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    assert status(["fairness", str(tmp_path / "run"), "--by", "gender", "--intrinsic", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["attributes"]
+    given = found["sensitivity"]
+    assert 0 < given["low"] <= given["value"] <= given["high"]
+    assert given["ratio"]["value"] == pytest.approx(given["value"] / given["even"]["value"])
+    assert given["utterances"] == found["utterances"]
+    assert given["probe"]["chance"] == 0.5
+    assert 0 <= given["probe"]["accuracy"] <= 1
+    assert "Accumulated prediction sensitivity" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_attribute_that_training_speech_does_not_have_has_no_sensitivity(trained: Path) -> None:
+    recognizer = Recognizer(trained)
+    experiment = Experiment(recognizer.config)
+    unknown = np.full(len(experiment.rows("train")), "", object)
+    rows = experiment.test_rows
+    found = sensitivity_to(np.full(len(rows), "f", object), unknown, rows, recognizer, experiment, 0)
+    assert "training utterances" in found["reason"]
+    assert doubts(found) == [f"no sensitivity: {found['reason']}"]
 
 
 def test_the_report_has_a_section(runs: list[Path], compared: list[dict[str, Any]]) -> None:
@@ -139,6 +180,7 @@ def test_the_report_has_a_section(runs: list[Path], compared: list[dict[str, Any
         (["--by", "gender:3"], "holds no numbers"),
         (["--points", "0"], "more than 0"),
         (["--counterfactual", "gendre"], "did you mean 'gender'"),
+        (["--counterfactual", "pich"], "did you mean 'pitch'"),
         (["--counterfactual", "gender", "--utterances", "0"], "at least 1"),
         (["--seed", "-1"], "at least 0"),
         (["--against", "nowhere"], "no such folder"),

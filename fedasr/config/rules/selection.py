@@ -36,6 +36,18 @@ def check_selection(config: Config, where: str) -> None:
             f"'selection.oort.exploration_floor' is {selection.oort.exploration_floor} and must not be larger than"
             f" 'selection.oort.exploration' ({selection.oort.exploration})"
         )
+    grouped = known_traits(config)
+    if grouped is not None and grouped.reads_groups:
+        if selection.by is None:
+            refuse(
+                f"'selection.name' is '{selection.name}' but 'selection.by' is not set; name the column whose values"
+                " are the groups, such as gender"
+            )
+        if config.runtime.name == "deployment":
+            refuse(
+                f"'selection.name' is '{selection.name}' but 'runtime.name' is 'deployment', whose devices do not tell"
+                " their groups; select by 'uniform'"
+            )
     if config.strategy.weighting != "inverse-probability":
         return
     problem = f"'strategy.weighting' is 'inverse-probability' but 'selection.name' is '{selection.name}', which"

@@ -48,8 +48,9 @@ class SelectionConfig:
     name: str = key(
         "uniform",
         "uniform; poisson: each device independently; activity: in proportion to what it stores; top-activity: the most"
-        " active; threshold: uniformly among the active; mixed: the active first, then uniform; round-robin: with a"
-        " minimum separation; power-of-choice: highest loss among candidates; oort; afl",
+        " active; threshold: uniformly among the active; mixed: the active first, then uniform; balanced: as many of"
+        " each group; stratified: of each group its share; round-robin: with a minimum separation; power-of-choice:"
+        " highest loss among candidates; oort; afl",
         choices=(
             "uniform",
             "poisson",
@@ -57,6 +58,8 @@ class SelectionConfig:
             "top-activity",
             "threshold",
             "mixed",
+            "balanced",
+            "stratified",
             "round-robin",
             "power-of-choice",
             "oort",
@@ -69,6 +72,12 @@ class SelectionConfig:
         10,
         "devices a round, for `poisson` on average; above 10 at most as many as there are clients",
         low=1,
+    )
+    by: str | None = key(
+        None,
+        "`balanced`, `stratified`: column of the corpus whose values are the groups of clients, such as gender; a"
+        " client is in that of most of its utterances",
+        when=when(".name", "balanced", "stratified", refused=True),
     )
     activity: str = key(
         "utterances",

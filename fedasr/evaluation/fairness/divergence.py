@@ -66,6 +66,28 @@ def walk(prefixes: Prefixes, wanted: Sequence[Sequence[int]]) -> list[npt.NDArra
     return [np.stack(part) for part in parts]
 
 
+LEAST = -100.0
+"""Where a model holds a token to be impossible, its log-probability counts as this, so that divergences are finite."""
+
+
+def kullback_leibler(log_posteriors: Sequence[npt.NDArray[np.floating]]) -> Floats:
+    """Return KL(p‖q) in nats, the mean over all ordered pairs of several distributions; of two, half of Jeffreys'.
+
+    Args:
+        log_posteriors: two or more, each of shape ``(places, tokens)``.
+
+    Returns:
+        Shape ``(places,)``.
+    """
+    logs = np.maximum(np.stack([np.asarray(one, np.float64) for one in log_posteriors]), LEAST)
+    each = np.exp(logs)
+    count = len(logs)
+    # Σ over pairs of p·(ln p − ln q): what each has with itself is zero, so that all pairs may be summed.
+    own = count * (each * logs).sum(axis=(0, 2))
+    crossed = (each.sum(axis=0) * logs.sum(axis=0)).sum(axis=1)
+    return np.asarray(np.maximum(own - crossed, 0.0) / (count * (count - 1)), np.float64)
+
+
 def jensen_shannon(log_posteriors: Sequence[npt.NDArray[np.floating]]) -> Floats:
     """Return the mean Kullback–Leibler divergence of several distributions from their mean, in nats.
 

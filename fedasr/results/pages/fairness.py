@@ -82,10 +82,17 @@ def sentences(one: Comparison) -> list[str]:
         beside = f", given {given}" if given else ""
         result.append(f"Regression: p = {number(known(regression['p_value']), 2)} if all groups were alike{beside}.")
     if "divergence" in one:
-        given = one["divergence"]
+        result.append(f"Divergence of the posteriors: {measured(one['divergence'], 'nats per token')}.")
+    if "kl" in one:
+        result.append(f"Kullback–Leibler divergence between two levels: {measured(one['kl'], 'nats per token')}.")
+    if "sensitivity" in one and "reason" not in one["sensitivity"]:
+        given = one["sensitivity"]
+        probe, times = given["probe"], given["ratio"]
         result.append(
-            f"Divergence of the posteriors: {number(known(given['value']))} nats per token, 95 % interval"
-            f" {number(known(given['low']))} to {number(known(given['high']))}."
+            f"Accumulated prediction sensitivity: {measured(given, 'nats per token')};"
+            f" {number(known(times['value']))} times ({number(known(times['low']))} to {number(known(times['high']))})"
+            f" that to all inputs alike. The probe tells {percent(known(probe['accuracy']))} of the test utterances"
+            f" right (by chance {percent(known(probe['chance']))})."
         )
     wanted, pair = plain_points(power["gap"]), "in both groups" if not one["one_group_a_speaker"] else "in each group"
     if power["speakers"] is not None:
@@ -105,6 +112,12 @@ def sentences(one: Comparison) -> list[str]:
 def known(value: float | None, otherwise: float = float("nan")) -> float:
     """Return a number that JSON may not have."""
     return otherwise if value is None else float(value)
+
+
+def measured(given: Mapping[str, Any], unit: str) -> str:
+    """Return a number with its unit and its interval."""
+    value, low, high = (number(known(given[name])) for name in ("value", "low", "high"))
+    return f"{value} {unit}, 95 % interval {low} to {high}"
 
 
 def plain_points(value: float | None) -> str:

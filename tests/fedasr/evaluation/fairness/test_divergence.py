@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedasr.evaluation.fairness.divergence import jensen_shannon, walk
+from fedasr.evaluation.fairness.divergence import jensen_shannon, kullback_leibler, walk
 from tests.fedasr.models.families import LABELS, LENGTHS, batch_of, build
 
 
@@ -28,6 +28,15 @@ def test_none_where_all_are_alike_and_the_most_where_none_overlap() -> None:
     assert jensen_shannon([alike, alike, alike]) == pytest.approx([0], abs=1e-12)
     apart = [logs([1.0, 0.0, 0.0]), logs([0.0, 1.0, 0.0]), logs([0.0, 0.0, 1.0])]
     assert jensen_shannon(apart) == pytest.approx([math.log(3)])
+
+
+def test_kullback_and_leibler_by_hand() -> None:
+    # ½·[.5·ln(.5/.9) + .5·ln(.5/.1)] + ½·[.9·ln(.9/.5) + .1·ln(.1/.5)]
+    assert kullback_leibler([logs([0.5, 0.5]), logs([0.9, 0.1])]) == pytest.approx([0.439445], abs=1e-6)
+    alike = logs([0.2, 0.8])
+    assert kullback_leibler([alike, alike, alike]) == pytest.approx([0], abs=1e-12)
+    # What one holds to be impossible has the log-probability −100: the divergence is large, and a number.
+    assert kullback_leibler([logs([1.0, 0.0]), logs([0.0, 1.0])]) == pytest.approx([100])
 
 
 @pytest.mark.parametrize("family", ["ctc", "las", "rnnt"])
