@@ -27,7 +27,7 @@ from studies.leakage import finished
 Tree = dict[str, Any]
 
 TABLE = "frontier.csv"
-WORKERS, BATCH, BATCHES = 5, 8, 150
+WORKERS, BATCH, BATCHES = 4, 8, 150
 """Batches of a worker over the run."""
 MODEL: Tree = {"name": "ctc", "encoder": "blstm", "channels": [16, 24], "hidden": 32, "alphabet": "latin"}
 FEATURES: Tree = {"hop_ms": 20, "window_ms": 40}

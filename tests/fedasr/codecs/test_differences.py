@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from fedasr.codecs.differences import Differences, added
 from fedasr.config import load
 from fedasr.config.schema import CompressionConfig
 from fedasr.errors import InputError, RunFailed
+from fedasr.experiment import as_json
 from fedasr.models.weights import Layout, Vector
 from tests.tiers import examples
 
@@ -148,6 +150,12 @@ def test_keys_that_nothing_reads_are_refused(tree: dict[str, Any], sentence: str
     with pytest.raises(InputError) as caught:
         load({"name": "small", **tree})
     assert sentence in str(caught.value)
+
+
+def test_a_config_without_it_travels_as_it_did() -> None:
+    assert "down" not in json.loads(as_json(load({"name": "small", "compression": {"up": "int8"}})))["compression"]
+    sent = json.loads(as_json(load({"name": "small", "compression": {"down": "int8"}})))["compression"]
+    assert sent["down"] == "int8"
 
 
 @st.composite
