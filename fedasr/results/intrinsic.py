@@ -52,9 +52,9 @@ def sensitivity_to(
     probe = train_probe(speech, learnt[known], labels, len(groups), seed)
     of_row = {row: place[name] for row, name in zip(rows[heard].tolist(), values[heard].tolist(), strict=True)}
     wanted = np.array(list(of_row.values()), np.int64)
-    found = listen(recognizer.model, probe, speech, rows[heard], wanted, config.evaluate.batch_size)
-    labels = np.array([of_row[row] for row in found.rows.tolist()], np.int64)
-    return summary(found, labels, speakers_of(corpus, found.rows), len(groups), seed)
+    measured = listen(recognizer.model, probe, speech, rows[heard], wanted, config.evaluate.batch_size)
+    labels = np.array([of_row[row] for row in measured.rows.tolist()], np.int64)
+    return summary(measured, labels, speakers_of(corpus, measured.rows), len(groups), seed)
 
 
 def speakers_of(corpus: Corpus, rows: npt.NDArray[np.integer]) -> npt.NDArray[Any]:

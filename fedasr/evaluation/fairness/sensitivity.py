@@ -46,7 +46,7 @@ def accumulated_sensitivity(
 
 @dataclass(frozen=True)
 class Heard:
-    """What was found of utterances; arrays of shape ``(utterances,)``."""
+    """What was measured of utterances; arrays of shape ``(utterances,)``."""
 
     rows: npt.NDArray[np.int64]
     sensitivity: Floats
@@ -81,7 +81,7 @@ def listen(
     order = np.argsort(speech.durations[rows], kind="stable")
     device = next(model.parameters()).device
     model.eval()
-    found: list[tuple[npt.NDArray[Any], ...]] = []
+    columns: list[tuple[npt.NDArray[Any], ...]] = []
     for start in range(0, len(rows), batch_size):
         batch = speech.batch(rows[order[start : start + batch_size]])
         if len(batch):
@@ -90,10 +90,10 @@ def listen(
             with torch.no_grad():
                 told = probe(batch.features, batch.feature_lengths).argmax(1)
             both = sensitivities(model, batch.to(device), weights.to(device)).double().cpu().numpy()
-            found.append((np.array(batch.indices, np.int64), both[0], both[1], told.numpy()))
-    if not found:
+            columns.append((np.array(batch.indices, np.int64), both[0], both[1], told.numpy()))
+    if not columns:
         return Heard(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
-    return Heard(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    return Heard(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
 
 def sensitivities(model: SpeechModel, batch: Batch, weights: torch.Tensor) -> torch.Tensor:

@@ -31,18 +31,18 @@ def rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the rows of the table."""
     for one in result["attributes"]:
         for config in one["configs"]:
-            said = {
+            shared = {
                 "attribute": one["attribute"],
                 "label": config["label"],
                 "baseline": config["label"] == one["baseline"],
                 "seeds": len(config["seeds"]),
             }
             overall = {"value": config["wer"], "seeds": config["seeds"], "change": config.get("change")}
-            yield {**said, "kind": "all", "group": "", **numbers(overall)}
+            yield {**shared, "kind": "all", "group": "", **numbers(overall)}
             for name, group in config["groups"].items():
-                yield {**said, "kind": "group", "group": name, **numbers({**group, "value": group["wer"]})}
+                yield {**shared, "kind": "group", "group": name, **numbers({**group, "value": group["wer"]})}
             between = config["gap"]
-            yield {**said, "kind": "gap", "group": "", **numbers({**between, "value": between["difference"]})}
+            yield {**shared, "kind": "gap", "group": "", **numbers({**between, "value": between["difference"]})}
 
 
 def numbers(given: Mapping[str, Any]) -> dict[str, Any]:
