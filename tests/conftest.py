@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
-from tests.tiers import TIER, has_none, tier_of
+from tests.tiers import LIVE, TIER, has_none, is_live, tier_of
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
@@ -40,6 +42,26 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def runs_a_tier(config: pytest.Config) -> bool:
     """Say whether a whole tier runs, and not tests that are named."""
     return config.args_source == pytest.Config.ArgsSource.TESTPATHS
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what takes longest: the tests that start servers and edge devices, one after the other."""
+    live = {path for path in {item.path for item in items} if is_live(path)}
+    items.sort(key=lambda item: item.path not in live)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Return what gives workers files; all live ones to one worker, since two such worlds starve each other."""
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+class Scheduling(LoadFileScheduling):
+    """A file a worker, and the live ones together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return LIVE if is_live(ROOT / file) else file
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 TIER = "FEDASR_TEST_TIER"
@@ -29,6 +30,16 @@ def tier_of(expression: str) -> str:
 def examples(count: int) -> int:
     """Return on how many examples a law is tried here, of ``count``."""
     return max(min(count, 5), count // FEWER.get(os.environ.get(TIER, ""), 1))
+
+
+LIVE = "live servers and edge devices"
+"""The unit of work of all files that start some."""
+
+
+@cache
+def is_live(path: Path) -> bool:
+    """Say whether the tests of a file start servers and edge devices, each a process that imports PyTorch."""
+    return "edge_world import" in path.read_text(encoding="utf-8")
 
 
 MODULE_MARK = re.compile(r"^pytestmark = .*pytest\.mark\.(slow|thorough)", re.MULTILINE)
