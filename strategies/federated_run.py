@@ -12,7 +12,7 @@ from fedasr.attacks import described
 from fedasr.config import Config
 from fedasr.experiment import Experiment, as_json
 from fedasr.protocol import Status
-from fedasr.runtime import checkpoint
+from fedasr.runtime import checkpoint, client_states
 from fedasr.runtime.edge_grid import EdgeGrid
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.runtime.session import current
@@ -220,6 +220,9 @@ class FederatedRun(ServerRun):
         columns = self.rounds.frozen.load_arrays(self.teacher.load_arrays(saved.columns))
         if self.rounds.differences is not None:
             columns = self.rounds.differences.load_arrays(columns)
+            if self.rounds.on_the_wire and not client_states.kept(self.grid):
+                # Flower begins with empty states: sent differences, every device would fail, and no round would end.
+                self.rounds.differences.forget_holders()
         self.privacy.load_arrays(columns)
         self.population.roster.exclude(self.privacy.excluded)
         # The roster's memory of who took part is what the journal says; of losses it has none in a private run.

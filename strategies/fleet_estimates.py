@@ -14,7 +14,7 @@ from fedasr import seeds
 from fedasr.config import Config
 from fedasr.data.machine_labels import Untranscribed
 from fedasr.data.roster import Roster
-from fedasr.errors import InputError
+from fedasr.errors import InputError, one_line
 from fedasr.evaluation.calibration import Calibration, fitted
 from fedasr.evaluation.drift import MEANING, alarms, excess_rate, expected_rate
 from fedasr.evaluation.prediction_powered import EXPECTED, PANEL, Sums, estimated
@@ -117,7 +117,9 @@ class FleetEstimates:
         stored = self.stores(round, roster)
         clients = self.asked(round, stored, roster)
         content = self.rounds.content(round, weights, round + 1)
-        order = EstimateOrder(round, self.rounds.config_json, self.calibration(weights).to_json())
+        # Expectations are of the model that devices hear with, which is not the server's where differences are encoded.
+        calibration = self.calibration(self.rounds.held(round + 1, weights))
+        order = EstimateOrder(round, self.rounds.config_json, calibration.to_json())
         content[Record.CONFIG] = order.to_record()
         sent = int(self.rounds.charged(content, clients).sum())
         messages = self.rounds.messages(Kind.ESTIMATE, round, content, clients.tolist())
@@ -216,7 +218,7 @@ class FleetEstimates:
 def notes_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a line for each alarm of an estimate, of all speech or of a group."""
     return [
-        f"alarm: {MEANING[name]}" + (f" ({row['column']} {row['value']})" if row["column"] else "")
+        one_line(f"alarm: {MEANING[name]}" + (f" ({row['column']} {row['value']})" if row["column"] else ""))
         for row in rows
         for name in str(row["alarms"]).split()
     ]

@@ -108,6 +108,10 @@ class Differences:
         for client in clients:
             self.holders.pop(client, None)
 
+    def forget_holders(self) -> None:
+        """Note that nobody holds anything for sure."""
+        self.holders.clear()
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what a checkpoint must hold."""
         if not self.number:

@@ -152,6 +152,8 @@ def finished(
         config = cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise InputError(f"cannot be resolved: {reason(error)}", where=where) from None
+    except RecursionError:
+        raise InputError("is nested too deeply", where=where) from None
     anchor_paths(config, tree or {}, base, where, places)
     if checked:
         resolve(config, where, places)
@@ -299,11 +301,11 @@ def as_tree(
     source: Mapping[str, Any] | DictConfig | Config, where: str = "config", missing: bool = False
 ) -> Mapping[str, Any]:
     """Return plain nested dictionaries of a mapping or config object; ``missing`` as in ``read``."""
-    if isinstance(source, Config):
-        return to_dict(source)
-    if is_plain(source):
-        return cast(Mapping[str, Any], copied(source))
     try:
+        if isinstance(source, Config):
+            return to_dict(source)
+        if is_plain(source):
+            return cast(Mapping[str, Any], copied(source))
         node = source if OmegaConf.is_config(source) else OmegaConf.create(dict(source))
         tree = OmegaConf.to_container(cast(DictConfig, node), resolve=True, throw_on_missing=not missing)
     except OmegaConfBaseException as error:
@@ -315,7 +317,7 @@ def as_tree(
 
 def is_plain(value: Any) -> bool:
     """Say whether OmegaConf would leave a tree as it is: nothing in it is of a special type, or to be resolved."""
-    if isinstance(value, str):
+    if type(value) is str:
         return "${" not in value and value != MISSING
     if type(value) is dict:
         return all(type(name) is str and is_plain(item) for name, item in value.items())
@@ -393,9 +395,11 @@ def merge(
     for name, value in values:
         if value == MISSING and name in skipped:
             continue
-        if name not in PATHS:
-            value = composed(value)
         wanted, place = expected(name), (places or {}).get(name, where)
+        try:
+            value = value if name in PATHS else composed(value)
+        except RecursionError:
+            raise InputError(f"'{name}' is nested too deeply", where=place) from None
         if value is None and not optional(name):
             raise InputError(f"'{name}' is empty; expected {wanted}", where=place)
         # OmegaConf takes true for 1 and 2 for true.
@@ -403,6 +407,8 @@ def merge(
             raise InputError(f"'{name}' is {value}; expected {wanted}", where=place)
         try:
             OmegaConf.update(onto, name, value, merge=wanted == MAPPING)
+        except RecursionError:
+            raise InputError(f"'{name}' is nested too deeply", where=place) from None
         except (OmegaConfBaseException, OverflowError):
             raise InputError(f"'{name}' is {shown(value)}; expected {wanted}", where=place) from None
 

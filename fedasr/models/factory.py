@@ -15,7 +15,7 @@ from fedasr.models.encoders.pyramid import Pyramid
 from fedasr.models.encoders.recurrent import BLSTMEncoder, LSTMEncoder
 from fedasr.models.hybrid import HybridModel
 from fedasr.models.las import LASModel
-from fedasr.models.plain import PlainCTC
+from fedasr.models.plain import PlainCTC, check_statistics
 from fedasr.models.prediction import ContextPrediction, LSTMPrediction, Prediction
 from fedasr.models.rnnt import TransducerModel
 from fedasr.models.speller import Speller
@@ -69,6 +69,7 @@ def own_model(config: ModelConfig, mel_bins: int, vocabulary_size: int) -> Speec
     known = {"mel_bins": mel_bins, "vocabulary_size": vocabulary_size, "config": config}
     model = make_part(config.name, "model.name", known, config.options, "model.options")
     if isinstance(model, SpeechModel):
+        check_statistics(model, "model.name", config.name)
         return model
     if isinstance(model, nn.Module):
         return PlainCTC(model, mel_bins, config.name)
@@ -111,6 +112,7 @@ def own_encoder(config: ModelConfig, inputs: int) -> Encoder:
             f"'model.encoder' is '{config.encoder}', which makes no encoder; expected an nn.Module with 'width', its"
             " output channels (fedasr.models.encoders.base.Encoder)"
         )
+    check_statistics(encoder, "model.encoder", config.encoder)
     checked: Encoder = encoder  # type: ignore[assignment]
     return checked
 

@@ -72,11 +72,20 @@ def check_module(module: nn.Module, name: str) -> None:
             raise InputError(
                 f"'model.name' is '{name}', whose parameter '{label}' is {parameter.dtype}; expected float32"
             )
+    check_statistics(module, "model.name", name)
+
+
+def check_statistics(module: nn.Module, key: str, name: str) -> None:
+    """Raise where a part of a model keeps statistics of batches; ``key`` is the config's, and ``name`` its value.
+
+    Raises:
+        InputError: it has BatchNorm, whether or not its parameters are trained, or another norm that keeps statistics.
+    """
     for label, part in module.named_modules():
         kind = nn.modules.batchnorm
         tracks = isinstance(part, kind._NormBase) and part.track_running_stats  # InstanceNorm may keep statistics too
         if isinstance(part, kind._BatchNorm) or tracks:
             raise InputError(
-                f"'model.name' is '{name}', whose '{label}' is {type(part).__name__}; its statistics can be neither"
+                f"'{key}' is '{name}', whose '{label}' is {type(part).__name__}; its statistics can be neither"
                 " averaged nor protected: use LayerNorm or GroupNorm"
             )

@@ -23,6 +23,8 @@ from fedasr.errors import InputError
 from fedasr.privacy.checks import count, one_of
 from fedasr.privacy.events import Event, FixedSizeGaussian, Gaussian, PoissonGaussian
 
+PUBLIC_GROUPS = "in which group a device is ('selection.by') is taken to be public"
+"""On what an ε counts whose run selects by groups."""
 SAMPLINGS = ("poisson", "fixed-size", "none")
 
 
@@ -155,6 +157,7 @@ def sampling_assumption(
                 " without amplification"
             )
         text = f"no sampling assumed: '{coupled_by}' changes who takes part; how much each device holds is public"
+        text += f"; {PUBLIC_GROUPS}" if traits.reads_groups else ""
         return Sampling("none", "zero-out", 1.0, population, separation, text)
     if traits.sampling == "poisson" and not traits.reads_activity:
         q = min(1.0, cohort / population)
@@ -177,6 +180,8 @@ def sampling_assumption(
         text = f"no sampling assumed; a device has at most one participation in any {separation} rounds"
     if traits.reads_activity:
         text += "; how much each holds is taken to be public"
+    if traits.reads_groups:
+        text += f"; {PUBLIC_GROUPS}"
     return Sampling("none", "zero-out", 1.0, population, separation, text)
 
 

@@ -17,6 +17,11 @@ def dump(grid: Grid) -> dict[int, bytes]:
     return {node: to_bytes(state) for node, state in grid.states.items()}
 
 
+def kept(grid: Grid) -> bool:
+    """Say whether clients of a resumed run have the states that they had; other grids' may have lost them."""
+    return isinstance(grid, LocalGrid)
+
+
 def load(grid: Grid, states: Mapping[int, bytes]) -> None:
     """Give a grid its clients' states back."""
     if isinstance(grid, LocalGrid):

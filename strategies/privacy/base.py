@@ -8,12 +8,20 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fedasr.config import Config
 from fedasr.data.roster import Roster
 from fedasr.models.weights import Vector
+from fedasr.privacy.sampling import PUBLIC_GROUPS
 from fedasr.privacy.update_clipping import Clip
 
 from ..rounds import RoundResult
-from ..selection import Selection
+from ..selection import Selection, configured_traits
+
+
+def note_of(about: str, config: Config) -> str:
+    """Return the note of a ledger, with what the run's selection takes to be public beside what it says."""
+    traits = configured_traits(config.selection)
+    return f"{about}; {PUBLIC_GROUPS}" if traits is not None and traits.reads_groups else about
 
 
 class Mechanism(Protocol):

@@ -23,7 +23,7 @@ from fedasr.privacy.events import Event, Gaussian
 from fedasr.privacy.ledger import Budget, Ledger
 
 from ..rounds import RoundResult
-from .base import Public
+from .base import Public, note_of
 
 NOTE = (
     "noise is added on the devices; ε holds for the user with the most participations; who takes part in a round and"
@@ -62,6 +62,7 @@ class DeviceNoise(Public):
 
     def __init__(self, config: Config, population: int) -> None:
         assert config.privacy.noise_multiplier is not None
+        self.run = config
         self.config = config.privacy
         self.population = population
         self.event = self.participation(config)
@@ -110,7 +111,7 @@ class DeviceNoise(Public):
     def document(self) -> dict[str, Any]:
         """Return the content of ``privacy.json``."""
         document = privacy_document(self.ledger, self.config.delta, budget=self.budget)
-        return {"note": NOTE, "most_turns": max(self.participations.values(), default=0), **document}
+        return {"note": note_of(NOTE, self.run), "most_turns": max(self.participations.values(), default=0), **document}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold, as JSON values."""

@@ -20,7 +20,7 @@ from fedasr.privacy.example_level import Plan, events, noise_multipliers
 from fedasr.privacy.ledger import Budget, Ledger
 
 from ..rounds import RoundResult
-from .base import Public
+from .base import Public, note_of
 
 NOTE = (
     "each device keeps its own ledger: ε is the largest of them and holds for one utterance of any device; how many"
@@ -140,7 +140,7 @@ class ExampleLevel(Public):
             budget=self.budget,
             clients=[epsilons[client] for client in sorted(epsilons)],
         )
-        return {"note": NOTE, "clients_spent": len(self.spent), **document}
+        return {"note": note_of(NOTE, self.run), "clients_spent": len(self.spent), **document}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold, as JSON values."""

@@ -16,6 +16,7 @@ from fedasr.privacy.events import Skellam
 from fedasr.secure.coders import skellam_event
 from fedasr.secure.terms import least_updates
 
+from .base import note_of
 from .device_noise import DeviceNoise
 
 NOTE = (
@@ -67,7 +68,6 @@ class SharedNoise(DeviceNoise):
 
     def __init__(self, config: Config, layout: Layout, population: int) -> None:
         self.parameters = layout.size
-        self.run = config
         super().__init__(config, population)
 
     def participation(self, config: Config) -> Skellam:
@@ -81,4 +81,9 @@ class SharedNoise(DeviceNoise):
             name: f"{value}; {seen}" if name.startswith("guarantee") else value
             for name, value in super().document().items()
         }
-        return {**document, "note": NOTE, "server_sees": "sum", "least_shares": least_updates(self.run)}
+        return {
+            **document,
+            "note": note_of(NOTE, self.run),
+            "server_sees": "sum",
+            "least_shares": least_updates(self.run),
+        }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,16 @@ import fedasr
 from fedasr.clients.client_app import app
 from fedasr.config import load
 from fedasr.errors import InputError
-from fedasr.experiment import as_json
+from fedasr.experiment import Experiment, as_json
 from fedasr.flower.messages import RUN_ID
-from fedasr.flower.records import array_record
-from fedasr.protocol import Kind, ModelNumber, Order, Record
+from fedasr.flower.records import array_record, arrays_of
+from fedasr.models.weights import Layout
+from fedasr.protocol import EstimateOrder, Kind, ModelNumber, Order, Record
 from fedasr.runtime.cost import cost
+from fedasr.runtime.executors import Executor
 from fedasr.runtime.grid import LocalGrid
+from fedasr.runtime.wrapped_grid import WrappedGrid
+from fedasr.strategies.fleet_estimates import FleetEstimates
 
 from . import test_secure_runs as secure
 from .test_compressed_runs import Shuffled, StopAfter, config, run
@@ -100,6 +105,53 @@ def test_a_resumed_run_goes_on_from_what_its_devices_hold(eden: fedasr.Run, tmp_
 @pytest.mark.slow
 def test_workers_train_from_the_same_bits(eden: fedasr.Run, tmp_path: Path) -> None:
     assert_same(run(settings(), tmp_path / "run", workers=2), eden)
+
+
+class Network(WrappedGrid):
+    """A grid as Flower's own: it keeps the devices' states, and a run that goes on finds none."""
+
+    on_the_wire = True
+
+    def __init__(self, executor: Executor, clients: int) -> None:
+        super().__init__(LocalGrid(executor, clients))
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
+        """Pass them on."""
+        yield from self.grid.send_and_receive(messages, timeout=timeout)  # type: ignore[call-arg]
+
+
+def test_a_resumed_run_sends_the_whole_where_devices_have_lost_their_states(eden: fedasr.Run, tmp_path: Path) -> None:
+    network: Any = Network
+    run(settings(), tmp_path / "run", watcher=StopAfter(2), grid=network)
+    result = run(settings(), tmp_path / "run", resume=True, grid=network)
+    assert result.summary["model_sha256"] == eden.summary["model_sha256"]
+    whole = result.clients.loc[result.clients["round"] == 3, "bytes_down"]
+    assert (whole > 4 * result.summary["parameters"]).all()
+    assert result.clients.loc[result.clients["round"] == 4, "bytes_down"].min() < whole.min() / 2
+
+
+class Estimates(LocalGrid):
+    """Notes which model devices were asked to hear with, and what errors they were told to expect of it."""
+
+    asked: ClassVar[list[Message]] = []
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Note the questions."""
+        messages = list(messages)
+        Estimates.asked += [message for message in messages if message.metadata.message_type == Kind.ESTIMATE]
+        return super().send_and_receive(messages, timeout=timeout)
+
+
+def test_expected_errors_are_those_of_the_model_that_devices_hear_with(tmp_path: Path) -> None:
+    estimated = config({"down": "sign"}, evaluate__estimate__every=1)
+    run({**estimated, "rounds": 1}, tmp_path / "run", grid=Estimates)
+    message = Estimates.asked[0]
+    experiment = Experiment(load(tmp_path / "run" / "config.yaml"))
+    layout = Layout.of(experiment.first_weights())
+    heard_with = layout.flatten(arrays_of(message), np.empty(layout.size, np.float32))
+    nobody: Any = None
+    estimates = FleetEstimates(experiment, nobody, layout, nobody)
+    assert EstimateOrder.of(message).calibration == estimates.calibration(heard_with).to_json()
 
 
 def test_sixteen_bits_each_way_lose_next_to_nothing(tmp_path: Path) -> None:

@@ -252,12 +252,17 @@ def plan(model: nn.Module, forwards: Mapping[type[nn.Module], Forward]) -> Itera
     """Yield the modules that have parameters of their own.
 
     Raises:
-        InputError: one of them is not supported, or shares a parameter, or has a frozen one.
+        InputError: one of them is not supported, shares a parameter or has a frozen one, or samples meet in a layer.
     """
     index_of = {id(parameter): index for index, parameter in enumerate(model.parameters())}
     owner: dict[int, str] = {}
     for name, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False, remove_duplicate=False))
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not own:  # it has none, or they are frozen
+            raise InputError(
+                f"layer '{name}' ({type(module).__name__}) makes the samples of a batch meet, which private training"
+                " cannot follow; use LayerNorm or GroupNorm"
+            )
         if not own:
             continue
         for key, parameter in own.items():

@@ -49,6 +49,30 @@ def test_an_override_back_to_the_default_counts() -> None:
     assert config.client.epochs == Config().client.epochs
 
 
+def test_a_tree_that_is_too_deep_is_refused_in_a_line() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(150):  # more than OmegaConf takes, and less than what Python does
+        deep = {"a": deep}
+    deeper: dict[str, Any] = {}
+    deeper["a"] = deeper
+    config = Config()
+    config.strategy.options = deeper
+    for source in ({"strategy": {"options": deep}}, {"strategy": {"options": deeper}}, config):
+        with pytest.raises(InputError, match="is nested too deeply"):
+            load(source)
+        with pytest.raises(InputError, match="is nested too deeply"):
+            override(load({}), {"model.options": {"a": deep}})
+
+
+def test_a_text_of_another_type_is_left_to_omegaconf() -> None:
+    class Text(str):
+        pass
+
+    assert not is_plain(Text("x"))
+    with pytest.raises(InputError, match="'name': Value 'Text' is not a supported"):
+        load({"name": Text("x")})
+
+
 def test_true_is_no_number_though_it_equals_one() -> None:
     default = Config().selection.clients_per_round
     with pytest.raises(InputError, match=r"'client\.epochs' is True; expected an integer"):

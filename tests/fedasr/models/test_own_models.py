@@ -59,6 +59,21 @@ class Whole(CTCModel):
     pass
 
 
+class Meeting(Wide):
+    """An encoder whose frames meet those of others in the batch, without parameters of it that one could see."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__(inputs)
+        self.norm = nn.BatchNorm1d(self.width, affine=False)
+
+
+def counting(mel_bins: int, vocabulary_size: int, config: ModelConfig) -> SpeechModel:
+    """Return a model of a shipped family with BatchNorm in it."""
+    result = build_model(ModelConfig(channels=[6], strides=[2], hidden=4), mel_bins, vocabulary_size)
+    result.add_module("norm", nn.BatchNorm1d(6))
+    return result
+
+
 def test_a_plain_module_is_a_ctc_model() -> None:
     with torch_scope(0, "model"):
         model = build_model(ModelConfig(name=f"{HERE}:Tiny", options={"scale": 2.0}), MEL, TOKENS)
@@ -87,6 +102,8 @@ def test_an_encoder_of_ones_own_in_a_shipped_family() -> None:
     [
         (ModelConfig(name=f"{HERE}:Normalised"), "BatchNorm1d; its statistics can be neither averaged nor protected"),
         (ModelConfig(name=f"{HERE}:Tracking"), "InstanceNorm1d; its statistics can be neither averaged nor protected"),
+        (ModelConfig(name=f"{HERE}:counting"), "'norm' is BatchNorm1d; its statistics can be"),
+        (ModelConfig(encoder=f"{HERE}:Meeting"), "'norm' is BatchNorm1d; its statistics can be"),
         (ModelConfig(name=f"{HERE}:TOKENS"), "cannot be called"),
         (ModelConfig(name=f"{HERE}:batch_of", options={"lengths": [3], "labels": [[1]]}), "makes a "),
         (ModelConfig(encoder=f"{HERE}:Tiny", encoder_options={"mel_bins": 1, "vocabulary_size": 1}), "no encoder"),

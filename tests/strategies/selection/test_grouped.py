@@ -12,8 +12,10 @@ from fedasr.config import load
 from fedasr.data.roster import Roster
 from fedasr.errors import InputError
 from fedasr.experiment import Experiment
-from fedasr.privacy.sampling import Traits, sampling_assumption
+from fedasr.privacy.sampling import PUBLIC_GROUPS, Traits, sampling_assumption
 from fedasr.strategies.client_groups import client_groups
+from fedasr.strategies.privacy.device_noise import DeviceNoise
+from fedasr.strategies.privacy.example_level import ExampleLevel
 from fedasr.strategies.selection import Balanced, Selector, Stratified
 from fedasr.testing import check_selector
 from tests.e2e.tiny import tiny
@@ -84,8 +86,19 @@ def test_no_accountant_takes_them_for_uniform_sampling() -> None:
             sampling_assumption("balanced", selector.traits, population=100, cohort=10)
         given = sampling_assumption("balanced", selector.traits, population=100, cohort=10, public_activity=True)
         assert (given.name, given.probability) == ("none", 1.0)
+        assert PUBLIC_GROUPS in given.assumption
     with pytest.raises(InputError, match="without 'reads_activity'"):
         Traits("none", reads_groups=True)
+
+
+@pytest.mark.parametrize("name", ["balanced", "uniform"])
+def test_a_ledger_says_that_groups_are_taken_to_be_public(name: str) -> None:
+    """Also where the devices protect themselves, and no sampling is accounted for."""
+    config = load(tiny())
+    config.selection.name = name
+    config.privacy.noise_multiplier = 1.0
+    for document in (DeviceNoise(config, 10).document(), ExampleLevel(config).document()):
+        assert (PUBLIC_GROUPS in document["note"]) == (name == "balanced")
 
 
 @pytest.mark.parametrize(

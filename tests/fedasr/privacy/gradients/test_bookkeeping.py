@@ -204,6 +204,10 @@ def frozen() -> nn.Module:
             nn.Sequential(nn.BatchNorm1d(3)),
             r"layer '0' \(BatchNorm1d\) has parameters that private training cannot follow",
         ),
+        (
+            nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, affine=False)),  # as one whose parameters are frozen
+            r"layer '1' \(BatchNorm1d\) makes the samples of a batch meet",
+        ),
         (nn.ModuleDict({"a": nn.MultiheadAttention(4, 2)}), r"layer 'a' \(MultiheadAttention\)"),
         (Gain(), r"layer 'the model itself' \(Gain\)"),
         (nn.Sequential(Louder(2, 2)), r"layer '0' \(Louder\)"),
