@@ -16,7 +16,13 @@ from nbclient import NotebookClient
 from tests.e2e.tiny import environment
 
 NOTEBOOKS = Path(str(files("fedasr.simulations") / "notebooks"))
-FIGURES = {"compare_selection": 4, "explore_a_partition": 3, "read_a_run": 2, "what_does_my_model_leak": 4}
+FIGURES = {
+    "compare_selection": 4,
+    "explore_a_partition": 3,
+    "fair_to_whom": 3,
+    "read_a_run": 2,
+    "what_does_my_model_leak": 4,
+}
 
 
 def run(name: str, folder: Path) -> nbformat.NotebookNode:
