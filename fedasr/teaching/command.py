@@ -105,7 +105,6 @@ def work_of(request: Request) -> Work:
             where=str(request.manifest),
         )
     header = teacher.header(request.targets, request.top_k, request.beam, request.n_best, request.counterfactual)
-    in_other_voices(corpus, header)
     return Work(teacher, header, corpus, data, rows)
 
 
@@ -133,6 +132,7 @@ def write_all(request: Request, workers: int, part: str | None, say: Callable[[s
     """
     parts = parts_of(workers, part)
     work = work_of(request)
+    in_other_voices(work.corpus, work.header)  # refuses what cannot be before the folder is made
     work.header.create(request.out)
     if len(parts) == 1:
         with threads_restored():

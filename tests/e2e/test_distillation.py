@@ -340,6 +340,9 @@ def test_a_manifest_with_empty_transcripts(tmp_path: Path, capsys: pytest.Captur
         "--out",
         str(store),
     ]
+    assert status([*command, "--targets", "labels", "--counterfactual", "gender"]) == 2
+    assert "needs synthetic speech; choose pitch or formant" in " ".join(capsys.readouterr().err.split())
+    assert not store.exists()
     assert status([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["utterances"] == 15
     own = fedasr.load_run(launch(load(small(manifest, **about)), tmp_path / "own"))
