@@ -12,6 +12,7 @@ import torch
 
 from fedasr import seeds
 from fedasr.data.batches import Batch
+from fedasr.data.counterfactual import InTurn
 from fedasr.data.ctc_frames import frames_needed
 from fedasr.data.posteriors import PosteriorStore
 from fedasr.data.posteriors.frames import unpacked
@@ -26,6 +27,7 @@ from fedasr.models.ctc import CTC
 from fedasr.models.rnnt import TransducerModel
 from fedasr.models.tokenizer import Tokenizer
 from fedasr.teaching.asked import hypotheses_of, padded
+from fedasr.teaching.writing import in_other_voices
 from fedasr.training.distillation.frames import FrameLoss, FrameTargets
 from fedasr.training.distillation.nodes import NodeTargets, node_losses
 from fedasr.training.local import normalised_loss
@@ -72,17 +74,29 @@ class Stored:
 
     Attributes:
         speech: of the whole corpus, without transcripts.
+        voices: by turns each utterance's own voice and the other one in which the teacher has heard it; None: it has
+            heard none.
     """
 
     def __init__(self, store: PosteriorStore, experiment: Experiment, rows: Rows, table: str) -> None:
         self.store = store
-        self.speech = Speech(untranscribed(experiment.corpus), NoTokens(), experiment.config.data)
+        corpus = experiment.corpus
+        other = in_other_voices(corpus, store.header)
+        self.voices = None if other is None else InTurn(other)
+        heard = corpus if self.voices is None else self.voices
+        self.speech = Speech(untranscribed(heard), NoTokens(), experiment.config.data)
         self.speech.cache = experiment.speech.cache
-        self.places: Integers = np.full(len(experiment.corpus), -1, np.int64)
-        self.places[rows] = store.find(keys_of(experiment.corpus, rows))
+        self.places: Integers = np.full(len(corpus), -1, np.int64)
+        self.places[rows] = store.find(keys_of(corpus if other is None else other, rows))
         there = np.flatnonzero(self.places >= 0)
         self.usable = np.zeros(len(self.places), bool)
         self.usable[there] = store.counts(table)[self.places[there]] > 0
+
+    def heard(self, rows: Rows, rng: np.random.Generator, number: int) -> Batch:
+        """Return rows of the corpus in the voices of a pass; arguments as in ``Lessons.batch``."""
+        if self.voices is not None:
+            self.voices.turn = number
+        return self.speech.batch(rows, rng)
 
 
 class FrameLessons(Stored):
@@ -95,7 +109,7 @@ class FrameLessons(Stored):
 
     def batch(self, rows: Rows, rng: np.random.Generator, number: int) -> Batch:
         """Return rows of the corpus as the student hears them."""
-        return self.speech.batch(rows, rng)
+        return self.heard(rows, rng, number)
 
     def losses(self, model: SpeechModel, batch: Batch) -> torch.Tensor:
         """Return the divergence from what the teacher says, in nats a frame."""
@@ -130,7 +144,7 @@ class NodeLessons(Stored):
 
     def batch(self, rows: Rows, rng: np.random.Generator, number: int) -> Batch:
         """Return rows of the corpus as the student hears them, with what the teacher heard for targets."""
-        batch = self.speech.batch(rows, rng)
+        batch = self.heard(rows, rng, number)
         tokens = [self.tokens(row) for row in batch.indices]
         targets, lengths = padded(tokens, batch.features.device)
         return replace(batch, targets=targets, target_lengths=lengths)
@@ -196,7 +210,7 @@ class TextLessons(Stored):
             texts, shares = self.choices[row]
             draw = seeds.generator(self.seed, "machine-transcripts", number, row)
             self.texts[row] = texts[int(draw.choice(len(texts), p=shares))]
-        return self.speech.batch(rows, rng)
+        return self.heard(rows, rng, number)
 
     def losses(self, model: SpeechModel, batch: Batch) -> torch.Tensor:
         """Return the loss that transcribed speech has, in nats a token."""

@@ -15,7 +15,7 @@ from fedasr.paths import of_seed
 from fedasr.runtime.session import current
 from fedasr.teaching.report import described
 from fedasr.teaching.teacher import Teacher, digest_of_tokenizer, stride
-from fedasr.teaching.writing import write_part
+from fedasr.teaching.writing import in_other_voices, write_part
 from fedasr.training.local import chosen_device
 
 from .lessons import FrameLessons, Lessons, NodeLessons, TextLessons
@@ -40,7 +40,7 @@ def teacher_of(experiment: Experiment) -> Teacher:
 def header_of(teacher: Teacher, experiment: Experiment) -> Header:
     """Return what the store of a run must be of."""
     config = experiment.config.distillation
-    return teacher.header(config.targets, config.top_k, config.beam, config.n_best)
+    return teacher.header(config.targets, config.top_k, config.beam, config.n_best, config.counterfactual)
 
 
 def check_teacher(experiment: Experiment) -> None:
@@ -58,12 +58,15 @@ def check_teacher(experiment: Experiment) -> None:
             "'distillation.teacher' is set, but all speech has transcripts that are read, and nothing is left to label;"
             " set 'interleave.labelled_share', for example to 0.05, or leave transcripts empty in the manifest"
         )
+    header = header_of(teacher, experiment)
+    other = in_other_voices(experiment.corpus, header)
     store = experiment.config.distillation.store
     if store is None:
         return
     folder = of_seed(store, experiment.config.seed)
-    header_of(teacher, experiment).check(folder)
-    missing = int((PosteriorStore(folder).find(keys_of(experiment.corpus, rows)) < 0).sum())
+    header.check(folder)
+    keys = keys_of(experiment.corpus if other is None else other, rows)
+    missing = int((PosteriorStore(folder).find(keys) < 0).sum())
     if missing:
         raise InputError(
             f"lacks {missing} of the {len(rows)} utterances of this run; write them with 'fedasr posteriors write"

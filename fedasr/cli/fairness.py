@@ -64,8 +64,12 @@ def register(app: typer.Typer) -> None:
             ),
         ] = False,
         points: Annotated[
-            float, typer.Option(help="Gap in percentage points: how many speakers would it take to show it?")
-        ] = 5.0,
+            float | None,
+            typer.Option(
+                help="Gap in percentage points: how many speakers would it take to show it? Default: 5.",
+                show_default=False,
+            ),
+        ] = None,
         seed: Annotated[
             int | None, typer.Option(help="Of the resamples; default: the run's.", show_default=False)
         ] = None,
@@ -76,13 +80,19 @@ def register(app: typer.Typer) -> None:
         What was found is written to the run's fairness.json and report. With several runs: what each of them does to
         each group, against a baseline.
         """
+        shown = 0.05 if points is None else points / 100
         if len(run_dirs) > 1 or baseline is not None:
             if against is not None:
                 raise InputError("'--against' goes with one run; with several say '--baseline'")
+            if points is not None and not (counterfactual or intrinsic):
+                raise InputError(
+                    "'--points' goes with one run, or with '--counterfactual' or '--intrinsic', for which each run is"
+                    " compared by itself"
+                )
             from fedasr.results.impact import assess_impact
 
             several = assess_impact(
-                run_dirs, by or (), baseline, seed, out or (), counterfactual or (), utterances, intrinsic, points / 100
+                run_dirs, by or (), baseline, seed, out or (), counterfactual or (), utterances, intrinsic, shown
             )
             show_impact(several, json)
             for written in out or ():
@@ -93,9 +103,7 @@ def register(app: typer.Typer) -> None:
         from fedasr.results.fairness import assess_fairness
 
         (run_dir,) = run_dirs
-        result = assess_fairness(
-            run_dir, by or (), against, seed, points / 100, counterfactual or (), utterances, intrinsic
-        )
+        result = assess_fairness(run_dir, by or (), against, seed, shown, counterfactual or (), utterances, intrinsic)
         if json:
             print_json({"groups": result[0]["groups"], "gap": result[0]["gap"], "attributes": result})
             return

@@ -31,6 +31,10 @@ def write_command(
     top_k: Annotated[int, typer.Option(min=1, help="`--manifest`: tokens kept of a frame.")] = 20,
     beam: Annotated[int, typer.Option(min=1, help="`--manifest`, sequence: width of the beam.")] = 8,
     n_best: Annotated[int, typer.Option(min=1, help="`--manifest`, sequence: transcripts kept.")] = 4,
+    counterfactual: Annotated[
+        str,
+        typer.Option(help="`--manifest`: the mean with another pitch, formant, or synthetic voice."),
+    ] = "none",
     workers: Annotated[int, typer.Option(min=1, help="Processes; each writes a part.")] = 1,
     part: Annotated[
         str | None, typer.Option(help="On several machines: this one's part, as NUMBER/OF, counted from 1.")
@@ -40,7 +44,9 @@ def write_command(
     """Write what a teacher says of speech; killed, the same command goes on, with the same bytes."""
     from fedasr.teaching.command import Request, write_all
 
-    request = Request(teacher, out, config, tuple(set_ or ()), manifest, split, targets, top_k, beam, n_best)
+    request = Request(
+        teacher, out, config, tuple(set_ or ()), manifest, split, targets, top_k, beam, n_best, counterfactual
+    )
     result = write_all(request, workers, part, lambda text: console.print(text, markup=False))
     if json:
         print_json(result)

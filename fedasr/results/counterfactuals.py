@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,9 @@ import numpy.typing as npt
 
 from fedasr import seeds
 from fedasr.data.corpus import Corpus
+from fedasr.data.counterfactual import SHIFTS, VOICES, levels_of, without_subsets
 from fedasr.data.speech import Speech
-from fedasr.data.subset import Subset
 from fedasr.data.synthetic import SyntheticCorpus
-from fedasr.data.synthetic.counterfactual import ATTRIBUTES, counterfactuals
-from fedasr.data.voice_shift import Shifted
 from fedasr.errors import InputError, nearest
 from fedasr.evaluation.evaluator import evaluate
 from fedasr.evaluation.fairness.comparison import Outcomes, compare_groups
@@ -28,24 +25,15 @@ from fedasr.typing import Floats
 NAME = "same speech, other "
 
 
-SHIFTS: dict[str, dict[str, dict[str, float]]] = {
-    "pitch": {"lower": {"pitch": 0.8}, "as it is": {}, "higher": {"pitch": 1.25}},
-    "formant": {"lower": {"formants": 0.87}, "as it is": {}, "higher": {"formants": 1.15}},
-}
-"""Attributes that recordings can be given: what each level multiplies. Men and women differ by more in pitch, and by
-about as much in formants."""
-
-
 def check_attribute(attribute: str, experiment: Experiment) -> tuple[Corpus, npt.NDArray[np.integer]]:
     """Return the corpus of a run, a synthetic one itself, and the rows of the test speech in it.
 
     Raises:
         InputError: there is no such attribute, or it needs synthetic speech, or waveforms, and the run has none.
     """
-    known = (*ATTRIBUTES, *SHIFTS)
-    if attribute not in known:
+    if attribute not in VOICES:
         raise InputError(
-            f"--counterfactual '{attribute}'{nearest(attribute, known)}; expected one of: {', '.join(known)}"
+            f"--counterfactual '{attribute}'{nearest(attribute, VOICES)}; expected one of: {', '.join(VOICES)}"
         )
     if attribute in SHIFTS:
         if hasattr(experiment.corpus, "features"):
@@ -54,29 +42,13 @@ def check_attribute(attribute: str, experiment: Experiment) -> tuple[Corpus, npt
                 " features of its own instead"
             )
         return experiment.corpus, experiment.test_rows
-    rows: npt.NDArray[np.integer] = experiment.test_rows
-    corpus: Corpus = experiment.corpus
-    while isinstance(corpus, Subset):
-        rows = corpus.rows[rows]
-        corpus = corpus.corpus
+    corpus, rows = without_subsets(experiment.corpus, experiment.test_rows)
     if not isinstance(corpus, SyntheticCorpus):
         raise InputError(
             f"--counterfactual '{attribute}' speaks the test speech again in other voices, which needs synthetic"
             f" speech ({' and '.join(SHIFTS)} do not); 'data.corpus' is '{experiment.config.data.corpus}'"
         )
     return corpus, rows
-
-
-def levels_of(corpus: Corpus, attribute: str) -> Mapping[str, Corpus]:
-    """Return level → the corpus with the attribute at that level.
-
-    Raises:
-        InputError: it has one level only.
-    """
-    if attribute in SHIFTS:
-        return {level: Shifted(corpus, **factors) for level, factors in SHIFTS[attribute].items()}
-    assert isinstance(corpus, SyntheticCorpus)
-    return counterfactuals(corpus, attribute)
 
 
 def compare_voices(
@@ -88,7 +60,7 @@ def compare_voices(
     Intrinsic: the divergence of the posteriors of the next token between levels, along the true transcript.
 
     Args:
-        attribute: one of ``ATTRIBUTES`` or of ``SHIFTS``.
+        attribute: one of ``VOICES``.
         recognizer: of the run.
         experiment: of the run.
         seed: of the resamples.

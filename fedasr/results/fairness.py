@@ -84,7 +84,7 @@ def assess_fairness(
         InputError: an attribute, a run or a number is wrong; nothing was written.
     """
     loaded = as_run(run)
-    check_numbers(shown, seed, utterances)
+    check_numbers(shown, seed, utterances, counterfactual)
     before = read_fairness(loaded.path)
     recognizer = Recognizer(loaded.path)
     experiment = Experiment(recognizer.config)
@@ -109,8 +109,8 @@ def assess_fairness(
     return result
 
 
-def check_numbers(shown: float, seed: int | None, utterances: int | None) -> None:
-    """Raise where a number of a comparison is out of range.
+def check_numbers(shown: float, seed: int | None, utterances: int | None, counterfactual: Sequence[str]) -> None:
+    """Raise where a number of a comparison is out of range, or is of nothing that is compared.
 
     Raises:
         InputError: it says which, and what was expected.
@@ -121,6 +121,11 @@ def check_numbers(shown: float, seed: int | None, utterances: int | None) -> Non
         raise InputError(f"the seed is {seed}; expected a whole number of at least 0")
     if utterances is not None and utterances < 1:
         raise InputError(f"'--utterances' is {utterances}; expected a whole number of at least 1")
+    if utterances is not None and not counterfactual:
+        raise InputError(
+            f"'--utterances' is {utterances}, but nothing is spoken again: it bounds the speech of '--counterfactual';"
+            " add one, or leave it out"
+        )
 
 
 def by_attributes(

@@ -60,7 +60,7 @@ def assess_impact(
     Raises:
         InputError: a run, an attribute or a file's suffix is wrong, or the test speech differs.
     """
-    check_numbers(shown, seed, utterances)
+    check_numbers(shown, seed, utterances, counterfactual)
     targets = [check_suffix(target) for target in out]
     given = unique(runs)
     first = given[0] if baseline is None else as_run(baseline)

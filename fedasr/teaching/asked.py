@@ -46,16 +46,24 @@ def frame_log_posteriors(model: SpeechModel, batch: Batch) -> tuple[torch.Tensor
     )
 
 
-def answers(model: SpeechModel, batch: Batch, header: Header) -> list[Rows]:
+def answers(model: SpeechModel, batch: Batch, header: Header, other: Batch | None = None) -> list[Rows]:
     """Return what is stored of each utterance of a batch; dropout is off.
 
+    Args:
+        model: the teacher's.
+        batch: utterances.
+        header: of the store.
+        other: the same utterances in other voices; the mean of the probabilities of both is stored.
+
     Raises:
-        InputError: the teacher's family cannot be asked for it.
+        InputError: the teacher's family cannot be asked for it, or an utterance has other frames in its other voice.
     """
     if header.targets == "frames":
-        return of_frames(model, batch, header)
+        return of_frames(model, batch, header, other)
     if header.targets == "lattice":
         return of_lattices(model, batch, header)
+    if other is not None:
+        return of_both_voices(model, batch, other, header)
     most = header.asked.get("n_best", 1)
     with model.as_it_decodes():
         encoded = model.encode(batch)
@@ -64,13 +72,51 @@ def answers(model: SpeechModel, batch: Batch, header: Header) -> list[Rows]:
     return [{HYPOTHESES: as_rows([result], header)} for result in likeliest(model, encoded)]
 
 
-def of_frames(model: SpeechModel, batch: Batch, header: Header) -> list[Rows]:
-    """Return the top k of each frame."""
+def of_frames(model: SpeechModel, batch: Batch, header: Header, other: Batch | None = None) -> list[Rows]:
+    """Return the top k of each frame, or of the mean of each frame and the same one in another voice."""
     with model.as_it_decodes():
         log_posteriors, lengths = frame_log_posteriors(model, batch)
-    every = log_posteriors.cpu().numpy()
+        every = log_posteriors.cpu().numpy()
+        if other is not None:
+            theirs, counts = frame_log_posteriors(model, other)
+            if not torch.equal(lengths, counts):
+                raise InputError(
+                    f"in its other voice ('distillation.counterfactual' is '{header.counterfactual}') an utterance has"
+                    " another number of frames than in its own, so that no mean is taken frame by frame; set"
+                    " distillation.targets=sequence"
+                )
+            every = mean_log(every, theirs.cpu().numpy()).astype(every.dtype)
     top_k = header.asked["top_k"]
     return [{FRAMES: packed(every[row, :length], top_k)} for row, length in enumerate(lengths.tolist())]
+
+
+def mean_log(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return log ½(eᵃ + eᵇ) of two arrays of log-probabilities; of two that are alike the same numbers."""
+    return np.asarray(np.logaddexp(one.astype(np.float64), other.astype(np.float64)) - np.log(2))
+
+
+def of_both_voices(model: SpeechModel, batch: Batch, other: Batch, header: Header) -> list[Rows]:
+    """Return the transcripts that are likeliest in both voices: those heard in either, by the mean of P in each."""
+    most = header.asked.get("n_best", 1)
+    with model.as_it_decodes():
+        voices = [model.encode(batch), model.encode(other)]
+    heard = [
+        n_best(model, one, header.asked["beam"], most)
+        if header.targets == "sequence"
+        else [[hypothesis] for hypothesis in likeliest(model, one)]
+        for one in voices
+    ]
+    texts = [sorted({tuple(tokens) for tokens, _ in (*one, *two)}) for one, two in zip(*heard, strict=True)]
+    scores = np.full((len(texts), max(map(len, texts), default=0)), -np.inf)
+    for place in range(scores.shape[1]):
+        asked = [each[place] if place < len(each) else () for each in texts]
+        first, second = (model.transcript_log_probability(one, asked).cpu().numpy() for one in voices)
+        scores[:, place] = mean_log(first, second)
+    result: list[Rows] = []
+    for each, of in zip(texts, scores, strict=True):
+        merged = sorted(zip(map(list, each), of.tolist(), strict=False), key=lambda one: (-one[1], one[0]))
+        result.append({HYPOTHESES: as_rows(merged[:most], header)})
+    return result
 
 
 def of_lattices(model: SpeechModel, batch: Batch, header: Header) -> list[Rows]:

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from fedasr.config import load
+from fedasr.config.rules.distillation import of_counterfactual
 from fedasr.config.schema import DataConfig
 from fedasr.data.corpus import Corpus
+from fedasr.data.counterfactual import VOICES
 from fedasr.data.posteriors import TARGETS, Header, PosteriorStore
 from fedasr.data.sources import open_corpus
 from fedasr.errors import InputError, RunFailed, nearest
@@ -23,7 +25,7 @@ from fedasr.references import load_reference
 from fedasr.runtime.threads import one_thread, threads_restored
 from fedasr.teaching.report import described, facts
 from fedasr.teaching.teacher import Teacher
-from fedasr.teaching.writing import Part, Rows, write_part
+from fedasr.teaching.writing import Part, Rows, in_other_voices, write_part
 
 UNLABELLED = "fedasr.strategies.mixture:unlabelled_rows"
 
@@ -42,6 +44,7 @@ class Request:
     top_k: int
     beam: int
     n_best: int
+    counterfactual: str = "none"
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,20 @@ def work_of(request: Request) -> Work:
         config = load(request.config, [*request.overrides, f"distillation.teacher={request.teacher.resolve()}"])
         run = Experiment(config)
         asked = config.distillation
-        header = teacher.header(asked.targets, asked.top_k, asked.beam, asked.n_best)
+        header = teacher.header(asked.targets, asked.top_k, asked.beam, asked.n_best, asked.counterfactual)
         rows: Rows = load_reference(UNLABELLED)(run)
         return Work(teacher, header, run.corpus, config.data, rows)
     if request.targets not in TARGETS:
         guess = nearest(request.targets, TARGETS)
         raise InputError(f"is '{request.targets}'{guess}; expected one of: {', '.join(TARGETS)}", where="--targets")
+    voices = ("none", *VOICES)
+    if request.counterfactual not in voices:
+        guess = nearest(request.counterfactual, voices)
+        raise InputError(
+            f"is '{request.counterfactual}'{guess}; expected one of: {', '.join(voices)}", where="--counterfactual"
+        )
+    if problem := of_counterfactual(request.targets, request.counterfactual):
+        raise InputError(f"is '{request.counterfactual}' but {problem}", where="--counterfactual")
     data = replace(
         teacher.config.data,
         corpus="manifest",
@@ -93,7 +104,7 @@ def work_of(request: Request) -> Work:
             f" {', '.join(known)}",
             where=str(request.manifest),
         )
-    header = teacher.header(request.targets, request.top_k, request.beam, request.n_best)
+    header = teacher.header(request.targets, request.top_k, request.beam, request.n_best, request.counterfactual)
     return Work(teacher, header, corpus, data, rows)
 
 
@@ -121,6 +132,7 @@ def write_all(request: Request, workers: int, part: str | None, say: Callable[[s
     """
     parts = parts_of(workers, part)
     work = work_of(request)
+    in_other_voices(work.corpus, work.header)  # refuses what cannot be before the folder is made
     work.header.create(request.out)
     if len(parts) == 1:
         with threads_restored():

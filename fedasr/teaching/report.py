@@ -24,6 +24,7 @@ def facts(store: PosteriorStore) -> dict[str, Any]:
         "utterances": len(store),
         "without_rows": int((store.counts(table) == 0).sum()),
         "classes": header.classes,
+        "counterfactual": header.counterfactual,
         **header.asked,
         "rows": rows,
         "row": {FRAMES: "frame", NODES: "node", HYPOTHESES: "token"}[table],
@@ -49,4 +50,6 @@ def described(store: PosteriorStore) -> str:
             f"; the {result['top_k']} likeliest of {result['classes']} tokens have {result['captured_mass']:.4f} of the"
             f" mass ({result['dense_bytes_a_row']} bytes a frame for all)"
         )
+    if result["counterfactual"] != "none":
+        line += f"; the mean of each voice and one with another {result['counterfactual']}"
     return line

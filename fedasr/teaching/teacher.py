@@ -44,7 +44,7 @@ class Teacher:
         self.weights = sha256(model_arrays(result.model))
         self.model: SpeechModel = result.model if device is None else result.model.to(device)
 
-    def header(self, targets: str, top_k: int, beam: int, n_best: int) -> Header:
+    def header(self, targets: str, top_k: int, beam: int, n_best: int, counterfactual: str = "none") -> Header:
         """Return what a store of its answers is of; arguments as in section ``distillation``."""
         return Header(
             targets=targets,
@@ -54,6 +54,7 @@ class Teacher:
             features=digest(settings(self.config.data.features, FeatureConfig())),
             stride=stride(self.model),
             asked=asked_of(targets, min(top_k, self.tokenizer.size), beam, n_best),
+            counterfactual=counterfactual,
         )
 
     def speech(self, corpus: Corpus, data: DataConfig) -> Speech:

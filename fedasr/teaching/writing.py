@@ -10,10 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr.config.schema import DataConfig
+from fedasr.data.batches import Batch
 from fedasr.data.corpus import Corpus
+from fedasr.data.counterfactual import OtherVoice
 from fedasr.data.posteriors import Header, PosteriorStore, ShardWriter
 from fedasr.data.posteriors.shard import PREFIX
 from fedasr.data.posteriors.store import keys_of
+from fedasr.data.speech import Speech
 from fedasr.teaching.asked import answers
 from fedasr.teaching.teacher import Teacher
 
@@ -42,6 +45,24 @@ def planned(durations: npt.NDArray[np.floating], rows: Rows) -> list[Rows]:
     return np.split(ordered, range(BATCH, len(ordered), BATCH)) if len(ordered) else []
 
 
+def in_other_voices(corpus: Corpus, header: Header) -> OtherVoice | None:
+    """Return a corpus in the other voices in which the teacher hears it too; None where it hears none.
+
+    Raises:
+        InputError: it cannot be given them.
+    """
+    return None if header.counterfactual == "none" else OtherVoice(corpus, header.counterfactual)
+
+
+def in_both(speech: Speech, other: Speech, rows: Rows) -> tuple[Batch, Batch]:
+    """Return the utterances that can be decoded in both voices, in each."""
+    batch, changed = speech.batch(rows), other.batch(rows)
+    if batch.indices == changed.indices:
+        return batch, changed
+    there = sorted({*batch.indices} & {*changed.indices})
+    return speech.batch(there), other.batch(there)
+
+
 def write_part(
     teacher: Teacher,
     header: Header,
@@ -68,12 +89,15 @@ def write_part(
 
     Raises:
         InputError: the store is of something else, or another process writes this part; or audio cannot be decoded, and
-            ``data.on_bad_audio`` is ``stop``. Where it is ``skip``, such an utterance is stored without rows.
+            ``data.on_bad_audio`` is ``stop``. Where it is ``skip``, such an utterance is stored without rows. Or the
+            speech cannot be given other voices, or an utterance has other frames in its other voice.
     """
+    other = in_other_voices(corpus, header)
     header.create(folder)
     device = next(teacher.model.parameters()).device
     speech = teacher.speech(corpus, data)
-    keys = keys_of(corpus, rows)
+    other_speech = None if other is None else teacher.speech(other, data)
+    keys = keys_of(corpus if other is None else other, rows)
     place_of = {row: place for place, row in enumerate(rows.tolist())}
     with ShardWriter(folder / part.folder, header.layout) as shard:
         known = set(np.flatnonzero(PosteriorStore(folder).find(keys) >= 0).tolist())
@@ -88,8 +112,11 @@ def write_part(
         for batch_rows in batches:
             if stopped():
                 return
-            batch = speech.batch(batch_rows)
-            answered = answers(teacher.model, batch.to(device), header) if len(batch) else []
+            batch, other_batch = speech.batch(batch_rows), None
+            if other_speech is not None:
+                batch, other_batch = in_both(speech, other_speech, batch_rows)
+                other_batch = other_batch.to(device)
+            answered = answers(teacher.model, batch.to(device), header, other_batch) if len(batch) else []
             result = dict(zip(batch.indices, answered, strict=True))
             for row in batch_rows.tolist():
                 if place_of[row] not in known:

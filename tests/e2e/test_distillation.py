@@ -179,6 +179,27 @@ def test_every_way_to_learn_can_be_broken_off(taught: dict[str, Any], changes: d
 
 
 @pytest.mark.slow
+def test_two_voices_of_each_utterance(student: fedasr.Run, taught: dict[str, Any], tmp_path: Path) -> None:
+    """The store says which other voice; a run reads no store of another, and goes on where it was broken off."""
+    changed = {**taught, "distillation.counterfactual": "pitch", "evaluate.every": 0}
+    whole = run(tmp_path / "whole", changed)
+    store = whole.path / "posteriors"
+    assert json.loads((store / "header.json").read_text())["counterfactual"] == "pitch"
+    assert len(PosteriorStore(store)) == len(PosteriorStore(student.path / "posteriors"))
+    assert whole.summary["model_sha256"] != student.summary["model_sha256"]
+    with pytest.raises(RunFailed, match="broken off"):
+        run(tmp_path / "run", changed, callbacks=[Fails(1)])
+    assert_same(run(tmp_path / "run", changed, resume=True), whole)
+    plain = {**taught, "distillation.store": str(store)}
+    with pytest.raises(InputError, match=r'posteriors of another counterfactual .*is "pitch", not "none"'):
+        run(tmp_path / "refused", plain)
+    plain["distillation.store"] = str(student.path / "posteriors")
+    with pytest.raises(InputError, match=r'posteriors of another counterfactual .*is "none", not "pitch"'):
+        run(tmp_path / "refused", {**plain, "distillation.counterfactual": "pitch"})
+    assert not (tmp_path / "refused").exists()
+
+
+@pytest.mark.slow
 def test_lattices_of_a_transducer(tmp_path: Path) -> None:
     transducer = {"model.name": "rnnt", "model.transducer.prediction": 16, "model.transducer.joint": 16}
     teacher = run(tmp_path / "teacher", {**TEACHER, **transducer, "rounds": 5})
@@ -211,6 +232,8 @@ def test_lattices_of_a_transducer(tmp_path: Path) -> None:
         ({"model.alphabet": "chars:zyxwvutsrqponmlkjihgfedcba' "}, "the teacher has other tokens"),
         ({"distillation.temperature": 2.0}, "a stored tail cannot be softened"),
         ({"distillation.store": "/nowhere"}, "holds no posteriors"),
+        ({"distillation.counterfactual": "gender"}, "another voice takes its own time"),
+        ({"distillation.counterfactual": "pich"}, "did you mean 'pitch'"),
         ({"distillation.min_confidence": 0.5}, "'distillation.min_confidence' is set but"),
         ({"distillation.teacher": "/nowhere"}, "is not a run folder"),
         ({"distillation.teacher": None}, "is set but 'distillation.teacher' is not set"),
@@ -265,6 +288,8 @@ def test_labels_the_teacher_is_not_sure_of_are_not_learnt(taught: dict[str, Any]
         (["--manifest", "nowhere.csv"], "nowhere.csv"),
         (["--manifest", "nowhere.csv", "--targets", "frame"], "did you mean 'frames'?"),
         (["--manifest", "nowhere.csv", "--part", "3/2"], "expected NUMBER/OF"),
+        (["--manifest", "nowhere.csv", "--counterfactual", "pich"], "did you mean 'pitch'?"),
+        (["--manifest", "nowhere.csv", "--counterfactual", "rate"], "takes its own time"),
     ],
 )
 def test_what_the_command_cannot_do_is_a_line(
@@ -315,6 +340,9 @@ def test_a_manifest_with_empty_transcripts(tmp_path: Path, capsys: pytest.Captur
         "--out",
         str(store),
     ]
+    assert status([*command, "--targets", "labels", "--counterfactual", "gender"]) == 2
+    assert "needs synthetic speech; choose pitch or formant" in " ".join(capsys.readouterr().err.split())
+    assert not store.exists()
     assert status([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["utterances"] == 15
     own = fedasr.load_run(launch(load(small(manifest, **about)), tmp_path / "own"))

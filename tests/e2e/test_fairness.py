@@ -182,6 +182,7 @@ def test_the_report_has_a_section(runs: list[Path], compared: list[dict[str, Any
         (["--counterfactual", "gendre"], "did you mean 'gender'"),
         (["--counterfactual", "pich"], "did you mean 'pitch'"),
         (["--counterfactual", "gender", "--utterances", "0"], "at least 1"),
+        (["--utterances", "12"], "nothing is spoken again"),
         (["--seed", "-1"], "at least 0"),
         (["--against", "nowhere"], "no such folder"),
     ],

@@ -88,7 +88,9 @@ def test_measures_of_several_runs_are_ranked(runs: list[Path], capsys: pytest.Ca
         (["--by", "gendre"], "did you mean 'gender'"),
         (["--baseline", "nowhere"], "no such folder"),
         (["--seed", "-1"], "at least 0"),
-        (["--points", "0"], "more than 0"),
+        (["--intrinsic", "--points", "0"], "more than 0"),
+        (["--points", "5"], "goes with one run"),
+        (["--utterances", "12"], "nothing is spoken again"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -20,6 +20,8 @@ def check_distillation(config: Config, where: str) -> None:
         raise InputError(message, where=where)
 
     targets = distillation.targets
+    if problem := of_counterfactual(targets, distillation.counterfactual):
+        refuse(f"'distillation.counterfactual' is '{distillation.counterfactual}' but {problem}")
     families = {"frames": ("ctc", "ctc-conformer"), "lattice": ("rnnt",)}.get(targets)
     if families is None:
         return
@@ -34,3 +36,21 @@ def check_distillation(config: Config, where: str) -> None:
                 f"'distillation.targets' is '{targets}' but 'data.augment.{name}' is set: what the student hears would"
                 " be at another time than what the teacher says of it; set it to 0, or distillation.targets=labels"
             )
+
+
+SAME_TIMES = ("pitch", "formant", "device")
+"""Counterfactuals that leave every sound at its time."""
+
+
+def of_counterfactual(targets: str, counterfactual: str) -> str | None:
+    """Say why the mean of what a teacher says of two voices is not defined; None where it is."""
+    if counterfactual == "none":
+        return None
+    if targets == "lattice":
+        return "'distillation.targets' is 'lattice', of which no mean is taken; set distillation.targets=sequence"
+    if targets == "frames" and counterfactual not in SAME_TIMES:
+        return (
+            "'distillation.targets' is 'frames': another voice takes its own time, so that frames are no pairs; choose"
+            f" {', '.join(SAME_TIMES)}, or set distillation.targets=sequence"
+        )
+    return None

@@ -54,6 +54,14 @@ class DistillationConfig:
         high=1000,
         when=FRAMES,
     )
+    counterfactual: str = key(
+        "none",
+        "the teacher also hears each utterance in another voice, and the mean of what it says of both is learnt in"
+        " both: pitch, formant (any speech), device, gender, voice, accent, rate (synthetic speech), as of `fedasr"
+        " fairness --counterfactual`; with `frames` the first three, with `sequence` and `labels` all, with `lattice`"
+        " none",
+        choices=("none", "pitch", "formant", "gender", "voice", "accent", "device", "rate"),
+    )
     beam: int = key(8, "`sequence`: width of the teacher's beam", low=1, when=SEQUENCE)
     n_best: int = key(4, "`sequence`: transcripts of each utterance", low=1, when=SEQUENCE)
     min_confidence: float = key(

@@ -25,6 +25,7 @@ WHAT = {
     "stride": "another frame rate",
     "classes": "another number of tokens",
     "asked": "other settings",
+    "counterfactual": "another counterfactual",
 }
 
 
@@ -40,6 +41,8 @@ class Header:
         features: SHA-256 of its feature settings.
         stride: feature frames → output frames, for some lengths.
         asked: what else decides the targets: ``top_k`` of frames, ``beam`` and ``n_best`` of sequences.
+        counterfactual: in which other voice the teacher has heard each utterance too, as in section ``distillation``;
+            ``none``: in its own alone.
     """
 
     targets: str
@@ -49,6 +52,7 @@ class Header:
     features: str
     stride: Mapping[str, int]
     asked: Mapping[str, int] = field(default_factory=dict)
+    counterfactual: str = "none"
 
     @property
     def layout(self) -> Layout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from fedasr.results.figures import style
 
 COLUMNS = 3
+MOST_LINES = 4
 WIDTH, HEIGHT, ROW_HEIGHT = 4.6, 1.1, 0.16
 """Of the figure, in inches: of each attribute, without rows, and for each group of a config."""
 
@@ -51,11 +53,16 @@ def panel(ax: Axes, one: Mapping[str, Any]) -> None:
         ticks.append((top + at - 1) / 2)
         at += 1
     ax.axvline(0, color=style.MUTED, linewidth=0.8, zorder=0)
-    ax.set_yticks(ticks, [style.literal(config["label"]) for config in configs])
+    ax.set_yticks(ticks, [style.literal(wrapped(config["label"])) for config in configs])
     ax.set_ylim(at - 1.5, -0.7)
     ax.grid(visible=False, axis="y")
     ax.grid(axis="x", color=style.GRID, linewidth=0.7)
     ax.legend(fontsize=style.LABEL_POINTS, frameon=False, loc="best", labelcolor=style.INK)
+
+
+def wrapped(label: str) -> str:
+    """Return a label in lines that leave the axes room."""
+    return fill(label, style.LONGEST_LABEL, max_lines=MOST_LINES, placeholder=" …")
 
 
 def line(ax: Axes, at: float, given: Mapping[str, Any], colour: str, name: str | None) -> None:

@@ -25,7 +25,8 @@ IGNORED = (
 )
 IGNORED_SECTIONS = ("data.cache.",)
 ABSENT = "absent"
-MOST_KEYS = 3
+MOST_KEYS, LONGEST_VALUE = 3, 40
+"""Beyond these, differing keys and characters of a value, runs are named by their own names where those differ."""
 
 Runs = Run | str | Path | Iterable[Run | str | Path]
 """A run or its folder, or several."""
@@ -109,7 +110,7 @@ def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 def name_groups(groups: Sequence[Group]) -> None:
     """Label each group by the keys that differ.
 
-    A sweep's folders carry better names; and so do the runs' own names where many keys differ.
+    A sweep's folders carry better names; and so do the runs' own names where many keys differ, or by long values.
     """
     names = [{run.name for run in group.runs} for group in groups]
     named = [next(iter(labels)) if len(labels) == 1 else "" for labels in names]
@@ -123,7 +124,7 @@ def name_groups(groups: Sequence[Group]) -> None:
             return
     if len(groups) == 1:
         groups[0].label = groups[0].short = named[0] or "all runs"
-    elif len(keys) > MOST_KEYS and all(named) and len(set(named)) == len(groups):
+    elif (len(keys) > MOST_KEYS or long_values(groups, keys)) and all(named) and len(set(named)) == len(groups):
         for group, name in zip(groups, named, strict=True):
             group.label = group.short = name
     else:
@@ -133,6 +134,11 @@ def name_groups(groups: Sequence[Group]) -> None:
         for group, row in zip(groups, values, strict=True):
             group.label = ", ".join(f"{key}={value}" for key, value in zip(keys, row, strict=True))
             group.short = ", ".join(row)
+
+
+def long_values(groups: Sequence[Group], keys: Sequence[str]) -> bool:
+    """Say whether a value by which groups differ, such as a list of speakers, would fill a label alone."""
+    return any(len(shorten(group.settings.get(key, ABSENT))) > LONGEST_VALUE for group in groups for key in keys)
 
 
 def swept(folder: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,7 @@ def test_what_was_not_committed_is_not_there(tmp_path: Path) -> None:
         {"asked": {"top_k": 4}},
         {"classes": 10},
         {"targets": "labels", "asked": {}},
+        {"counterfactual": "pitch"},
     ],
 )
 def test_another_teachers_store_is_refused_with_a_line(other: dict, tmp_path: Path) -> None:
@@ -132,6 +134,16 @@ def test_another_teachers_store_is_refused_with_a_line(other: dict, tmp_path: Pa
     assert f"'{next(iter(other))}'" in str(caught.value)
     assert "\n" not in str(caught.value)
     HEADER.check(tmp_path)
+
+
+def test_a_store_of_before_there_were_other_voices_has_none(tmp_path: Path) -> None:
+    HEADER.create(tmp_path)
+    content = json.loads((tmp_path / "header.json").read_text())
+    del content["counterfactual"]
+    (tmp_path / "header.json").write_text(json.dumps(content))
+    HEADER.check(tmp_path)
+    with pytest.raises(InputError, match="of another counterfactual"):
+        replace(HEADER, counterfactual="pitch").check(tmp_path)
 
 
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:

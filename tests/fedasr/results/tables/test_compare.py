@@ -74,6 +74,9 @@ def test_labels_by_key_by_name_and_by_path(tmp_path):
     assert grouped({"config": watched}, {"config": stopped}) == ["log=absent", "log=['early-stopping']"]
     many = {"client.epochs": 2, "client.batch_size": 4, "strategy.name": "x", "strategy.momentum": 0.5}
     assert grouped({"name": "small"}, {"name": "large", "config": many}) == ["small", "large"]
+    few = {"data.exclude.speaker": [f"s{number:06d}" for number in range(20)]}
+    assert grouped({"name": "all"}, {"name": "few", "config": few}) == ["all", "few"]
+    assert grouped({}, {"config": few})[1].startswith("data.exclude.speaker=['s000000'")  # they have one name
 
 
 def test_curves_at_the_same_rounds_are_plain_means(tmp_path):
