@@ -39,6 +39,7 @@ from fedasr.protocol import (
     OpenedShares,
     Order,
     SealedShares,
+    SecureOrder,
     SimulatedNode,
     Statement,
     Stored,
@@ -62,7 +63,8 @@ GOLDEN: dict[type[Values], tuple[str, dict[str, type]]] = {
         {"round": int, "experiment": str, "start": str, "unit": str, "internal_lm": float}
         | {"classes": int, "number": int, "teachers": int},
     ),
-    EstimateOrder: ("config", {"round": int, "experiment": str, "calibration": str}),
+    EstimateOrder: ("config", {"round": int, "experiment": str, "calibration": str, "groups": str}),
+    SecureOrder: ("config", {"round": int, "experiment": str, "purpose": str}),
     Counted: ("counted", {"counts": str}),
     Address: ("box", {"client": int, "name": str}),
     Stored: ("metrics", {"num-examples": int}),
