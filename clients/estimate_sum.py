@@ -36,7 +36,7 @@ def summed(device: Device, heard: Heard, scale: float, message: Message, context
     config, masking = device.experiment.config, Masking.of(message)
     groups = asked_groups(EstimateOrder.of(message).groups, config.evaluate.by)
     words = config.evaluate.estimate.words
-    if words is None or not 0 < masking.cohort < 1 << (ESTIMATE_BITS - 1):
+    if words is None or masking.cohort < 1:
         raise InputError(f"'{Key.COHORT}' is {masking.cohort}, 'evaluate.estimate.words' is {words}", where=SERVER)
     names = [ALL, *(json.dumps(group) for group in groups)]
     counts = {ALL: count_of(device, heard, np.ones(len(heard.rows), bool), scale)}

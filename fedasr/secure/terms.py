@@ -10,8 +10,8 @@ from fedasr.config.schema import Config
 DEFAULT_NEIGHBOURS = 20
 ESTIMATE = "estimate"
 """Purpose of a sum that is not of updates: counts for an estimate of the error rate."""
-ESTIMATE_BITS = 32
-"""Of the modulus of such a sum: its numbers are few and large."""
+ESTIMATE_BITS = 64
+"""Of the modulus of such a sum, whatever that of updates is: its numbers are few and large."""
 
 
 class Aborted(Exception):

@@ -49,6 +49,7 @@ class SecureEstimates(FleetEstimates):
         super().__init__(run, rounds, layout, folder)
         self.groups = known_groups(run) if self.settings.every else []
         self.words = self.settings.words or 0
+        CountCoder([ALL], self.words, len(run.partition))  # that a sum would not fit is said before anybody trains
 
     def gathered(
         self, round: int, weights: Vector, clients: Ids, stored: Mapping[int, Store]

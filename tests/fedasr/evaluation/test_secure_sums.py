@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fedasr.errors import InputError
 from fedasr.evaluation.prediction_powered import Sums, estimated
 from fedasr.evaluation.secure_sums import ROOM, STEPS, Count, CountCoder
 from fedasr.secure.modulus import Residues
@@ -19,7 +20,7 @@ def steps(values: tuple[float, ...]) -> list[float]:
 
 
 def total(coder: CountCoder, devices: list[dict[str, Count]]) -> Residues:
-    return np.sum([coder.encode(counts) for counts in devices], axis=0, dtype=np.uint32)  # type: ignore[no-any-return]
+    return np.sum([coder.encode(counts) for counts in devices], axis=0, dtype=np.uint64)  # type: ignore[no-any-return]
 
 
 def test_the_sums_are_those_of_the_rounded_counts() -> None:
@@ -45,16 +46,23 @@ def test_a_message_has_one_length_whatever_its_device_holds() -> None:
     assert lengths == {coder.length}
 
 
-@pytest.mark.parametrize(("words", "devices"), [(1, 2), (500, 1000), (100_000, 1_000_000)])
+@pytest.mark.parametrize(("words", "devices"), [(1, 2), (500, 1000), (500, 1_000_000), (100_000, 1_000_000)])
 def test_nothing_wraps_where_all_devices_count_the_most(words: int, devices: int) -> None:
     coder, most = CountCoder([ALL], words, devices), float(ROOM * words)
-    one = coder.encode({ALL: Count(True, (most,) * 4, words)}).astype(np.uint64)
-    whole = one * np.uint64(devices)
-    assert whole.max() < 2**32
-    groups, shortened = coder.decode(whole.astype(np.uint32), devices)
+    whole = [devices * int(number) for number in coder.encode({ALL: Count(True, (most,) * 4, words)})]
+    assert max(whole) < 2**64
+    groups, shortened = coder.decode(np.array(whole, np.uint64), devices)
     assert groups[ALL].panel.first.tolist() == [devices * most] * 4
     assert groups[ALL].panel.second.tolist() == [[devices * most**2] * 4] * 4
     assert (groups[ALL].panel.speakers, groups[ALL].spoken, shortened) == (devices, devices * words, 0)
+
+
+def test_counts_are_rounded_more_coarsely_before_they_would_wrap() -> None:
+    assert [CountCoder([ALL], *given).steps for given in ((500, 10**6), (20_000, 1000), (10**5, 10**6))] == [
+        *(STEPS, STEPS, 8)
+    ]
+    with pytest.raises(InputError, match=r"'evaluate\.estimate\.words' is 10000000: products of such counts cannot"):
+        CountCoder([ALL], 10**7, 10**6)
 
 
 def test_larger_counts_are_scaled_down_alike_and_it_is_said() -> None:

@@ -20,7 +20,7 @@ MEMBERS = (2, 3, 5, 7, 11, 13, 17)
 TERMS = Terms(b"run", 1, 16, 37, threshold=5)
 
 
-@pytest.mark.parametrize("bits", [8, 12, 16, 20, 32])
+@pytest.mark.parametrize("bits", [8, 12, 16, 20, 32, 64])
 @pytest.mark.parametrize("dropped", [(), (5,), (3, 13)])
 def test_the_sum_of_the_protocol_is_the_sum(bits: int, dropped: tuple[int, ...]) -> None:
     """With nobody, one, and as many dropped as the threshold of 5 of 7 allows."""
