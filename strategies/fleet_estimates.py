@@ -87,7 +87,7 @@ class Tally:
         }
 
 
-class Traffic(NamedTuple):
+class EstimateTraffic(NamedTuple):
     """Bytes of an estimate."""
 
     up: int
@@ -115,7 +115,7 @@ class FleetEstimates:
         """Say whether there is an estimate after a round."""
         return bool(self.settings.every) and round % self.settings.every == 0
 
-    def after(self, round: int, weights: Vector, roster: Roster) -> tuple[list[dict[str, Any]], Traffic]:
+    def after(self, round: int, weights: Vector, roster: Roster) -> tuple[list[dict[str, Any]], EstimateTraffic]:
         """Return the rows of ``estimates.parquet`` after a round, all speech first, and the bytes sent.
 
         Raises:
@@ -135,7 +135,7 @@ class FleetEstimates:
 
     def gathered(
         self, round: int, weights: Vector, clients: Ids, stored: Mapping[int, Store]
-    ) -> tuple[dict[str, Tally], Traffic]:
+    ) -> tuple[dict[str, Tally], EstimateTraffic]:
         """Return group → what devices have counted of it, all speech at least, and the bytes sent.
 
         Args:
@@ -164,7 +164,7 @@ class FleetEstimates:
         for client in sorted(told):  # replies may come in any order, and sums are rounded
             for group, counts in told[client].items():
                 tallies.setdefault(group, Tally()).add(counts)
-        return tallies, Traffic(up, down)
+        return tallies, EstimateTraffic(up, down)
 
     def watched(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return rows with their alarms, which are held against the estimates that the run has written."""

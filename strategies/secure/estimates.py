@@ -21,7 +21,7 @@ from fedasr.secure.server import Server
 from fedasr.secure.terms import ESTIMATE, ESTIMATE_BITS, Aborted
 
 from ..aggregation.replies import ReplyRefused, Store, check_array
-from ..fleet_estimates import ALL, FleetEstimates, Tally, Traffic
+from ..fleet_estimates import ALL, EstimateTraffic, FleetEstimates, Tally
 from ..selection.base import Ids
 from .rounds import SecureRounds, check_least, confirmed_masking, not_opened, unconfirmed_masking
 
@@ -53,7 +53,7 @@ class SecureEstimates(FleetEstimates):
 
     def gathered(
         self, round: int, weights: Vector, clients: Ids, stored: Mapping[int, Store]
-    ) -> tuple[dict[str, Tally], Traffic]:
+    ) -> tuple[dict[str, Tally], EstimateTraffic]:
         """Return group → the sums of its counts, and the bytes sent; nobody's counts where no sum is opened."""
         rounds, asked, tallies = self.rounds, clients.tolist(), {ALL: Tally()}
         rounds.sent, rounds.received, rounds.begun = Counter(), Counter(), False
@@ -64,7 +64,7 @@ class SecureEstimates(FleetEstimates):
             rounds.notes.append(f"the error rate is not estimated: {not_opened(why)}")
         except NoSum as why:
             rounds.notes.append(f"the error rate is not estimated: {why}")
-        return tallies, Traffic(rounds.sent.total(), rounds.received.total())
+        return tallies, EstimateTraffic(rounds.sent.total(), rounds.received.total())
 
     def summed(self, round: int, weights: Vector, asked: list[int], coder: CountCoder) -> tuple[Residues, int]:
         """Return the sum of devices' counts, and of how many.

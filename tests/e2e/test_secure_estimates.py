@@ -14,9 +14,12 @@ from flwr.clientapp import ClientApp
 
 import fedasr
 from fedasr.clients.client_app import app as honest
+from fedasr.clients.estimate_sum import asked_groups
 from fedasr.config import load
 from fedasr.errors import InputError
+from fedasr.models.weights import Layout
 from fedasr.protocol import Key, Kind, Record
+from fedasr.secure.checks import check_secure_aggregation
 
 from .test_compressed_runs import StopAfter, run
 from .test_secure_runs import COHORT, config
@@ -112,3 +115,40 @@ def test_a_run_that_was_broken_off_has_the_same_estimates(runs: Mapping[str, fed
 def test_counts_without_a_limit_are_refused() -> None:
     with pytest.raises(InputError, match=r"set 'evaluate\.estimate\.words' to how many words"):
         load(estimating("simulate", evaluate__estimate={"every": 1}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "clients", "why"),
+    [
+        (
+            {"evaluate__estimate__clients": 2},
+            5,
+            r"'evaluate\.estimate\.clients' lets 2 devices be asked, .* at least 3",
+        ),
+        ({}, 9, r"among the 9 devices that 'evaluate\.estimate' asks, 3 shares are to open a secret"),
+    ],
+)
+def test_a_sum_that_could_not_be_opened_or_opens_one_device_is_refused(
+    changes: dict[str, Any], clients: int, why: str
+) -> None:
+    """Of nine holders three open a secret: two thirds of them could open both secrets of a device."""
+    settings = load(estimating("protocol", **changes))
+    with pytest.raises(InputError, match=why):
+        check_secure_aggregation(settings, Layout(("w",), ((2,),), (slice(0, 2),)), clients)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(None, "", "7", "[7]", '{"gender": "f"}', '[["gender", "f"]]', '[["gender", "other"], ["accent", "welsh"]]'),
+        *('[["gender", "other"], ["gender", "other"]]', '[["gender", "other"], ["gender", 7]]', "[" * 100_000),
+    ],
+)
+def test_a_device_counts_no_groups_that_the_config_does_not_name(text: str | None) -> None:
+    with pytest.raises(InputError, match="is no list of columns"):
+        asked_groups(text, ["gender"])
+
+
+def test_a_group_named_other_is_one_with_all_others() -> None:
+    assert asked_groups('[["gender", "f"], ["gender", "other"]]', ["gender"]) == [("gender", "f"), ("gender", "other")]
+    assert asked_groups("[]", []) == []
