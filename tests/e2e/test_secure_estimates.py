@@ -131,7 +131,7 @@ def test_counts_without_a_limit_are_refused() -> None:
 def test_a_sum_that_could_not_be_opened_or_opens_one_device_is_refused(
     changes: dict[str, Any], clients: int, why: str
 ) -> None:
-    """Of nine holders three open a secret: two thirds of them could open both secrets of a device."""
+    """Where three of nine holders open a secret, both secrets of one device could be opened."""
     settings = load(estimating("protocol", **changes))
     with pytest.raises(InputError, match=why):
         check_secure_aggregation(settings, Layout(("w",), ((2,),), (slice(0, 2),)), clients)
