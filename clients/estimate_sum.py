@@ -67,9 +67,9 @@ def asked_groups(text: str | None, columns: list[str]) -> list[tuple[str, str]]:
     if (
         groups is None
         or len(groups) > MOST_GROUPS
-        or len(set(groups)) != len(groups)
         or any(column not in columns for column, _ in groups)
         or not all(isinstance(value, str) and len(value) <= Longest.DETAIL for _, value in groups)
+        or len(set(groups)) != len(groups)
         or {column for column, value in groups if value == OTHER} != set(columns)
     ):
         raise InputError(

@@ -117,6 +117,8 @@ class CountCoder:
             speakers = fleet.speakers + panel.speakers
             if speakers > devices or (place == 0 and speakers != devices):
                 raise ValueError(f"the sum counts {speakers} devices, and {devices} have sent their counts")
+            if max(fleet.second.max(), panel.second.max()) > devices * (self.most / self.steps) ** 2:
+                raise ValueError(f"the sum is larger than the counts of {devices} devices can be")
             if speakers:
                 spoken, errors, words = part[-3:]
                 result[group] = GroupSums(fleet, panel, spoken, (errors, words))

@@ -141,7 +141,13 @@ def test_a_sum_that_could_not_be_opened_or_opens_one_device_is_refused(
     "text",
     [
         *(None, "", "7", "[7]", '{"gender": "f"}', '[["gender", "f"]]', '[["gender", "other"], ["accent", "welsh"]]'),
-        *('[["gender", "other"], ["gender", "other"]]', '[["gender", "other"], ["gender", 7]]', "[" * 100_000),
+        *(
+            '[["gender", "other"], ["gender", "other"]]',
+            '[["gender", "other"], ["gender", 7]]',
+            '[["gender", "other"], ["gender", ["f"]]]',
+            '[[["gender"], "f"]]',
+            "[" * 100_000,
+        ),
     ],
 )
 def test_a_device_counts_no_groups_that_the_config_does_not_name(text: str | None) -> None:

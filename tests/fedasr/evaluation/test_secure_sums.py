@@ -78,3 +78,6 @@ def test_the_group_of_nobody_is_left_out_and_nonsense_is_refused() -> None:
     assert list(coder.decode(sent, 1)[0]) == [ALL]
     with pytest.raises(ValueError, match="the sum counts 1 devices, and 2 have sent their counts"):
         coder.decode(sent, 2)
+    sent[3] -= np.uint64(2**40)
+    with pytest.raises(ValueError, match="the sum is larger than the counts of 1 devices can be"):
+        coder.decode(sent, 1)
