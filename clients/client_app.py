@@ -35,7 +35,8 @@ from fedasr.protocol import (
 
 from .edge.app import EdgeApp
 from .edge.edge_device import find_edge_device
-from .estimate import counted
+from .estimate import counted, heard_on
+from .estimate_sum import summed
 from .mods.byzantine import byzantine
 from .mods.compressed import compressed
 from .mods.covered import covered
@@ -146,14 +147,19 @@ def loss_action(message: Message, context: Context) -> Message:
 
 @app.query(action(Kind.ESTIMATE))
 def estimate_action(message: Message, context: Context) -> Message:
-    """Count the errors that the global model is expected to make on the device's speech; reply with sums."""
+    """Count the errors that the global model is expected to make on the device's speech; reply with sums.
+
+    Under secure aggregation with whole numbers, whose sum over devices alone the server reads.
+    """
     device = find_device(message, context)
     try:
         calibration = Calibration.from_json(EstimateOrder.of(message).calibration)
     except ValueError as error:
         raise InputError(f"'{Key.CALIBRATION}' is {error}", where=SERVER) from None
-    sums = counted(device, resident(device.config_json), arrays_of(message), calibration, context)
-    return answer(message, {Record.COUNTED: sums.to_record()})
+    heard, scale = heard_on(device, resident(device.config_json), arrays_of(message), calibration, context)
+    if device.experiment.config.secure_aggregation.mode != "none":
+        return answer(message, {Record.COUNTED: summed(device, heard, scale, message, context)})
+    return answer(message, {Record.COUNTED: counted(device, heard, scale).to_record()})
 
 
 @app.query(action(Kind.KEYS))

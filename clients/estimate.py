@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +48,10 @@ class Heard:
     """whether its user has transcribed it for the panel"""
 
 
-def counted(device: Device, model: Resident, arrays: Arrays, calibration: Calibration, context: Context) -> Counted:
-    """Return what a device counts of its speech.
+def heard_on(
+    device: Device, model: Resident, arrays: Arrays, calibration: Calibration, context: Context
+) -> tuple[Heard, float]:
+    """Return a device's utterances, and by what its counts are multiplied: none counts for more than its words.
 
     Args:
         device: at work on a message.
@@ -64,14 +67,28 @@ def counted(device: Device, model: Resident, arrays: Arrays, calibration: Calibr
     heard = measured(device, heard_by(device, model, arrays, rows), calibration, in_panel(device, context))
     limit = device.experiment.config.evaluate.estimate.words
     words = float(heard.expected_words.sum())
-    scale = min(1.0, limit / words) if limit is not None and words > 0 else 1.0
-    everything = np.ones(len(heard.rows), bool)
-    groups = {ALL: sums(heard, everything, scale, device)}
+    return heard, min(1.0, limit / words) if limit is not None and words > 0 else 1.0
+
+
+def counted(device: Device, heard: Heard, scale: float) -> Counted:
+    """Return what a device counts of its speech.
+
+    Args:
+        device: at work on a message.
+        heard: its utterances.
+        scale: by what its counts are multiplied.
+    """
+    groups = {ALL: sums(heard, np.ones(len(heard.rows), bool), scale, device)}
     for column in device.experiment.config.evaluate.by:
-        values = np.array([str(value) for value in device.experiment.corpus.columns[column][heard.rows]], object)
+        values = values_of(device, heard, column)
         for value in sorted(set(values.tolist())):
             groups[json.dumps([column, value])] = sums(heard, values == value, scale, device)
     return Counted(json.dumps(groups))
+
+
+def values_of(device: Device, heard: Heard, column: str) -> npt.NDArray[np.object_]:
+    """Return the value of a column for each utterance."""
+    return np.array([str(value) for value in device.experiment.corpus.columns[column][heard.rows]], object)
 
 
 def in_panel(device: Device, context: Context) -> bool:
@@ -108,7 +125,7 @@ def measured(device: Device, heard: Hypotheses, calibration: Calibration, panel:
     return Heard(rows, expected_errors, expected_words, errors, words, transcribed, asked)
 
 
-def sums(heard: Heard, group: Mask, scale: float, device: Device) -> dict[str, object]:
+def sums(heard: Heard, group: Mask, scale: float, device: Device) -> dict[str, Any]:
     """Return the sums over the utterances of a group.
 
     Of a device of the panel they are of what its user has transcribed, multiplied to stand for all of the group.
@@ -118,7 +135,7 @@ def sums(heard: Heard, group: Mask, scale: float, device: Device) -> dict[str, o
     factor = scale * (float(group.sum()) / float(asked.sum()) if panel else 1.0)
     expected: list[Floats | Integers] = [heard.expected_errors, heard.expected_words]
     columns = [heard.errors, heard.words, *expected] if panel else expected
-    told: dict[str, object] = {
+    told: dict[str, Any] = {
         "panel": panel,
         "values": [factor * float(column[asked if panel else group].sum()) for column in columns],
         "spoken": int(heard.words[asked].sum()),

@@ -15,13 +15,26 @@ from fedasr.edge.policy import REFUSES, PolicyRefused, read_policy
 from fedasr.errors import InputError
 from fedasr.experiment import experiment
 from fedasr.files import read_object, write_durably
-from fedasr.protocol import KeptSecrets, KeyList, Masking, OpenedShares, Order, Record, SealedShares, Unmasking
+from fedasr.protocol import (
+    SERVER,
+    KeptSecrets,
+    Key,
+    KeyList,
+    Masking,
+    OpenedShares,
+    Order,
+    Record,
+    SealedShares,
+    SecureOrder,
+    Unmasking,
+    shown,
+)
 from fedasr.secure.client import Client
 from fedasr.secure.identity import SIGNATURE_BYTES, Directory, Signer, SimulatedDirectory, simulated_identity
 from fedasr.secure.keys import clients_from_bytes, keys_from_bytes, keys_to_bytes
 from fedasr.secure.modulus import Residues
 from fedasr.secure.primitives import SEALED_BYTES
-from fedasr.secure.terms import DEFAULT_NEIGHBOURS, Aborted, Terms
+from fedasr.secure.terms import DEFAULT_NEIGHBOURS, ESTIMATE, Aborted, Terms
 
 from .edge.edge_device import EdgeDevice, find_edge_device
 from .speech import Order as Asked
@@ -36,15 +49,18 @@ class Party:
     """A device in secure aggregation: the client that its earlier messages have left, and where it is kept.
 
     Args:
-        message: a step of the protocol, or training.
+        message: a step of the protocol, or what asks for something to be summed.
         context: of the device.
         length: numbers that it sends.
+        purpose: of the sum; None: updates.
 
     Raises:
         InputError: the run has no secure aggregation.
     """
 
-    def __init__(self, message: Message, context: Context, length: int = LENGTH_UNKNOWN) -> None:
+    def __init__(
+        self, message: Message, context: Context, length: int = LENGTH_UNKNOWN, purpose: str | None = None
+    ) -> None:
         self.asked: Asked = read_order(message, context)
         self.context = context
         self.edge_device: EdgeDevice | None = find_edge_device(context)
@@ -52,9 +68,8 @@ class Party:
         if config.secure_aggregation.mode != "protocol":
             raise InputError("the server asks for a step of secure aggregation, which the run's config does not have")
         self.seed = config.seed
-        run = hashlib.blake2b(Order.of(message).experiment.encode(), digest_size=16).digest()
         floor = 0 if self.edge_device is None else read_policy(self.edge_device.policy).least_in_sum
-        self.terms = Terms.of(config, run, self.asked.round, length, floor)
+        self.terms = Terms.of(config, Order.of(message).experiment, self.asked.round, length, floor, purpose)
         self.names: dict[int, str] = {}
         """client → name, of edge devices, as the server has listed them"""
 
@@ -178,7 +193,7 @@ def check_step(edge_device: EdgeDevice, client: Client) -> None:
 
 def advertise(message: Message, context: Context) -> KeyList:
     """Return the device's keys of the round."""
-    party = Party(message, context)
+    party = Party(message, context, purpose=purpose_of(message))
     return KeyList(keys_to_bytes([party.begin().advertise(party.signer)]))
 
 
@@ -188,19 +203,33 @@ def share(message: Message, context: Context) -> SealedShares:
     Raises:
         Aborted: something is wrong with the keys of the others.
     """
-    party, listed = Party(message, context), KeyList.of(message)
+    party, listed = Party(message, context, purpose=purpose_of(message)), KeyList.of(message)
     with party.step() as client:
         party.read_names(listed)
         return SealedShares(client.share(listed.keys, party.directory), client.confirm(party.signer))
 
 
-def masked(message: Message, context: Context, values: Residues, masking: Masking) -> Residues:
-    """Return what is sent as an update, under the masks of the round.
+def purpose_of(message: Message) -> str | None:
+    """Return for which sum a step of the protocol is; None: for that of the updates.
+
+    Raises:
+        InputError: for none that there is.
+    """
+    purpose = SecureOrder.of(message).purpose
+    if purpose not in (None, ESTIMATE):
+        raise InputError(f"'{Key.PURPOSE}' is {shown(purpose)}; expected '{ESTIMATE}', or none", where=SERVER)
+    return purpose
+
+
+def masked(
+    message: Message, context: Context, values: Residues, masking: Masking, purpose: str | None = None
+) -> Residues:
+    """Return what is sent to be summed, under the masks of the round.
 
     Raises:
         Aborted: the masks would not hide it.
     """
-    party = Party(message, context, len(values))
+    party = Party(message, context, len(values), purpose)
     sharers, signatures = sorted(clients_from_bytes(masking.sharers or b"")), masking.signatures or b""
     if len(signatures) != SIGNATURE_BYTES * len(sharers):
         raise InputError(f"the server sends {len(signatures)} bytes of signatures for {len(sharers)} clients")
@@ -218,7 +247,7 @@ def unmask(message: Message, context: Context) -> OpenedShares:
     Raises:
         Aborted: the server's lists would open more than the sum.
     """
-    party, question = Party(message, context), Unmasking.of(message)
+    party, question = Party(message, context, purpose=purpose_of(message)), Unmasking.of(message)
     living, dead = clients_from_bytes(question.living), clients_from_bytes(question.dead or b"")
     try:
         with party.step() as client:

@@ -39,7 +39,7 @@ class Kind:
     VOTE: Final = "query.votes"
     """PATE: let it vote on public speech"""
     KEYS: Final = "query.keys"
-    """secure aggregation: advertise keys for a round"""
+    """secure aggregation: advertise keys for a sum"""
     SHARES: Final = "query.shares"
     """secure aggregation: share the secrets of the round with its neighbours"""
     UNMASK: Final = "query.unmask"
@@ -172,6 +172,8 @@ class Key:
     OPENED: Final = "opened"
     STATE: Final = "state"
     LABELS: Final = "labels"
+    GROUPS: Final = "groups"
+    PURPOSE: Final = "purpose"
     CALIBRATION: Final = "calibration"
     COUNTS: Final = "counts"
     SIGNATURE: Final = "signature"
@@ -438,6 +440,16 @@ class EstimateOrder(Order):
 
     calibration: str = key(Key.CALIBRATION)
     """how many errors are to be expected at which confidence, JSON"""
+    groups: str | None = key(Key.GROUPS, None)
+    """under secure aggregation: JSON, the column and value of each group that is counted, in the order of the sum"""
+
+
+@dataclass(frozen=True)
+class SecureOrder(Order):
+    """What a step of secure aggregation asks beside training."""
+
+    purpose: str | None = key(Key.PURPOSE, None)
+    """of which sum; absent: of the updates"""
 
 
 @dataclass(frozen=True)
@@ -597,7 +609,7 @@ class SealedShares(ConfigValues):
 
 @dataclass(frozen=True)
 class Masking(ConfigValues):
-    """How a training message wants the update: as whole numbers, whose sum alone is used."""
+    """How a message wants the update, or the counts for an estimate: as whole numbers, whose sum alone is used."""
 
     RECORD: ClassVar[str] = Record.SECURE
     cohort: int = key(Key.COHORT)

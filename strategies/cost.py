@@ -64,7 +64,7 @@ class PlannedSecureRounds(SecureRounds):
             check_least(len(living), self.config)
         except Aborted:
             living = []
-        self.suppose(round, living if self.aborted is None else [])
+        self.suppose(round, list(self.cohort), living if self.aborted is None else [])
         return self.sent.total(), self.received.total()
 
 

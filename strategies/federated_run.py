@@ -30,6 +30,7 @@ from .nodes import node_ids
 from .population import Cohort, Population
 from .privacy.factory import make_mechanism
 from .rounds import RoundResult, Rounds
+from .secure.estimates import SecureEstimates
 from .secure.rounds import SecureRounds
 from .selection import Feedback, Selection
 from .selection.base import Ids
@@ -65,7 +66,7 @@ class FederatedRun(ServerRun):
         self.rounds.frozen = FrozenTensors(experiment.frozen)
         self.teacher = LabelTeacher(self.config, self.weights)
         self.server_steps = ServerSteps(experiment, self.layout)
-        self.estimates = FleetEstimates(experiment, self.rounds, self.layout, folder)
+        self.estimates = self.make_estimates()
         sent, reply_bytes = self.rounds.clock_bytes(lambda: self.weights, self.teacher.weights is not None)
         self.population = Population(experiment, sent, reply_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, self.population.clients)
@@ -125,15 +126,22 @@ class FederatedRun(ServerRun):
             row["bytes_down"] += extra
         estimates: list[dict[str, Any]] = []
         if self.estimates.due(number):
-            estimates, extra = self.estimates.after(number, self.weights, roster)
+            estimates, traffic = self.estimates.after(number, self.weights, roster)
             row |= {name: estimates[0][name] for name in OF_ESTIMATES}
-            row["bytes_down"] += extra
+            row["bytes_up"] += traffic.up
+            row["bytes_down"] += traffic.down
         self.totals["updates"] += row["clients_replied"]
         self.totals["bytes_up"] += row["bytes_up"]
         self.totals["bytes_down"] += row["bytes_down"]
         notes = [*notes_of(estimates), *result.failures, *self.rounds.take_notes()]
         more = {} if seen is None else {"canaries": [seen.as_row()]}
         return Round(row, result.rows, notes, {**more, "estimates": estimates})
+
+    def make_estimates(self) -> FleetEstimates:
+        """Return what estimates the error rate on the devices' own speech."""
+        if isinstance(self.rounds, SecureRounds):
+            return SecureEstimates(self.experiment, self.rounds, self.layout, self.folder)
+        return FleetEstimates(self.experiment, self.rounds, self.layout, self.folder)
 
     def reweigh(self, round: int, selection: Selection) -> dict[int, float] | None:
         """Ask the clients of a round for their losses, and return by what their weights are multiplied; None: by 1."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from flwr.app import ConfigRecord, Message
+from flwr.app import ConfigRecord, Message, RecordDict
 
 from fedasr import seeds
 from fedasr.config import Config
@@ -18,6 +18,7 @@ from fedasr.errors import InputError, one_line
 from fedasr.evaluation.calibration import Calibration, fitted
 from fedasr.evaluation.drift import MEANING, alarms, excess_rate, expected_rate
 from fedasr.evaluation.prediction_powered import EXPECTED, PANEL, Sums, estimated
+from fedasr.evaluation.secure_sums import MOST_GROUPS
 from fedasr.evaluation.wer import utterance_errors
 from fedasr.experiment import Experiment
 from fedasr.flower.records import content_bytes, entries
@@ -31,7 +32,6 @@ from .rounds import Rounds
 from .selection.base import Ids
 
 ALL = ""
-MOST_GROUPS = 1000
 CALIBRATED_ON = 256
 """Utterances of the test speech, at most, that expectations are fitted on."""
 
@@ -87,6 +87,13 @@ class Tally:
         }
 
 
+class EstimateTraffic(NamedTuple):
+    """Bytes of an estimate."""
+
+    up: int
+    down: int
+
+
 class FleetEstimates:
     """Asks devices what errors they expect, and estimates.
 
@@ -108,25 +115,48 @@ class FleetEstimates:
         """Say whether there is an estimate after a round."""
         return bool(self.settings.every) and round % self.settings.every == 0
 
-    def after(self, round: int, weights: Vector, roster: Roster) -> tuple[list[dict[str, Any]], int]:
+    def after(self, round: int, weights: Vector, roster: Roster) -> tuple[list[dict[str, Any]], EstimateTraffic]:
         """Return the rows of ``estimates.parquet`` after a round, all speech first, and the bytes sent.
 
         Raises:
             InputError: a client met wrong input.
         """
         stored = self.stores(round, roster)
-        clients = self.asked(round, stored, roster)
+        tallies, traffic = self.gathered(round, weights, self.asked(round, stored, roster), stored)
+        rows = [tallies[group].row(round, group) for group in sorted(tallies)]
+        return self.watched(rows), traffic
+
+    def content(self, round: int, weights: Vector, groups: str | None = None) -> RecordDict:
+        """Return what every device is sent that is asked."""
         content = self.rounds.content(round, weights, round + 1)
         # Expectations are of the model that devices hear with, which is not the server's where differences are encoded.
         calibration = self.calibration(self.rounds.held(round + 1, weights))
-        order = EstimateOrder(round, self.rounds.config_json, calibration.to_json())
+        order = EstimateOrder(round, self.rounds.config_json, calibration.to_json(), groups)
         content[Record.CONFIG] = order.to_record()
-        sent = int(self.rounds.charged(content, clients).sum())
+        return content
+
+    def gathered(
+        self, round: int, weights: Vector, clients: Ids, stored: Mapping[int, Store]
+    ) -> tuple[dict[str, Tally], EstimateTraffic]:
+        """Return group → what devices have counted of it, all speech at least, and the bytes sent.
+
+        Args:
+            round: counted from 1.
+            weights: the global weights.
+            clients: who is asked.
+            stored: what each of them holds.
+
+        Raises:
+            InputError: a client met wrong input.
+        """
+        content = self.content(round, weights)
+        down, up = int(self.rounds.charged(content, clients).sum()), 0
         messages = self.rounds.messages(Kind.ESTIMATE, round, content, clients.tolist())
         by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, clients.tolist(), strict=True)}
         told: dict[int, dict[str, Any]] = {}
         for reply in self.rounds.replies(messages):
             client = by_node[reply.metadata.src_node_id]
+            up += 0 if reply.has_error() else content_bytes(reply.content)
             try:
                 told[client] = self.read(reply, stored[client])
             except ReplyRefused as error:
@@ -136,8 +166,7 @@ class FleetEstimates:
         for client in sorted(told):  # replies may come in any order, and sums are rounded
             for group, counts in told[client].items():
                 tallies.setdefault(group, Tally()).add(counts)
-        rows = [tallies[group].row(round, group) for group in sorted(tallies)]
-        return self.watched(rows), sent
+        return tallies, EstimateTraffic(up, down)
 
     def watched(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return rows with their alarms, which are held against the estimates that the run has written."""
@@ -189,6 +218,19 @@ class FleetEstimates:
         seconds = np.asarray(run.speech.durations[list(heard.rows)], np.float64)
         return fitted(heard_words, heard.confidence, seconds, words, errors)
 
+    def check(self, reply: Message) -> None:
+        """Raise where a device has not answered.
+
+        Raises:
+            ReplyRefused: it says that it has failed, or sends too much.
+            InputError: it met wrong input, in a simulation.
+        """
+        if reply.has_error():
+            if reply.error.code == Code.BAD_INPUT and self.run.fleet is None:
+                raise InputError(str(reply.error.reason), where="")
+            raise ReplyRefused(str(reply.error.reason or f"error {reply.error.code}")[: Longest.DETAIL])
+        check_size(content_bytes(reply.content))
+
     def read(self, reply: Message, store: Store) -> dict[str, Any]:
         """Return what a device has counted, by group.
 
@@ -196,11 +238,7 @@ class FleetEstimates:
             ReplyRefused: there is nothing, or it cannot be.
             InputError: the device met wrong input, in a simulation.
         """
-        if reply.has_error():
-            if reply.error.code == Code.BAD_INPUT and self.run.fleet is None:
-                raise InputError(str(reply.error.reason), where="")
-            raise ReplyRefused(str(reply.error.reason or f"error {reply.error.code}")[: Longest.DETAIL])
-        check_size(content_bytes(reply.content))
+        self.check(reply)
         record = reply.content.get(Record.COUNTED)
         values = entries(record) if isinstance(record, ConfigRecord) else {}
         try:

@@ -187,7 +187,7 @@ def check_sums(kind: str, config: Config, policy: Policy) -> None:
         PolicyRefused: naming the key.
     """
     mode = config.secure_aggregation.mode
-    if policy.secure_aggregation and kind in (Kind.TRAIN, Kind.DESCRIBE) and mode != "protocol":
+    if policy.secure_aggregation and kind in (Kind.TRAIN, Kind.DESCRIBE, Kind.ESTIMATE) and mode != "protocol":
         if kind == Kind.DESCRIBE and config.strategy.name == "pate":
             return
         raise PolicyRefused("secure_aggregation.mode", mode, "protocol (secure_aggregation)")

@@ -69,7 +69,8 @@ class Policy:
         choices=PRIVACY,
     )
     secure_aggregation: bool = rule(
-        False, "only training under secure aggregation, in protocol: its server then sees sums of updates alone"
+        False,
+        "only training and estimates under secure aggregation, in protocol: its server then sees sums alone",
     )
     least_in_sum: int = rule(
         3,
@@ -228,6 +229,7 @@ def policy_of(values: Any, where: str) -> Policy:
             " it out, or set privacy: none",
             where=where,
         )
+    told = [kind for kind in told if kind != Kind.ESTIMATE]  # its counts can be summed as updates are
     if told and policy.secure_aggregation:
         raise InputError(
             f"'messages' has '{told[0]}', which tells of this edge device alone, but 'secure_aggregation' is true;"

@@ -6,7 +6,7 @@ from fedasr.config.schema import Config
 from fedasr.errors import InputError
 from fedasr.models.weights import Layout
 from fedasr.secure.coders import make_coder
-from fedasr.secure.terms import least_updates
+from fedasr.secure.terms import Aborted, Terms, least_updates
 
 
 def check_secure_aggregation(config: Config, layout: Layout, clients: int) -> None:
@@ -25,3 +25,25 @@ def check_secure_aggregation(config: Config, layout: Layout, clients: int) -> No
             " 'secure_aggregation.least_clients' or more than two thirds of 'selection.clients_per_round'; lower one of"
             " them"
         )
+    if config.evaluate.estimate.every:
+        check_estimate(config, clients, least)
+
+
+def check_estimate(config: Config, clients: int, least: int) -> None:
+    """Raise where too few devices are asked for a sum of their counts, or few shares would open one device's.
+
+    Raises:
+        InputError: naming the key and what to change.
+    """
+    wanted = config.evaluate.estimate.clients
+    asked = clients if wanted is None else min(wanted, clients)
+    if asked < least:
+        raise InputError(
+            f"'evaluate.estimate.clients' lets {asked} devices be asked, but a sum of their counts is of at least"
+            f" {least}, by 'secure_aggregation.least_clients' or more than two thirds of"
+            " 'selection.clients_per_round'; ask more, or lower it"
+        )
+    try:
+        Terms.of(config, "", 1, 0).needed(asked)
+    except Aborted as why:
+        raise InputError(f"among the {asked} devices that 'evaluate.estimate' asks, {why}; leave it out") from None

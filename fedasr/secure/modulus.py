@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 Residues = npt.NDArray[Any]
-"""uint16 where b is at most 16, else uint32; below 2ᵇ."""
+"""uint16 where b is at most 16, uint32 up to 32, uint64 for 64; below 2ᵇ."""
 
 LEAST_BITS, MOST_BITS = 8, 32
 
 
 def kind_of(bits: int) -> np.dtype[Any]:
     """Return the dtype of whole numbers modulo 2ᵇ."""
-    return np.dtype("<u2" if bits <= 16 else "<u4")
+    return np.dtype("<u2" if bits <= 16 else "<u4" if bits <= 32 else "<u8")
 
 
 def wrapped(values: npt.NDArray[Any], bits: int) -> Residues:
@@ -23,7 +23,7 @@ def wrapped(values: npt.NDArray[Any], bits: int) -> Residues:
 
     Args:
         values: of an integer kind, or whole numbers below 2⁵³ as floats.
-        bits: b.
+        bits: b, at most 32.
     """
     whole = values.astype(np.int64) if values.dtype.kind == "f" else values
     result: Residues = (whole & ((1 << bits) - 1)).astype(kind_of(bits))
@@ -31,7 +31,7 @@ def wrapped(values: npt.NDArray[Any], bits: int) -> Residues:
 
 
 def centred(residues: Residues, bits: int) -> npt.NDArray[np.int64]:
-    """Return the numbers from −2ᵇ⁻¹ to 2ᵇ⁻¹ − 1 that the residues are those of."""
+    """Return the numbers from −2ᵇ⁻¹ to 2ᵇ⁻¹ − 1 that the residues are those of, for b of at most 32."""
     half = 1 << (bits - 1)
     result: npt.NDArray[np.int64] = ((residues.astype(np.int64) + half) & ((1 << bits) - 1)) - half
     return result

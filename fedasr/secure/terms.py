@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from fedasr.config.schema import Config
 
 DEFAULT_NEIGHBOURS = 20
+ESTIMATE = "estimate"
+"""Purpose of a sum that is not of updates: counts for an estimate of the error rate."""
+ESTIMATE_BITS = 64
+"""Of the modulus of such a sum, whatever that of updates is: its numbers are few and large."""
 
 
 class Aborted(Exception):
@@ -27,12 +32,22 @@ def more_than_two_thirds(count: int) -> int:
     return 2 * count // 3 + 1
 
 
+def session_of_run(config_json: str, purpose: str | None = None) -> bytes:
+    """Return what tells the sums of a run from those of others, and those for one purpose from those for another.
+
+    Args:
+        config_json: the run's config, as its clients find it in each message.
+        purpose: None: updates.
+    """
+    return hashlib.blake2b(config_json.encode(), digest_size=16, person=(purpose or "").encode()).digest()
+
+
 @dataclass(frozen=True)
 class Terms:
     """The terms of a round.
 
     Attributes:
-        run: what tells the run from others.
+        run: what tells the sums of the run, for one purpose, from others.
         round: counted from 1.
         bits: of the modulus.
         length: numbers that each client sends.
@@ -52,11 +67,13 @@ class Terms:
     floor: int = 0
 
     @classmethod
-    def of(cls, config: Config, run: bytes, round: int, length: int, floor: int = 0) -> Terms:
-        """Return the terms of a round of a config."""
-        secure = config.secure_aggregation
-        least = least_updates(config)
-        return cls(run, round, secure.bits, length, secure.neighbours, secure.threshold, least, floor)
+    def of(
+        cls, config: Config, config_json: str, round: int, length: int, floor: int = 0, purpose: str | None = None
+    ) -> Terms:
+        """Return the terms of a sum of a round of a config."""
+        secure, run = config.secure_aggregation, session_of_run(config_json, purpose)
+        bits = ESTIMATE_BITS if purpose == ESTIMATE else secure.bits
+        return cls(run, round, bits, length, secure.neighbours, secure.threshold, least_updates(config), floor)
 
     def holders(self, clients: int) -> int:
         """Return how many hold a share of a client's secrets: its neighbours, and the client itself.

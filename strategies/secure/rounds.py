@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections import Counter
@@ -21,7 +20,7 @@ from fedasr.errors import one_line
 from fedasr.flower.records import content_bytes
 from fedasr.models.weights import Vector
 from fedasr.privacy.update_clipping import Clip
-from fedasr.protocol import KeyList, Kind, Masking, OpenedShares, Order, Record, SealedShares, Status
+from fedasr.protocol import KeyList, Kind, Masking, OpenedShares, Record, SealedShares, SecureOrder, Status
 from fedasr.registry import is_reference
 from fedasr.secure.coders import Coder, Counts, make_coder
 from fedasr.secure.identity import SIGNATURE_BYTES, Directory, SimulatedDirectory
@@ -92,19 +91,20 @@ class SecureRounds(Rounds):
         """Return what each client stores, as far as the server knows: of a single one it is not told again."""
         return stores(roster, clients)
 
-    def terms(self, round: int, length: int = 0) -> Terms:
-        """Return the terms of a round; what tells the run from others is what its clients find in each message."""
-        run = hashlib.blake2b(self.config_json.encode(), digest_size=16).digest()
-        return Terms.of(self.config, run, round, length)
+    def terms(self, round: int, length: int = 0, purpose: str | None = None) -> Terms:
+        """Return the terms of a sum of a round; what tells the run from others is what its clients find in messages."""
+        return Terms.of(self.config, self.config_json, round, length, purpose=purpose)
+
+    def order(self, round: int, purpose: str | None = None) -> SecureOrder:
+        """Return what a step of the protocol asks."""
+        return SecureOrder(round, self.config_json, purpose)
 
     def prepare(self, round: int, selection: Selection, roster: Roster, weighting: Weighting) -> dict[int, str]:
         """Let clients share their secrets; return who takes no part, and why."""
         clients = [int(client) for client in selection.clients]
         self.sent, self.received, self.aborted, self.server = Counter(), Counter(), None, None
         self.cohort, self.begun = tuple(clients), False
-        largest = largest_weight(clients, roster, weighting)
-        signatures = bytes(SIGNATURE_BYTES * len(clients))
-        self.masking = Masking(max(1, len(clients)), largest, clients_to_bytes(clients) or None, signatures or None)
+        self.masking = unconfirmed_masking(clients, largest_weight(clients, roster, weighting))
         missing: dict[int, str] = {}
         try:
             check_least(len(clients), self.config)
@@ -112,9 +112,7 @@ class SecureRounds(Rounds):
             if self.protocol:
                 self.server = Server(self.terms(round, self.coder().length))
                 self.share_secrets(self.server, round, clients, missing)
-                sharers, confirmed = self.server.sharers, self.server.confirmed
-                signatures = b"".join(confirmed[client] for client in sorted(sharers))
-                self.masking = replace(self.masking, sharers=clients_to_bytes(sharers), signatures=signatures)
+                self.masking = confirmed_masking(self.masking, self.server)
             else:
                 self.terms(round).needed(len(clients))
         except Aborted as why:
@@ -151,13 +149,15 @@ class SecureRounds(Rounds):
         assert isinstance(aggregate, SecureSum)
         return SecureAccumulator(aggregate.rule, weighting, clients, expectations)
 
-    def share_secrets(self, server: Server, round: int, clients: list[int], missing: dict[int, str]) -> None:
+    def share_secrets(
+        self, server: Server, round: int, clients: list[int], missing: dict[int, str], purpose: str | None = None
+    ) -> None:
         """Ask for keys, and for shares of secrets; note who has not answered, and why.
 
         Raises:
             Aborted: too few have.
         """
-        order = Order(round, self.config_json)
+        order = self.order(round, purpose)
         ask = RecordDict({Record.CONFIG: order.to_record()})
 
         def advertised(client: int, reply: Message) -> None:
@@ -175,13 +175,15 @@ class SecureRounds(Rounds):
         self.ask(Kind.SHARES, round, dict.fromkeys(sorted(server.keys), content), shared, missing)
         server.check_sharers()
 
-    def open_shares(self, server: Server, round: int, living: list[int]) -> dict[int, bytes]:
+    def open_shares(
+        self, server: Server, round: int, living: list[int], purpose: str | None = None
+    ) -> dict[int, bytes]:
         """Ask the living for shares; return client → those that it has opened.
 
         Raises:
             Aborted: too few are living.
         """
-        order = Order(round, self.config_json)
+        order = self.order(round, purpose)
         questions = server.questions(living)
         result: dict[int, bytes] = {}
         missing: dict[int, str] = {}
@@ -243,7 +245,7 @@ class SecureRounds(Rounds):
             except Aborted as why:
                 self.aborted = str(why)
         if not self.protocol:
-            self.suppose(round, living if self.aborted is None else [])
+            self.suppose(round, list(self.cohort), living if self.aborted is None else [])
         for client, row in rows.items():
             row["bytes_up"] += self.sent[client]
         result.bytes_up += self.sent.total()
@@ -279,23 +281,34 @@ class SecureRounds(Rounds):
         result.failures = [failure for failure in result.failures if not failure.endswith(reason)]
         self.notes.append(reason)
 
-    def suppose(self, round: int, living: list[int]) -> None:
+    def suppose(self, round: int, cohort: list[int], living: list[int], purpose: str | None = None) -> None:
         """Count the bytes that the protocol would have sent."""
         if not self.begun:
             return
-        order = Order(round, self.config_json)
-        cost = traffic(order, len(self.cohort), self.terms(round).holders(len(self.cohort)))
-        self.sent.update(dict.fromkeys(self.cohort, cost.up))
+        cost = traffic(self.order(round, purpose), len(cohort), self.terms(round).holders(len(cohort)))
+        self.sent.update(dict.fromkeys(cohort, cost.up))
         self.sent.update(dict.fromkeys(living, cost.opening_up))
-        self.received.update(dict.fromkeys(self.cohort, cost.down))
+        self.received.update(dict.fromkeys(cohort, cost.down))
         self.received.update(dict.fromkeys(living, cost.opening_down))
 
     def client_bytes(self, message_bytes: int) -> int:
         """Return how many bytes a client sends in a round of the cohort that the config names."""
         clients = self.config.selection.clients_per_round
         coder = make_coder(self.config, self.layout.size, clients, 1)
-        cost = traffic(Order(1, self.config_json), clients, self.terms(1).holders(clients))
+        cost = traffic(self.order(1), clients, self.terms(1).holders(clients))
         return packed_bytes(coder.length, coder.bits) + cost.up + cost.opening_up
+
+
+def unconfirmed_masking(clients: list[int], largest: int) -> Masking:
+    """Return how clients are asked for their part of a sum, before they have shared secrets: with room for all."""
+    signatures = bytes(SIGNATURE_BYTES * len(clients))
+    return Masking(max(1, len(clients)), largest, clients_to_bytes(clients) or None, signatures or None)
+
+
+def confirmed_masking(masking: Masking, server: Server) -> Masking:
+    """Return how they are asked when they have."""
+    signatures = b"".join(server.confirmed[client] for client in sorted(server.sharers))
+    return replace(masking, sharers=clients_to_bytes(server.sharers), signatures=signatures)
 
 
 def not_opened(why: object) -> str:

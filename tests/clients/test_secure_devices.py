@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -30,6 +31,7 @@ from fedasr.flower.messages import RUN_ID, assume_identity
 from fedasr.flower.records import array_record, shallow_copy
 from fedasr.models.weights import read_weights
 from fedasr.protocol import (
+    KINDS,
     Address,
     KeyList,
     Kind,
@@ -41,6 +43,7 @@ from fedasr.protocol import (
     SealedShares,
     Unmasking,
 )
+from fedasr.runtime.launch import launch
 from fedasr.secure.keys import clients_to_bytes, keys_from_bytes, keys_to_bytes
 from fedasr.secure.primitives import SEALED_BYTES
 
@@ -100,6 +103,23 @@ def test_edge_devices_have_the_sum_of_their_simulation(town: Town, tmp_path: Pat
         np.testing.assert_array_equal(mine[name], array, err_msg=name)
     counts = json.loads((town.folders["anna"] / "activity.json").read_text())
     assert counts["rounds"] == counts["messages"][Kind.UNMASK] == 2
+
+
+@pytest.mark.thorough
+def test_edge_devices_have_the_estimate_of_their_simulation(town: Town, tmp_path: Path) -> None:
+    """Among owners that let their server see sums alone; true errors of all speech are counted nowhere."""
+    asked = [kind for kind in KINDS if kind not in (Kind.LOSS, Kind.EVALUATE)]
+    town.allow(**{**PLAIN, "messages": asked}, secure_aggregation=True, panel=True)
+    estimate = {"every": 2, "panel_share": 1.0, "panel_utterances": 2, "words": 20}
+    changes = {"secure_aggregation": SECURE, "model__alphabet": "latin", "evaluate__estimate": estimate}
+    result = fedasr.load_run(town.run(tmp_path / "edge", grid=Lasting(town.folders), **changes))
+    local = fedasr.load_run(launch(load(town.config(town.whole, **changes)), tmp_path / "local"))
+    assert local.estimates["panel_speakers"].tolist() == [3]
+    assert local.estimates["wer_estimate"].notna().all()
+    pd.testing.assert_frame_equal(
+        result.estimates.drop(columns="fleet_wer"), local.estimates.drop(columns="fleet_wer"), check_exact=True
+    )
+    assert result.estimates["fleet_wer"].isna().all()
 
 
 class Server:

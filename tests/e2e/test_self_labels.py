@@ -324,7 +324,7 @@ def test_a_model_that_training_spoils_raises_an_alarm(start: dict[str, Any], tmp
     "changes",
     [
         {"privacy.unit": "example", "privacy.noise_multiplier": 1.0},
-        {"secure_aggregation.mode": "simulate"},
+        {"secure_aggregation.mode": "simulate", "privacy.unit": "user", "privacy.noise_at": "shares"},
         {"strategy.name": "central"},
     ],
 )

@@ -35,10 +35,12 @@ from fedasr.protocol import (
     LossOrder,
     Masking,
     MetricValues,
+    ModelNumber,
     NoParticipationLeft,
     OpenedShares,
     Order,
     SealedShares,
+    SecureOrder,
     SimulatedNode,
     Statement,
     Stored,
@@ -62,7 +64,8 @@ GOLDEN: dict[type[Values], tuple[str, dict[str, type]]] = {
         {"round": int, "experiment": str, "start": str, "unit": str, "internal_lm": float}
         | {"classes": int, "number": int, "teachers": int},
     ),
-    EstimateOrder: ("config", {"round": int, "experiment": str, "calibration": str}),
+    EstimateOrder: ("config", {"round": int, "experiment": str, "calibration": str, "groups": str}),
+    SecureOrder: ("config", {"round": int, "experiment": str, "purpose": str}),
     Counted: ("counted", {"counts": str}),
     Address: ("box", {"client": int, "name": str}),
     Stored: ("metrics", {"num-examples": int}),
@@ -88,6 +91,7 @@ GOLDEN: dict[type[Values], tuple[str, dict[str, type]]] = {
     KeptLabels: ("labels", {"labels": str}),
     KeyList: ("secure", {"keys": bytes, "names": str}),
     SealedShares: ("secure", {"sealed": bytes, "signature": bytes}),
+    ModelNumber: ("model", {"number": int, "base": int}),
     Masking: ("secure", {"cohort": int, "largest": int, "sharers": bytes, "signatures": bytes}),
     Unmasking: ("secure", {"living": bytes, "sealed": bytes, "dead": bytes}),
     OpenedShares: ("secure", {"opened": bytes}),
@@ -137,7 +141,8 @@ def test_the_words_on_the_wire_stay_as_they_are() -> None:
         *("query.keys", "query.shares", "query.unmask", "query.estimate"),
     ]
     assert constants(protocol.Record) == [
-        *("arrays", "teacher", "config", "metrics", "node", "box", "privacy", "speech", "questions", "votes"),
+        *("arrays", "differences", "model", "held", "held-number", "teacher"),
+        *("config", "metrics", "node", "box", "privacy", "speech", "questions", "votes"),
         *("residual", "residual-round", "secure", "labels", "counted", "folded"),
     ]
     assert constants(protocol.Name) == ["frames", "lengths", "tokens", "votes", "encoded", "residual"]

@@ -21,7 +21,7 @@ def check_evaluate(config: Config, where: str) -> None:
 
 
 def check_estimate(config: Config, where: str) -> None:
-    """Raise where devices would have to tell their counts of errors, and nothing of a single device may be told.
+    """Raise where devices would have to tell their counts of errors, and no noise covers them, or they have no limit.
 
     Raises:
         InputError: naming the keys and what to change.
@@ -32,8 +32,6 @@ def check_estimate(config: Config, where: str) -> None:
     problem = ""
     if privacy.unit == "example" or (privacy.unit == "user" and privacy.noise_at != "server"):
         problem = f"'privacy.unit' is '{privacy.unit}' with noise on the devices"
-    elif config.secure_aggregation.mode != "none":
-        problem = f"'secure_aggregation.mode' is '{config.secure_aggregation.mode}'"
     elif config.runtime.name == "deployment" and privacy.unit != "none":
         problem = (
             "'runtime.name' is 'deployment' in a private run, whose model would leave before the account is on disk"
@@ -42,5 +40,12 @@ def check_estimate(config: Config, where: str) -> None:
         raise InputError(
             f"'evaluate.estimate.every' is {every} but {problem}: devices would have to tell how many errors they"
             " expect; set evaluate.estimate.every=0",
+            where=where,
+        )
+    if config.secure_aggregation.mode != "none" and config.evaluate.estimate.words is None:
+        raise InputError(
+            f"'evaluate.estimate.every' is {every} and 'secure_aggregation.mode' is"
+            f" '{config.secure_aggregation.mode}', where counts are whole numbers that need a limit: set"
+            " 'evaluate.estimate.words' to how many words a device counts for at most, for example 500",
             where=where,
         )

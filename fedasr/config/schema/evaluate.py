@@ -36,7 +36,7 @@ class EstimateConfig:
     words: int | None = key(
         None,
         "no device counts for more words than these: it scales its counts down, so that none moves the estimate by"
-        " more; absent: no limit",
+        " more; absent: no limit; under secure aggregation there has to be one",
         low=1,
     )
 

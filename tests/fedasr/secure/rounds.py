@@ -18,14 +18,16 @@ DIRECTORY = SimulatedDirectory(SEED)
 
 def values_of(terms: Terms, client: int) -> Residues:
     """Return what a client sends, without masks."""
-    drawn = np.random.default_rng(client).integers(0, 1 << terms.bits, terms.length)
+    drawn = np.random.default_rng(client).integers(0, 1 << terms.bits, terms.length, dtype=np.uint64)
     return drawn.astype(kind_of(terms.bits))
 
 
 def plain_sum(terms: Terms, clients: Iterable[int]) -> Residues:
     """Return the sum modulo 2ᵇ without any protocol."""
-    total = sum(values_of(terms, client).astype(np.int64) for client in clients)
-    return (np.asarray(total) & ((1 << terms.bits) - 1)).astype(kind_of(terms.bits))
+    total = np.zeros(terms.length, np.uint64)
+    for client in clients:
+        total += values_of(terms, client)
+    return (total & np.uint64((1 << terms.bits) - 1)).astype(kind_of(terms.bits))
 
 
 def kept(client: Client) -> Client:

@@ -12,7 +12,7 @@ from fedasr.secure.graph import neighbour_graph
 from fedasr.secure.identity import SimulatedDirectory, simulated_identity
 from fedasr.secure.keys import PublicKeys, keys_from_bytes, keys_to_bytes
 from fedasr.secure.primitives import SEALED_BYTES, combine, split
-from fedasr.secure.terms import Aborted, Terms
+from fedasr.secure.terms import ESTIMATE, Aborted, Terms, session_of_run
 
 from .rounds import DIRECTORY, SEED, answers, begun, kept, plain_sum, protocol_sum, shared, summed, values_of
 
@@ -20,7 +20,7 @@ MEMBERS = (2, 3, 5, 7, 11, 13, 17)
 TERMS = Terms(b"run", 1, 16, 37, threshold=5)
 
 
-@pytest.mark.parametrize("bits", [8, 12, 16, 20, 32])
+@pytest.mark.parametrize("bits", [8, 12, 16, 20, 32, 64])
 @pytest.mark.parametrize("dropped", [(), (5,), (3, 13)])
 def test_the_sum_of_the_protocol_is_the_sum(bits: int, dropped: tuple[int, ...]) -> None:
     """With nobody, one, and as many dropped as the threshold of 5 of 7 allows."""
@@ -212,6 +212,14 @@ def test_keys_of_another_round_are_refused() -> None:
     assert not old.verified(b"another", 1, DIRECTORY)
     assert not PublicKeys(5, old.masking, old.sealing, old.signature).verified(b"run", 1, DIRECTORY)
     assert not old.verified(b"run", 1, SimulatedDirectory(SEED + 1))
+
+
+def test_keys_for_one_sum_of_a_round_are_refused_for_another() -> None:
+    """Updates and counts for an estimate are summed in the same round of the same run."""
+    updates, counts = session_of_run("{}"), session_of_run("{}", ESTIMATE)
+    keys = Client(replace(TERMS, run=updates), 7).advertise(simulated_identity(SEED, 7))
+    assert keys.verified(updates, 1, DIRECTORY)
+    assert not keys.verified(counts, 1, DIRECTORY)
 
 
 def test_shares_that_were_changed_or_exchanged_are_refused() -> None:
