@@ -47,7 +47,14 @@ def test_selections_with_known_probabilities_can_be_weighted_by_them(name: str) 
 
 @pytest.mark.parametrize("name", SELECTORS)
 def test_every_selection_runs_with_its_defaults(name: str) -> None:
-    assert load({}, [f"selection.name={name}"]).selection.name == name
+    needed = ["selection.by=gender"] if name in ("balanced", "stratified") else []
+    assert load({}, [f"selection.name={name}", *needed]).selection.name == name
+
+
+@pytest.mark.parametrize("name", ["balanced", "stratified"])
+def test_selection_by_groups_needs_to_know_of_which(name: str) -> None:
+    with pytest.raises(InputError, match=r"'selection\.by' is not set; name the column"):
+        load({}, [f"selection.name={name}"])
 
 
 def test_as_many_candidates_as_places_are_enough() -> None:
