@@ -167,7 +167,7 @@ class Plan:
             clients=self.population.clients,
             parameters=self.layout.size,
             rounds=done,
-            depends=any(len(set(sizes)) > 1 for sizes in self.sizes.values()) or self.differences_depend(),
+            depends=self.replies_depend() or self.differences_depend(),
             sum_bytes=self.sum_bytes(),
             client_bytes=self.client_bytes,
             largest=largest,
@@ -217,6 +217,10 @@ class Plan:
             self.layout.size, np.float32
         )
         return self.weights + np.float32(self.update_norm / np.linalg.norm(drawn)) * drawn
+
+    def replies_depend(self) -> bool:
+        """Say whether what clients send depends on what was learnt, or on a number of their ledgers, which is text."""
+        return self.config.privacy.unit == "example" or any(len(set(sizes)) > 1 for sizes in self.sizes.values())
 
     def differences_depend(self) -> bool:
         """Say whether what is sent of differences depends on what was learnt: their size, or who is to get them."""

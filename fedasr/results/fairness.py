@@ -159,15 +159,20 @@ def by_attributes(
     return result
 
 
-def usual(run: Run, experiment: Experiment) -> list[str]:
+def usual(run: Run, experiment: Experiment, shared: int = 1) -> list[str]:
     """Return the attributes of ``evaluate.by``, else the usual ones, by which the test speech can be compared.
+
+    Args:
+        run: whose test speech it is.
+        experiment: of the run.
+        shared: how many groups must have two speakers.
 
     Raises:
         InputError: there are none.
     """
     corpus, rows = experiment.corpus, experiment.test_rows
     named = experiment.config.evaluate.by or [name for name in ATTRIBUTES if name in corpus.columns]
-    result = [name for name in named if name in corpus.columns and comparable(corpus, rows, name)]
+    result = [name for name in named if name in corpus.columns and comparable(corpus, rows, name, shared)]
     if not result:
         known = ", ".join(corpus.columns)
         raise InputError(
@@ -178,13 +183,13 @@ def usual(run: Run, experiment: Experiment) -> list[str]:
     return result
 
 
-def comparable(corpus: Corpus, rows: npt.NDArray[np.integer], attribute: str) -> bool:
-    """Say whether utterances are of two groups, one of them of two speakers, and of not too many groups."""
+def comparable(corpus: Corpus, rows: npt.NDArray[np.integer], attribute: str, shared: int = 1) -> bool:
+    """Say whether utterances are of two groups, ``shared`` of them of two speakers, and of not too many groups."""
     groups = values_of(corpus, rows, attribute).astype(str)
     speakers = np.asarray(corpus.columns["speaker"])[rows].astype(str)
     pairs = {pair for pair in zip(groups.tolist(), speakers.tolist(), strict=True) if pair[0]}
     counts = Counter(group for group, _ in pairs)
-    return 2 <= len(counts) <= MOST_GROUPS and max(counts.values()) > 1
+    return 2 <= len(counts) <= MOST_GROUPS and sum(count > 1 for count in counts.values()) >= shared
 
 
 def column_of(corpus: Corpus, attribute: str) -> tuple[str, list[float]]:

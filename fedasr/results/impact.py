@@ -73,7 +73,7 @@ def assess_impact(
         )
     of_base = Recognizer(first.path)
     experiment = Experiment(of_base.config)
-    chosen = list(dict.fromkeys(by)) or usual(first, experiment)
+    chosen = list(dict.fromkeys(by)) or usual(first, experiment, shared=2)
     for attribute in chosen:
         column_of(experiment.corpus, attribute)
     draws = of_base.config.seed if seed is None else seed

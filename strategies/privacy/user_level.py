@@ -29,7 +29,7 @@ from fedasr.privacy.document import Target, privacy_document
 from fedasr.privacy.events import Event, Gaussian
 from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.randomness import Randomness, with_normal
-from fedasr.privacy.sampling import Sampling, Traits, sampling_assumption
+from fedasr.privacy.sampling import PUBLIC_GROUPS, Sampling, Traits, sampling_assumption
 from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.clock import coupled_by
 
@@ -47,6 +47,8 @@ HIDDEN_COHORTS = (
     " summary.json, report.html and checkpoint/ are not published"
 )
 """On what amplification by sampling counts."""
+PUBLIC_ACTIVITY = "how much each device holds is taken to be public (privacy.public_activity)"
+"""On what an ε counts where who takes part follows from that."""
 HIDDEN_NOISE = "canaries.parquet is not published: its products tell of the noise"
 """On what every ε counts whose run has canary users."""
 
@@ -274,6 +276,11 @@ class UserLevel(Public):
         conditions = [HIDDEN_COHORTS] if self.amplified else []
         if self.run.audit.canaries:
             conditions.append(HIDDEN_NOISE)
+        traits = self.traits
+        if (traits is not None and traits.reads_activity) or coupled_by(self.run.devices) is not None:
+            conditions.append(PUBLIC_ACTIVITY)
+        if traits is not None and traits.reads_groups:
+            conditions.append(PUBLIC_GROUPS)
         return {**document, "holds_if": conditions} if conditions else document
 
     def release(self, result: RoundResult, round: int, registered: int) -> Vector:

@@ -118,6 +118,7 @@ def test_questions_of_a_selector_and_ledgers_of_devices_are_counted(tmp_path: Pa
     (real,) = sent(run(private, tmp_path / "private"))
     assert row["bytes_down"] == real["bytes_down"]
     assert row["bytes_up"] == pytest.approx(real["bytes_up"], rel=0.01)  # a ledger is text
+    assert cost(load(private))["bytes"]["estimated"]
 
 
 def test_a_fleet_fills_the_link_of_a_single_server_and_workers_share_it() -> None:

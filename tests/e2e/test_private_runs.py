@@ -20,7 +20,7 @@ from fedasr.privacy.correlated.factory import make_noise
 from fedasr.privacy.events import Gaussian, PoissonGaussian
 from fedasr.privacy.randomness import Randomness
 from fedasr.runtime.launch import launch
-from fedasr.strategies.privacy.user_level import UserLevel
+from fedasr.strategies.privacy.user_level import PUBLIC_ACTIVITY, UserLevel
 from tests.fedasr.data.speech_files import write
 
 from .small_speech import small, speech
@@ -175,6 +175,8 @@ def test_other_selections_are_accounted_for_as_what_they_are(
     run = fedasr.run(private(**changes), out=tmp_path / "run")
     assert run.privacy is not None
     assert (run.privacy["sampling"], run.privacy["adjacency"]) == (sampling, adjacency)
+    public = PUBLIC_ACTIVITY in run.privacy.get("holds_if", [])
+    assert public == changes.get("privacy__public_activity", False)
     assert run.summary["epsilon"] > reference.summary["epsilon"]
 
 

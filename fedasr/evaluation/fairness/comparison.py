@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fedasr.errors import InputError
 from fedasr.evaluation.fairness.cells import Cells
 from fedasr.evaluation.fairness.contrasts import rates
-from fedasr.evaluation.fairness.gaps import Change, Estimate, Gap, change, gap
+from fedasr.evaluation.fairness.gaps import Change, Estimate, Gap, change, extremes, gap
 from fedasr.evaluation.fairness.power import Power, power
 from fedasr.evaluation.fairness.regression import Adjusted, adjusted
 from fedasr.evaluation.intervals import RESAMPLES, speaker_interval
@@ -134,7 +134,7 @@ def eligible(attribute: str, cells: Cells) -> list[int]:
 def bare_gap(cells: Cells) -> Gap:
     """Return the gap without an interval: nothing is known of how speakers differ."""
     rate = cells.errors.sum(axis=0) / cells.words.sum(axis=0)
-    worst, best = int(rate.argmax()), int(rate.argmin())
+    worst, best = extremes(rate)
     ratio = float(rate[worst] / rate[best]) if rate[best] > 0 else math.nan
     return Gap(cells.groups[worst], cells.groups[best], Estimate(float(rate[worst] - rate[best])), Estimate(ratio))
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fedasr.evaluation.fairness.cells import Cells
 from fedasr.evaluation.fairness.contrasts import Statistic, intervals, log_rates, pairs, rates
+from fedasr.typing import Floats
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Gap:
     ratio: Estimate
 
 
+def extremes(values: Floats) -> tuple[int, int]:
+    """Return the places of the worst and the best of two groups or more: two of them, even where all are alike."""
+    return int(values.argmax()), len(values) - 1 - int(values[::-1].argmin())
+
+
 def gap(cells: Cells, seed: int) -> Gap:
     """Return max − min and max/min of the groups' WER, each with an interval for the true largest gap.
 
@@ -41,7 +47,7 @@ def gap(cells: Cells, seed: int) -> Gap:
         seed: of the resamples.
     """
     statistic = rates(cells, seed)
-    worst, best = int(statistic.values.argmax()), int(statistic.values.argmin())
+    worst, best = extremes(statistic.values)
     ends = intervals(statistic, pairs(len(cells.groups))).max(axis=0)
     high, low = statistic.values[worst], statistic.values[best]
     difference = Estimate(float(high - low), max(float(ends[0]), 0.0), float(ends[1]))
@@ -77,12 +83,12 @@ def change(cells: Cells, other: Cells, seed: int) -> Change:
     paired: Statistic = own.minus(theirs)
     count = len(cells.groups)
     each = intervals(paired, np.eye(count))
-    worst, best = int(own.values.argmax()), int(own.values.argmin())
+    worst, best = extremes(own.values)
     contrast = np.zeros(count)
     contrast[worst] += 1
     contrast[best] -= 1
     contrasts = pairs(count)
-    place = int(np.flatnonzero((contrasts == contrast).all(axis=1))[0]) if worst != best else 0
+    place = int(np.flatnonzero((contrasts == contrast).all(axis=1))[0])
     low, high = intervals(paired, contrasts)[place]
     return Change(
         {

@@ -54,6 +54,8 @@ def test_without_being_asked_for_only_what_has_groups_of_speakers_is_compared(co
     rows = np.arange(len(corpus))
     test = np.flatnonzero(corpus.columns["split"] == "test")
     assert comparable(corpus, rows, "gender")
+    assert comparable(corpus, rows, "gender", shared=2)
+    assert not comparable(corpus, rows, "gender", shared=3)  # of several runs as many groups have two speakers
     assert not comparable(corpus, test, "split")  # one group
     assert not comparable(corpus, rows, "speaker")  # each group a speaker
     assert not comparable(corpus, rows, "duration_s")

@@ -51,6 +51,14 @@ def test_groups_that_are_alike_have_a_gap_of_nothing_at_least() -> None:
     assert result.ratio.low == 1
 
 
+def test_the_gap_of_groups_that_are_alike_is_between_two_of_them() -> None:
+    """So that another model's gap, which is compared with it, is one."""
+    alike, other = cells("abcd", "xxyy", [10] * 4, [5] * 4), cells("abcd", "xxyy", [10] * 4, [5, 5, 9, 9])
+    between, moved = gap(alike, seed=0), change(alike, other, seed=0)
+    assert (between.worst, between.best) == (moved.worst, moved.best) == ("x", "y")
+    assert moved.gap.value == pytest.approx(0.4)
+
+
 def test_a_group_without_errors_has_no_ratio() -> None:
     result = gap(cells("abcd", "xxyy", [10] * 4, [0, 0, 2, 3]), seed=0)
     assert np.isnan(result.ratio.value)
