@@ -243,7 +243,7 @@ def test_users_without_turns_are_not_selected_again(tmp_path: Path) -> None:
     turns = whole.clients.groupby("client").size()
     assert (turns == 2).all()
     assert 5.9 < whole.summary["epsilon"] <= 6.0
-    assert "every user has had the 2 turns" in whole.summary["stopped"]
+    assert "every user has had the 2 participations" in whole.summary["stopped"]
     for last in (1, 3, 12):
         launch(config, tmp_path / "parts", resume=True, watcher=StopAfter(last))
     parts = fedasr.load_run(tmp_path / "parts")
