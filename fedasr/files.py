@@ -8,13 +8,13 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedasr.errors import InputError
+from fedasr.errors import InputError, nearest
 
 if TYPE_CHECKING:  # the command line shows an error without NumPy
     import numpy.typing as npt
@@ -23,6 +23,22 @@ FULL = (ENOSPC, EDQUOT, EFBIG)
 """What the system says where there is no room: no fault of the input."""
 PRIVATE, READABLE = 0o600, 0o644
 """Modes of a file: for its owner alone, or for others to read."""
+
+
+def check_suffix(out: str | Path, known: Sequence[str]) -> Path:
+    """Return the path of a file to write.
+
+    Raises:
+        InputError: its suffix is none of those known.
+    """
+    path = Path(out)
+    suffix = path.suffix.lower()
+    if suffix not in known:
+        raise InputError(
+            f"cannot write '{path.suffix}'{nearest(suffix, known)}; expected one of: {', '.join(known)}",
+            where=str(path),
+        )
+    return path
 
 
 def system_refusal(error: OSError | MemoryError) -> str | None:

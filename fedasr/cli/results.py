@@ -45,13 +45,14 @@ def compare(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Compare runs: those that differ only in their seed are one group, with mean and 95 % interval."""
-    from fedasr.results.pages.comparison import check_suffix, write_comparison
+    from fedasr.files import check_suffix
+    from fedasr.results.pages.comparison import SUFFIXES, write_comparison
     from fedasr.results.tables.compare import check_axis, curve_table
     from fedasr.results.tables.groups import group_runs
 
     check_axis(x)
     if out is not None:
-        check_suffix(out)
+        check_suffix(out, SUFFIXES)
     groups = group_runs(run_dirs)
     curve = curve_table(groups, metric, x)
     if out is not None:

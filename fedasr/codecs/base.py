@@ -40,8 +40,6 @@ class CodecTraits:
     vector, so that what is kept would grow"""
     additive: bool = False
     """decoding is linear: the sum of messages of the same draws decodes to the sum of the vectors"""
-    broadcast: bool = True
-    """a receiver who has missed earlier messages can use it"""
     sparse: bool = False
     """most entries of what is decoded are 0"""
 

@@ -31,7 +31,7 @@ class RandomK:
         self.parameters = parameters
         self.unbiased = checked_flag(unbiased, "unbiased")
         feedback: Literal["never", "needed"] = "never" if self.unbiased else "needed"
-        self.traits = CodecTraits(self.unbiased, feedback, additive=True, broadcast=False, sparse=True)
+        self.traits = CodecTraits(self.unbiased, feedback, additive=True, sparse=True)
         self.count = math.ceil(checked_share(density, "density") * parameters)
 
     def encode(self, vector: Vector, rng: np.random.Generator) -> bytes:

@@ -17,7 +17,7 @@ class Sign:
         block: entries that share a scale.
     """
 
-    traits = CodecTraits(unbiased=False, feedback="needed", broadcast=False)
+    traits = CodecTraits(unbiased=False, feedback="needed")
 
     def __init__(self, parameters: int, block: int = 4096) -> None:
         self.parameters = parameters

@@ -25,7 +25,7 @@ class Threshold:
         coding: of the indices, ``rice`` or ``none``.
     """
 
-    traits = CodecTraits(unbiased=False, feedback="needed", broadcast=False, sparse=True)
+    traits = CodecTraits(unbiased=False, feedback="needed", sparse=True)
 
     def __init__(self, parameters: int, tau: float = 1e-3, coding: str = "rice") -> None:
         self.parameters = parameters

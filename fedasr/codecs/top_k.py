@@ -21,7 +21,7 @@ class TopK:
         coding: of the indices, ``rice`` or ``none``.
     """
 
-    traits = CodecTraits(unbiased=False, feedback="needed", broadcast=False, sparse=True)
+    traits = CodecTraits(unbiased=False, feedback="needed", sparse=True)
 
     def __init__(self, parameters: int, density: float = 0.1, coding: str = "rice") -> None:
         self.parameters = parameters

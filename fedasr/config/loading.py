@@ -6,6 +6,7 @@ import io
 import pickle
 import unicodedata
 from collections.abc import Container, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, fields
 from functools import cache
 from importlib.resources import files
@@ -305,7 +306,7 @@ def as_tree(
         if isinstance(source, Config):
             return to_dict(source)
         if is_plain(source):
-            return cast(Mapping[str, Any], copied(source))
+            return cast(Mapping[str, Any], deepcopy(source))
         node = source if OmegaConf.is_config(source) else OmegaConf.create(dict(source))
         tree = OmegaConf.to_container(cast(DictConfig, node), resolve=True, throw_on_missing=not missing)
     except OmegaConfBaseException as error:
@@ -324,13 +325,6 @@ def is_plain(value: Any) -> bool:
     if type(value) is list:
         return all(map(is_plain, value))
     return value is None or type(value) in (bool, int, float)
-
-
-def copied(value: Any) -> Any:
-    """Return a tree whose mappings and lists are its own."""
-    if isinstance(value, dict):
-        return {name: copied(item) for name, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list) else value
 
 
 def dotlist(overrides: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:

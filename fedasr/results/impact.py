@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedasr.errors import InputError, nearest
+from fedasr.errors import InputError
 from fedasr.evaluation.fairness.impact import Heard, impact
 from fedasr.evaluation.recognizer import Recognizer
 from fedasr.experiment import Experiment
-from fedasr.files import as_text, refused, write_bytes
+from fedasr.files import as_text, check_suffix, refused, write_bytes
 from fedasr.results.fairness import (
     SHOWN,
     Recognised,
@@ -61,7 +61,7 @@ def assess_impact(
         InputError: a run, an attribute or a file's suffix is wrong, or the test speech differs.
     """
     check_numbers(shown, seed, utterances, counterfactual)
-    targets = [check_suffix(target) for target in out]
+    targets = [check_suffix(target, SUFFIXES) for target in out]
     given = unique(runs)
     first = given[0] if baseline is None else as_run(baseline)
     groups = group_runs([first, *given])
@@ -138,21 +138,6 @@ def measure(
         rows = rank_correlations(runs, attribute).to_dict("records")
         result += [{"attribute": attribute, **{str(name): value for name, value in row.items()}} for row in rows]
     return result
-
-
-def check_suffix(out: str | Path) -> Path:
-    """Return the path of a file to write.
-
-    Raises:
-        InputError: the suffix says no known format.
-    """
-    path = Path(out)
-    if path.suffix.lower() not in SUFFIXES:
-        guess = nearest(path.suffix.lower(), SUFFIXES)
-        raise InputError(
-            f"cannot write '{path.suffix}'{guess}; expected one of: {', '.join(SUFFIXES)}", where=str(path)
-        )
-    return path
 
 
 def write(path: Path, result: dict[str, Any]) -> None:

@@ -10,8 +10,6 @@ import numpy.typing as npt
 Residues = npt.NDArray[Any]
 """uint16 where b is at most 16, uint32 up to 32, uint64 for 64; below 2ᵇ."""
 
-LEAST_BITS, MOST_BITS = 8, 32
-
 
 def kind_of(bits: int) -> np.dtype[Any]:
     """Return the dtype of whole numbers modulo 2ᵇ."""

@@ -172,8 +172,8 @@ def known_groups(run: Experiment) -> list[tuple[str, str]]:
     """
     groups = []
     for column in run.config.evaluate.by:
-        found = {str(value)[: Longest.DETAIL] for value in run.corpus.columns[column][run.test_rows]}
-        groups += [(column, value) for value in sorted(found | {OTHER})]
+        tested = {str(value)[: Longest.DETAIL] for value in run.corpus.columns[column][run.test_rows]}
+        groups += [(column, value) for value in sorted(tested | {OTHER})]
     if len(groups) > MOST_GROUPS:
         raise InputError(
             f"'evaluate.by' has {len(groups)} groups, and a secure sum for 'evaluate.estimate' has one part for each;"

@@ -28,12 +28,13 @@ def tradeoff(
 ) -> None:
     """Show what privacy costs: the error rate against ε, by mechanism, with mean and 95 % interval over seeds."""
     from fedasr.cli.results import print_rows
-    from fedasr.results.pages.comparison import check_suffix
+    from fedasr.files import check_suffix
+    from fedasr.results.pages.comparison import SUFFIXES
     from fedasr.results.pages.tradeoff import text_rows, write_tradeoff
     from fedasr.results.tables.tradeoff import tradeoff as collect
 
     if out is not None:
-        check_suffix(out)
+        check_suffix(out, SUFFIXES)
     table = collect(run_dirs, metric)
     if out is not None:
         write_tradeoff(table, out, metric)

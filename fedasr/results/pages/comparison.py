@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from fedasr.errors import InputError, nearest
+from fedasr.files import check_suffix
 from fedasr.results.figures import group_figures
 from fedasr.results.pages.html import Html, element, figure, page, write
 from fedasr.results.pages.html import table as html_table
@@ -44,20 +44,6 @@ SPENT = {
 SUFFIXES = (".png", ".html", ".csv", ".pdf", ".svg")
 
 
-def check_suffix(out: str | Path) -> Path:
-    """Return the path of a comparison's file.
-
-    Raises:
-        InputError: the suffix says no known format.
-    """
-    path = Path(out)
-    if path.suffix.lower() not in SUFFIXES:
-        guess = nearest(path.suffix.lower(), SUFFIXES)
-        known = ", ".join(SUFFIXES)
-        raise InputError(f"cannot write '{path.suffix}'{guess}; expected one of: {known}", where=str(path))
-    return path
-
-
 def write_comparison(
     groups: Sequence[Group], out: str | Path, metric: str = "wer", x: str = "round", target: float | None = None
 ) -> Path:
@@ -74,7 +60,7 @@ def write_comparison(
     Raises:
         InputError: an unknown suffix, metric or axis, or the file cannot be written.
     """
-    path = check_suffix(out)
+    path = check_suffix(out, SUFFIXES)
     suffix = path.suffix.lower()
     if suffix == ".csv":
         return write(path, curve_table(groups, metric, x).to_csv(index=False))

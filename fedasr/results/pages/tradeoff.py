@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from fedasr.files import check_suffix
 from fedasr.results.figures.tradeoff import draw
-from fedasr.results.pages.comparison import check_suffix, interval, short_name
+from fedasr.results.pages.comparison import SUFFIXES, interval, short_name
 from fedasr.results.pages.html import element, figure, page, write
 from fedasr.results.pages.html import table as html_table
 from fedasr.units import metric_label, metric_text
@@ -46,7 +47,7 @@ def write_tradeoff(table: pd.DataFrame, out: str | Path, metric: str = "wer") ->
     Raises:
         InputError: an unknown suffix, or the file cannot be written.
     """
-    path = check_suffix(out)
+    path = check_suffix(out, SUFFIXES)
     suffix = path.suffix.lower()
     if suffix == ".csv":
         return write(path, table.assign(seeds=table["seeds"].map(lambda s: " ".join(map(str, s)))).to_csv(index=False))
