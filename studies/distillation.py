@@ -25,10 +25,11 @@ from fedasr.results.tables.statistics import mean_interval
 from fedasr.runtime.launch import launch
 from studies.tables import grid
 
+TRANSCRIPTS, TAUGHT = "transcripts alone", "with the teacher"
 ALONE: dict[str, Any] = {"distillation.teacher": None, "distillation.shift_frames": 0}
 ARMS: dict[str, dict[str, Any]] = {
-    "transcripts alone": ALONE,
-    "with the teacher": {},
+    TRANSCRIPTS: ALONE,
+    TAUGHT: {},
     "segregated": {"interleave.order": "segregated"},
     "labelled rate × 2": {"interleave.labelled_rate": 2.0},
     "labelled rate × 0.5": {"interleave.labelled_rate": 0.5},
@@ -36,9 +37,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "top 2": {"distillation.top_k": 2},
     "top 4": {"distillation.top_k": 4},
 }
-BESIDE = {
-    name: "transcripts alone" if name == "with the teacher" else "with the teacher" for name in ARMS if name != "transcripts alone"
-}
+BESIDE = {name: TRANSCRIPTS if name == TAUGHT else TAUGHT for name in ARMS if name != TRANSCRIPTS}
 """Arm → the arm that it is compared with."""
 NOISY: dict[str, Any] = {"data.synthetic.min_snr_db": 0, "data.synthetic.max_snr_db": 10}
 MINIATURE: dict[str, Any] = {

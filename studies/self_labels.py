@@ -4,7 +4,7 @@
 
 For each seed a public seed model (``simulations/self_labels_public.yaml``) and from it the runs of ``ARMS``
 (``simulations/self_labels.yaml``); runs that are there are not done again. Prints a Markdown table of word error rates
-after the last round. With ``--public-rounds 6`` the seed model is a poor one, which hears nothing in much of the speech.
+after the last round. With ``--public-rounds 6`` the seed model is a poor one.
 """
 
 from __future__ import annotations
