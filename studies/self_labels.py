@@ -68,7 +68,11 @@ MINIATURE: dict[str, Any] = {
     "model.hidden": 8,
     "evaluate.every": 2,
 }
-MINIATURE_DEVICES: dict[str, Any] = {"selection.clients_per_round": 2, "self_labels.threshold": [0.0, 0.0]}
+MINIATURE_DEVICES: dict[str, Any] = {
+    "rounds": 5,
+    "selection.clients_per_round": 2,
+    "self_labels.threshold": [0.0, 0.0],
+}
 
 
 def folder(out: Path, seed: int, name: str) -> Path:
