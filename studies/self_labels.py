@@ -23,6 +23,9 @@ from studies.tables import grid
 
 TRUTH = {"client.labels": "truth", "self_labels.threshold": [0.9, 0.8]}
 BARE = {"self_labels.threshold": [0.0, 0.0], "self_labels.guard": []}
+FRAIL = {"self_labels.threshold": [0.0, 0.0], "self_labels.teacher": "global", "client.learning_rate": 0.01}
+"""Nothing but the guards stands between such devices and what they make up."""
+GUARDS = ("empty", "repeated", "same")
 CONTINUAL = {"stream.arrival": "poisson", "stream.periods": 5, "stream.keep": "window", "stream.window": 2}
 """Each device holds the speech of the last two of five periods."""
 CONTINUALLY = "continual, "
@@ -50,10 +53,14 @@ ARMS: dict[str, dict[str, Any]] = {
     "own labels, rate × 5": {"client.learning_rate": 0.01},
     "no threshold, no guard, rate × 5": {**BARE, "client.learning_rate": 0.01},
     "global teacher, rate × 5": {"self_labels.teacher": "global", "client.learning_rate": 0.01},
-    "no threshold, no guard, global teacher, rate × 5": {
-        **BARE,
-        "self_labels.teacher": "global",
-        "client.learning_rate": 0.01,
+    "no threshold, global teacher, rate × 5": FRAIL,
+    "no threshold, no guard, global teacher, rate × 5": {**FRAIL, "self_labels.guard": []},
+    **{
+        f"no threshold, without `{left}`, global teacher, rate × 5": {
+            **FRAIL,
+            "self_labels.guard": [guard for guard in GUARDS if guard != left],
+        }
+        for left in GUARDS
     },
     CONTINUALLY + TRANSCRIPTS: {**CONTINUAL, **TRUTH},
     CONTINUALLY + "labels of each round": CONTINUAL,
