@@ -19,7 +19,9 @@ from fedasr.config import load
 from fedasr.errors import InputError, RunFailed
 from fedasr.flower.records import arrays_of
 from fedasr.models.weights import Layout
+from fedasr.privacy.ledger import Ledger
 from fedasr.protocol import Key, Kind, Name, Record
+from fedasr.results.pages.privacy_card import card_of
 from fedasr.secure.checks import check_secure_aggregation
 from fedasr.secure.votes import VoteCoder
 
@@ -137,6 +139,11 @@ def test_the_ledger_says_what_the_server_sees_and_counts_the_least_shares(whole:
     assert "gnmax of sums with 4 shares of Skellam noise" in entry["mechanism"]
     assert entry["event"]["steps"] == whole.summary["queries"] == 20
     assert document["epsilon"] == whole.summary["epsilon"] == whole.summary["epsilon_data_independent"]
+    ledger = Ledger()
+    ledger.load_state_dict(document["ledger"])
+    [card] = card_of(ledger, 1e-4, {})["guarantees"]
+    assert "secure aggregation shows the server the sum alone" in card["setting"]
+    assert "the noisy sum of the votes on every question" in card["accesses_covered"]
     coder = VoteCoder.of(load(config(folder, "protocol")), TEACHERS)
     assert entry["event"]["rdp"] == pytest.approx(20 * coder.rdp())
     assert not (whole.path / "votes.npy").exists()

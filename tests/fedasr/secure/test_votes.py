@@ -13,7 +13,7 @@ from fedasr.clients.edge.policy import charged_since
 from fedasr.config import Config, load
 from fedasr.errors import InputError
 from fedasr.privacy.ledger import Ledger
-from fedasr.privacy.pate.analysis import ORDERS
+from fedasr.privacy.pate.analysis import ORDERS, to_epsilon
 from fedasr.privacy.pate.mechanisms import soft_laplace_rdp
 from fedasr.secure.modulus import wrapped
 from fedasr.secure.votes import CHANCE, LARGEST_SHARE, NOISE_BITS, VoteCoder
@@ -113,6 +113,17 @@ def test_a_sum_does_not_wrap_around(mechanism: str, teachers: int, scale: float,
     assert (coder.decode(wrapped(total, bits)) == total / coder.steps).all()
     assert np.abs(total).max() < coder.largest(teachers)
     assert CHANCE < 1e-15
+
+
+def test_fewer_bits_cost_what_the_page_says() -> None:
+    """docs/secure-aggregation.md; and a server that overstates the teachers makes a device charge itself more."""
+    found = {}
+    for bits in (16, 12, 10):
+        coder = VoteCoder.of(config("gnmax", 8.0, bits, 67), 100)
+        found[coder.steps] = round(to_epsilon(600 * coder.rdp(), ORDERS, 1e-5, "improved")[0], 3)
+    assert found == {128: 28.877, 8: 28.881, 2: 28.986}
+    few, many = (VoteCoder.of(config("gnmax", 1.0, 16), teachers).rdp((2.0,))[0] for teachers in (7, 20_000))
+    assert many > 1.3 * few
 
 
 @pytest.mark.parametrize(
