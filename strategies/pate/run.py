@@ -176,7 +176,8 @@ class PateRun(ServerRun):
         self.pending = 0
         self.totals["bytes_up"] += sum(ballot.bytes_up.values())
         self.totals["bytes_down"] += sum(ballot.bytes_down.values())
-        self.folder.append("ballots", ballot.rows(number, asked, self.experiment.partition.names))
+        names = self.experiment.partition.names.tolist()
+        self.folder.append("ballots", ballot.rows(number, asked, names))
         return ballot
 
     def release(self, questions: Questions, ballot: Ballot) -> None:
