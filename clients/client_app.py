@@ -33,6 +33,7 @@ from fedasr.protocol import (
     action,
 )
 
+from .control_variates import control_variate
 from .edge.app import EdgeApp
 from .edge.edge_device import find_edge_device
 from .estimate import counted, heard_on
@@ -49,7 +50,7 @@ from .secure import advertise, share, unmask
 from .speech import Device, find_device
 from .store import find_store
 from .teacher import teach, vote
-from .trainer import evaluate_globally, global_loss, resident, train
+from .trainer import evaluate_globally, global_loss, rate_of, resident, train
 from .vote_ledger import pay_for_votes
 from .vote_sum import summed as summed_votes
 
@@ -67,7 +68,9 @@ def train_action(message: Message, context: Context) -> Message:
     if device.experiment.config.privacy.unit == "example":
         return private_reply(device, message, context)
     lesson = taught_by(device, message, context)
-    arrays, result, skipped = train(device, arrays_of(message), lesson)
+    control = control_variate(message, context, device.experiment.config)
+    correction = None if control is None else control.correction
+    arrays, result, skipped = train(device, arrays_of(message), lesson, correction)
     # Speech that nobody may train on counts for nothing; what had no label this time is stored all the same.
     held = lesson if device.experiment.config.client.labels == "none" else device
     done = Trained(
@@ -81,7 +84,10 @@ def train_action(message: Message, context: Context) -> Message:
         seconds=time.perf_counter() - started,
         **({} if lesson.counts is None else asdict(lesson.counts)),
     )
-    return answer(message, {Record.ARRAYS: array_record(arrays), Record.METRICS: done.to_record()})
+    content: dict[str, AnyRecord] = {Record.ARRAYS: array_record(arrays), Record.METRICS: done.to_record()}
+    if control is not None:
+        content[Record.CONTROL] = control.renew(arrays, result.steps, rate_of(device))
+    return answer(message, content)
 
 
 def taught_by(device: Device, message: Message, context: Context) -> Lesson:

@@ -45,6 +45,8 @@ def train_action(message: Message, context: Context) -> Message:
     update = drawn.standard_normal(layout.size, np.float32)
     update *= np.float32(float(context.node_config[NORM])) / np.linalg.norm(update)
     content: dict[str, AnyRecord] = {Record.ARRAYS: array_record(layout.views(start + update))}
+    if Record.CONTROL in message.content:
+        content[Record.CONTROL] = array_record(layout.views(update))
     examples = int(context.node_config[UTTERANCES])
     if config.privacy.unit == "example":
         _, statement = pay_for_a_round(config, Plan.of(config, examples), context, order.round)

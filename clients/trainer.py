@@ -12,7 +12,7 @@ from fedasr import seeds
 from fedasr.data.quality import bad_transcripts
 from fedasr.evaluation.evaluator import Evaluation, evaluate
 from fedasr.experiment import experiment, per_experiment, without_transcripts
-from fedasr.models.weights import Arrays
+from fedasr.models.weights import Arrays, Vector
 from fedasr.training import local
 from fedasr.training.batching import batches_of_a_round, plan_batches
 from fedasr.training.schedules import learning_rate
@@ -29,7 +29,7 @@ def resident(config_json: str) -> local.Resident:
 
 
 def train(
-    device: Device, arrays: Arrays, lesson: Lesson | None = None
+    device: Device, arrays: Arrays, lesson: Lesson | None = None, correction: Vector | None = None
 ) -> tuple[dict[str, npt.NDArray[Any]], local.LocalResult, int]:
     """Train the global weights on the device's speech; also return how many of its utterances could not be decoded.
 
@@ -39,6 +39,7 @@ def train(
         device: at work on a message.
         arrays: the global weights.
         lesson: what it trains on; None: all that it stores, with its transcripts.
+        correction: added to the gradient of each step, shape ``(parameters,)``; None: nothing.
 
     Raises:
         InputError: an utterance cannot be decoded, and ``data.on_bad_audio`` is ``stop``.
@@ -46,8 +47,7 @@ def train(
     lesson = lesson or Lesson(device.speech, device.rows)
     config, speech = device.experiment.config, lesson.speech
     model = resident(device.config_json)
-    rate = learning_rate(config.client, device.round, config.rounds)
-    state = local.init(model, arrays, config.client, rate)
+    state = local.init(model, arrays, config.client, rate_of(device), correction)
     where = (config.seed, "local-training", device.round, device.client)
     rng = seeds.generator(*where)
     target = model.parameters.device
@@ -59,6 +59,12 @@ def train(
                 skipped.update(set(map(int, rows)).difference(batch.indices))
             local.step(state, batch.to(target))
     return *local.final(state), len(skipped)
+
+
+def rate_of(device: Device) -> float:
+    """Return the learning rate of each step of a round."""
+    config = device.experiment.config
+    return learning_rate(config.client, device.round, config.rounds)
 
 
 def evaluate_globally(device: Device, arrays: Arrays) -> Evaluation:

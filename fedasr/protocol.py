@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SERVER: Final = "the server"
 """Who sends what a device reads."""
+LARGEST_CHANGE: Final = 2.0**10
+"""Largest change of an entry of a control variate that a server adds up, and of a parameter beside it."""
 
 
 class Kind:
@@ -84,6 +86,8 @@ class Record:
     """its number"""
     TEACHER: Final = "teacher"
     """weights of who labels a device's own speech, where that is not the global model"""
+    CONTROL: Final = "control-variate"
+    """the server's control variate; in a reply the change of the client's, which it keeps in its state"""
     CONFIG: Final = "config"
     """what is asked: ``Order``"""
     METRICS: Final = "metrics"

@@ -119,7 +119,7 @@ def plan_run(
         InputError: its clients send no updates, or not by the client app that is known.
     """
     config = experiment.config
-    if is_reference(config.strategy.name) or shipped(config.strategy.name) is not FederatedRun:
+    if is_reference(config.strategy.name) or not issubclass(shipped(config.strategy.name), FederatedRun):
         raise InputError(
             f"'strategy.name' is '{config.strategy.name}', whose messages are not planned; expected a strategy of"
             " federated training that FedASR ships, such as fedavg"
@@ -143,7 +143,9 @@ class Plan:
         self.layout = Layout.of(arrays)
         self.weights: Vector = self.layout.flatten(arrays, np.empty(self.layout.size, np.float32))
         self.secure = self.config.secure_aggregation.mode != "none"
-        make_rounds = PlannedSecureRounds if self.secure else Rounds
+        strategy = shipped(self.config.strategy.name)
+        assert issubclass(strategy, FederatedRun)
+        make_rounds = PlannedSecureRounds if self.secure else strategy.rounds_type
         nobody: Any = None  # nothing is sent
         self.rounds: Rounds = make_rounds(
             nobody, self.config, as_json(self.config), experiment.partition, self.layout, Path()
@@ -275,11 +277,12 @@ class Plan:
 
     def client_bytes(self, cohort: int) -> tuple[int, int]:
         """Return what a client of a cohort sends and is sent in a round; of secure aggregation, where all answer."""
-        content = Rounds.training_content(self.rounds, 1, self.weights)
         saved = round(float(np.mean(self.saved))) if self.saved else 0
         if not self.secure:
+            content = self.rounds.training_content(1, self.weights)
             return self.reply_bytes(content, 0), content_bytes(content) - saved
         assert isinstance(self.rounds, PlannedSecureRounds)
+        content = Rounds.training_content(self.rounds, 1, self.weights)
         coder = make_coder(self.sized(cohort), self.layout.size, cohort, 1)
         content[Record.SECURE] = Masking(cohort, 1, bytes(CLIENT_BYTES), bytes(SIGNATURE_BYTES)).to_record()
         up = self.reply_bytes(content, coder.length)

@@ -34,6 +34,10 @@ def shipped(name: str, private: bool = False) -> type[ServerRun]:
         from .central_run import CentralRun
 
         return CentralRun
+    if name == "scaffold":
+        from .scaffold_run import ScaffoldRun
+
+        return ScaffoldRun
     from .federated_run import FederatedRun
 
     return FederatedRun

@@ -55,11 +55,13 @@ class FederatedRun(ServerRun):
     """
 
     traits: ClassVar[StrategyTraits] = StrategyTraits(canaries=True)
+    rounds_type: ClassVar[type[Rounds]] = Rounds
+    """what runs its rounds, without secure aggregation"""
 
     def __init__(self, grid: Grid, experiment: Experiment, folder: RunFolder) -> None:
         super().__init__(grid, experiment, folder)
         self.optimizer = make_optimizer(self.config.strategy, self.layout, self.config.selection.clients_per_round)
-        make_rounds = Rounds if self.config.secure_aggregation.mode == "none" else SecureRounds
+        make_rounds = self.rounds_type if self.config.secure_aggregation.mode == "none" else SecureRounds
         self.rounds = make_rounds(
             grid, self.config, as_json(self.config), experiment.partition, self.layout, folder.checkpoint
         )
@@ -212,10 +214,13 @@ class FederatedRun(ServerRun):
         facts: dict[str, Any] = {"population": self.population.state_dict(), "privacy": self.privacy.state_dict()}
         if self.reweighting is not None:
             facts["fairness"] = self.reweighting.fairness.state
+        self.write_checkpoint(self.optimizer.state, facts, self.columns())
+
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays of a checkpoint, beside weights and the state of the optimiser."""
         differences = self.rounds.differences
         sent = {} if differences is None else differences.arrays()
-        columns = {**self.privacy.arrays(), **self.teacher.arrays(), **self.rounds.frozen.arrays(), **sent}
-        self.write_checkpoint(self.optimizer.state, facts, columns)
+        return {**self.privacy.arrays(), **self.teacher.arrays(), **self.rounds.frozen.arrays(), **sent}
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint."""

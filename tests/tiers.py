@@ -34,12 +34,23 @@ def examples(count: int) -> int:
 
 LIVE = "live servers and edge devices"
 """The unit of work of all files that start some."""
+CLUSTERS = "Ray clusters"
+"""The unit of work of all files that start some: a node that is not up after 30 seconds is given up."""
 
 
 @cache
-def is_live(path: Path) -> bool:
-    """Say whether the tests of a file start servers and edge devices, each a process that imports PyTorch."""
-    return "edge_world import" in path.read_text(encoding="utf-8")
+def together(path: Path) -> str | None:
+    """Return the unit of work of a file whose tests start many processes that import PyTorch; None: it is alone.
+
+    Two files of a unit would starve each other.
+    """
+    text = path.read_text(encoding="utf-8")
+    if "edge_world import" in text:
+        return LIVE
+    return CLUSTERS if "ray_nodes import" in text or STARTS_RAY.search(text) else None
+
+
+STARTS_RAY = re.compile(r"""["']?name["']?[:=] ?["']flower["']|runtime\.name=flower|flower-superlink|flower\.md""")
 
 
 MODULE_MARK = re.compile(r"^pytestmark = .*pytest\.mark\.(slow|thorough)", re.MULTILINE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +22,7 @@ from fedasr.references import load_reference
 from fedasr.runtime.answering import AnsweringApp
 from fedasr.runtime.client_apps import make_client_app
 from fedasr.runtime.cores import cores
+from fedasr.runtime.session import signals_kept
 from fedasr.runtime.threads import one_thread
 from fedasr.runtime.wrapped_grid import WrappedGrid
 
@@ -104,6 +106,7 @@ def run_in_flower(config: Config, clients: int, settings: dict[str, Any], store:
             except BaseException as error:
                 failures.append(error)
 
+        begin_ray(config)
         try:
             run_simulation(wrapped, client_app, num_supernodes=clients, backend_config=backend_config(config))
         except RuntimeError:
@@ -116,6 +119,26 @@ def run_in_flower(config: Config, clients: int, settings: dict[str, Any], store:
         raise failures[0]
 
 
+def begin_ray(config: Config) -> None:
+    """Start the cluster on which the engine runs, which would start it itself, once, and ends it.
+
+    The workers find the modules that this process finds.
+
+    Raises:
+        RunFailed: the machine is too busy to start it.
+    """
+    import ray
+
+    from fedasr.runtime.ray_start import start_ray
+
+    if ray.is_initialized():
+        return
+    paths = os.pathsep.join([*sys.path, *filter(None, [os.environ.get("PYTHONPATH")])])
+    settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
+    with signals_kept():
+        start_ray(config.runtime.workers or cores(), runtime_env={"env_vars": {"PYTHONPATH": paths}}, **settings)
+
+
 def backend_config(config: Config) -> dict[str, Any]:
     """Return what Ray is asked for: ``runtime.workers`` clients at a time, one thread each, sharing the GPU if any."""
     import torch
@@ -123,8 +146,6 @@ def backend_config(config: Config) -> dict[str, Any]:
     workers = config.runtime.workers or cores()
     gpu = config.runtime.device != "cpu" and torch.cuda.is_available()
     return {
-        # A cluster of somebody else on this machine is left alone.
-        "init_args": {"address": "local", "num_cpus": workers, "logging_level": "error", "log_to_driver": False},
         "client_resources": {"num_cpus": 1, "num_gpus": 1 / workers if gpu else 0.0},
     }
 

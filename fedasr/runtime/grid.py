@@ -8,6 +8,7 @@ from flwr.app import Context, Message, RecordDict, UserConfig
 from flwr.serverapp import Grid
 
 from fedasr.flower.messages import RUN_ID, assume_identity, empty_run, set_message_id
+from fedasr.flower.records import shallow_copy
 from fedasr.flower.typing import Run
 from fedasr.protocol import Key
 from fedasr.runtime.executors import Executor, Reduction, Task
@@ -114,12 +115,15 @@ class LocalGrid(Grid):
             yield outcome.reply
 
     def context(self, node: int) -> Context:
-        """Return the context of a client; one exists only while a message is under way."""
+        """Return the context of a client; one exists only while a message is under way.
+
+        Its state is a copy: a client that fails when it has changed it goes on from what it was.
+        """
         return Context(
             run_id=RUN_ID,
             node_id=node,
             node_config={Key.PARTITION: node, "num-partitions": self.clients},
-            state=self.states.get(node) or RecordDict(),
+            state=shallow_copy(self.states.get(node, RecordDict())),
             run_config=self.run_config,
         )
 

@@ -46,7 +46,7 @@ from fedasr.runtime.executors.ray_cluster import check_cluster, ray_executor
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.one_writer import one_writer
 from fedasr.runtime.run_folder import RunFolder
-from fedasr.runtime.session import Watcher, current, session
+from fedasr.runtime.session import Watcher, current, session, signals_held
 from fedasr.runtime.spawned import leave_spawned
 from fedasr.runtime.threads import one_thread, threads_restored
 from fedasr.secure.checks import check_secure_aggregation
@@ -144,7 +144,7 @@ def failures_recorded(path: Path, config: Config) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        with suppress(OSError):  # the first failure is the one to tell
+        with signals_held(), suppress(OSError):  # the first failure is the one to tell
             write_json_anyhow(path / "summary.json", summary_of(error, config))
         raise
 

@@ -85,6 +85,19 @@ def signals_kept() -> Iterator[None]:
 
 
 @contextmanager
+def signals_held() -> Iterator[None]:
+    """Let the signals that ask a run to stop wait until the end: what is written meanwhile is written whole."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def session(
     watcher: Watcher | None, interruptible: bool = True, callbacks: Sequence[tuple[str, Callback]] = ()
 ) -> Iterator[Session]:

@@ -17,7 +17,7 @@ import torch
 from fedasr.config.schema import TrainingConfig
 from fedasr.data.batches import Batch
 from fedasr.models.base import SpeechModel
-from fedasr.models.weights import Arrays, Layout, flat_parameters
+from fedasr.models.weights import Arrays, Layout, Vector, flat_parameters
 from fedasr.training.optimizers import LocalOptimizer, make_local_optimizer
 
 
@@ -59,6 +59,8 @@ class LocalState:
     optimizer: LocalOptimizer
     anchor: torch.Tensor | None
     """the global weights, kept only where the proximal term needs them"""
+    correction: torch.Tensor | None = None
+    """what is added to the gradient of each step; None: nothing"""
     loss: float = 0.0
     loss_square: float = 0.0
     utterances: int = 0
@@ -94,13 +96,28 @@ def normalised_loss(model: SpeechModel, batch: Batch) -> torch.Tensor:
     return model.utterance_loss(batch) / batch.target_lengths.clamp(min=1)
 
 
-def init(resident: Resident, arrays: Arrays, config: TrainingConfig, learning_rate: float) -> LocalState:
-    """Start from the global weights."""
+def init(
+    resident: Resident,
+    arrays: Arrays,
+    config: TrainingConfig,
+    learning_rate: float,
+    correction: Vector | None = None,
+) -> LocalState:
+    """Start from the global weights.
+
+    Args:
+        resident: this process's model.
+        arrays: the global weights.
+        config: of the training.
+        learning_rate: of each step.
+        correction: added to the gradient of each step, shape ``(parameters,)``; None: nothing.
+    """
     resident.load(arrays)
     if not resident.model.training:  # setting the flag walks all modules
         resident.model.train()
     anchor = resident.parameters.clone() if config.proximal else None
-    return LocalState(resident, config, learning_rate, make_local_optimizer(config), anchor)
+    added = None if correction is None else torch.from_numpy(correction).to(resident.parameters.device)
+    return LocalState(resident, config, learning_rate, make_local_optimizer(config), anchor, added)
 
 
 def step(
@@ -108,7 +125,8 @@ def step(
 ) -> None:
     """Train on one batch; an empty one, left by skipped audio, changes nothing.
 
-    The FedProx term mu/2·‖w − w_global‖² (Li et al. 2020) enters as its gradient, after clipping: it is no data.
+    The FedProx term mu/2·‖w − w_global‖² (Li et al. 2020) enters as its gradient, after clipping: it is no data. A
+    correction comes there too.
 
     Args:
         state: is changed.
@@ -128,6 +146,8 @@ def step(
             gradient.mul_((config.clip_norm / (norm + 1e-6)).clamp(max=1.0))
         if state.anchor is not None:
             gradient.add_(resident.parameters - state.anchor, alpha=config.proximal)
+        if state.correction is not None:
+            gradient.add_(state.correction)
         state.optimizer.step(resident.parameters, gradient, state.learning_rate)
     detached = losses.detach()
     state.loss += float(detached.sum())

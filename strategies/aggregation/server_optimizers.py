@@ -144,6 +144,7 @@ class FedLamb(ServerOptimizer):
 OPTIMIZERS: dict[str, type[ServerOptimizer]] = {
     "fedavg": FedAvg,
     "fedprox": FedAvg,  # the proximal term is the clients': client.proximal
+    "scaffold": FedAvg,  # so is the correction
     "fedavgm": FedAvgM,
     "bmuf": Bmuf,
     "fedadam": FedAdam,

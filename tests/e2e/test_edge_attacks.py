@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import signal
 import socket
 import ssl
 import time
@@ -21,7 +22,7 @@ from fedasr.edge.door import HEADER_SECONDS
 from fedasr.edge.handshake import outside_address
 from fedasr.flower.superlink import KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER
 
-from .edge_world import World, command_line, family, speech, until, write_manifest
+from .edge_world import World, command_line, family, speech, tell, until, write_manifest
 
 if not Path("/proc/self/environ").exists():
     pytest.skip("the test looks into /proc for the memory of a process", allow_module_level=True)
@@ -43,14 +44,21 @@ class Town:
         world.edge("init-server", "--home", world.home, "--host", "127.0.0.1", "--port", world.port)
         arguments = ("fedasr.cli.main", "edge", "run-server", "--home", world.home, "--bind", "0.0.0.0")
         self.server = world.start("server.log", *arguments)
-        starting = "the SuperLink is starting; try again in a few seconds"
-        status = ("status", "--home", world.home)
-        until(lambda: starting in world.edge(*status, code=2), 120, "the server to say that it is starting")
+        # Held on its way up, so that a busy machine cannot miss what is true for seconds alone.
+        young = until(self.superlinks, 120, "the SuperLink to start")
+        tell(young, signal.SIGSTOP)
+        said = world.edge("status", "--home", world.home, code=2)
+        tell(young, signal.SIGCONT)
+        assert "the SuperLink is starting; try again in a few seconds" in said
         until(
             lambda: "ready: edge devices reach this server at" in world.log("server.log"), 120, "the server to be ready"
         )
         self.device = world.enrol("anna")
-        (self.superlink,) = [pid for pid in family(self.server) if "fedasr.edge.superlink" in command_line(pid)][:1]
+        self.superlink = self.superlinks()[0]
+
+    def superlinks(self) -> list[int]:
+        """Return the process of the SuperLink, and what it was made from."""
+        return [pid for pid in family(self.server) if "fedasr.edge.superlink" in command_line(pid)]
 
     def call(self, address: str | None = None) -> ssl.SSLSocket:
         """Return a connection to the server, from this machine's own address or from outside."""

@@ -6,7 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ pytestmark = pytest.mark.slow  # a server and five edge devices, some ten minute
 DEADLINE_S = 45.0
 """Long for a sound device on a busy machine: those that fail are to be the ones that the tests have broken. After a
 minute without a heartbeat an edge device counts as not connected, and is waited for no longer."""
+SHORT_S = 25.0
+"""Long for the only sound device."""
 PATIENCE_S = 240.0
 """How long something may take that comes after a round or two."""
 COLUMNS = ("path", "speaker", "text")
@@ -240,22 +242,51 @@ def test_an_edge_device_whose_line_was_cut_comes_back_by_itself(town: Town, sile
     assert town.world.devices["dora"].poll() is None
 
 
-def test_an_edge_device_that_is_killed_in_training_is_in_a_later_round(town: Town) -> None:
-    town.takes_part("cleo", 0)
-    number, worker = town.in_training("cleo")
-    device = town.world.devices["cleo"]
+@pytest.fixture(scope="module")
+def kills(town: Town) -> dict[str, int]:
+    """Each device's round in which something of it was killed while it trained: one after the other, at once.
+
+    Of cleo the device itself, of anna the process that answers the message, of dora the executor.
+    """
+    waiting = {"cleo": kill_device, "anna": kill_answer, "dora": kill_executor}
+    rounds: dict[str, int] = {}
+    for name in waiting:
+        town.takes_part(name, 0)
+    while waiting:
+        name, worker = until(lambda: caught(town, waiting), PATIENCE_S, f"{list(waiting)} to train")
+        rounds[name] = town.last_round() + 1
+        waiting.pop(name)(town, name, worker)
+    return rounds
+
+
+def caught(town: Town, names: Iterable[str]) -> tuple[str, list[int]] | None:
+    """Return an edge device that trains, and the process that does it; None while none of them does."""
+    found = ((name, town.world.at_work(name)) for name in names)
+    return next(((name, worker) for name, worker in found if worker), None)
+
+
+def kill_device(town: Town, name: str, worker: list[int]) -> None:
+    """Kill an edge device and start it again."""
+    device = town.world.devices[name]
     orphans = family(device)[1:]
-    assert set(worker) < set(orphans)
     tell([device.pid], signal.SIGKILL)
+    assert set(worker) < set(orphans)
     until(lambda: not [pid for pid in orphans if alive(pid)], 10, "what the edge device has started to end with it")
-    town.world.start_device(town.devices["cleo"])
-    town.ended(number)
-    row = town.row("cleo", number)
-    assert (row["status"], row["reason"]) == ("failed", "the edge device lost its connection, or was started anew")
-    assert row["round"] == number
-    town.takes_part("cleo", number)
-    assert not town.parts()
-    assert town.account("cleo") >= town.replies("cleo")
+    town.world.start_device(town.devices[name])
+
+
+def kill_answer(town: Town, name: str, worker: list[int]) -> None:
+    """Kill the process that answers a message."""
+    tell(worker, signal.SIGKILL)
+
+
+def kill_executor(town: Town, name: str, worker: list[int]) -> None:
+    """Kill the executor of an edge device, which then ends, and start it again."""
+    device = town.world.devices[name]
+    tell([parent(worker[0])], signal.SIGKILL)
+    assert device.wait(PATIENCE_S) == 1
+    assert town.log(name).splitlines()[-1].startswith("failed: the edge device's executor ended with status -9")
+    town.world.start_device(town.devices[name])
 
 
 def alive(pid: int) -> bool:
@@ -266,28 +297,32 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_message_whose_process_is_killed_costs_one_reply(town: Town) -> None:
-    number, worker = town.in_training("cleo")
-    tell(worker, signal.SIGKILL)
+def test_an_edge_device_that_is_killed_in_training_is_in_a_later_round(town: Town, kills: dict[str, int]) -> None:
+    number = kills["cleo"]
     town.ended(number)
-    assert town.row("cleo", number)["status"] == "failed"
+    row = town.row("cleo", number)
+    assert (row["status"], row["reason"]) == ("failed", "the edge device lost its connection, or was started anew")
+    town.takes_part("cleo", number)
+    assert not town.parts()
+    assert town.account("cleo") >= town.replies("cleo")
+
+
+def test_a_message_whose_process_is_killed_costs_one_reply(town: Town, kills: dict[str, int]) -> None:
+    number = kills["anna"]
+    town.ended(number)
+    assert town.row("anna", number)["status"] == "failed"
     assert "a message was not answered: its process was killed; does the edge device have enough memory?" in town.log(
-        "cleo"
+        "anna"
     )
-    town.takes_part("cleo", number)
-    assert town.world.devices["cleo"].poll() is None
+    town.takes_part("anna", number)
+    assert town.world.devices["anna"].poll() is None
 
 
-def test_an_edge_device_whose_executor_is_killed_ends_in_one_line_and_can_be_started_again(town: Town) -> None:
-    number, worker = town.in_training("cleo")
-    device = town.world.devices["cleo"]
-    tell([parent(worker[0])], signal.SIGKILL)
-    assert device.wait(PATIENCE_S) == 1
-    assert town.log("cleo").splitlines()[-1].startswith("failed: the edge device's executor ended with status -9")
-    town.world.start_device(town.devices["cleo"])
+def test_an_edge_device_whose_executor_is_killed_can_be_started_again(town: Town, kills: dict[str, int]) -> None:
+    number = kills["dora"]
     town.ended(number)
-    assert town.row("cleo", number)["status"] == "failed"
-    town.takes_part("cleo", number)
+    assert town.row("dora", number)["status"] == "failed"
+    town.takes_part("dora", number)
 
 
 def parent(pid: int) -> int:
@@ -472,14 +507,15 @@ def test_an_edge_device_that_stops_in_the_middle_of_its_upload_keeps_nobody_wait
     out = tmp_path / "half"
     town.leave_alone("anna")
     with answering(folder, "half") as answered:
-        run = world.submit(config(town.test, 2, rounds=2), out)
+        wanted = config(town.test, 2, rounds=2, runtime={"name": "deployment", "reply_timeout_s": SHORT_S})
+        run = world.submit(wanted, out)
         until(lambda: world.ended(run), 2 * PATIENCE_S, "the run")
     assert "train" in answered
     result = fedasr.load_run(out)
     rows = {(row["round"], row["client"]): row for row in result.clients.to_dict("records")}
     for number in (1, 2):
         assert rows[number, "anna"]["status"] == "ok"
-        assert rows[number, "yves"]["reason"] == f"no reply within {DEADLINE_S:g} s"
+        assert rows[number, "yves"]["reason"] == f"no reply within {SHORT_S:g} s"
     assert result.rounds["wall_seconds"].max() < 2 * DEADLINE_S
 
 

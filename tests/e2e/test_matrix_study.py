@@ -31,7 +31,9 @@ def test_the_sweep_has_every_strategy_beside_central_training() -> None:
     plan = read_plan(matrix.SWEEP)
     assert plan.labels[0] == CENTRAL
     assert {run.seed for run in plan.runs} == {0, 1, 2}
-    assert {"fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedlamb"} < set(plan.labels)
+    assert {"fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedlamb", "fedavg-sgd", "scaffold"} < set(
+        plan.labels
+    )
     frozen = [run.config.model.frozen for run in plan.runs if "frozen" in run.label]
     assert len(frozen) == 6
     assert all(frozen)

@@ -54,6 +54,8 @@ def add_partition(message: Message, context: Context) -> Message:
     context.state["counter"] = MetricRecord({"calls": calls})
     if "remember" in behaviour:
         context.state["memory"] = array_record({"m": np.zeros(int(behaviour["remember"]), np.float32)})
+    if behaviour.get("fail_late") == partition:
+        raise ValueError("I was told to fail when all is done")
     out = {name: array + np.float32(partition) for name, array in arrays.items()}
     if behaviour.get("grow") == partition:
         out["more"] = np.ones(100_000, np.float32)

@@ -99,6 +99,13 @@ def test_a_failing_client_is_an_error_that_names_it(grid: LocalGrid) -> None:
     assert 2 not in grid.states
 
 
+def test_a_client_that_fails_goes_on_from_the_state_that_it_had(grid: LocalGrid) -> None:
+    list(grid.send_and_receive(messages([1, 2])))
+    assert [reply.has_error() for reply in grid.send_and_receive(messages([1, 2], fail_late=2))] == [False, True]
+    replies = list(grid.send_and_receive(messages([1, 2])))
+    assert [reply.content["metrics"]["calls"] for reply in replies] == [3, 2]
+
+
 def test_a_reply_larger_than_the_model_arrives(grid: LocalGrid) -> None:
     replies = list(grid.send_and_receive(messages([1, 2], grow=2)))
     assert numpy_arrays(replies[1].content["arrays"])["more"].sum() == 100_000

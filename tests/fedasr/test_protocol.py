@@ -141,7 +141,7 @@ def test_the_words_on_the_wire_stay_as_they_are() -> None:
         *("query.keys", "query.shares", "query.unmask", "query.estimate"),
     ]
     assert constants(protocol.Record) == [
-        *("arrays", "differences", "model", "held", "held-number", "teacher"),
+        *("arrays", "differences", "model", "held", "held-number", "teacher", "control-variate"),
         *("config", "metrics", "node", "box", "privacy", "speech", "questions", "votes"),
         *("residual", "residual-round", "secure", "labels", "counted", "folded"),
     ]

@@ -18,6 +18,7 @@ from fedasr.config.rules.own import check_own
 from fedasr.config.rules.pate import check_pate
 from fedasr.config.rules.privacy import check_privacy
 from fedasr.config.rules.runtime import check_runtime
+from fedasr.config.rules.scaffold import check_scaffold
 from fedasr.config.rules.secure_aggregation import check_secure_aggregation
 from fedasr.config.rules.selection import check_selection
 from fedasr.config.rules.self_labels import check_self_labels
@@ -47,6 +48,7 @@ def check_combinations(config: Config, where: str) -> None:
     check_model(config, where)
     check_evaluate(config, where)
     check_strategy(config, where)
+    check_scaffold(config, where)
     check_features(config, where)
     check_runtime(config, where)
     check_stream(config, where)

@@ -18,10 +18,22 @@ class StrategyConfig:
 
     name: str = key(
         "fedavg",
-        "the server optimiser; or pate: no updates, the server aggregates the votes of teachers; or central:"
+        "the server optimiser; scaffold: fedavg whose clients correct their drift by control variates, see"
+        " `docs/scaffold.md`; or pate: no updates, the server aggregates the votes of teachers; or central:"
         " nothing is sent, the speech of all clients is pooled and trained on with the optimiser of `client`, see"
         " `docs/central.md`; a strategy of your own is a `ServerRun`",
-        choices=("fedavg", "fedprox", "fedavgm", "bmuf", "fedadam", "fedyogi", "fedlamb", "pate", "central"),
+        choices=(
+            "fedavg",
+            "fedprox",
+            "scaffold",
+            "fedavgm",
+            "bmuf",
+            "fedadam",
+            "fedyogi",
+            "fedlamb",
+            "pate",
+            "central",
+        ),
         reference=True,
     )
     options: dict[str, Any] = key(dict, "what a strategy of your own is called with, by parameter name")

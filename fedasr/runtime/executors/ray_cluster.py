@@ -18,6 +18,7 @@ from fedasr.errors import InputError
 from fedasr.runtime.client_apps import WorkerApp
 from fedasr.runtime.cores import cores
 from fedasr.runtime.flower_engine import quiet_environment
+from fedasr.runtime.ray_start import start_ray
 from fedasr.runtime.session import signals_kept
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def connect(config: Config) -> bool:
 
     Raises:
         InputError: no cluster answers there.
+        RunFailed: that of this machine does not start.
     """
     with quiet_environment(), signals_kept():
         # Ray reads the environment when it is imported and when it connects.
@@ -106,8 +108,7 @@ def connect(config: Config) -> bool:
         address = config.runtime.ray_address
         settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
         if address is None:
-            cpus = config.runtime.workers or cores()
-            ray.init("local", num_cpus=cpus, include_dashboard=False, **settings)
+            start_ray(config.runtime.workers or cores(), **settings)
         else:
             if address == "auto":
                 address = os.environ.get("RAY_ADDRESS", address)

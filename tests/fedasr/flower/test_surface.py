@@ -20,12 +20,15 @@ ROOM = ROOT / "fedasr" / "flower"
 CODE = ("fedasr", "strategies", "clients", "benchmarks", "studies")
 PUBLIC = ("flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.serverapp.strategy", "flwr.simulation")
 """Modules whose exported names Flower documents and keeps."""
+MEASURED = ROOT / "benchmarks" / "flower_secagg.py"
+"""What it measures is Flower's own legacy path."""
 
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:
     for folder in CODE:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            yield path, ast.parse(path.read_text(encoding="utf-8"))
+            if path != MEASURED:
+                yield path, ast.parse(path.read_text(encoding="utf-8"))
 
 
 def imported(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fedasr.runtime.session import STOPPING, session, signals_kept
+from fedasr.runtime.session import STOPPING, session, signals_held, signals_kept
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +89,16 @@ def test_a_library_that_takes_a_signal_gives_it_back() -> None:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTERM)
         assert now.stop.is_set()
+
+
+def test_what_is_written_is_written_whole_though_signals_come_meanwhile() -> None:
+    written = []
+
+    def write() -> None:
+        with signals_held():
+            signal.raise_signal(signal.SIGINT)
+            written.append("whole")
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert written == ["whole"]
