@@ -52,6 +52,7 @@ from .store import find_store
 from .teacher import teach, vote
 from .trainer import evaluate_globally, global_loss, rate_of, resident, train
 from .vote_ledger import pay_for_votes
+from .vote_sum import summed as summed_votes
 
 AnyRecord = ArrayRecord | MetricRecord | ConfigRecord
 app = ClientApp(mods=[held, covered, secured, compressed, byzantine, device_noise])
@@ -120,10 +121,15 @@ def teacher_action(message: Message, context: Context) -> Message:
 
 @app.query(action(Kind.VOTE))
 def votes_action(message: Message, context: Context) -> Message:
-    """Let the device's teacher vote on public speech."""
+    """Let the device's teacher vote on public speech.
+
+    Under secure aggregation with whole numbers, whose sum over teachers alone the server reads.
+    """
     device = find_device(message, context)
     votes = vote(device, message, find_store(context))
     pay_for_votes(device, message, context, len(votes))
+    if device.experiment.config.secure_aggregation.mode != "none":
+        return answer(message, {Record.VOTES: summed_votes(device, votes, message, context)})
     return answer(message, {Record.VOTES: array_record({Name.VOTES: votes})})
 
 

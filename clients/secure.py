@@ -34,7 +34,7 @@ from fedasr.secure.identity import SIGNATURE_BYTES, Directory, Signer, Simulated
 from fedasr.secure.keys import clients_from_bytes, keys_from_bytes, keys_to_bytes
 from fedasr.secure.modulus import Residues
 from fedasr.secure.primitives import SEALED_BYTES
-from fedasr.secure.terms import DEFAULT_NEIGHBOURS, ESTIMATE, Aborted, Terms
+from fedasr.secure.terms import DEFAULT_NEIGHBOURS, PURPOSES, Aborted, Terms
 
 from .edge.edge_device import EdgeDevice, find_edge_device
 from .speech import Order as Asked
@@ -53,13 +53,19 @@ class Party:
         context: of the device.
         length: numbers that it sends.
         purpose: of the sum; None: updates.
+        round: of the sum; None: that of the message.
 
     Raises:
         InputError: the run has no secure aggregation.
     """
 
     def __init__(
-        self, message: Message, context: Context, length: int = LENGTH_UNKNOWN, purpose: str | None = None
+        self,
+        message: Message,
+        context: Context,
+        length: int = LENGTH_UNKNOWN,
+        purpose: str | None = None,
+        round: int | None = None,
     ) -> None:
         self.asked: Asked = read_order(message, context)
         self.context = context
@@ -69,7 +75,8 @@ class Party:
             raise InputError("the server asks for a step of secure aggregation, which the run's config does not have")
         self.seed = config.seed
         floor = 0 if self.edge_device is None else read_policy(self.edge_device.policy).least_in_sum
-        self.terms = Terms.of(config, Order.of(message).experiment, self.asked.round, length, floor, purpose)
+        round = self.asked.round if round is None else round
+        self.terms = Terms.of(config, Order.of(message).experiment, round, length, floor, purpose)
         self.names: dict[int, str] = {}
         """client → name, of edge devices, as the server has listed them"""
 
@@ -216,20 +223,34 @@ def purpose_of(message: Message) -> str | None:
         InputError: for none that there is.
     """
     purpose = SecureOrder.of(message).purpose
-    if purpose not in (None, ESTIMATE):
-        raise InputError(f"'{Key.PURPOSE}' is {shown(purpose)}; expected '{ESTIMATE}', or none", where=SERVER)
+    if purpose not in (None, *PURPOSES):
+        known = " or ".join(f"'{name}'" for name in PURPOSES)
+        raise InputError(f"'{Key.PURPOSE}' is {shown(purpose)}; expected {known}, or none", where=SERVER)
     return purpose
 
 
 def masked(
-    message: Message, context: Context, values: Residues, masking: Masking, purpose: str | None = None
+    message: Message,
+    context: Context,
+    values: Residues,
+    masking: Masking,
+    purpose: str | None = None,
+    round: int | None = None,
 ) -> Residues:
     """Return what is sent to be summed, under the masks of the round.
+
+    Args:
+        message: what asks for it.
+        context: of the device.
+        values: whole numbers, shape ``(length,)``.
+        masking: says with whom the device shares masks.
+        purpose: of the sum; None: updates.
+        round: of the sum; None: that of the message.
 
     Raises:
         Aborted: the masks would not hide it.
     """
-    party = Party(message, context, len(values), purpose)
+    party = Party(message, context, len(values), purpose, round)
     sharers, signatures = sorted(clients_from_bytes(masking.sharers or b"")), masking.signatures or b""
     if len(signatures) != SIGNATURE_BYTES * len(sharers):
         raise InputError(f"the server sends {len(signatures)} bytes of signatures for {len(sharers)} clients")

@@ -29,6 +29,7 @@ from fedasr.models.weights import Arrays, sha256
 from fedasr.privacy.pate.noise import to_fixed, with_share
 from fedasr.privacy.randomness import KEY_BYTES, Randomness
 from fedasr.protocol import Key, Name, Record, VoteOrder
+from fedasr.secure.votes import VoteCoder
 from fedasr.training import local
 from fedasr.training.batching import plan_batches
 from fedasr.training.schedules import learning_rate
@@ -123,7 +124,8 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
     """Return the teacher's vote on each question of a message, shape ``(questions,)``; −1 where it has none.
 
     With a soft mechanism its posteriors instead, times its weight, and with noise at the teachers either of the two as
-    a row of counts with its share of the noise: in fixed point, shape ``(questions, classes)``.
+    a row of counts with its share of the noise: in fixed point, shape ``(questions, classes)``. Under secure
+    aggregation the row is of steps of ``VoteCoder``.
 
     Raises:
         InputError: the device has no teacher, or its file is damaged.
@@ -150,6 +152,8 @@ def vote(device: Device, message: Message, store: ClientStore) -> Votes:
     if not soft and not at_teachers:
         return votes
     counts = votes * weight_of(device) if soft else one_hot(votes, order.classes)
+    if config.secure_aggregation.mode != "none":
+        return VoteCoder.of(config, order.teachers).encode(counts, noise_source(device, message, store))
     if at_teachers:
         pate, rng = config.pate, noise_source(device, message, store)
         counts = with_share(pate.mechanism, pate.scale, counts, rng, order.teachers)
@@ -241,10 +245,15 @@ def noise_source(device: Device, message: Message, store: ClientStore) -> np.ran
 
     Secret noise is a function of a secret of the device and of everything that is asked. So the same questions, which
     a resumed run asks again, have the same noise: two answers with noise of their own would cost twice as much.
+
+    Not under secure aggregation: of two sums with the same noise, one of which lacks a teacher, the difference is that
+    teacher's vote with its share alone. There every answer has noise of its own, and is paid for.
     """
     order, config = VoteOrder.of(message), device.experiment.config
     if not config.privacy.secret_noise:
         return Randomness.public(config.seed).generator("pate-teacher-noise", order.number, device.client)
+    if config.secure_aggregation.mode != "none":
+        return Randomness.secret().generator("pate-teacher-noise")
     pate = config.pate
     asked = {name: order.values()[name] for name in ASKED}
     facts = [asked, name_of(device, order.start), pate.mechanism, pate.scale, weight_of(device)]

@@ -14,12 +14,14 @@ from math import sqrt
 import numpy as np
 from flwr.app import Context, Message
 
+from fedasr.config import Config
 from fedasr.config.schema import PateConfig
 from fedasr.errors import InputError
 from fedasr.flower.records import arrays_of
 from fedasr.privacy.events import Event, Gaussian, Laplace
 from fedasr.privacy.pate.noise import LAPLACE
 from fedasr.protocol import Key, Record, VoteOrder
+from fedasr.secure.votes import VoteCoder
 
 from .privacy_ledger import opened
 from .speech import Device
@@ -45,6 +47,17 @@ def price(pate: PateConfig, questions: int) -> list[Event]:
     return events
 
 
+def price_in_sum(config: Config, teachers: int, questions: int) -> list[Event]:
+    """Return what so many answers cost a teacher of which the server sees the sum of all alone.
+
+    Args:
+        config: of the run.
+        teachers: whose answers are summed, as the server says; noise and grid of the answer follow from it.
+        questions: how many.
+    """
+    return [VoteCoder.of(config, teachers).event(questions)] if questions else []
+
+
 def pay_for_votes(device: Device, message: Message, context: Context, questions: int) -> None:
     """Charge the device's ledger for its answers to a message, before they leave.
 
@@ -53,9 +66,12 @@ def pay_for_votes(device: Device, message: Message, context: Context, questions:
     """
     config = device.experiment.config
     at_teachers = config.pate.noise_at == "teachers"
-    # The same bits once more tell nothing new: a resumed run asks again, and its noise is the same.
-    digest = digest_of(device, message) if at_teachers else ""
-    due = price(config.pate, questions)
+    # The same bits once more tell nothing new: a resumed run asks again, and its noise is the same. In another sum they
+    # would tell more, and the noise is new.
+    in_sum = config.secure_aggregation.mode != "none"
+    digest = digest_of(device, message) if at_teachers and not in_sum else ""
+    teachers = VoteOrder.of(message).teachers
+    due = price_in_sum(config, teachers, questions) if in_sum else price(config.pate, questions)
     with opened(context, config) as ledger:
         if digest and ledger.answered == digest:
             return

@@ -103,12 +103,18 @@ PATE: dict[str, dict[str, Any]] = {
     "soft-laplace": {"mechanism": "soft-laplace", "scale": 6.0},
     "teachers": {"mechanism": "gnmax", "scale": 6.0, "noise_at": "teachers"},
     "teachers, laplace": {"mechanism": "lnmax", "scale": 6.0, "noise_at": "teachers"},
+    "teachers, sums": {"mechanism": "gnmax", "scale": 6.0, "noise_at": "teachers"},
 }
 
 
-def voting(**pate: Any) -> World:
+SUMS = {"secure_aggregation": {"mode": "simulate", "least_clients": 20}}
+"""Of the votes of at least so many teachers, and as many shares of noise."""
+
+
+def voting(name: str = "", **pate: Any) -> World:
     """Return a world of teachers."""
-    return world(strategy={"name": "pate"}, privacy={"unit": "teacher"}, pate={"queries": 30, **pate})
+    sums = SUMS if name.endswith("sums") else {}
+    return world(strategy={"name": "pate"}, privacy={"unit": "teacher"}, pate={"queries": 30, **pate}, **sums)
 
 
 def mechanisms() -> Iterator[tuple[str, Callable[[World], Scores], World]]:
@@ -116,7 +122,7 @@ def mechanisms() -> Iterator[tuple[str, Callable[[World], Scores], World]]:
     for name, (attack, sections) in CASES.items():
         yield name, attack, world(**sections)
     for name, pate in PATE.items():
-        yield f"votes, {name}", votes.tie_attack, voting(**pate)
+        yield f"votes, {name}", votes.tie_attack, voting(name, **pate)
     yield "votes, confident, whether a query is answered", votes.consensus_attack, voting(**PATE["confident"])
 
 

@@ -25,7 +25,7 @@ from fedasr.flower.records import content_bytes, entries, values_of
 from fedasr.models.factory import build_model
 from fedasr.models.own_tokenizer import make_tokenizer
 from fedasr.privacy.ledger import Entry, Ledger
-from fedasr.protocol import Key, Kind, Name, Order, Record
+from fedasr.protocol import SECURE_KINDS, Key, Kind, Name, Order, Record
 
 from .edge_device import SECRET, EdgeDevice
 
@@ -93,12 +93,14 @@ def protection(kind: str, config: Config) -> str:
     """Return who adds noise to what the device sends in a run: ``device``, ``server`` or ``none``.
 
     Args:
-        kind: of the message; that the device describes itself is for the run's training or its votes.
+        kind: of the message; that the device describes itself, and a step of secure aggregation, is for the run's
+            training or its votes.
         config: as the device reads it.
     """
     pate, privacy = config.strategy.name == "pate", config.privacy
-    if kind in TEACHERS or (kind == Kind.DESCRIBE and pate):
-        # With noise at the teachers too: how large the share of an edge device is, its server says.
+    if kind in TEACHERS or (kind in (Kind.DESCRIBE, *SECURE_KINDS) and pate):
+        # With noise at the teachers too: how large the share of an edge device is, its server says, and a share
+        # protects by the others' shares, which its server would have to have summed.
         return "server" if pate else "none"
     if pate or kind in UNNOISED:
         return "none"
@@ -120,7 +122,7 @@ def check_protection(kind: str, config: Config, policy: Policy) -> None:
         raise PolicyRefused(f"a message '{kind}'", f"asked in a run of privacy.unit={privacy.unit}", "none there")
     place = protection(kind, config)
     if PRIVACY.index(place) > PRIVACY.index(policy.privacy):
-        where = privacy.noise_at if privacy.unit == "user" else place
+        where = {"user": privacy.noise_at, "teacher": pate.noise_at}.get(privacy.unit, place)
         asked = f"{privacy.unit} with noise at the {where}" if place == "server" else privacy.unit
         wanted = (
             "noise that this edge device adds"
@@ -181,15 +183,13 @@ def check_work(config: Config, policy: Policy) -> None:
 
 
 def check_sums(kind: str, config: Config, policy: Policy) -> None:
-    """Raise where the owner wants the server to see sums alone, and a run would show it a single update.
+    """Raise where the owner wants the server to see sums alone, and a run would show it a single update or vote.
 
     Raises:
         PolicyRefused: naming the key.
     """
-    mode = config.secure_aggregation.mode
-    if policy.secure_aggregation and kind in (Kind.TRAIN, Kind.DESCRIBE, Kind.ESTIMATE) and mode != "protocol":
-        if kind == Kind.DESCRIBE and config.strategy.name == "pate":
-            return
+    mode, told = config.secure_aggregation.mode, (Kind.TRAIN, Kind.DESCRIBE, Kind.ESTIMATE, *TEACHERS)
+    if policy.secure_aggregation and kind in told and mode != "protocol":
         raise PolicyRefused("secure_aggregation.mode", mode, "protocol (secure_aggregation)")
 
 
@@ -317,7 +317,7 @@ def charged_since(before: Mapping[str, Any] | None, after: Ledger) -> list[Entry
         if known is None:
             charged.append(entry)
         elif entry.event.steps > known.event.steps:
-            charged.append(replace(entry, event=replace(entry.event, steps=entry.event.steps - known.event.steps)))
+            charged.append(replace(entry, event=entry.event.since(known.event)))
     return charged
 
 

@@ -70,7 +70,7 @@ class Policy:
     )
     secure_aggregation: bool = rule(
         False,
-        "only training and estimates under secure aggregation, in protocol: its server then sees sums alone",
+        "only training, votes and estimates under secure aggregation, in protocol: its server then sees sums alone",
     )
     least_in_sum: int = rule(
         3,
@@ -144,7 +144,9 @@ class Policy:
             f" least {self.pate_scale:g}"
         )
         if self.secure_aggregation:
-            lines.append(f"trains only where its server sees sums alone, of at least {self.least_in_sum} updates")
+            lines.append(
+                f"trains and votes only where its server sees sums alone, of at least {self.least_in_sum} devices"
+            )
         told = [kind for kind in self.messages if kind in UNNOISED]
         lines.append(
             f"tells about single transcripts by {' and '.join(told)}" if told else "is not evaluated on its transcripts"

@@ -48,6 +48,10 @@ class Event:
             return replace(self, steps=self.steps + other.steps)
         return None
 
+    def since(self, earlier: Event) -> Self:
+        """Return what the event has more than an earlier state of it, into which others were ``merged`` since."""
+        return replace(self, steps=self.steps - earlier.steps)
+
     def describe(self) -> str:
         """Return one line for people."""
         raise NotImplementedError
@@ -305,6 +309,16 @@ class PateVotes(Event):
             rdp_data_independent=added(self.rdp_data_independent, other.rdp_data_independent),
         )
 
+    def since(self, earlier: Event) -> PateVotes:
+        """Return what the event has more than an earlier state of it, the curves of that taken off."""
+        assert isinstance(earlier, PateVotes)
+        return replace(
+            self,
+            steps=self.steps - earlier.steps,
+            rdp=left_of(self.rdp, earlier.rdp),
+            rdp_data_independent=left_of(self.rdp_data_independent, earlier.rdp_data_independent),
+        )
+
     def curves(self) -> dict[str, Any]:
         """Return what adds up when queries are merged."""
         names = ("steps", "rdp", "rdp_data_independent")
@@ -344,6 +358,11 @@ GNMAX_SENSITIVITY = sqrt(2.0)
 def added(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, ...]:
     """Return the sums of two curves."""
     return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+def left_of(whole: tuple[float, ...], part: tuple[float, ...]) -> tuple[float, ...]:
+    """Return a curve without another one that it is the sum of, among others; rounding leaves no less than nothing."""
+    return tuple(max(0.0, x - y) for x, y in zip(whole, part, strict=True))
 
 
 def event_from_json(values: Mapping[str, Any]) -> Event:

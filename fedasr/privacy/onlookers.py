@@ -8,7 +8,7 @@ from fedasr.protocol import SECURE_KINDS, Kind
 ASKED: dict[str, frozenset[str]] = {
     "server": frozenset({Kind.TRAIN, Kind.EVALUATE, Kind.ESTIMATE}),
     "device": frozenset({Kind.TRAIN, *SECURE_KINDS}),
-    "teacher": frozenset({Kind.TEACH, Kind.VOTE}),
+    "teacher": frozenset({Kind.TEACH, Kind.VOTE, *SECURE_KINDS}),
 }
 """Where noise is added → the kinds of messages that an ε covers the answers of, or whose answers the trusted server may
 see; ``Kind.DESCRIBE`` is asked of every device."""

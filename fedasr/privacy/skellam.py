@@ -60,8 +60,6 @@ def square_bound(scaled_clip: float, dimensions: int) -> float:
 def skellam_rdp(noise_multiplier: float, dimensions: int, scaled_clip: float, orders: Sequence[float]) -> Floats:
     """Return the RDP of one step at each order, shape ``(orders,)``.
 
-    The bound is one of whole orders. Between them (α − 1)·RDP(α), which is convex, lies below the straight line.
-
     Args:
         noise_multiplier: of all shares together, in clip norms.
         dimensions: entries of a contribution.
@@ -70,7 +68,20 @@ def skellam_rdp(noise_multiplier: float, dimensions: int, scaled_clip: float, or
     """
     square = square_bound(scaled_clip, dimensions)
     absolute = min(math.sqrt(dimensions * square), square)
-    variance = (noise_multiplier * scaled_clip) ** 2
+    return bounded_rdp((noise_multiplier * scaled_clip) ** 2, square, absolute, orders)
+
+
+def bounded_rdp(variance: float, square: float, absolute: float, orders: Sequence[float]) -> Floats:
+    """Return the RDP of whole numbers with Skellam noise on each, shape ``(orders,)``.
+
+    The bound is one of whole orders. Between them (α − 1)·RDP(α), which is convex, lies below the straight line.
+
+    Args:
+        variance: of the noise.
+        square: of what neighbours differ in, in L2, at most.
+        absolute: of the same in L1.
+        orders: above 1.
+    """
     wanted = np.asarray(orders, np.float64)
     whole = np.arange(1.0, math.ceil(wanted.max()) + 1)
     curve = whole * square / (2 * variance)

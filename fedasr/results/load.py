@@ -107,6 +107,14 @@ class Run:
         return read_table(self.path / "queries.parquet", TABLES["queries"])
 
     @cached_property
+    def ballots(self) -> pd.DataFrame:
+        """What each teacher of a PATE run was sent and has sent, a row a message of questions; may be empty.
+
+        ``query, queries, client, counted, bytes_up, bytes_down``.
+        """
+        return read_table(self.path / "ballots.parquet", TABLES["ballots"])
+
+    @cached_property
     def canaries(self) -> pd.DataFrame:
         """What each round showed of the canary users of ``audit.canaries``; may be empty. It tells of the noise.
 

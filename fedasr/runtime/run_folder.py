@@ -118,6 +118,14 @@ QUERY_COLUMNS = {
     "rdp": "float64",
     "order": "float64",
 }
+BALLOT_COLUMNS = {
+    "query": "int64",
+    "queries": "int64",
+    "client": "string",
+    "counted": "bool",
+    "bytes_up": "int64",
+    "bytes_down": "int64",
+}
 CANARY_COLUMNS = {
     "round": "int64",
     "canary": "int64",
@@ -158,6 +166,7 @@ TABLES = {
     "periods": PERIOD_COLUMNS,
     "activity": ACTIVITY_COLUMNS,
     "queries": QUERY_COLUMNS,
+    "ballots": BALLOT_COLUMNS,
     "canaries": CANARY_COLUMNS,
     "estimates": ESTIMATE_COLUMNS,
 }

@@ -7,6 +7,7 @@ from fedasr.errors import InputError
 from fedasr.models.weights import Layout
 from fedasr.secure.coders import make_coder
 from fedasr.secure.terms import Aborted, Terms, least_updates
+from fedasr.secure.votes import VoteCoder
 
 
 def check_secure_aggregation(config: Config, layout: Layout, clients: int) -> None:
@@ -16,6 +17,9 @@ def check_secure_aggregation(config: Config, layout: Layout, clients: int) -> No
         InputError: naming the key and what to change.
     """
     if config.secure_aggregation.mode == "none":
+        return
+    if config.strategy.name == "pate":
+        check_votes(config, clients)
         return
     make_coder(config, layout.size, config.selection.clients_per_round, 1)
     least = least_updates(config)
@@ -27,6 +31,25 @@ def check_secure_aggregation(config: Config, layout: Layout, clients: int) -> No
         )
     if config.evaluate.estimate.every:
         check_estimate(config, clients, least)
+
+
+def check_votes(config: Config, teachers: int) -> None:
+    """Raise where there are too few teachers for a sum of their votes, few shares would open one, or bits are few.
+
+    Raises:
+        InputError: naming the key and what to change.
+    """
+    least = least_updates(config)
+    if teachers < least:
+        raise InputError(
+            f"there are {teachers} teachers, but a sum has at least {least} votes, by"
+            " 'secure_aggregation.least_clients'; lower it"
+        )
+    try:
+        Terms.of(config, "", 1, 0).needed(teachers)
+    except Aborted as why:
+        raise InputError(f"among the {teachers} teachers, {why}; expected more than half, or leave it out") from None
+    VoteCoder.of(config, teachers)
 
 
 def check_estimate(config: Config, clients: int, least: int) -> None:

@@ -125,6 +125,8 @@ class Client:
         if mine is None or mine.masking != public_bytes(private_key(self.masking_secret)):
             raise Aborted("the server's list of keys does not hold what this client has advertised")
         self.needed = self.terms.needed(len(keys))
+        if len(keys) < self.terms.least:  # shares of noise would be too small
+            raise Aborted(f"{len(keys)} clients have advertised keys, a sum is of at least {self.terms.least}")
         self.listed = ring_seed(listed)
         neighbours = neighbour_graph(keys, self.terms.neighbours, self.listed)[self.me]
         everybody = len(neighbours) + 1 == len(keys)

@@ -10,8 +10,12 @@ from fedasr.config.schema import Config
 DEFAULT_NEIGHBOURS = 20
 ESTIMATE = "estimate"
 """Purpose of a sum that is not of updates: counts for an estimate of the error rate."""
+VOTES = "votes"
+"""Purpose of a sum of the votes of teachers."""
+PURPOSES = (ESTIMATE, VOTES)
+"""All beside the updates."""
 ESTIMATE_BITS = 64
-"""Of the modulus of such a sum, whatever that of updates is: its numbers are few and large."""
+"""Of the modulus of a sum of counts, whatever that of updates is: its numbers are few and large."""
 
 
 class Aborted(Exception):
@@ -21,7 +25,7 @@ class Aborted(Exception):
 def least_updates(config: Config) -> int:
     """Return how many updates a sum has at least, or it is not opened: as given, or more than two thirds of a cohort.
 
-    Under distributed DP it is the number of shares of the noise that an account may count on.
+    Where noise comes in shares it is the number of them that an account may count on.
     """
     given = config.secure_aggregation.least_clients
     return more_than_two_thirds(config.selection.clients_per_round) if given is None else given
@@ -30,6 +34,11 @@ def least_updates(config: Config) -> int:
 def more_than_two_thirds(count: int) -> int:
     """Return the least number that is more than two thirds."""
     return 2 * count // 3 + 1
+
+
+def round_of_votes(number: int) -> int:
+    """Return the round of the sum of the votes on questions the first of which has this number, counted over a run."""
+    return number + 1
 
 
 def session_of_run(config_json: str, purpose: str | None = None) -> bytes:

@@ -15,11 +15,14 @@ import numpy.typing as npt
 
 from fedasr.config import Config
 from fedasr.privacy.document import privacy_document, with_caveat
+from fedasr.privacy.events import PateVotes
 from fedasr.privacy.ledger import Budget, Ledger
 from fedasr.privacy.pate.analysis import ORDERS, VoteMechanism, analyse, query_costs, to_epsilon
 from fedasr.privacy.pate.noise import noise, noise_generator, noisy
+from fedasr.secure.votes import VoteCoder
 from fedasr.typing import Floats
 
+from ..secure.onlooking import told_of_sums
 from .record import NO_LABEL, Record
 
 DEPENDENT, INDEPENDENT = 0, 1
@@ -50,6 +53,10 @@ class Aggregator:
         self.exact = self.trusted and not self.mechanism.soft
         """whether the votes are known and kept, and decide what they cost"""
         self.data_dependent = pate.budget == "data-dependent"
+        in_sums = config.secure_aggregation.mode != "none"
+        self.sums = VoteCoder.of(config, teachers) if in_sums else None
+        """what comes of votes under secure aggregation"""
+        self.seen_by = "server" if in_sums else "everyone"
 
     def release(self, utterance: int, counts: Floats) -> bool:
         """Pay for the next query and release its label; False: the budget allows no more.
@@ -73,6 +80,17 @@ class Aggregator:
         self.record.rdp += self.cost(counts, label != NO_LABEL)
         self.record.add(utterance, label, counts)
         return enough
+
+    def give_up(self, utterance: int) -> None:
+        """Pay for a query whose answer is not known, and that has no label: the sum of the votes was not opened."""
+        counts = np.zeros(self.record.classes)
+        self.record.rdp += self.cost(counts, answered=True)
+        self.record.add(utterance, NO_LABEL, counts)
+
+    def lose(self, queries: int) -> None:
+        """Pay for queries whose answers may be known to somebody and are lost: they are no rows of the record."""
+        self.record.rdp += queries * self.cost(np.zeros(0), answered=True)
+        self.record.lost += queries
 
     def label(self, counts: Floats, number: int) -> int:
         """Return the noisy winner of query ``number``, or ``NO_LABEL`` where the check finds no consensus."""
@@ -101,6 +119,8 @@ class Aggregator:
     def cost(self, counts: Floats, answered: bool) -> Floats:
         """Return RDP of a query, data-dependent and data-independent, shape ``(2, orders)``."""
         mechanism = self.mechanism
+        if self.sums is not None:
+            return np.stack([self.sums.rdp()] * 2)
         plain = mechanism.check_rdp_data_independent(ORDERS) + answered * mechanism.label_rdp_data_independent(ORDERS)
         if not self.exact:
             return np.stack([plain, plain])
@@ -135,14 +155,29 @@ class Aggregator:
     def ledger(self) -> Ledger:
         """Return the ledger: one entry for all votes, checks that found no consensus included."""
         ledger = Ledger("rdp", secret=self.config.privacy.secret_noise)
-        if not len(self.record):
+        queries = len(self.record) + self.record.lost
+        if not queries:
+            return ledger
+        if not self.exact:
+            event = self.sums.event(queries) if self.sums is not None else self.plain_event(queries)
+            ledger.charge(event, released=self.released, population=self.teachers, seen_by=self.seen_by)
             return ledger
         answered = self.record.answered if self.mechanism.has_threshold else None
         event = analyse(self.record.votes, self.mechanism, self.config.privacy.delta, answered=answered).event()
-        if not self.exact:
-            event = event.data_independent()
-        ledger.charge(event, released=self.released, population=self.teachers)
+        ledger.charge(event, released=self.released, population=self.teachers, seen_by=self.seen_by)
         return ledger
+
+    def plain_event(self, queries: int) -> PateVotes:
+        """Return what so many queries are in the ledger whose votes nobody knows."""
+        curve = tuple((queries * self.cost(np.zeros(0), answered=True)[INDEPENDENT]).tolist())
+        return PateVotes(
+            mechanism=self.mechanism.name,
+            scales=self.mechanism.scales,
+            steps=queries,
+            orders=ORDERS,
+            rdp=curve,
+            rdp_data_independent=curve,
+        )
 
     def epsilons(self) -> tuple[float, float]:
         """Return ε as the votes were, and ε whatever they had been, at ``privacy.delta``."""
@@ -158,6 +193,8 @@ class Aggregator:
         privacy = self.config.privacy
         budget = None if privacy.epsilon is None else Budget(privacy.epsilon, privacy.delta, "teacher")
         document = privacy_document(self.ledger(), privacy.delta, budget=budget)
+        if self.sums is not None:
+            document = told_of_sums(document, self.config)
         if self.data_dependent:
             # Two neighbours may end at different queries whatever the noise: no ε holds for where a run ends.
             document = with_caveat(

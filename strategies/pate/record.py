@@ -28,6 +28,7 @@ class Record:
         labels: what was released, ``NO_LABEL`` where nothing was.
         counts: the votes, shape ``(classes,)`` each; with noise at the teachers the noisy ones, which is all there is.
         rdp: data-dependent and data-independent RDP of all so far, shape ``(2, orders)``.
+        lost: queries that were paid for and are no rows: nobody knows what became of their answers.
     """
 
     def __init__(self, classes: int, orders: int) -> None:
@@ -36,6 +37,7 @@ class Record:
         self.labels: list[int] = []
         self.counts: list[Floats] = []
         self.rdp: Floats = np.zeros((2, orders))
+        self.lost = 0
 
     def __len__(self) -> int:
         """Return the number of queries."""
@@ -72,6 +74,7 @@ class Record:
             "labels": np.array(self.labels, np.int64),
             "counts": self.votes,
             "rdp": self.rdp,
+            "lost": np.array([self.lost], np.int64),
         }
 
     def load_arrays(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -80,3 +83,4 @@ class Record:
         self.labels = arrays["labels"].tolist()
         self.counts = list(arrays["counts"])
         self.rdp = arrays["rdp"].copy()
+        self.lost = int(arrays["lost"][0]) if "lost" in arrays else 0

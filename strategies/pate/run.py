@@ -26,6 +26,7 @@ from fedasr.runtime.session import current
 from fedasr.training.local import chosen_device
 from fedasr.training.self_labels import Stage, stage_of
 
+from ..secure.votes import SecureTeachers
 from ..server_run import Round, ServerRun
 from ..traits import StrategyTraits
 from .aggregator import Aggregator
@@ -36,8 +37,8 @@ from .record import Record
 from .recorded import RecordedVotes
 from .self_training import LEAST_LABELS, own_labels
 from .student import Student
-from .teachers import Teachers
-from .units import UtteranceVotes, make_unit
+from .teachers import Ballot, Teachers
+from .units import Questions, UtteranceVotes, make_unit
 
 
 @dataclass
@@ -72,10 +73,14 @@ class PateRun(ServerRun):
         narrow(self.public, experiment, self.layout.views(start))
         self.unit = make_unit(self.config.pate.unit, self.public, experiment.tokenizer)
         self.teachers: Teachers | RecordedVotes
-        if self.config.pate.votes_from is None:
+        if self.config.secure_aggregation.mode != "none":
+            self.teachers = SecureTeachers(grid, experiment, start, self.layout)
+        elif self.config.pate.votes_from is None:
             self.teachers = Teachers(grid, experiment, start, self.layout)
         else:
             self.teachers = RecordedVotes(self.config, self.public)
+        self.pending = 0
+        """queries that are being asked, whose answers somebody may know already"""
         self.record = Record(self.unit.classes, len(ORDERS))
         self.aggregator = Aggregator(self.config, len(self.teachers), self.record)
         self.findings = Findings(self.public, self.unit, self.aggregator)
@@ -131,18 +136,14 @@ class PateRun(ServerRun):
             elif not len(questions):
                 self.stop_labelling()
             else:
-                number = len(self.record)
-                ballot = self.teachers.ask(questions, self.unit.classes, number, self.public, self.taught)
-                self.totals["bytes_up"] += ballot.bytes_up
-                self.totals["bytes_down"] += ballot.bytes_down
-                for utterance, counts in zip(questions.utterances.tolist(), ballot.counts, strict=True):
-                    if not self.unit.goes_on(self.record, utterance):
-                        continue
-                    if not self.aggregator.release(utterance, counts):
-                        self.stop_labelling()
-                        break
+                ballot = self.ballot(questions, self.taught)
+                self.release(questions, ballot)
                 for reason in ballot.failures[:3]:
                     session.watcher.note(f"votes: {reason}")
+                if ballot.lost is not None:
+                    session.watcher.note(
+                        f"votes: {ballot.lost}; {len(questions)} queries have no label and are paid for"
+                    )
             if self.labelled:
                 self.folder.append("queries", self.findings.queries())
                 self.last.update(self.findings.labels())
@@ -153,6 +154,43 @@ class PateRun(ServerRun):
         if "stopped" in self.last:
             session.watcher.note(f"labelling ends here: {self.last['stopped']}")
         return True
+
+    def ballot(self, questions: Questions, taught: list[int]) -> Ballot:
+        """Let the teachers vote on the questions of a message, and note what was sent.
+
+        Raises:
+            InputError: a teacher met wrong input.
+            TooManyFailures: more of them failed than ``strategy.max_failed_share`` allows.
+        """
+        number, asked = len(self.record), len(questions)
+        if self.aggregator.sums is not None and self.config.privacy.secret_noise:
+            # A run that is killed now asks again, and teachers answer with new noise: both sums count.
+            self.pending = asked
+            self.save()
+        try:
+            ballot = self.teachers.ask(questions, self.unit.classes, number, self.public, taught)
+        except BaseException:
+            if not self.aggregator.trusted:  # the server may have noisy answers
+                self.aggregator.lose(asked)
+            raise
+        self.pending = 0
+        self.totals["bytes_up"] += sum(ballot.bytes_up.values())
+        self.totals["bytes_down"] += sum(ballot.bytes_down.values())
+        names = self.experiment.partition.names.tolist()
+        self.folder.append("ballots", ballot.rows(number, asked, names))
+        return ballot
+
+    def release(self, questions: Questions, ballot: Ballot) -> None:
+        """Release the labels of questions, as far as the budget allows; none where the sum of votes was not opened."""
+        for place, utterance in enumerate(questions.utterances.tolist()):
+            if not self.unit.goes_on(self.record, utterance):
+                if ballot.counts is None:
+                    self.aggregator.lose(1)
+            elif ballot.counts is None:
+                self.aggregator.give_up(utterance)
+            elif not self.aggregator.release(utterance, ballot.counts[place]):
+                self.stop_labelling()
+                break
 
     def stop_labelling(self) -> None:
         """The budget is spent."""
@@ -225,7 +263,7 @@ class PateRun(ServerRun):
 
     def document(self) -> dict[str, Any] | None:
         """Return the ledger; None: nobody has voted."""
-        return self.aggregator.document() if len(self.record) else None
+        return self.aggregator.document() if len(self.record) or self.record.lost else None
 
     def row(self, round: int, loss: float, student: Student) -> dict[str, Any]:
         """Return the row of a round of the student without its evaluation; the first has what the teachers sent."""
@@ -249,7 +287,7 @@ class PateRun(ServerRun):
     def save(self) -> None:
         """Write the checkpoint."""
         pate = {"taught": self.taught, "labelled": self.labelled, "public": self.public.rows.tolist()}
-        pate["own"] = list(self.own.items())
+        pate |= {"own": list(self.own.items()), "pending": self.pending}
         facts = {"population": {}, "privacy": {}, "pate": pate}
         self.write_checkpoint(self.optimizer, facts, self.record.arrays())
 
@@ -271,6 +309,8 @@ class PateRun(ServerRun):
         self.taught, self.labelled = saved.facts["pate"]["taught"], saved.facts["pate"]["labelled"]
         self.own = dict(saved.facts["pate"].get("own", ()))
         self.record.load_arrays(saved.columns)
+        if pending := int(saved.facts["pate"].get("pending", 0)):
+            self.aggregator.lose(pending)
 
     def finish(self, status: str) -> None:
         """Write the student, the votes, the ledger and the summary."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,11 +37,39 @@ ROUND = 0
 class Ballot:
     """The votes on some questions."""
 
-    counts: Floats
-    """votes, or sums of posteriors, shape ``(questions, classes)``; with the noise where the teachers add it"""
-    bytes_up: int = 0
-    bytes_down: int = 0
+    counts: Floats | None
+    """votes, or sums of posteriors, shape ``(questions, classes)``; with the noise where the teachers add it; None: the
+    sum was not opened"""
+    voted: list[int] = field(default_factory=list)
+    """whose votes are in it"""
+    bytes_up: dict[int, int] = field(default_factory=dict)
+    """client → what it has sent"""
+    bytes_down: dict[int, int] = field(default_factory=dict)
+    """client → what it was sent"""
     failures: list[str] = field(default_factory=list)
+    lost: str | None = None
+    """why the sum was not opened"""
+
+    def rows(self, number: int, questions: int, names: Sequence[object]) -> list[dict[str, Any]]:
+        """Return the rows of ``ballots.parquet``.
+
+        Args:
+            number: of the first question, counted over the run.
+            questions: how many there are.
+            names: of the clients.
+        """
+        voted = set(self.voted)
+        return [
+            {
+                "query": number,
+                "queries": questions,
+                "client": str(names[client]),
+                "counted": client in voted,
+                "bytes_up": self.bytes_up.get(client, 0),
+                "bytes_down": received,
+            }
+            for client, received in sorted(self.bytes_down.items())
+        ]
 
 
 class Teachers:
@@ -131,9 +159,9 @@ class Teachers:
         content = self.question(questions, classes, number, public)
         soft, exact = pate.mechanism.startswith("soft-"), pate.noise_at == "server"
         plain = exact and not soft
-        ballot = Ballot(np.zeros((len(questions), classes)), bytes_down=content_bytes(content) * len(clients))
+        counts = np.zeros((len(questions), classes))
+        ballot = Ballot(counts, bytes_down=dict.fromkeys(clients, content_bytes(content)))
         total = np.zeros((len(questions), classes), np.int64)
-        voted = 0
         for client, reply in self.send(Kind.VOTE, content, clients):
             try:
                 wanted = (len(questions),) if plain else total.shape
@@ -141,20 +169,21 @@ class Teachers:
             except ReplyRefused as refused:
                 ballot.failures.append(f"{refused} ({self.partition.names[client]})")
                 continue
-            ballot.bytes_up += content_bytes(reply.content)
-            voted += 1
+            ballot.bytes_up[client] = content_bytes(reply.content)
+            ballot.voted.append(client)
             if plain:
-                count_votes(ballot.counts, votes)
+                count_votes(counts, votes)
             else:
                 total += votes
-        missing = len(clients) - voted
+        missing = len(clients) - len(ballot.voted)
         if missing > len(ballot.failures):
             ballot.failures.append(f"{missing - len(ballot.failures)} teachers: no reply")
         self.check_failures("votes", missing, len(clients), ballot.failures)
         if not plain:
-            ballot.counts = from_fixed(total)
+            counts = from_fixed(total)
         if not exact:
-            ballot.counts += self.missing_noise(total.shape, number, len(self) - voted)
+            counts = counts + self.missing_noise(total.shape, number, len(self) - len(ballot.voted))
+        ballot.counts = counts
         return ballot
 
     def votes_of(self, reply: Message, shape: tuple[int, ...], posteriors: bool) -> npt.NDArray[np.int64]:

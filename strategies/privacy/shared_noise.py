@@ -14,8 +14,8 @@ from fedasr.models.weights import Layout
 from fedasr.privacy.accountants import calibrate
 from fedasr.privacy.events import Skellam
 from fedasr.secure.coders import skellam_event
-from fedasr.secure.terms import least_updates
 
+from ..secure.onlooking import told_of_sums
 from .base import note_of
 from .device_noise import DeviceNoise
 
@@ -23,16 +23,6 @@ NOTE = (
     "each device adds a share of the noise; ε holds for the user with the most participations; who takes part in a"
     " round is taken to be public"
 )
-
-
-def sees(config: Config) -> str:
-    """Return what a guarantee against the server rests on."""
-    least = least_updates(config)
-    what = "only simulated here" if config.secure_aggregation.mode == "simulate" else "by secure aggregation"
-    return (
-        f"the server sees the sum of at least {least} updates, each with a share of the noise, and no single update,"
-        f" {what}; of {least} shares all are counted on: who adds none, or tells its share, takes it off"
-    )
 
 
 def shared_noise_for_budget(config: Config, parameters: int) -> float:
@@ -76,14 +66,4 @@ class SharedNoise(DeviceNoise):
 
     def document(self) -> dict[str, Any]:
         """Return the content of ``privacy.json``: each guarantee says what the server sees."""
-        seen = sees(self.run)
-        document = {
-            name: f"{value}; {seen}" if name.startswith("guarantee") else value
-            for name, value in super().document().items()
-        }
-        return {
-            **document,
-            "note": note_of(NOTE, self.run),
-            "server_sees": "sum",
-            "least_shares": least_updates(self.run),
-        }
+        return told_of_sums({**super().document(), "note": note_of(NOTE, self.run)}, self.run)

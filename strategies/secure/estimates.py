@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
-from flwr.app import ArrayRecord, Message
 
 from fedasr.errors import InputError
 from fedasr.evaluation.secure_sums import MOST_GROUPS, OTHER, ROOM, CountCoder
 from fedasr.experiment import Experiment
-from fedasr.flower.records import content_bytes, entries
+from fedasr.flower.records import content_bytes
 from fedasr.models.weights import Layout, Vector
-from fedasr.protocol import Kind, Longest, Masking, Name, Record
+from fedasr.protocol import Kind, Longest, Masking, Record
 from fedasr.runtime.run_folder import RunFolder
-from fedasr.secure.modulus import Residues, kind_of, unpack
-from fedasr.secure.server import Server
+from fedasr.secure.modulus import Residues
 from fedasr.secure.terms import ESTIMATE, ESTIMATE_BITS, Aborted
 
-from ..aggregation.replies import ReplyRefused, Store, check_array
+from ..aggregation.replies import ReplyRefused, Store
 from ..fleet_estimates import ALL, EstimateTraffic, FleetEstimates, Tally
 from ..selection.base import Ids
-from .rounds import SecureRounds, check_least, confirmed_masking, not_opened, unconfirmed_masking
+from .messages import residues_of
+from .rounds import SecureRounds, not_opened
 
 
 class NoSum(Exception):
@@ -56,49 +54,18 @@ class SecureEstimates(FleetEstimates):
     ) -> tuple[dict[str, Tally], EstimateTraffic]:
         """Return group → the sums of its counts, and the bytes sent; nobody's counts where no sum is opened."""
         rounds, asked, tallies = self.rounds, clients.tolist(), {ALL: Tally()}
-        rounds.sent, rounds.received, rounds.begun = Counter(), Counter(), False
         coder = CountCoder([ALL, *map(json.dumps, self.groups)], self.words, len(asked))
+
+        def tell(clients: list[int], masking: Masking) -> dict[int, Residues]:
+            return self.told(round, weights, clients, masking, coder)
+
         try:
-            tallies = self.tallies(coder, *self.summed(round, weights, asked, coder))
+            tallies = self.tallies(coder, *rounds.summed(round, asked, coder.length, ESTIMATE, tell))
         except Aborted as why:
             rounds.notes.append(f"the error rate is not estimated: {not_opened(why)}")
         except NoSum as why:
             rounds.notes.append(f"the error rate is not estimated: {why}")
         return tallies, EstimateTraffic(rounds.sent.total(), rounds.received.total())
-
-    def summed(self, round: int, weights: Vector, asked: list[int], coder: CountCoder) -> tuple[Residues, int]:
-        """Return the sum of devices' counts, and of how many.
-
-        Raises:
-            Aborted: it is not opened.
-            InputError: a client met wrong input.
-        """
-        rounds, masking, missing = self.rounds, unconfirmed_masking(asked, 1), dict[int, str]()
-        terms, server, living = rounds.terms(round, coder.length, ESTIMATE), None, list[int]()
-        check_least(len(asked), rounds.config)
-        rounds.begun = True
-        if rounds.protocol:
-            server = Server(terms)
-            try:
-                rounds.share_secrets(server, round, asked, missing, ESTIMATE)
-            finally:
-                rounds.notes += [f"client {rounds.partition.names[client]}: {why}" for client, why in missing.items()]
-            masking = confirmed_masking(masking, server)
-        else:
-            terms.needed(len(asked))
-        try:
-            told = self.told(round, weights, [client for client in asked if client not in missing], masking, coder)
-            check_least(len(told), rounds.config)
-            living = sorted(told)
-        finally:
-            if server is None:
-                rounds.suppose(round, asked, living, ESTIMATE)
-        total = np.zeros(coder.length, kind_of(ESTIMATE_BITS))
-        for client in living:
-            total += told[client]
-        if server is not None:
-            total = server.unmasked(total, rounds.open_shares(server, round, living, ESTIMATE))
-        return total, len(living)
 
     def told(
         self, round: int, weights: Vector, clients: list[int], masking: Masking, coder: CountCoder
@@ -121,7 +88,7 @@ class SecureEstimates(FleetEstimates):
             rounds.sent[client] += 0 if reply.has_error() else content_bytes(reply.content)
             try:
                 self.check(reply)
-                told[client] = residues_of(reply, coder.length)
+                told[client] = residues_of(reply, Record.COUNTED, coder.length, ESTIMATE_BITS, "counts")
             except ReplyRefused as error:
                 rounds.refuse(Kind.ESTIMATE, client, error)
         rounds.settle(clients, told)
@@ -143,25 +110,6 @@ class SecureEstimates(FleetEstimates):
                 f" 'evaluate.estimate.words' ({self.words}) and were scaled down to it; raise it"
             )
         return {group: Tally(*sums) for group, sums in groups.items()}
-
-
-def residues_of(reply: Message, length: int) -> Residues:
-    """Return what a device has sent to be summed.
-
-    Raises:
-        ReplyRefused: it is something else.
-    """
-    record = reply.content.get(Record.COUNTED)
-    arrays = entries(record) if isinstance(record, ArrayRecord) else {}
-    if list(arrays) != [Name.ENCODED]:
-        raise ReplyRefused("the reply has no masked counts ('secure_aggregation' is set in the run's config)")
-    array = arrays[Name.ENCODED]
-    shape = tuple(array.shape)
-    check_array(Name.ENCODED, array, "uint8", shape if len(shape) == 1 else (-1,))
-    try:
-        return unpack(array.numpy(), length, ESTIMATE_BITS)
-    except ValueError as error:
-        raise ReplyRefused(str(error)) from None
 
 
 def known_groups(run: Experiment) -> list[tuple[str, str]]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flwr.app import RecordDict
+from flwr.app import ArrayRecord, Message, RecordDict
 
-from fedasr.flower.records import content_bytes
-from fedasr.protocol import ConfigValues, KeyList, OpenedShares, Order, Record, SealedShares, Unmasking
+from fedasr.flower.records import content_bytes, entries
+from fedasr.protocol import ConfigValues, KeyList, Name, OpenedShares, Order, Record, SealedShares, Unmasking
 from fedasr.secure.identity import SIGNATURE_BYTES
 from fedasr.secure.keys import ROW, clients_to_bytes
+from fedasr.secure.modulus import Residues, unpack
 from fedasr.secure.primitives import SEALED_BYTES, SECRET_BYTES
 from fedasr.secure.server import Question
+
+from ..aggregation.replies import ReplyRefused, check_array
 
 
 def listing(order: Order, listed: bytes, names: str | None = None) -> RecordDict:
@@ -30,6 +33,32 @@ def unmasking(order: Order, question: Question) -> RecordDict:
     sealed = b"".join(question.sealed[other] for other in sorted(question.sealed))
     asked = Unmasking(clients_to_bytes(question.living), sealed, clients_to_bytes(question.dead) or None)
     return RecordDict({Record.CONFIG: order.to_record(), Record.SECURE: asked.to_record()})
+
+
+def residues_of(reply: Message, record: str, length: int, bits: int, what: str) -> Residues:
+    """Return the numbers that a client has sent to be summed.
+
+    Args:
+        reply: of the client.
+        record: that holds them.
+        length: how many there must be.
+        bits: of the modulus.
+        what: they are, in a word.
+
+    Raises:
+        ReplyRefused: it has sent something else.
+    """
+    content = reply.content.get(record)
+    arrays = entries(content) if isinstance(content, ArrayRecord) else {}
+    if list(arrays) != [Name.ENCODED]:
+        raise ReplyRefused(f"the reply has no masked {what} ('secure_aggregation' is set in the run's config)")
+    array = arrays[Name.ENCODED]
+    shape = tuple(array.shape)
+    check_array(Name.ENCODED, array, "uint8", shape if len(shape) == 1 else (-1,))
+    try:
+        return unpack(array.numpy(), length, bits)
+    except ValueError as error:
+        raise ReplyRefused(str(error)) from None
 
 
 @dataclass(frozen=True)

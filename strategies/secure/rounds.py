@@ -25,7 +25,7 @@ from fedasr.registry import is_reference
 from fedasr.secure.coders import Coder, Counts, make_coder
 from fedasr.secure.identity import SIGNATURE_BYTES, Directory, SimulatedDirectory
 from fedasr.secure.keys import clients_to_bytes, keys_from_bytes
-from fedasr.secure.modulus import packed_bytes
+from fedasr.secure.modulus import Residues, kind_of, packed_bytes
 from fedasr.secure.server import Server, answered
 from fedasr.secure.terms import Aborted, Terms, least_updates
 
@@ -40,6 +40,8 @@ from .accumulating import SecureAccumulator
 from .aggregate import SecureSum
 from .messages import listing, traffic, unmasking
 
+Told = Mapping[int, Residues]
+"""Client → what it tells."""
 MUCH_CUT = 0.01
 """Share of the changes that are cut of which a note is made."""
 
@@ -171,9 +173,55 @@ class SecureRounds(Rounds):
             server.shared(client, sent.sealed, sent.signature, self.directory)
 
         self.ask(Kind.KEYS, round, dict.fromkeys(clients, ask), advertised, missing)
+        check_least(len(server.keys), self.config)
         content = listing(order, server.listed(), self.names(server.keys))
         self.ask(Kind.SHARES, round, dict.fromkeys(sorted(server.keys), content), shared, missing)
         server.check_sharers()
+
+    def summed(
+        self, round: int, asked: list[int], length: int, purpose: str, tell: Callable[[list[int], Masking], Told]
+    ) -> tuple[Residues, int]:
+        """Return the sum of what clients tell for a purpose beside the updates, and of how many.
+
+        Args:
+            round: of the sum.
+            asked: who is asked.
+            length: numbers that each tells.
+            purpose: of the sum.
+            tell: asks clients, with how they are to mask, and returns client → what it tells.
+
+        Raises:
+            Aborted: the sum is not opened.
+            InputError: a client met wrong input.
+        """
+        masking, missing = unconfirmed_masking(asked, 1), dict[int, str]()
+        terms, server, living = self.terms(round, length, purpose), None, list[int]()
+        self.sent, self.received, self.begun = Counter(), Counter(), False
+        check_least(len(asked), self.config)
+        self.begun = True
+        if self.protocol:
+            server = Server(terms)
+            try:
+                self.share_secrets(server, round, asked, missing, purpose)
+            finally:
+                self.notes += [f"client {self.partition.names[client]}: {why}" for client, why in missing.items()]
+            masking = confirmed_masking(masking, server)
+        else:
+            terms.needed(len(asked))
+        try:
+            told = tell([client for client in asked if client not in missing], masking)
+            check_least(len(told), self.config)
+            living = sorted(told)
+        finally:
+            if server is None:
+                self.suppose(round, asked, living, purpose)
+        total = np.zeros(length, kind_of(terms.bits))
+        for client in living:
+            total += told[client]
+        if server is not None:
+            return server.unmasked(total, self.open_shares(server, round, living, purpose)), len(living)
+        total &= total.dtype.type((1 << terms.bits) - 1)
+        return total, len(living)
 
     def open_shares(
         self, server: Server, round: int, living: list[int], purpose: str | None = None

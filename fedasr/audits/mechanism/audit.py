@@ -94,7 +94,11 @@ def attacks_on(config: Config) -> tuple[list[Attack], list[str]]:
     if config.strategy.name == "pate":
         attacks: list[Attack] = [votes.tie_attack]
         missed = ["the data-dependent ε: the claim is the one that holds whatever the votes", "the student's training"]
-        if pate.noise_at == "teachers":
+        if config.secure_aggregation.mode != "none":
+            missed.append(
+                "a server that departs from the protocol, and teachers that tell it their shares of the noise"
+            )
+        elif pate.noise_at == "teachers":
             missed.append("a server that looks at single answers, each with a share of the noise alone")
         elif pate.mechanism == "confident-gnmax":
             attacks.append(votes.consensus_attack)

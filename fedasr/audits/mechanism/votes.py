@@ -161,7 +161,7 @@ def whole(world: World, mechanism: Any, worlds: Worlds) -> Pair:
 def shares(world: World, worlds: Worlds) -> Pair:
     """Return the ratios of sums of votes with a share of noise each, as the server gets the sum."""
     pate, many, queries = world.config.pate, teachers(world), queries_of(world)
-    rng = world.rng(4)
+    rng, coder = world.rng(4), aggregator(world).sums
 
     def seen(counts: Floats) -> Floats:
         # Whoever is not in the tie has no vote, and a share of noise all the same.
@@ -171,10 +171,13 @@ def shares(world: World, worlds: Worlds) -> Pair:
         result = []
         for _ in range(ceil(voters_of(world) / AT_A_TIME)):
             total = np.zeros((AT_A_TIME, queries, CLASSES), np.int64)
-            for vote in votes:
+            for number, vote in enumerate(votes):
                 row = np.broadcast_to(vote, total.shape)
-                total += noise.to_fixed(noise.with_share(pate.mechanism, pate.scale, row, rng, many))
-            result.append(ratio(world, noise.from_fixed(total), worlds))
+                if coder is None:
+                    total += noise.to_fixed(noise.with_share(pate.mechanism, pate.scale, row, rng, many))
+                else:  # as if the others had told their shares: on so many alone the account counts
+                    total += coder.encode(row, rng) if number < coder.least else (row * coder.steps).astype(np.int64)
+            result.append(ratio(world, noise.from_fixed(total) if coder is None else total / coder.steps, worlds))
         return np.concatenate(result)
 
     return seen(worlds.inside), seen(worlds.outside)
@@ -189,7 +192,7 @@ def scored(world: World, worlds: Worlds, pair: Pair, attack: str, observer: str)
 
     def claim(factor: float) -> list[Event]:
         if factor == 1.0:
-            [event] = result.ledger().events(("teacher", "everyone"))
+            [event] = result.ledger().events(("teacher", result.seen_by))
             return [event.data_independent()]
         old = result.mechanism
         less = old.threshold_scale and old.threshold_scale * factor

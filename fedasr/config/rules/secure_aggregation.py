@@ -28,13 +28,17 @@ def check_secure_aggregation(config: Config, where: str) -> None:
             )
         return
     fact = f"'secure_aggregation.mode' is '{secure.mode}'"
-    if strategy.name in ("pate", "central"):
+    if strategy.name == "central":
         refuse(f"{fact} but 'strategy.name' is '{strategy.name}', whose clients send no updates: leave it out")
     if config.runtime.name == "deployment" and secure.mode == "simulate":
+        what = "vote" if strategy.name == "pate" else "update"
         refuse(
-            f"{fact} but 'runtime.name' is 'deployment', whose server would see every update; set"
+            f"{fact} but 'runtime.name' is 'deployment', whose server would see every {what}; set"
             " secure_aggregation.mode=protocol"
         )
+    if strategy.name == "pate":
+        check_sums_of_votes(config, where)
+        return
     if config.client_app is not None:
         refuse(f"{fact} but 'client_app' is '{config.client_app}', whose updates nobody would mask: leave one out")
     if config.compression.up != "none":
@@ -73,6 +77,30 @@ def check_secure_aggregation(config: Config, where: str) -> None:
             " alone; set privacy.noise_at=shares"
         )
     check_numbers(config, where)
+
+
+def check_sums_of_votes(config: Config, where: str) -> None:
+    """Raise on what needs the exact counts of votes, or leaves open among how many teachers the noise is split.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+    secure, pate = config.secure_aggregation, config.pate
+    fact = f"'secure_aggregation.mode' is '{secure.mode}'"
+    if pate.votes_from is not None:
+        raise InputError(f"{fact} but 'pate.votes_from' is set: nobody votes; leave one of them out", where=where)
+    if pate.noise_at != "teachers":
+        raise InputError(
+            f"{fact} but 'pate.noise_at' is '{pate.noise_at}', whose server would learn the exact counts of votes: set"
+            " pate.noise_at=teachers",
+            where=where,
+        )
+    if secure.least_clients is None:
+        raise InputError(
+            f"{fact} but 'secure_aggregation.least_clients' is not set: among so many teachers the noise is split, and"
+            " a sum of fewer votes is not opened; set it, such as to two thirds of the teachers",
+            where=where,
+        )
 
 
 def check_numbers(config: Config, where: str) -> None:

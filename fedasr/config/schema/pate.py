@@ -154,7 +154,8 @@ class PateConfig:
     noise_at: str = key(
         "server",
         "server: on the counts, by a server that is trusted with each vote; teachers: each adds a share to its own"
-        " vote, so that nobody has the exact counts",
+        " vote, so that nobody has the exact counts; with `secure_aggregation` the server sees the sum of such votes"
+        " alone",
         choices=("server", "teachers"),
     )
     votes_from: str | None = key(

@@ -10,7 +10,7 @@ from fedasr.config.schema.keys import key
 
 @dataclass
 class SecureAggregationConfig:
-    """The server learns sums alone; see `docs/secure-aggregation.md`."""
+    """The server learns sums alone, of updates or of teachers' votes; see `docs/secure-aggregation.md`."""
 
     mode: str = key(
         "none",
@@ -23,7 +23,7 @@ class SecureAggregationConfig:
         0.1,
         "largest change of a parameter in an update, in units of the weights; what is beyond is cut",
         above=0,
-        when=unless("privacy.noise_at", "shares", refused=True),
+        when=(unless("privacy.noise_at", "shares", refused=True), unless("strategy.name", "pate", refused=True)),
     )
     neighbours: int = key(
         20,
@@ -40,6 +40,6 @@ class SecureAggregationConfig:
         None,
         "updates that a sum has at least, or it is not opened and the round is lost; with `privacy.noise_at: shares`"
         " also the number of shares of the noise that ε counts on; absent: more than two thirds of"
-        " `selection.clients_per_round`",
+        " `selection.clients_per_round`. Strategy `pate`: votes, and shares of the noise; to be set",
         low=2,
     )

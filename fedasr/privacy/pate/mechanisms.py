@@ -84,6 +84,29 @@ def soft_laplace_rdp(scale: float, orders: Orders) -> Floats:
     return rdp
 
 
+def discrete_soft_laplace_rdp(units: int, steps: int, orders: Orders) -> Floats:
+    """Return the same for noise on whole numbers, shape ``(orders,)``.
+
+    P(x) is proportional to e^{−|x|/t}. With q = e^{−1/t} and r = q^{2α−1}, RDP of a shift by d is ln A(d) / (α − 1),
+
+        A(d) = [(1 + (1−q)·r/(1−r))·q^{−(α−1)d} + (1 − (1−q)/(1−r))·q^{αd}] / (1 + q),
+
+    a sum of exponentials with positive weights: its logarithm is convex in d, and the worst neighbour is as above.
+
+    Args:
+        units: t, the scale of the noise.
+        steps: by how much a teacher moves one class at most, and half of what it moves in all.
+        orders: above 1.
+    """
+    alpha = np.asarray(orders, float)
+    log_q, log_r = -1.0 / units, -(2 * alpha - 1) / units
+    ratio = np.expm1(log_q) / np.expm1(log_r)  # (1 − q) / (1 − r)
+    down = np.log1p(ratio * np.exp(log_r)) - (alpha - 1) * steps * log_q
+    up = np.log1p(-ratio) + alpha * steps * log_q
+    rdp: Floats = 2 * (np.logaddexp(down, up) - np.log1p(np.exp(log_q))) / (alpha - 1)
+    return rdp
+
+
 def threshold_data_independent(threshold_scale: float, orders: Orders) -> Floats:
     """Return RDP α/(2σ₁²) of one check of the largest count, which changes by one; shape ``(orders,)``."""
     return np.asarray(orders) / (2 * threshold_scale**2)

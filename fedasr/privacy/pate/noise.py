@@ -71,10 +71,22 @@ def share(
     """
     if mechanism in LAPLACE:
         units, unit = grid(scale)
-        gammas = rng.gamma(held / parts, 1 / math.expm1(1 / units), (2, int(np.prod(size))))
-        more, less = rng.poisson(gammas)
-        return np.asarray((more - less).reshape(size) * unit, np.float64)
+        drawn = laplace_share(rng, units, int(np.prod(size)), held / parts)
+        return np.asarray(drawn.reshape(size) * unit, np.float64)
     return part(scale, parts, held) * rng.standard_normal(size)
+
+
+def laplace_share(rng: np.random.Generator, units: int, count: int, share: float) -> Fixed:
+    """Return a share of Laplace noise on whole numbers, int64, shape ``(count,)``; shares of 1 in all are the whole.
+
+    Args:
+        rng: of whoever draws it.
+        units: λ.
+        count: how many numbers.
+        share: above 0.
+    """
+    more, less = rng.poisson(rng.gamma(share, 1 / math.expm1(1 / units), (2, count)))
+    return np.asarray(more - less, np.int64)
 
 
 def with_share(

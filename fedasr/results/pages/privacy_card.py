@@ -26,6 +26,11 @@ SETTING = {
     ("example", "everyone"): "central: whoever trains holds all speech, is trusted, and trains with DP-SGD",
     ("example", "server"): "local: each device trains with DP-SGD; the server is not trusted",
     ("teacher", "everyone"): "PATE: noisy votes of teachers on public speech; who aggregates them is trusted",
+    (
+        "teacher",
+        "server",
+    ): "PATE, distributed: each teacher adds a share of the noise to its votes on public speech, and"
+    " secure aggregation shows the server the sum alone",
 }
 SUMS = "the noisy sum of clipped updates of every round, and the model, which follows from those alone"
 ACCESSES = {
@@ -34,6 +39,11 @@ ACCESSES = {
     ("example", "everyone"): "each noisy step of training, and the model, which follows from those alone",
     ("example", "server"): "each noisy step of local training on each device, and all that follows from them",
     ("teacher", "everyone"): "the noisy labels, and the student, which follows from them and public speech alone",
+    (
+        "teacher",
+        "server",
+    ): "the noisy sum of the votes on every question, the labels, and the student, which follow from"
+    " those and public speech alone",
 }
 SHARES = (
     "distributed: each device adds a share of the noise to its own update, and secure aggregation shows the server the"

@@ -20,6 +20,7 @@ from fedasr.privacy.randomness import with_normal
 from fedasr.privacy.skellam import skellam
 from fedasr.privacy.update_clipping import Clip
 from fedasr.secure import coders
+from fedasr.secure.votes import VoteCoder
 from fedasr.strategies import rounds
 from fedasr.strategies.aggregation.weighting import Weighting
 from fedasr.strategies.pate import aggregator
@@ -159,6 +160,12 @@ def test_teachers_whose_shares_are_a_part_of_the_deviation(monkeypatch: Patch) -
     """σ/T each instead of σ/√T: together σ/√T."""
     monkeypatch.setattr(vote_noise, "part", lambda scale, parts, held: scale * held / parts)
     assert caught(votes.tie_attack, voting(mechanism="gnmax", scale=6.0, noise_at="teachers"), 2) == 1.0
+
+
+@pytest.mark.thorough
+def test_teachers_in_sums_whose_shares_are_a_part_of_the_deviation(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(VoteCoder, "share", lambda self, count, rng: skellam(rng, self.variance / self.least**2, count))
+    assert caught(votes.tie_attack, voting("sums", mechanism="gnmax", scale=6.0, noise_at="teachers"), 2) == 1.0
 
 
 def weaker(name: str, scale: float, size: Any, rng: np.random.Generator) -> Any:

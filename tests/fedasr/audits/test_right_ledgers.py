@@ -34,7 +34,7 @@ def test_no_contradiction(name: str) -> None:
 def test_no_contradiction_of_votes(name: str) -> None:
     attacks = [votes.tie_attack] + [votes.consensus_attack] * (name == "confident")
     for attack in attacks:
-        assert caught(attack, voting(**PATE[name]), 1) == 0.0
+        assert caught(attack, voting(name, **PATE[name]), 1) == 0.0
 
 
 def test_a_broken_tie_leaks_four_fifths_of_what_is_accounted() -> None:

@@ -13,6 +13,8 @@ from fedasr.secure.checks import check_secure_aggregation
 
 SHARES = {"privacy.unit": "user", "privacy.noise_at": "shares", "privacy.noise_multiplier": 1.0}
 UNIFORM = {"strategy.weighting": "uniform"}
+VOTES = {"strategy.name": "pate", "pate.noise_at": "teachers"}
+THRESHOLD = {"pate.threshold": 5.0, "pate.threshold_scale": 2.0}
 
 
 def config(mode: str) -> dict[str, Any]:
@@ -38,7 +40,13 @@ def loaded(changes: dict[str, Any], mode: str = "simulate") -> Any:
         ({**SHARES}, "a user's weight would multiply the noise"),
         ({**SHARES, **UNIFORM, "privacy.clipping": "adaptive"}, "'privacy.noise_at' is 'shares'; choose flat"),
         ({**SHARES, **UNIFORM, "secure_aggregation.clip": 0.5}, "'secure_aggregation.clip' is set but"),
-        ({"strategy.name": "pate"}, "whose clients send no updates"),
+        ({"strategy.name": "pate"}, "whose server would learn the exact counts of votes: set pate.noise_at=teachers"),
+        (VOTES, "among so many teachers the noise is split, and a sum of fewer votes is not opened"),
+        ({**VOTES, "pate.mechanism": "confident-gnmax", **THRESHOLD}, "whose check needs the exact counts"),
+        ({**VOTES, "pate.budget": "data-dependent"}, "would have to know the exact counts"),
+        ({**VOTES, "pate.votes_from": "runs/votes"}, "recorded votes need server"),
+        ({"strategy.name": "pate", "pate.votes_from": "runs/votes"}, "is set: nobody votes"),
+        ({**VOTES, "secure_aggregation.least_clients": 8, "secure_aggregation.clip": 0.5}, "which does not read it"),
         ({"strategy.name": "central"}, "whose clients send no updates"),
         ({"client_app": "mine:app"}, "whose updates nobody would mask"),
         ({"selection.clients_per_round": 1}, "the sum of one update is that update"),
@@ -70,6 +78,8 @@ def test_shares_of_noise_without_secure_aggregation_are_refused() -> None:
         {"privacy.unit": "user", "privacy.noise_at": "device", "privacy.noise_multiplier": 1, **UNIFORM},
         {"privacy.unit": "example", "privacy.noise_multiplier": 1},
         {"secure_aggregation.threshold": 6},
+        {**VOTES, "secure_aggregation.least_clients": 8},
+        {**VOTES, "secure_aggregation.least_clients": 80, "pate.mechanism": "soft-laplace", "pate.unit": "token"},
     ],
 )
 @pytest.mark.parametrize("mode", ["simulate", "protocol"])

@@ -13,17 +13,33 @@ from flwr.clientapp import ClientApp
 
 from fedasr.clients.client_app import app as honest
 from fedasr.clients.mods.secured import secured
+from fedasr.clients.secure import masked
 from fedasr.config import Config, load
 from fedasr.data.partition import Partition
 from fedasr.data.roster import Roster
 from fedasr.experiment import as_json
 from fedasr.flower.records import array_record, arrays_of
 from fedasr.models.weights import Layout
-from fedasr.protocol import Key, KeyList, Kind, OpenedShares, Record, SealedShares, Status, Trained
+from fedasr.protocol import (
+    Key,
+    KeyList,
+    Kind,
+    Masking,
+    Name,
+    OpenedShares,
+    Order,
+    Record,
+    SealedShares,
+    Status,
+    Trained,
+)
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.grid import LocalGrid
+from fedasr.secure.modulus import Residues, pack, wrapped
+from fedasr.secure.terms import VOTES, Aborted
 from fedasr.strategies.population import Cohort
 from fedasr.strategies.rounds import RoundResult
+from fedasr.strategies.secure.messages import residues_of
 from fedasr.strategies.secure.rounds import SecureRounds
 from fedasr.strategies.selection import Selection
 
@@ -86,6 +102,63 @@ def trained(settings: Config, devices: Devices, folder: Path) -> tuple[RoundResu
     selection = Selection(np.arange(CLIENTS), np.ones(CLIENTS))
     result = rounds.train(1, START, Cohort(selection, None), Roster.from_counts(stored, stored.astype(float)))
     return result, rounds.take_notes()
+
+
+class Voters(ClientApp):
+    """The client app of teachers whose votes are known beforehand.
+
+    Args:
+        gone: clients that fail when they are asked for votes.
+    """
+
+    def __init__(self, gone: tuple[int, ...]) -> None:
+        super().__init__()
+        self.gone = gone
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Answer."""
+        client = int(context.node_config[Key.PARTITION])
+        if message.metadata.message_type != Kind.VOTE:
+            return honest(message, context)
+        if client in self.gone:
+            raise ConnectionError("gone")
+        masking = Masking.of(message)
+        values = wrapped(votes_of(client), 20)
+        if masking.signatures and any(masking.signatures):  # there is a protocol
+            values = masked(message, context, values, masking, VOTES)
+        return Message(RecordDict({Record.VOTES: array_record({Name.ENCODED: pack(values, 20)})}), reply_to=message)
+
+
+def votes_of(client: int) -> np.ndarray:  # type: ignore[type-arg]
+    return np.random.default_rng(client).integers(-1000, 1000, 30)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("dropped", [(), (3,), (3, 17), (3, 17, 20)])
+def test_a_cohort_with_neighbours_has_the_sum_of_its_votes(dropped: tuple[int, ...], tmp_path: Path) -> None:
+    """As many as ``least_clients`` allows, and one more, in protocol and simulated."""
+    living = without(*dropped)
+    for mode in ("protocol", "simulate"):
+        settings = config(mode, least=22)
+        names = np.array([f"c{client}" for client in range(CLIENTS)], object)
+        partition = Partition(names, np.arange(CLIENTS + 1), np.arange(CLIENTS))
+        grid = LocalGrid(SerialExecutor(Voters(dropped)), CLIENTS)
+        rounds = SecureRounds(grid, settings, as_json(settings), partition, LAYOUT, tmp_path)
+
+        def tell(asked: list[int], masking: Masking, rounds: SecureRounds = rounds) -> dict[int, Residues]:
+            order = Order(5, rounds.config_json)
+            content = RecordDict({Record.CONFIG: order.to_record(), Record.SECURE: masking.to_record()})
+            replies = rounds.replies(rounds.messages(Kind.VOTE, 5, content, asked))
+            came = {reply.metadata.src_node_id: reply for reply in replies if not reply.has_error()}
+            return {node: residues_of(reply, Record.VOTES, 30, 20, "votes") for node, reply in came.items()}
+
+        if len(living) < 22:
+            with pytest.raises(Aborted, match="21 updates for a sum of at least 22"):
+                rounds.summed(5, list(range(CLIENTS)), 30, VOTES, tell)
+            continue
+        total, voted = rounds.summed(5, list(range(CLIENTS)), 30, VOTES, tell)
+        assert voted == len(living)
+        assert total.tolist() == wrapped(sum(votes_of(client) for client in living), 20).tolist()
 
 
 def mean_of(clients: list[int]) -> np.ndarray:  # type: ignore[type-arg]
