@@ -12,10 +12,13 @@ Real = TypeVar("Real", np.float32, np.float64)
 
 SIDE = 64
 """A transform of 4,096 is two products with a matrix of this side: several times as fast as twelve passes of sums."""
-TABLE_SIDES = (16, 32)
-"""The same of 512, what a table of bytes leaves of 4,096: a product costs as its side."""
 OCTET = 8
 """Signs of a byte."""
+STEPS_OF_BYTES = 3
+"""Passes of sums that a byte has room for, after those that a table has made: sums of 64 signs."""
+TOP_BITS = np.uint64(0x8080808080808080)
+WIDEST_OF_16_BITS = 2**14
+"""Longest row of signs whose sums 16 bits hold."""
 
 
 @cache
@@ -29,62 +32,89 @@ def sylvester(side: int, kind: str) -> npt.NDArray[Any]:
 
 
 @cache
-def octets() -> npt.NDArray[np.float32]:
-    """Return H₈ of the eight signs that the bits of each byte are, the highest first; shape ``(256, 8)``, read-only."""
-    transformed: npt.NDArray[np.float32] = signs_of_bytes() @ sylvester(OCTET, "<f4")
-    transformed.flags.writeable = False
-    return transformed
-
-
-@cache
-def signs_of_bytes() -> npt.NDArray[np.float32]:
+def signs_of_bytes(kind: str) -> npt.NDArray[Any]:
     """Return the bits of each byte as ±1, the highest first; shape ``(256, 8)``, read-only."""
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
-    signs = 2 * bits.astype(np.float32) - 1
+    signs: npt.NDArray[Any] = 2 * bits.astype(kind) - np.ones((), kind)
     signs.flags.writeable = False
     return signs
 
 
-def packed_signs(rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Return rows of signs (true: 1, false: −1) as bytes: the eight of a byte lie an eighth of a row apart.
+@cache
+def octets() -> npt.NDArray[np.uint64]:
+    """Return H₈ of the eight signs that the bits of each byte are, as one number a byte, read-only.
 
-    Args:
-        rows: shape ``(rows, width)``, the width a power of two, at least 8.
+    It is Σ hᵢ·256ⁱ modulo 2⁶⁴, so that a sum of such numbers has all eight sums, as long as each fits a byte.
     """
-    count, width = rows.shape
-    return np.packbits(rows.reshape(count, OCTET, width // OCTET).transpose(0, 2, 1)).reshape(count, -1)
+    transformed = signs_of_bytes("<i8") @ sylvester(OCTET, "<i8")
+    numbers = (transformed * 256 ** np.arange(OCTET)).sum(1).astype("<u8")
+    numbers.flags.writeable = False
+    return numbers
 
 
-def sums_of_packed(
-    packed: npt.NDArray[np.uint8], out: npt.NDArray[np.float32], beside: npt.NDArray[np.float32]
-) -> None:
-    """Write H·row of rows of ±1, not scaled, to ``out``, from their ``packed_signs``: a table has three passes of it.
+def sums_kind(width: int) -> np.dtype[Any]:
+    """Return the dtype of the sums of rows of so many signs."""
+    return np.dtype("<i2" if width <= WIDEST_OF_16_BITS else "<i4")
 
-    Fresh memory would take as long as the sums.
+
+def sums_of_packed(packed: npt.NDArray[np.uint8], out: npt.NDArray[Any], beside: npt.NDArray[Any]) -> None:
+    """Write H·row of rows of ±1, not scaled, to ``out``, from their bits (1: 1, 0: −1), the highest of a byte first.
+
+    A table has the first three passes of sums, three are of eight sums at a time in one number, and the others are of
+    whole numbers of 16 bits: several times as fast as products with matrices. In between the bytes of one place in all
+    rows lie side by side, so that each pass is of long runs. Fresh memory would take as long as the sums.
 
     Args:
         packed: shape ``(rows, width / 8)``.
-        out: shape ``(rows, width)``, in one piece.
+        out: shape ``(rows, width)``, in one piece, of ``sums_kind(width)``.
         beside: the same; overwritten.
     """
     count, inner = packed.shape
-    source, target = out, beside
+    steps = inner.bit_length() - 1
+    first = min(steps, STEPS_OF_BYTES)
+    # Each pass, the widening and the last copy go from one to the other; ``out`` is the last.
+    source, target = (part.reshape(-1) for part in ((out, beside) if steps % 2 == 0 else (beside, out)))
     # What is looked up is in range: any mode but the first needs no second buffer.
-    np.take(octets(), packed, axis=0, out=target.reshape(count, inner, OCTET), mode="clip")
-    np.copyto(source.reshape(count, OCTET, inner), target.reshape(count, inner, OCTET).transpose(0, 2, 1))
-    done, step = 1, 0
-    while done < inner:
-        side = min(TABLE_SIDES[min(step, len(TABLE_SIDES) - 1)], inner // done)
-        rest = inner // (done * side)
-        matrix = sylvester(side, out.dtype.str)
-        if rest == 1:
-            np.matmul(source.reshape(-1, side), matrix, out=target.reshape(-1, side))
-        else:
-            np.matmul(matrix, source.reshape(-1, side, rest), out=target.reshape(-1, side, rest))
+    numbers = source.view("<u8")[: packed.size]
+    np.take(octets(), packed.T, out=numbers.reshape(inner, count), mode="clip")
+    source, target = passes(source, target, "<u8", packed.size, count, first)
+    numbers = source.view("<u8")[: packed.size]
+    # From digits that may be negative to bytes that may be: no digit borrows from the next one.
+    numbers += TOP_BITS
+    numbers ^= TOP_BITS
+    np.copyto(target, source.view(np.int8)[: target.size])
+    source, target = target, source
+    run = (count * OCTET) << first
+    source, target = passes(source, target, out.dtype.str, out.size, run, steps - first)
+    turned = source.reshape(inner, count, OCTET).transpose(1, 0, 2)
+    if out.itemsize * OCTET == np.dtype(np.complex128).itemsize:
+        # Eight sums are copied as one value, whatever it would mean.
+        turned, target = source.view(np.complex128).reshape(inner, count).T, target.view(np.complex128)
+    np.copyto(target.reshape(turned.shape), turned)
+
+
+def passes(
+    source: npt.NDArray[Any], target: npt.NDArray[Any], kind: str, size: int, run: int, steps: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Put sum and difference in the place of numbers that are ``run`` apart, then of those twice as far, and so on.
+
+    Args:
+        source: what the numbers are in, one-dimensional.
+        target: the same; overwritten.
+        kind: of the numbers.
+        size: how many there are.
+        run: distance of the first pass.
+        steps: passes.
+
+    Returns:
+        What the result is in, and the other one.
+    """
+    for step in range(steps):
+        pairs, made = (part.view(kind)[:size].reshape(-1, 2, run << step) for part in (source, target))
+        np.add(pairs[:, 0], pairs[:, 1], out=made[:, 0])
+        np.subtract(pairs[:, 0], pairs[:, 1], out=made[:, 1])
         source, target = target, source
-        done, step = done * side, step + 1
-    if source is not out:
-        np.copyto(out, source)
+    return source, target
 
 
 def hadamard(rows: npt.NDArray[Real]) -> npt.NDArray[Real]:

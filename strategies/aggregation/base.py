@@ -28,8 +28,10 @@ class Size(NamedTuple):
     """the largest change of a parameter, as it was added; noise makes the norm large, and this hardly"""
 
 
-def difference(layout: Layout, start: Vector, arrays: Arrays, out: Vector) -> float:
+def difference(layout: Layout, start: Vector | None, arrays: Arrays, out: Vector) -> float:
     """Write a client's update θᵢ − θ to ``out``, shape ``(parameters,)``, and return its L2 norm.
+
+    Without ``start`` the arrays are the update.
 
     Raises:
         UpdateRefused: wrong names or shapes, values that are not finite, or so large that there is no norm.
@@ -39,7 +41,8 @@ def difference(layout: Layout, start: Vector, arrays: Arrays, out: Vector) -> fl
     except ValueError as error:
         raise UpdateRefused(str(error)) from None
     with np.errstate(over="ignore", invalid="ignore"):
-        np.subtract(out, start, out=out)
+        if start is not None:
+            np.subtract(out, start, out=out)
         norm = math.sqrt(float(np.dot(out, out)))
     if not math.isfinite(norm):
         if np.isfinite(out).all():
@@ -53,13 +56,14 @@ class Rule(Protocol):
 
     layout: Layout
 
-    def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> Size:
+    def add(self, total: Sum, start: Vector | None, arrays: Arrays, weight: int) -> Size:
         """Take in a client's weights and return how large its update was.
 
         Args:
             total: the sum, changed in place.
-            start: the global weights that the client started from, shape ``(parameters,)``.
-            arrays: the client's weights.
+            start: the global weights that the client started from, shape ``(parameters,)``; None: it has sent its
+                update.
+            arrays: the client's weights, or its update.
             weight: a positive whole number.
 
         Raises:

@@ -63,7 +63,7 @@ class FileRule:
         self.file = file
         self.scratch = np.empty(layout.size, np.float32)
 
-    def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> Size:
+    def add(self, total: Sum, start: Vector | None, arrays: Arrays, weight: int) -> Size:
         """Write a client's update to the file and return how large it was; nothing is added to ``total``.
 
         Raises:

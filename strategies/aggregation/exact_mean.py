@@ -50,13 +50,13 @@ class ExactSum:
         """Leave the working memory behind."""
         return {**self.__dict__, "scratch": None}
 
-    def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> Size:
+    def add(self, total: Sum, start: Vector | None, arrays: Arrays, weight: int) -> Size:
         """Add a client's weights and return how large its update was.
 
         Args:
             total: changed in place, shape ``(parameters,)``.
-            start: the global weights θ that the client started from, shape ``(parameters,)``.
-            arrays: the client's weights θᵢ.
+            start: the global weights θ that the client started from, shape ``(parameters,)``; None: it has sent θᵢ − θ.
+            arrays: the client's weights θᵢ, or its update.
             weight: a positive whole number (examples, milliseconds of audio, or 1), so that Σ wᵢ is exact too.
 
         Raises:

@@ -65,7 +65,7 @@ class OwnRule:
         self.layout = layout
         self.aggregator = aggregator
 
-    def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> Size:
+    def add(self, total: Sum, start: Vector | None, arrays: Arrays, weight: int) -> Size:
         """Hand a client's update over and return how large it was; nothing is added to ``total``.
 
         Raises:

@@ -25,7 +25,7 @@ class SecureRule:
     def __init__(self, layout: Layout, bits: int, length: int) -> None:
         self.layout, self.bits, self.length = layout, bits, length
 
-    def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> Size:
+    def add(self, total: Sum, start: Vector | None, arrays: Arrays, weight: int) -> Size:
         """Add a client's numbers; how large its update was nobody knows.
 
         Raises:

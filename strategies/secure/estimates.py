@@ -56,7 +56,7 @@ class SecureEstimates(FleetEstimates):
     ) -> tuple[dict[str, Tally], EstimateTraffic]:
         """Return group → the sums of its counts, and the bytes sent; nobody's counts where no sum is opened."""
         rounds, asked, tallies = self.rounds, clients.tolist(), {ALL: Tally()}
-        rounds.sent, rounds.received, rounds.begun = Counter(), Counter(), False
+        rounds.sent, rounds.received, rounds.begun, rounds.circles = Counter(), Counter(), False, None
         coder = CountCoder([ALL, *map(json.dumps, self.groups)], self.words, len(asked))
         try:
             tallies = self.tallies(coder, *self.summed(round, weights, asked, coder))
@@ -73,8 +73,9 @@ class SecureEstimates(FleetEstimates):
             Aborted: it is not opened.
             InputError: a client met wrong input.
         """
-        rounds, masking, missing = self.rounds, unconfirmed_masking(asked, 1), dict[int, str]()
+        rounds, missing = self.rounds, dict[int, str]()
         terms, server, living = rounds.terms(round, coder.length, ESTIMATE), None, list[int]()
+        masking = unconfirmed_masking(len(asked), 1, terms.holders(len(asked)))
         check_least(len(asked), rounds.config)
         rounds.begun = True
         if rounds.protocol:
@@ -83,7 +84,7 @@ class SecureEstimates(FleetEstimates):
                 rounds.share_secrets(server, round, asked, missing, ESTIMATE)
             finally:
                 rounds.notes += [f"client {rounds.partition.names[client]}: {why}" for client, why in missing.items()]
-            masking = confirmed_masking(masking, server)
+            masking = confirmed_masking(masking, server.confirmed)
         else:
             terms.needed(len(asked))
         try:
