@@ -14,11 +14,11 @@ SIDE = 64
 """A transform of 4,096 is two products with a matrix of this side: several times as fast as twelve passes of sums."""
 OCTET = 8
 """Signs of a byte."""
-STEPS_OF_BYTES = 3
-"""Passes of sums that a byte has room for, after those that a table has made: sums of 64 signs."""
+STEPS_OF_BYTES = 4
+"""Passes of sums that a byte has room for, after those that a table has made: halves of sums of 128 signs."""
 TOP_BITS = np.uint64(0x8080808080808080)
-WIDEST_OF_16_BITS = 2**14
-"""Longest row of signs whose sums 16 bits hold."""
+WIDEST_OF_16_BITS = 2**15
+"""Longest row of signs of whose sums 16 bits hold the halves."""
 
 
 @cache
@@ -42,79 +42,103 @@ def signs_of_bytes(kind: str) -> npt.NDArray[Any]:
 
 @cache
 def octets() -> npt.NDArray[np.uint64]:
-    """Return H₈ of the eight signs that the bits of each byte are, as one number a byte, read-only.
+    """Return half of H₈ of the eight signs that the bits of each byte are, as one number a byte, read-only.
 
-    It is Σ hᵢ·256ⁱ modulo 2⁶⁴, so that a sum of such numbers has all eight sums, as long as each fits a byte.
+    It is Σ hᵢ·256ⁱ modulo 2⁶⁴, so that a sum of such numbers has all eight sums, as long as each fits a byte. A sum of
+    signs is even, and its half has room for twice as many.
     """
-    transformed = signs_of_bytes("<i8") @ sylvester(OCTET, "<i8")
+    transformed = signs_of_bytes("<i8") @ sylvester(OCTET, "<i8") // 2
     numbers = (transformed * 256 ** np.arange(OCTET)).sum(1).astype("<u8")
     numbers.flags.writeable = False
     return numbers
 
 
 def sums_kind(width: int) -> np.dtype[Any]:
-    """Return the dtype of the sums of rows of so many signs."""
+    """Return the dtype of half the sums of rows of so many signs."""
     return np.dtype("<i2" if width <= WIDEST_OF_16_BITS else "<i4")
 
 
-def sums_of_packed(packed: npt.NDArray[np.uint8], out: npt.NDArray[Any], beside: npt.NDArray[Any]) -> None:
-    """Write H·row of rows of ±1, not scaled, to ``out``, from their bits (1: 1, 0: −1), the highest of a byte first.
+class HalfSums:
+    """Halves of H·row of rows of ±1, not scaled, from their bits.
 
-    A table has the first three passes of sums, three are of eight sums at a time in one number, and the others are of
-    whole numbers of 16 bits: several times as fast as products with matrices. In between the bytes of one place in all
-    rows lie side by side, so that each pass is of long runs. Fresh memory would take as long as the sums.
-
-    Args:
-        packed: shape ``(rows, width / 8)``.
-        out: shape ``(rows, width)``, in one piece, of ``sums_kind(width)``.
-        beside: the same; overwritten.
-    """
-    count, inner = packed.shape
-    steps = inner.bit_length() - 1
-    first = min(steps, STEPS_OF_BYTES)
-    # Each pass, the widening and the last copy go from one to the other; ``out`` is the last.
-    source, target = (part.reshape(-1) for part in ((out, beside) if steps % 2 == 0 else (beside, out)))
-    # What is looked up is in range: any mode but the first needs no second buffer.
-    numbers = source.view("<u8")[: packed.size]
-    np.take(octets(), packed.T, out=numbers.reshape(inner, count), mode="clip")
-    source, target = passes(source, target, "<u8", packed.size, count, first)
-    numbers = source.view("<u8")[: packed.size]
-    # From digits that may be negative to bytes that may be: no digit borrows from the next one.
-    numbers += TOP_BITS
-    numbers ^= TOP_BITS
-    np.copyto(target, source.view(np.int8)[: target.size])
-    source, target = target, source
-    run = (count * OCTET) << first
-    source, target = passes(source, target, out.dtype.str, out.size, run, steps - first)
-    turned = source.reshape(inner, count, OCTET).transpose(1, 0, 2)
-    if out.itemsize * OCTET == np.dtype(np.complex128).itemsize:
-        # Eight sums are copied as one value, whatever it would mean.
-        turned, target = source.view(np.complex128).reshape(inner, count).T, target.view(np.complex128)
-    np.copyto(target.reshape(turned.shape), turned)
-
-
-def passes(
-    source: npt.NDArray[Any], target: npt.NDArray[Any], kind: str, size: int, run: int, steps: int
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Put sum and difference in the place of numbers that are ``run`` apart, then of those twice as far, and so on.
+    A table has the first three passes of sums, four are of eight sums at a time in one number, and the others are of
+    whole numbers of 16 bits: several times as fast as products with matrices. Each pass is over the outermost
+    dimension that is left, since short runs take longer than their sums. Memory and its views are kept: to make them
+    anew would take as long as the sums.
 
     Args:
-        source: what the numbers are in, one-dimensional.
-        target: the same; overwritten.
-        kind: of the numbers.
-        size: how many there are.
-        run: distance of the first pass.
-        steps: passes.
+        count: rows.
+        width: of a row, a power of two, at least 8.
 
-    Returns:
-        What the result is in, and the other one.
+    Attributes:
+        sums: of the last rows, shape ``(count, width)``.
+        beside: the same, working memory.
     """
-    for step in range(steps):
-        pairs, made = (part.view(kind)[:size].reshape(-1, 2, run << step) for part in (source, target))
-        np.add(pairs[:, 0], pairs[:, 1], out=made[:, 0])
-        np.subtract(pairs[:, 0], pairs[:, 1], out=made[:, 1])
+
+    def __init__(self, count: int, width: int) -> None:
+        inner, kind = width // OCTET, sums_kind(width)
+        steps = inner.bit_length() - 1
+        self.first = min(steps, STEPS_OF_BYTES)
+        outer = inner >> self.first
+        self.sums, self.beside = np.empty((count, width), kind), np.empty((count, width), kind)
+        # Each pass, the widening and the last copy go from one to the other; ``sums`` is the last.
+        parts = (self.sums, self.beside) if steps % 2 == 0 else (self.beside, self.sums)
+        source, target = (part.reshape(-1) for part in parts)
+        size, octets_there = source.size, source.size // OCTET
+        self.shape = (count, outer, 1 << self.first)
+        self.looked_up = source.view("<u8")[:octets_there].reshape(1 << self.first, outer, count)
+        numbers, others = (part.view("<u8")[:octets_there] for part in (source, target))
+        self.of_bytes = passes(numbers, others, self.first)
+        if self.first % 2:
+            numbers, source, target = others, target, source
+        self.numbers = numbers
+        narrow = source.view(np.int8)[:size].reshape(1 << self.first, outer, count * OCTET)
+        self.narrow, self.wide = narrow.transpose(1, 0, 2), target.reshape(outer, 1 << self.first, count * OCTET)
         source, target = target, source
-    return source, target
+        self.of_sums = passes(source, target, steps - self.first)
+        if (steps - self.first) % 2:
+            source, target = target, source
+        self.turned = source.reshape(inner, count, OCTET).transpose(1, 0, 2)
+        if kind.itemsize * OCTET == np.dtype(np.complex128).itemsize:
+            # Eight sums are copied as one value, whatever it would mean.
+            self.turned, target = source.view(np.complex128).reshape(inner, count).T, target.view(np.complex128)
+        self.target = target.reshape(self.turned.shape)
+
+    def fill(self, packed: npt.NDArray[np.uint8]) -> None:
+        """Write the halves to ``sums``.
+
+        Args:
+            packed: bits of the rows (1: 1, 0: −1), the first the highest of a byte, shape ``(count · width / 8,)``.
+        """
+        # What is looked up is in range: any mode but the first needs no second buffer.
+        np.take(octets(), packed.reshape(self.shape).transpose(2, 1, 0), out=self.looked_up, mode="clip")
+        for one, other, total, difference in self.of_bytes:
+            np.add(one, other, out=total)
+            np.subtract(one, other, out=difference)
+        # From digits that may be negative to bytes that may be: no digit borrows from the next one.
+        np.add(self.numbers, TOP_BITS, out=self.numbers)
+        np.bitwise_xor(self.numbers, TOP_BITS, out=self.numbers)
+        np.copyto(self.wide, self.narrow)
+        for one, other, total, difference in self.of_sums:
+            np.add(one, other, out=total)
+            np.subtract(one, other, out=difference)
+        np.copyto(self.target, self.turned)
+
+
+def passes(source: npt.NDArray[Any], target: npt.NDArray[Any], steps: int) -> list[tuple[npt.NDArray[Any], ...]]:
+    """Return what each pass adds and subtracts, and where it puts sum and difference: halves of what is left.
+
+    Args:
+        source: what the first one reads, one-dimensional.
+        target: what it writes, and the next one reads.
+        steps: passes.
+    """
+    result: list[tuple[npt.NDArray[Any], ...]] = []
+    for step in range(steps):
+        pairs, made = (part.reshape(1 << step, 2, -1) for part in (source, target))
+        result.append((pairs[:, 0], pairs[:, 1], made[:, 0], made[:, 1]))
+        source, target = target, source
+    return result
 
 
 def hadamard(rows: npt.NDArray[Real]) -> npt.NDArray[Real]:

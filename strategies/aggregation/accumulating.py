@@ -131,16 +131,17 @@ class UpdateAccumulator:
         weight = self.weighting.weight(client, metrics)
         arrays = reply.content.get(Record.ARRAYS)
         if self.expected.compression.up == "none":
-            start: Vector | None = self.known(sent).weights
             trained = check_arrays(arrays, self.rule.layout)
+            added = self.rule.add(total, self.known(sent).weights, trained, weight)
         else:
             # It is the update itself that was sent: added to the weights and taken off again it would be rounded.
-            start, trained = None, self.rule.layout.views(self.decoded(check_encoded(arrays)))
-        added = self.rule.add(total, start, trained, weight)
+            added = self.rule.add(total, None, self.decoded(check_encoded(arrays)), weight)
         return Accumulated(size, norm=added.norm, largest=added.largest, weight=weight)
 
     def decoded(self, content: bytes) -> Vector:
-        """Return the update that bytes stand for, shape ``(parameters,)``; whoever clips it does so after this.
+        """Return the update that bytes stand for, shape ``(parameters,)``, until the next one is decoded.
+
+        Whoever clips it does so after this.
 
         Raises:
             ReplyRefused: they stand for none.
@@ -148,7 +149,7 @@ class UpdateAccumulator:
         if self.codec is None:
             self.codec = make_codec(self.expected.compression, self.rule.layout)
         try:
-            return decoded(self.codec, content, self.rule.layout.size)
+            return decoded(self.codec, content, self.rule.layout.size, for_now=True)
         except ValueError as error:
             raise ReplyRefused(f"the encoded update is damaged: {error}") from None
 
