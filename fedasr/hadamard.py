@@ -48,7 +48,7 @@ def octets() -> npt.NDArray[np.uint64]:
     signs is even, and its half has room for twice as many.
     """
     transformed = signs_of_bytes("<i8") @ sylvester(OCTET, "<i8") // 2
-    numbers = (transformed * 256 ** np.arange(OCTET)).sum(1).astype("<u8")
+    numbers: npt.NDArray[np.uint64] = (transformed * 256 ** np.arange(OCTET)).sum(1).astype("<u8")
     numbers.flags.writeable = False
     return numbers
 
@@ -98,7 +98,7 @@ class HalfSums:
         self.of_sums = passes(source, target, steps - self.first)
         if (steps - self.first) % 2:
             source, target = target, source
-        self.turned = source.reshape(inner, count, OCTET).transpose(1, 0, 2)
+        self.turned: npt.NDArray[Any] = source.reshape(inner, count, OCTET).transpose(1, 0, 2)
         if kind.itemsize * OCTET == np.dtype(np.complex128).itemsize:
             # Eight sums are copied as one value, whatever it would mean.
             self.turned, target = source.view(np.complex128).reshape(inner, count).T, target.view(np.complex128)
