@@ -123,9 +123,9 @@ class Client:
         circle = circle_of(shown, self.me, self.terms.neighbours)
         if circle.own.masking != public_bytes(private_key(self.masking_secret)):
             raise Aborted("the server's list of keys does not hold what this client has advertised")
-        self.needed = self.terms.needed(circle.count)
+        self.needed = self.terms.needed(circle.clients)
         self.listed = circle.digest
-        everybody = len(circle.neighbours) + 1 == circle.count
+        everybody = len(circle.neighbours) + 1 == circle.clients
         self.enough = max(self.needed, self.terms.floor, self.terms.least if everybody else 0)
         for keys in circle.neighbours:
             if not keys.verified(self.terms.run, self.terms.round, directory):

@@ -55,13 +55,13 @@ class Circle(NamedTuple):
 
     Attributes:
         digest: of the whole list.
-        count: clients in it.
+        clients: how many are in it.
         own: keys of the client.
         neighbours: of its neighbours, ascending.
     """
 
     digest: bytes
-    count: int
+    clients: int
     own: PublicKeys
     neighbours: tuple[PublicKeys, ...]
 
