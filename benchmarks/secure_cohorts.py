@@ -16,15 +16,13 @@ import numpy as np
 
 from fedasr.secure.client import Client
 from fedasr.secure.identity import SimulatedDirectory, simulated_identity
-from fedasr.secure.keys import ROW
+from fedasr.secure.keys import CLIENT_BYTES, ROW
 from fedasr.secure.modulus import kind_of, packed_bytes
 from fedasr.secure.server import Server
 from fedasr.secure.terms import Terms
 
 SEED = 1
 LEAVING = 0.02
-CLIENT_BYTES = 8
-"""Of a client's number in a list."""
 
 
 class Cost(NamedTuple):
@@ -73,9 +71,9 @@ def measured(clients: int, numbers: int) -> Cost:
     listed = server.listed()
     charge("server")
     for number, client in members.items():
-        sealed, signature = client.share(listed, directory), client.confirm(simulated_identity(SEED, number))
+        sealed, signature = client.share(listed[number], directory), client.confirm(simulated_identity(SEED, number))
         up[number] += len(sealed) + len(signature)
-        down[number] += len(listed)
+        down[number] += sum(len(part) for part in listed[number] if part is not None)
         charge("client")
         server.shared(number, sealed, signature, directory)
         charge("server")
@@ -85,9 +83,11 @@ def measured(clients: int, numbers: int) -> Cost:
     for number in living:
         values = np.random.default_rng(number).integers(0, 1 << terms.bits, numbers).astype(kind_of(terms.bits))
         charge("server")
-        masked = members[number].mask(values, server.confirmed, directory)
+        confirmed = server.confirmed_to(number)
+        charge("server")
+        masked = members[number].mask(values, confirmed, directory)
         up[number] += packed_bytes(numbers, terms.bits)
-        down[number] += sum(CLIENT_BYTES + len(signature) for signature in server.confirmed.values())
+        down[number] += sum(CLIENT_BYTES + len(signature) for signature in confirmed.values())
         charge("client")
         total += masked
         plain += values

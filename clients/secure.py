@@ -31,7 +31,8 @@ from fedasr.protocol import (
 )
 from fedasr.secure.client import Client
 from fedasr.secure.identity import SIGNATURE_BYTES, Directory, Signer, SimulatedDirectory, simulated_identity
-from fedasr.secure.keys import clients_from_bytes, keys_from_bytes, keys_to_bytes
+from fedasr.secure.keys import clients_from_bytes, keys_to_bytes
+from fedasr.secure.listing import Shown
 from fedasr.secure.modulus import Residues
 from fedasr.secure.primitives import SEALED_BYTES
 from fedasr.secure.terms import DEFAULT_NEIGHBOURS, PURPOSES, Aborted, Terms
@@ -162,7 +163,7 @@ class Party:
         """
         if self.edge_device is None:
             return
-        clients = sorted(keys_from_bytes(listed.keys))
+        clients = shown_in(listed).members
         try:
             names = json.loads((listed.names or "")[:LONGEST_NAMES])
         except (ValueError, RecursionError):
@@ -213,7 +214,12 @@ def share(message: Message, context: Context) -> SealedShares:
     party, listed = Party(message, context, purpose=purpose_of(message)), KeyList.of(message)
     with party.step() as client:
         party.read_names(listed)
-        return SealedShares(client.share(listed.keys, party.directory), client.confirm(party.signer))
+        return SealedShares(client.share(shown_in(listed), party.directory), client.confirm(party.signer))
+
+
+def shown_in(listed: KeyList) -> Shown:
+    """Return what the device is shown of the list of keys."""
+    return Shown(listed.keys, listed.clients, listed.hashes)
 
 
 def purpose_of(message: Message) -> str | None:

@@ -183,6 +183,8 @@ class Key:
     SIGNATURE: Final = "signature"
     SIGNATURES: Final = "signatures"
     NAMES: Final = "names"
+    CLIENTS: Final = "clients"
+    HASHES: Final = "hashes"
     RUN: Final = "run"
 
 
@@ -593,12 +595,16 @@ class KeptLabels(ConfigValues):
 
 @dataclass(frozen=True)
 class KeyList(ConfigValues):
-    """Public keys: of one client, which advertises them, or of all, as the server lists them."""
+    """Public keys: of one client, which advertises them, or of it and its neighbours, as the server shows them."""
 
     RECORD: ClassVar[str] = Record.SECURE
     keys: bytes = key(Key.LISTED)
     names: str | None = key(Key.NAMES, None)
-    """of edge devices, by which they know each other: JSON, in the order of the keys"""
+    """of edge devices, by which they know each other: JSON, of all, in ascending order of their numbers"""
+    clients: bytes | None = key(Key.CLIENTS, None)
+    """the numbers of all; absent: the keys of all are there"""
+    hashes: bytes | None = key(Key.HASHES, None)
+    """those that lead from each row to the root of the whole list"""
 
 
 @dataclass(frozen=True)
@@ -621,7 +627,7 @@ class Masking(ConfigValues):
     largest: int = key(Key.LARGEST)
     """weight of a client, at most"""
     sharers: bytes | None = key(Key.SHARERS, None)
-    """who has shared secrets"""
+    """who has shared secrets, at least of a client and its neighbours"""
     signatures: bytes | None = key(Key.SIGNATURES, None)
     """theirs, of the list of keys, in ascending order"""
 

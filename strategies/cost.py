@@ -21,11 +21,9 @@ from fedasr.errors import InputError
 from fedasr.experiment import Experiment, as_json
 from fedasr.flower.records import content_bytes, shallow_copy
 from fedasr.models.weights import Layout, Vector
-from fedasr.protocol import Kind, Masking, Order, Record
+from fedasr.protocol import Kind, Order, Record
 from fedasr.registry import is_reference
 from fedasr.secure.coders import make_coder
-from fedasr.secure.identity import SIGNATURE_BYTES
-from fedasr.secure.keys import ROW
 from fedasr.secure.terms import Aborted
 from fedasr.typing import Floats
 
@@ -37,7 +35,7 @@ from .label_teacher import LabelTeacher
 from .population import Population
 from .rounds import Rounds
 from .secure.messages import traffic
-from .secure.rounds import SecureRounds, check_least
+from .secure.rounds import SecureRounds, check_least, unconfirmed_masking
 from .selection import Feedback, traits_of
 from .selection.base import Ids
 
@@ -45,8 +43,6 @@ Answer = Callable[[Message, float], Message]
 """The reply of a client that pretends to train, to a message; its update is so many times as long as a usual one."""
 SAMPLE = 3
 """Replies that are measured, where their size depends on what was learnt."""
-CLIENT_BYTES = 8
-"""Of a client's number in a list of who has shared secrets; beside it is its signature."""
 MOST_CLIENTS = 1 << 40
 
 
@@ -284,17 +280,11 @@ class Plan:
         assert isinstance(self.rounds, PlannedSecureRounds)
         content = Rounds.training_content(self.rounds, 1, self.weights)
         coder = make_coder(self.sized(cohort), self.layout.size, cohort, 1)
-        content[Record.SECURE] = Masking(cohort, 1, bytes(CLIENT_BYTES), bytes(SIGNATURE_BYTES)).to_record()
+        holders = self.rounds.terms(1).holders(cohort)
+        content[Record.SECURE] = unconfirmed_masking(cohort, 1, holders).to_record()
         up = self.reply_bytes(content, coder.length)
-        # Lists of all clients grow with the cohort, and need not be made to be counted.
-        cost = traffic(Order(1, self.rounds.config_json), 1, self.rounds.terms(1).holders(cohort))
-        down = (
-            content_bytes(content)
-            - saved
-            + cost.down
-            + cost.opening_down
-            + (cohort - 1) * (CLIENT_BYTES + SIGNATURE_BYTES + ROW.size)
-        )
+        cost = traffic(Order(1, self.rounds.config_json), cohort, holders)
+        down = content_bytes(content) - saved + cost.down + cost.opening_down
         return up + cost.up + cost.opening_up, down
 
     def sized(self, cohort: int) -> Config:

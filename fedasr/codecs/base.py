@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -123,20 +124,23 @@ def checked_flag(value: Any, option: str) -> bool:
     return value
 
 
-def decoded(codec: Codec, content: bytes, parameters: int) -> Vector:
+def decoded(codec: Codec, content: bytes, parameters: int, for_now: bool = False) -> Vector:
     """Return the vector that bytes stand for, whoever has made the codec.
 
     Args:
         codec: that has encoded it.
         content: the bytes.
         parameters: length of the vectors.
+        for_now: whether the vector may be gone when the next one is decoded; a codec that has ``decode_for_now`` needs
+            no new memory then, which takes as long as decoding.
 
     Raises:
         ValueError: it stands for none; the message says why.
     """
-    result = np.asarray(codec.decode(content))
+    decode: Callable[[bytes], Vector] = getattr(codec, "decode_for_now", codec.decode) if for_now else codec.decode
+    result = np.asarray(decode(content))
     if result.shape != (parameters,) or result.dtype != np.float32:
         raise ValueError(
             f"the codec decodes to {result.dtype} of shape {result.shape}; expected float32 of shape ({parameters},)"
         )
-    return result
+    return np.ascontiguousarray(result)

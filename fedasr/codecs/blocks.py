@@ -29,9 +29,11 @@ class Blocks:
         result: npt.NDArray[Any] = how.reduceat(values, self.starts)
         return result
 
-    def scaled(self, scales: npt.NDArray[np.float32], values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return each entry times the scale of its block, shape ``(size,)``."""
-        result = np.empty(self.size, np.float32)
+    def scaled(
+        self, scales: npt.NDArray[np.float32], values: npt.NDArray[Any], out: npt.NDArray[np.float32] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return each entry times the scale of its block, shape ``(size,)``, in ``out`` where it is given."""
+        result = np.empty(self.size, np.float32) if out is None else out
         whole = self.size // self.width
         end = whole * self.width
         shape = (whole, self.width)

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fedasr.codecs.base import CodecTraits, Damaged, checked_whole
-from fedasr.hadamard import OCTET, hadamard, packed_signs, signs_of_bytes, sums_of_packed
+from fedasr.hadamard import OCTET, HalfSums, hadamard, signs_of_bytes
 from fedasr.models.weights import Vector
 
-ENTRIES_AT_ONCE = 32_768
+ENTRIES_AT_ONCE = 163_840
+"""Of blocks that are decoded together, so that they stay near the processor."""
 SEED = struct.Struct("<Q")
 
 
@@ -45,7 +46,8 @@ class Eden:
         self.parts += [(1, last)] if rest else []
         self.padded = sum(count * size for count, size in self.parts)
         self.scales = sum(count for count, _ in self.parts)
-        self.scratch: tuple[Vector, Vector] | None = None
+        self.transforms: dict[tuple[int, int], HalfSums] = {}
+        self.result: Vector | None = None
 
     def encode(self, vector: Vector, rng: np.random.Generator) -> bytes:
         """Return the rotation's seed, the scales, and the signs."""
@@ -60,39 +62,51 @@ class Eden:
             rotated = hadamard(unit * signs)
             total, square = np.abs(rotated).sum(1), np.square(unit).sum(1)
             scales.append(size[:, 0] * (square / np.where(total > 0, total, np.float32(1))))
-            positive = rotated >= 0
-            bits.append((packed_signs(positive) if rows.shape[1] >= OCTET else np.packbits(positive)).tobytes())
+            bits.append(np.packbits(rotated >= 0).tobytes())
         scale = np.concatenate([*scales, np.zeros(0)]).astype("<f4")
         return SEED.pack(seed) + scale.tobytes() + b"".join(bits)
 
     def decode(self, content: bytes) -> Vector:
         """Return the vector; errors as ``Codec.decode``."""
+        return self.decode_for_now(content).copy()
+
+    def decode_for_now(self, content: bytes) -> Vector:
+        """Return the vector in memory that the next call overwrites; errors as ``Codec.decode``."""
         expected = SEED.size + 4 * self.scales + (self.padded + 7) // 8
         if len(content) != expected:
             raise Damaged(f"it holds {len(content)} bytes, expected {expected}")
         (seed,) = SEED.unpack_from(content)
         scales = np.frombuffer(content, "<f4", self.scales, SEED.size)
         packed = np.frombuffer(content, np.uint8, offset=SEED.size + 4 * self.scales)
-        if self.scratch is None:
-            room = max((size * min(count, rows_at_once(size)) for count, size in self.parts), default=0)
-            self.scratch = np.empty(room, np.float32), np.empty(room, np.float32)
-        result, place, start = np.empty(self.padded, np.float32), 0, 0
+        if self.result is None:
+            self.result = np.empty(self.padded, np.float32)
+        place, start = 0, 0
         drawn = self.drawn(seed)
         with np.errstate(invalid="ignore", over="ignore"):
-            for out in self.pieces(result):
+            for out in self.pieces(self.result):
                 count, width = out.shape
-                rotated, signs = (part[: out.size].reshape(count, width) for part in self.scratch)
                 end = start + max(1, out.size // OCTET)
+                scale = scales[place : place + count, None] * np.float32(width**-0.5)
                 if width >= OCTET:
-                    sums_of_packed(packed[start:end].reshape(count, -1), rotated, signs)
-                    np.take(signs_of_bytes(), drawn[start:end], axis=0, out=signs.reshape(-1, OCTET), mode="clip")
+                    transform = self.transform(count, width)
+                    transform.fill(packed[start:end])
+                    sums, signs = transform.sums, transform.beside
+                    table = signs_of_bytes(sums.dtype.str)
+                    np.take(table, drawn[start:end], axis=0, out=signs.reshape(-1, OCTET), mode="clip")
+                    np.multiply(sums, signs, out=sums)
+                    np.multiply(sums, scale * np.float32(2), out=out)
                 else:
-                    rotated[:] = hadamard(signs_of(packed[start:end], out.size).reshape(count, width)) * width**0.5
-                    signs[:] = signs_of(drawn[start:end], out.size).reshape(count, width)
-                signs *= scales[place : place + count, None] * np.float32(width**-0.5)
-                np.multiply(rotated, signs, out=out)
+                    rotated = hadamard(signs_of(packed[start:end], out.size).reshape(out.shape)) * width**0.5
+                    rotated *= signs_of(drawn[start:end], out.size).reshape(out.shape)
+                    np.multiply(rotated, scale, out=out)
                 place, start = place + count, end
-        return result[: self.parameters]
+        return self.result[: self.parameters]
+
+    def transform(self, count: int, width: int) -> HalfSums:
+        """Return what transforms so many blocks of signs."""
+        if (count, width) not in self.transforms:
+            self.transforms[count, width] = HalfSums(count, width)
+        return self.transforms[count, width]
 
     def rotation(self, seed: int) -> npt.NDArray[np.float32]:
         """Return the random signs of a rotation, ±1, shape ``(padded,)``.
@@ -104,10 +118,11 @@ class Eden:
 
     def drawn(self, seed: int) -> npt.NDArray[np.uint8]:
         """Return the bits of a rotation's signs, eight a byte."""
-        return np.frombuffer(np.random.Generator(np.random.PCG64(seed)).bytes((self.padded + 7) // 8), np.uint8)
+        drawn = np.random.PCG64(seed).random_raw((self.padded + 63) // 64).astype("<u8", copy=False).view(np.uint8)
+        return drawn[: (self.padded + 7) // 8]
 
     def pieces(self, padded: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield a few blocks at a time, views whose rows they are: what is done to them stays near the processor."""
+        """Yield a few blocks at a time, views whose rows they are."""
         for rows in self.split(padded):
             step = rows_at_once(rows.shape[1])
             for first in range(0, len(rows), step):
@@ -129,4 +144,4 @@ def rows_at_once(width: int) -> int:
 
 def signs_of(packed: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.float32]:
     """Return the first ``count`` bits as −1 and 1."""
-    return np.take(signs_of_bytes(), packed, axis=0).reshape(-1)[:count]
+    return np.take(signs_of_bytes("<f4"), packed, axis=0).reshape(-1)[:count]

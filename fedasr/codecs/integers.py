@@ -28,6 +28,7 @@ class Integers:
         width = max(1, parameters) if block is None else checked_whole(block, "block")
         self.blocks = Blocks(parameters, width)
         self.coding = checked_choice(coding, "coding", CODINGS)
+        self.result: Vector | None = None
         # E‖error‖² < ‖x‖² whatever x: with entries of p·scale it is B·(p − p²) < levels² + B·p² for every p.
         contracts = min(width, parameters) < 8 * levels**2
         self.traits = CodecTraits(unbiased=True, feedback="possible" if contracts else "never")
@@ -44,11 +45,17 @@ class Integers:
 
     def decode(self, content: bytes) -> Vector:
         """Return the vector; errors as ``Codec.decode``."""
+        return self.decode_for_now(content).copy()
+
+    def decode_for_now(self, content: bytes) -> Vector:
+        """Return the vector in memory that the next call overwrites; errors as ``Codec.decode``."""
         first = 4 * self.blocks.count
         plain = unpack(content, first + self.bytes_for(self.parameters))
         scales = np.frombuffer(plain, "<f4", self.blocks.count)
+        if self.result is None:
+            self.result = np.empty(self.parameters, np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
-            return self.blocks.scaled(scales, self.whole(plain[first:]))
+            return self.blocks.scaled(scales, self.whole(plain[first:]), self.result)
 
     def bytes_for(self, count: int) -> int:
         """Return how many bytes so many integers take."""

@@ -100,7 +100,13 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 
 @lru_cache(maxsize=4096)
 def header_bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    """Return the size of the ``np.save`` header of such an array."""
+    """Return the size of the ``np.save`` header of such an array: it depends on how many digits the sides have."""
+    rounded = tuple(10 ** (len(str(side)) - 1) for side in shape)
+    return header_bytes(dtype, rounded) if rounded != shape else measured_header(dtype, shape)
+
+
+def measured_header(dtype: str, shape: tuple[int, ...]) -> int:
+    """Return the size of the ``np.save`` header of an array, written for it."""
     buffer = BytesIO()
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(buffer, header)

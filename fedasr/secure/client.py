@@ -11,9 +11,9 @@ import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from fedasr.secure.graph import neighbour_graph
 from fedasr.secure.identity import Directory, Signer
-from fedasr.secure.keys import PublicKeys, confirmation, keys_from_bytes, ring_seed
+from fedasr.secure.keys import PublicKeys, confirmation
+from fedasr.secure.listing import Shown, circle_of
 from fedasr.secure.modulus import Residues, kind_of
 from fedasr.secure.primitives import (
     KEY_BYTES,
@@ -108,34 +108,32 @@ class Client:
         sealing = public_bytes(private_key(self.secret(b"sealing")))
         return PublicKeys.signed(self.terms.run, self.terms.round, self.me, masking, sealing, signer)
 
-    def share(self, listed: bytes, directory: Directory) -> bytes:
+    def share(self, shown: Shown, directory: Directory) -> bytes:
         """Return shares of the client's secrets for its neighbours, in their order, sealed for each.
 
         Args:
-            listed: the keys of all, as the server passes them on.
+            shown: the keys of the client and its neighbours, as the server passes them on.
             directory: says whose they are.
 
         Raises:
-            Aborted: a key is not that of whom it is said to be, or there are too few.
+            Aborted: a key is not that of whom it is said to be, or of the list, or there are too few.
             ValueError: the list is damaged.
         """
         self.take(SHARED)
-        keys = keys_from_bytes(listed)
-        mine = keys.get(self.me)
-        if mine is None or mine.masking != public_bytes(private_key(self.masking_secret)):
+        circle = circle_of(shown, self.me, self.terms.neighbours)
+        if circle.own.masking != public_bytes(private_key(self.masking_secret)):
             raise Aborted("the server's list of keys does not hold what this client has advertised")
-        self.needed = self.terms.needed(len(keys))
-        if len(keys) < self.terms.least:  # shares of noise would be too small
-            raise Aborted(f"{len(keys)} clients have advertised keys, a sum is of at least {self.terms.least}")
-        self.listed = ring_seed(listed)
-        neighbours = neighbour_graph(keys, self.terms.neighbours, self.listed)[self.me]
-        everybody = len(neighbours) + 1 == len(keys)
+        self.needed = self.terms.needed(circle.clients)
+        if circle.clients < self.terms.least:  # shares of noise would be too small
+            raise Aborted(f"{circle.clients} clients have advertised keys, a sum is of at least {self.terms.least}")
+        self.listed = circle.digest
+        everybody = len(circle.neighbours) + 1 == circle.clients
         self.enough = max(self.needed, self.terms.floor, self.terms.least if everybody else 0)
-        for other in neighbours:
-            if not keys[other].verified(self.terms.run, self.terms.round, directory):
-                raise Aborted(f"the keys of client {other} are not signed by it")
-        self.others = {other: (keys[other].masking, keys[other].sealing) for other in neighbours}
-        holders = sorted((*neighbours, self.me))
+        for keys in circle.neighbours:
+            if not keys.verified(self.terms.run, self.terms.round, directory):
+                raise Aborted(f"the keys of client {keys.client} are not signed by it")
+        self.others = {keys.client: (keys.masking, keys.sealing) for keys in circle.neighbours}
+        holders = sorted((*self.others, self.me))
         pairs = [
             one + two
             for one, two in zip(
@@ -166,7 +164,8 @@ class Client:
 
         Args:
             values: modulo 2ᵇ, shape ``(length,)``.
-            sharers: who has shared secrets, and its ``confirm``; with those that have not no mask would come off again.
+            sharers: who of the client and its neighbours has shared secrets, and its ``confirm``; with those that have
+                not no mask would come off again. Others are ignored.
             directory: says whose signatures they are.
 
         Raises:

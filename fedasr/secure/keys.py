@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from fedasr.secure.identity import SIGNATURE_BYTES, Directory, Signer
 from fedasr.secure.primitives import KEY_BYTES
 
+CLIENT_BYTES = 8
+"""Of a client's number in a list."""
 ROW = struct.Struct(f"<Q{KEY_BYTES}s{KEY_BYTES}s{SIGNATURE_BYTES}s")
 
 
@@ -73,20 +74,15 @@ def confirmation(run: bytes, round: int, client: int, listed: bytes) -> bytes:
         run: what tells the run from others.
         round: counted from 1.
         client: who signs.
-        listed: ``ring_seed`` of the list.
+        listed: digest of the list.
     """
     head = b"fedasr secure aggregation list" + struct.pack("<IQQ", len(run), round, client)
     return head + run + listed
 
 
-def ring_seed(content: bytes) -> bytes:
-    """Return what decides the graph of neighbours: a digest of all keys of the round."""
-    return hashlib.blake2b(content, digest_size=32, person=b"fedasr graph").digest()
-
-
 def clients_to_bytes(clients: Iterable[int]) -> bytes:
     """Return numbers of clients as bytes, ascending."""
-    return b"".join(client.to_bytes(8, "little") for client in sorted(clients))
+    return b"".join(client.to_bytes(CLIENT_BYTES, "little") for client in sorted(clients))
 
 
 def clients_from_bytes(content: bytes) -> frozenset[int]:
@@ -95,6 +91,7 @@ def clients_from_bytes(content: bytes) -> frozenset[int]:
     Raises:
         ValueError: the bytes are none.
     """
-    if len(content) % 8:
-        raise ValueError(f"a list of clients has {len(content)} bytes; expected a multiple of 8")
-    return frozenset(int.from_bytes(content[place : place + 8], "little") for place in range(0, len(content), 8))
+    if len(content) % CLIENT_BYTES:
+        raise ValueError(f"a list of clients has {len(content)} bytes; expected a multiple of {CLIENT_BYTES}")
+    places = range(0, len(content), CLIENT_BYTES)
+    return frozenset(int.from_bytes(content[place : place + CLIENT_BYTES], "little") for place in places)

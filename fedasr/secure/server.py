@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from fedasr.secure.client import pair_mask, self_mask
 from fedasr.secure.graph import Graph, neighbour_graph
 from fedasr.secure.identity import Directory
-from fedasr.secure.keys import PublicKeys, confirmation, keys_to_bytes, ring_seed
+from fedasr.secure.keys import PublicKeys, confirmation
+from fedasr.secure.listing import KeyTree, Shown, shown_of
 from fedasr.secure.modulus import Residues
 from fedasr.secure.primitives import SEALED_BYTES, SECRET_BYTES, agreed, combine, private_key, public_bytes
 from fedasr.secure.terms import Aborted, Terms
@@ -39,7 +40,7 @@ class Server:
         graph: who shares masks with whom.
         sealed: owner → holder → sealed shares.
         confirmed: client → its signature of the list of keys.
-        digest: of the list of keys.
+        tree: over the list of keys, which is closed then.
         living: who has sent a masked update.
         needed: how many shares open a secret.
     """
@@ -49,7 +50,7 @@ class Server:
     graph: Graph = field(default_factory=dict)
     sealed: dict[int, dict[int, bytes]] = field(default_factory=dict)
     confirmed: dict[int, bytes] = field(default_factory=dict)
-    digest: bytes = b""
+    tree: KeyTree | None = None
     living: frozenset[int] = frozenset()
     needed: int = 0
 
@@ -63,17 +64,22 @@ class Server:
             raise ValueError("its keys are not signed by it")
         self.keys[client] = keys
 
-    def listed(self) -> bytes:
-        """Return the keys of all, for all; who comes later is not in the round.
+    def listed(self) -> dict[int, Shown]:
+        """Return what each client is shown of the list of keys; who comes later is not in the round.
 
         Raises:
             Aborted: there are too few.
         """
         self.needed = self.terms.needed(len(self.keys))
-        content = keys_to_bytes(self.keys.values())
-        self.digest = ring_seed(content)
-        self.graph = neighbour_graph(self.keys, self.terms.neighbours, self.digest)
-        return content
+        clients = sorted(self.keys)
+        rows = [self.keys[client] for client in clients]
+        self.tree = KeyTree(rows)
+        places = neighbour_graph(len(rows), self.terms.neighbours, self.tree.digest)
+        self.graph = {
+            client: tuple(clients[other] for other in others) for client, others in zip(clients, places, strict=True)
+        }
+        circles = (sorted((place, *others)) for place, others in enumerate(places))
+        return {client: shown_of(rows, self.tree, circle) for client, circle in zip(clients, circles, strict=True)}
 
     def shared(self, client: int, content: bytes, signature: bytes, directory: Directory) -> None:
         """Take in what a client has sealed for its neighbours, and that it has seen the list of keys.
@@ -81,10 +87,11 @@ class Server:
         Raises:
             ValueError: it is not one for each of them, or it has not signed the list.
         """
+        assert self.tree is not None
         neighbours = self.graph[client]
         if len(content) != SEALED_BYTES * len(neighbours):
             raise ValueError(f"it has sealed {len(content)} bytes for {len(neighbours)} neighbours")
-        statement = confirmation(self.terms.run, self.terms.round, client, self.digest)
+        statement = confirmation(self.terms.run, self.terms.round, client, self.tree.digest)
         if not directory.verifies(client, statement, signature):
             raise ValueError("the list of keys is not signed by it")
         self.confirmed[client] = signature
@@ -101,6 +108,10 @@ class Server:
     def linked(self, client: int) -> list[int]:
         """Return with whom a client shares masks, ascending."""
         return [other for other in self.graph[client] if other in self.sealed]
+
+    def confirmed_to(self, client: int) -> dict[int, bytes]:
+        """Return the signatures of the list that a client needs: its neighbours' and its own."""
+        return {other: self.confirmed[other] for other in sorted((*self.linked(client), client))}
 
     def check_sharers(self) -> None:
         """Raise where a client has too few neighbours left.

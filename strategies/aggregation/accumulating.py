@@ -79,11 +79,10 @@ class UpdateAccumulator:
         self.size = rule.layout.size
         self.sent: Broadcast | None = None
         self.codec: Codec | None = None
-        self.nothing: Vector | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the copy of the global weights behind, and the codec, which a worker makes for itself."""
-        return {**self.__dict__, "sent": None, "codec": None, "nothing": None}
+        return {**self.__dict__, "sent": None, "codec": None}
 
     def accumulate(self, total: npt.NDArray[np.float64], sent: RecordDict, reply: Message) -> Message:
         """Take in the reply's arrays, or refuse them, and replace them by the record ``folded``.
@@ -132,18 +131,17 @@ class UpdateAccumulator:
         weight = self.weighting.weight(client, metrics)
         arrays = reply.content.get(Record.ARRAYS)
         if self.expected.compression.up == "none":
-            start, trained = self.known(sent).weights, check_arrays(arrays, self.rule.layout)
+            trained = check_arrays(arrays, self.rule.layout)
+            added = self.rule.add(total, self.known(sent).weights, trained, weight)
         else:
             # It is the update itself that was sent: added to the weights and taken off again it would be rounded.
-            update = self.decoded(check_encoded(arrays))
-            if self.nothing is None:
-                self.nothing = np.zeros(self.size, np.float32)
-            start, trained = self.nothing, self.rule.layout.views(update)
-        added = self.rule.add(total, start, trained, weight)
+            added = self.rule.add(total, None, self.decoded(check_encoded(arrays)), weight)
         return Accumulated(size, norm=added.norm, largest=added.largest, weight=weight)
 
     def decoded(self, content: bytes) -> Vector:
-        """Return the update that bytes stand for, shape ``(parameters,)``; whoever clips it does so after this.
+        """Return the update that bytes stand for, shape ``(parameters,)``, until the next one is decoded.
+
+        Whoever clips it does so after this.
 
         Raises:
             ReplyRefused: they stand for none.
@@ -151,7 +149,7 @@ class UpdateAccumulator:
         if self.codec is None:
             self.codec = make_codec(self.expected.compression, self.rule.layout)
         try:
-            return decoded(self.codec, content, self.rule.layout.size)
+            return decoded(self.codec, content, self.rule.layout.size, for_now=True)
         except ValueError as error:
             raise ReplyRefused(f"the encoded update is damaged: {error}") from None
 

@@ -28,24 +28,34 @@ class Size(NamedTuple):
     """the largest change of a parameter, as it was added; noise makes the norm large, and this hardly"""
 
 
-def difference(layout: Layout, start: Vector, arrays: Arrays, out: Vector) -> float:
-    """Write a client's update θᵢ − θ to ``out``, shape ``(parameters,)``, and return its L2 norm.
+def difference(layout: Layout, start: Vector | None, sent: Arrays | Vector, out: Vector) -> tuple[Vector, float]:
+    """Return a client's update θᵢ − θ, shape ``(parameters,)``, and its L2 norm.
+
+    Args:
+        layout: of the model.
+        start: θ; None: the update itself was sent.
+        sent: what the client has sent: θᵢ by names, or its update, which is then what is returned.
+        out: where the update is written to otherwise.
 
     Raises:
         UpdateRefused: wrong names or shapes, values that are not finite, or so large that there is no norm.
     """
-    try:
-        layout.flatten(arrays, out)
-    except ValueError as error:
-        raise UpdateRefused(str(error)) from None
+    if isinstance(sent, np.ndarray):
+        update: Vector = sent
+    else:
+        try:
+            update = layout.flatten(sent, out)
+        except ValueError as error:
+            raise UpdateRefused(str(error)) from None
     with np.errstate(over="ignore", invalid="ignore"):
-        np.subtract(out, start, out=out)
-        norm = math.sqrt(float(np.dot(out, out)))
+        if start is not None:
+            np.subtract(update, start, out=out)
+        norm = math.sqrt(float(np.dot(update, update)))
     if not math.isfinite(norm):
-        if np.isfinite(out).all():
+        if np.isfinite(update).all():
             raise UpdateRefused("the update is too large to be meant (its L2 norm is beyond single precision)")
         raise UpdateRefused("the update holds values that are not finite (is 'client.learning_rate' too high?)")
-    return norm
+    return update, norm
 
 
 class Rule(Protocol):
@@ -53,13 +63,14 @@ class Rule(Protocol):
 
     layout: Layout
 
-    def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> Size:
+    def add(self, total: Sum, start: Vector | None, sent: Arrays | Vector, weight: int) -> Size:
         """Take in a client's weights and return how large its update was.
 
         Args:
             total: the sum, changed in place.
-            start: the global weights that the client started from, shape ``(parameters,)``.
-            arrays: the client's weights.
+            start: the global weights that the client started from, shape ``(parameters,)``; None: it has sent its
+                update.
+            sent: the client's weights by names, or its update, shape ``(parameters,)``, which stays as it is.
             weight: a positive whole number.
 
         Raises:

@@ -63,17 +63,17 @@ class FileRule:
         self.file = file
         self.scratch = np.empty(layout.size, np.float32)
 
-    def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> Size:
+    def add(self, total: Sum, start: Vector | None, sent: Arrays | Vector, weight: int) -> Size:
         """Write a client's update to the file and return how large it was; nothing is added to ``total``.
 
         Raises:
             UpdateRefused: as in ``ExactSum.add``.
         """
-        norm = difference(self.layout, start, arrays, self.scratch)
-        largest = max(float(self.scratch.max()), -float(self.scratch.min()))
+        update, norm = difference(self.layout, start, sent, self.scratch)
+        largest = max(float(update.max()), -float(update.min()))
         if largest > LIMIT:
             raise UpdateRefused(f"the update is too large to be meant (L2 norm {norm:.3g})")
-        self.file.append(self.scratch)
+        self.file.append(update)
         return Size(norm, largest)
 
 

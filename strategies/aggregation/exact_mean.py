@@ -26,7 +26,7 @@ LIMIT = 2.0 ** (52 - FRACTION_BITS)
 """Largest Σ weight·|update| of a parameter that is sure to be summed exactly, the weights summing to about one."""
 
 
-PIECE = 16_384
+PIECE = 32_768
 """Entries that are weighted, rounded and added at a time, so that they stay near the processor."""
 
 
@@ -50,13 +50,13 @@ class ExactSum:
         """Leave the working memory behind."""
         return {**self.__dict__, "scratch": None}
 
-    def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> Size:
+    def add(self, total: Sum, start: Vector | None, sent: Arrays | Vector, weight: int) -> Size:
         """Add a client's weights and return how large its update was.
 
         Args:
             total: changed in place, shape ``(parameters,)``.
-            start: the global weights θ that the client started from, shape ``(parameters,)``.
-            arrays: the client's weights θᵢ.
+            start: the global weights θ that the client started from, shape ``(parameters,)``; None: it has sent θᵢ − θ.
+            sent: the client's weights θᵢ by names, or its update, shape ``(parameters,)``, which stays as it is.
             weight: a positive whole number (examples, milliseconds of audio, or 1), so that Σ wᵢ is exact too.
 
         Raises:
@@ -65,12 +65,14 @@ class ExactSum:
         if self.scratch is None:
             self.scratch = np.empty(self.layout.size, np.float32), np.empty(PIECE, np.float64)
         flat, scaled = self.scratch
-        norm = difference(self.layout, start, arrays, flat)
+        update, norm = difference(self.layout, start, sent, flat)
         if weight <= 0:
             raise UpdateRefused(f"weight {weight} is not positive")
         if self.clip is not None:
-            self.clip.apply(flat)
-        largest = max(float(flat.max()), -float(flat.min()))
+            np.copyto(flat, update)
+            update = flat
+            self.clip.apply(update)
+        largest = max(float(update.max()), -float(update.min()))
         if largest > LIMIT or weight / self.unit * largest > LIMIT:
             raise UpdateRefused(f"the update is too large to be meant (L2 norm {norm:.3g})")
         factor = weight / self.unit * 2.0**FRACTION_BITS
@@ -78,8 +80,8 @@ class ExactSum:
         rounded = np.rint if self.clip is None else np.trunc
         for place in range(0, self.layout.size, PIECE):
             piece = slice(place, place + PIECE)
-            part = scaled[: len(flat[piece])]
-            np.multiply(flat[piece], factor, out=part, dtype=np.float64)
+            part = scaled[: len(update[piece])]
+            np.multiply(update[piece], factor, out=part, dtype=np.float64)
             rounded(part, out=part)
             total[piece] += part
         return Size(norm, largest)

@@ -65,16 +65,18 @@ class OwnRule:
         self.layout = layout
         self.aggregator = aggregator
 
-    def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> Size:
+    def add(self, total: Sum, start: Vector | None, sent: Arrays | Vector, weight: int) -> Size:
         """Hand a client's update over and return how large it was; nothing is added to ``total``.
 
         Raises:
             UpdateRefused: it is no update of this model, or not finite.
         """
-        update = np.empty(self.layout.size, np.float32)
-        norm = difference(self.layout, start, arrays, update)
+        own = np.empty(self.layout.size, np.float32)
+        update, norm = difference(self.layout, start, sent, own)
+        if update is not own:
+            np.copyto(own, update)
         largest = max(float(update.max()), -float(update.min()))
-        self.aggregator.accumulate(update, weight)
+        self.aggregator.accumulate(own, weight)
         return Size(norm, largest)
 
 

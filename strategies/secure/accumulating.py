@@ -9,16 +9,12 @@ import numpy.typing as npt
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 
 from fedasr.flower.records import entries
-from fedasr.models.weights import Vector
 from fedasr.protocol import Accumulated, Metric, Name, Record
 
 from ..aggregation.accumulating import Expectations, UpdateAccumulator
 from ..aggregation.replies import ReplyRefused, check_array
 from ..aggregation.weighting import Weighting
 from .aggregate import SecureRule
-
-UNSEEN = np.zeros(0, np.float32)
-"""What the clients started from: it is not needed, for they send the difference."""
 
 
 class SecureAccumulator(UpdateAccumulator):
@@ -52,8 +48,7 @@ class SecureAccumulator(UpdateAccumulator):
         array = result[Name.ENCODED]
         shape = tuple(array.shape)
         check_array(Name.ENCODED, array, "uint8", shape if len(shape) == 1 else (-1,))
-        start: Vector = UNSEEN
-        self.rule.add(total, start, {Name.ENCODED: array.numpy()}, 1)
+        self.rule.add(total, None, {Name.ENCODED: array.numpy()}, 1)
         known = MetricRecord()
         known[Metric.EXAMPLES] = int(store.utterances)
         known[Metric.AUDIO] = round(1000 * store.seconds)

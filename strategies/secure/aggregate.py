@@ -25,14 +25,15 @@ class SecureRule:
     def __init__(self, layout: Layout, bits: int, length: int) -> None:
         self.layout, self.bits, self.length = layout, bits, length
 
-    def add(self, total: Sum, start: Vector, arrays: Arrays, weight: int) -> Size:
+    def add(self, total: Sum, start: Vector | None, sent: Arrays | Vector, weight: int) -> Size:
         """Add a client's numbers; how large its update was nobody knows.
 
         Raises:
             UpdateRefused: they are not as many as there should be.
         """
         try:
-            total += unpack(arrays[Name.ENCODED], self.length, self.bits)
+            assert not isinstance(sent, np.ndarray)
+            total += unpack(sent[Name.ENCODED], self.length, self.bits)
         except ValueError as error:
             raise UpdateRefused(str(error)) from None
         return Size(0.0, 0.0)

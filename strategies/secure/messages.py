@@ -9,7 +9,8 @@ from flwr.app import ArrayRecord, Message, RecordDict
 from fedasr.flower.records import content_bytes, entries
 from fedasr.protocol import ConfigValues, KeyList, Name, OpenedShares, Order, Record, SealedShares, Unmasking
 from fedasr.secure.identity import SIGNATURE_BYTES
-from fedasr.secure.keys import ROW, clients_to_bytes
+from fedasr.secure.keys import CLIENT_BYTES, ROW, clients_to_bytes
+from fedasr.secure.listing import Shown, hash_bytes
 from fedasr.secure.modulus import Residues, unpack
 from fedasr.secure.primitives import SEALED_BYTES, SECRET_BYTES
 from fedasr.secure.server import Question
@@ -17,15 +18,26 @@ from fedasr.secure.server import Question
 from ..aggregation.replies import ReplyRefused, check_array
 
 
-def listing(order: Order, listed: bytes, names: str | None = None) -> RecordDict:
-    """Return what all clients are sent that are to share secrets.
+def listing(order: Order, shown: Shown, names: str | None = None) -> RecordDict:
+    """Return what a client is sent that is to share secrets.
 
     Args:
         order: of the round.
-        listed: the keys of all.
+        shown: the keys that concern it.
         names: of edge devices, by which they know each other.
     """
-    return RecordDict({Record.CONFIG: order.to_record(), Record.SECURE: KeyList(listed, names).to_record()})
+    listed = KeyList(shown.keys, names, shown.clients, shown.hashes)
+    return RecordDict({Record.CONFIG: order.to_record(), Record.SECURE: listed.to_record()})
+
+
+def listing_bytes(order: Order, clients: int, holders: int) -> int:
+    """Return the bytes of the message that shows a client the keys of so many holders in a list of so many clients."""
+    keys = bytes(ROW.size * holders)
+    if holders == clients:
+        return content_bytes(listing(order, Shown(keys)))
+    # The list of all is not made to be counted: a plan may be of any number of clients.
+    beside = CLIENT_BYTES * clients + hash_bytes(holders, clients)
+    return content_bytes(listing(order, Shown(keys, b"1", b"1"))) - 2 + beside
 
 
 def unmasking(order: Order, question: Question) -> RecordDict:
@@ -87,7 +99,7 @@ def traffic(order: Order, clients: int, holders: int) -> Traffic:
     return Traffic(
         up=bytes_of(KeyList(bytes(ROW.size)))
         + bytes_of(SealedShares(bytes(SEALED_BYTES * others), bytes(SIGNATURE_BYTES))),
-        down=content_bytes(asked) + content_bytes(listing(order, bytes(ROW.size * clients))),
+        down=content_bytes(asked) + listing_bytes(order, clients, holders),
         opening_up=bytes_of(OpenedShares(bytes(SECRET_BYTES * holders))),
         opening_down=content_bytes(unmasking(order, question)),
     )

@@ -11,20 +11,21 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from flwr.app import Message, RecordDict
 
 from fedasr.config import Config
 from fedasr.data.roster import Roster
 from fedasr.edge.peers import enrolled_directory
 from fedasr.errors import one_line
-from fedasr.flower.records import content_bytes
+from fedasr.flower.records import content_bytes, shallow_copy
 from fedasr.models.weights import Vector
 from fedasr.privacy.update_clipping import Clip
 from fedasr.protocol import KeyList, Kind, Masking, OpenedShares, Record, SealedShares, SecureOrder, Status
 from fedasr.registry import is_reference
 from fedasr.secure.coders import Coder, Counts, make_coder
 from fedasr.secure.identity import SIGNATURE_BYTES, Directory, SimulatedDirectory
-from fedasr.secure.keys import clients_to_bytes, keys_from_bytes
+from fedasr.secure.keys import CLIENT_BYTES, clients_to_bytes, keys_from_bytes
 from fedasr.secure.modulus import Residues, kind_of, packed_bytes
 from fedasr.secure.server import Server, answered
 from fedasr.secure.terms import Aborted, Terms, least_updates
@@ -35,13 +36,15 @@ from ..aggregation.own import OwnAggregate
 from ..aggregation.replies import ReplyRefused, Store, check_size, stores
 from ..aggregation.weighting import Weighting
 from ..rounds import RoundResult, Rounds, failed_row, first_line
-from ..selection.base import Selection
+from ..selection.base import Ids, Selection
 from .accumulating import SecureAccumulator
 from .aggregate import SecureSum
 from .messages import listing, traffic, unmasking
 
 Told = Mapping[int, Residues]
 """Client → what it tells."""
+SUMMED = (Kind.TRAIN, Kind.ESTIMATE, Kind.VOTE)
+"""Messages that ask for a part of a sum."""
 MUCH_CUT = 0.01
 """Share of the changes that are cut of which a note is made."""
 
@@ -63,6 +66,8 @@ class SecureRounds(Rounds):
     """client → bytes of the protocol that it was sent in it"""
     aborted: str | None = None
     """why it opens nothing"""
+    circles: Mapping[int, Mapping[int, bytes]] | None = None
+    """client → whose signatures of the list of keys it needs in the sum that is made; None: it is simulated"""
     cohort: tuple[int, ...] = ()
     """the clients of the current round"""
     begun = False
@@ -105,8 +110,10 @@ class SecureRounds(Rounds):
         """Let clients share their secrets; return who takes no part, and why."""
         clients = [int(client) for client in selection.clients]
         self.sent, self.received, self.aborted, self.server = Counter(), Counter(), None, None
+        self.circles = None
         self.cohort, self.begun = tuple(clients), False
-        self.masking = unconfirmed_masking(clients, largest_weight(clients, roster, weighting))
+        holders = self.terms(round).holders(len(clients))
+        self.masking = unconfirmed_masking(len(clients), largest_weight(clients, roster, weighting), holders)
         missing: dict[int, str] = {}
         try:
             check_least(len(clients), self.config)
@@ -114,7 +121,7 @@ class SecureRounds(Rounds):
             if self.protocol:
                 self.server = Server(self.terms(round, self.coder().length))
                 self.share_secrets(self.server, round, clients, missing)
-                self.masking = confirmed_masking(self.masking, self.server)
+                self.masking = confirmed_masking(self.masking, self.server.confirmed)
             else:
                 self.terms(round).needed(len(clients))
         except Aborted as why:
@@ -131,6 +138,36 @@ class SecureRounds(Rounds):
         content = super().training_content(round, weights)
         content[Record.SECURE] = self.masking.to_record()
         return content
+
+    def narrowed(self, content: RecordDict, client: int) -> RecordDict:
+        """Return a message that asks for a part of the sum with the signatures that one client needs."""
+        assert self.circles is not None
+        result = shallow_copy(content)
+        masking = Masking.from_record(content[Record.SECURE], "the round")
+        result[Record.SECURE] = confirmed_masking(masking, self.circles.get(client, {})).to_record()
+        return result
+
+    def sizes(self, content: RecordDict, clients: Ids) -> npt.NDArray[np.int64]:
+        """Return how many bytes of a message each client is sent: in place the grid hands all the same one over."""
+        whole = super().sizes(content, clients)
+        if self.circles is None or Record.SECURE not in content:
+            return whole
+        everybody = content_bytes(content)
+        sizes = {}
+        for client in clients.tolist():
+            needed = len(self.circles.get(client, {}))
+            if needed not in sizes:
+                sizes[needed] = content_bytes(self.narrowed(content, client)) - everybody
+        beside = [sizes[len(self.circles.get(client, {}))] for client in clients.tolist()]
+        return whole + np.array(beside, np.int64)
+
+    def messages(self, kind: str, round: int, content: RecordDict, clients: list[int]) -> list[Message]:
+        """Return one message a client: on a network with the signatures that it needs, and no others."""
+        result = super().messages(kind, round, content, clients)
+        if self.on_the_wire and self.circles is not None and kind in SUMMED:
+            for message, client in zip(result, clients, strict=True):
+                message.content = self.narrowed(message.content, client)
+        return result
 
     def aggregate(self, round: int, weights: Vector, weighting: Weighting, clip: Clip | None) -> Aggregate:
         """Return the sum of a round, empty."""
@@ -174,9 +211,11 @@ class SecureRounds(Rounds):
 
         self.ask(Kind.KEYS, round, dict.fromkeys(clients, ask), advertised, missing)
         check_least(len(server.keys), self.config)
-        content = listing(order, server.listed(), self.names(server.keys))
-        self.ask(Kind.SHARES, round, dict.fromkeys(sorted(server.keys), content), shared, missing)
+        names, listed = self.names(server.keys), server.listed()
+        contents = {client: listing(order, shown, names) for client, shown in listed.items()}
+        self.ask(Kind.SHARES, round, contents, shared, missing)
         server.check_sharers()
+        self.circles = {client: server.confirmed_to(client) for client in sorted(server.sharers)}
 
     def summed(
         self, round: int, asked: list[int], length: int, purpose: str, tell: Callable[[list[int], Masking], Told]
@@ -194,9 +233,10 @@ class SecureRounds(Rounds):
             Aborted: the sum is not opened.
             InputError: a client met wrong input.
         """
-        masking, missing = unconfirmed_masking(asked, 1), dict[int, str]()
-        terms, server, living = self.terms(round, length, purpose), None, list[int]()
-        self.sent, self.received, self.begun = Counter(), Counter(), False
+        missing, terms = dict[int, str](), self.terms(round, length, purpose)
+        server, living = None, list[int]()
+        masking = unconfirmed_masking(len(asked), 1, terms.holders(len(asked)))
+        self.sent, self.received, self.begun, self.circles = Counter(), Counter(), False, None
         check_least(len(asked), self.config)
         self.begun = True
         if self.protocol:
@@ -205,7 +245,7 @@ class SecureRounds(Rounds):
                 self.share_secrets(server, round, asked, missing, purpose)
             finally:
                 self.notes += [f"client {self.partition.names[client]}: {why}" for client, why in missing.items()]
-            masking = confirmed_masking(masking, server)
+            masking = confirmed_masking(masking, server.confirmed)
         else:
             terms.needed(len(asked))
         try:
@@ -347,16 +387,23 @@ class SecureRounds(Rounds):
         return packed_bytes(coder.length, coder.bits) + cost.up + cost.opening_up
 
 
-def unconfirmed_masking(clients: list[int], largest: int) -> Masking:
-    """Return how clients are asked for their part of a sum, before they have shared secrets: with room for all."""
-    signatures = bytes(SIGNATURE_BYTES * len(clients))
-    return Masking(max(1, len(clients)), largest, clients_to_bytes(clients) or None, signatures or None)
+def unconfirmed_masking(clients: int, largest: int, holders: int) -> Masking:
+    """Return how clients are asked for their part of a sum, before they have shared secrets.
+
+    Args:
+        clients: that are asked.
+        largest: weight of one of them.
+        holders: whose signatures each needs; there is room for them.
+    """
+    signatures = bytes(SIGNATURE_BYTES * holders) if clients else b""
+    sharers = bytes(CLIENT_BYTES * holders) if clients else b""
+    return Masking(max(1, clients), largest, sharers or None, signatures or None)
 
 
-def confirmed_masking(masking: Masking, server: Server) -> Masking:
-    """Return how they are asked when they have."""
-    signatures = b"".join(server.confirmed[client] for client in sorted(server.sharers))
-    return replace(masking, sharers=clients_to_bytes(server.sharers), signatures=signatures)
+def confirmed_masking(masking: Masking, confirmed: Mapping[int, bytes]) -> Masking:
+    """Return how they are asked when they have: with whose signatures of the list of keys."""
+    signatures = b"".join(confirmed[client] for client in sorted(confirmed))
+    return replace(masking, sharers=clients_to_bytes(confirmed), signatures=signatures)
 
 
 def not_opened(why: object) -> str:

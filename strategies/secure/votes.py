@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from flwr.app import Message
 from flwr.serverapp import Grid
 
@@ -61,7 +62,7 @@ class SecureTeachers(Teachers):
         def tell(asked: list[int], masking: Masking) -> dict[int, Residues]:
             reached.extend(asked)
             content[Record.SECURE] = masking.to_record()
-            rounds.received.update(dict.fromkeys(asked, content_bytes(content)))
+            rounds.received.update(dict(zip(asked, rounds.sizes(content, np.array(asked)).tolist(), strict=True)))
             messages = rounds.messages(Kind.VOTE, round, content, asked)
             by_node = {m.metadata.dst_node_id: client for m, client in zip(messages, asked, strict=True)}
             for reply in rounds.replies(messages):

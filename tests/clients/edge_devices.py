@@ -133,3 +133,12 @@ class SuperLink(LocalGrid):
     def context(self, node: int) -> Context:
         name = self.edge_devices[node]
         return Context(RUN_ID, node, {"name": name, "data": str(self.folders[name])}, RecordDict(), {})
+
+
+class Lasting(SuperLink):
+    """A SuperLink whose devices keep their state between messages."""
+
+    def context(self, node: int) -> Context:
+        result = super().context(node)
+        result.state = self.states.get(node) or RecordDict()
+        return result

@@ -26,7 +26,7 @@ from fedasr.protocol import Code, Record
 from fedasr.runtime.edge_grid import EdgeGrid
 from fedasr.runtime.session import Silent
 
-from .edge_devices import FREE, NAMES, SuperLink, Town, manifest, record
+from .edge_devices import FREE, NAMES, Lasting, SuperLink, Town, manifest, record
 
 
 class Notes(Silent):
@@ -54,12 +54,17 @@ def simulated(town: Town, out: Path, **changes: Any) -> fedasr.Run:
 
 
 @pytest.mark.thorough
-def test_edge_devices_give_the_bits_of_the_simulation_of_the_same_clients(town: Town, tmp_path: Path) -> None:
+@pytest.mark.parametrize("compression", [{}, {"up": "top-k", "down": "eden"}])
+def test_edge_devices_give_the_bits_of_the_simulation_of_the_same_clients(
+    compression: dict[str, str], town: Town, tmp_path: Path
+) -> None:
+    """With codecs they keep what they have not sent, and the model that differences are added to."""
     changes = {"selection__clients_per_round": 2, "selection__name": "activity", "rounds": 3}
-    edge_devices = fedasr.load_run(town.run(tmp_path / "boxes", **changes))
+    changes |= {"compression": compression} if compression else {}
+    edge_devices = fedasr.load_run(town.run(tmp_path / "boxes", grid=Lasting(town.folders), **changes))
     local = simulated(town, tmp_path / "local", **changes)
     assert edge_devices.summary["model_sha256"] == local.summary["model_sha256"]
-    columns = ["round", "client", "probability", "examples", "audio_seconds", "train_loss", "status"]
+    columns = ["round", "client", "probability", "examples", "audio_seconds", "train_loss", "status", "bytes_up"]
     # Edge devices answer in an order of their own.
     mine, theirs = (
         r.clients.sort_values(["round", "client"])[columns].to_numpy().tolist() for r in (edge_devices, local)

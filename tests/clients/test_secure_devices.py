@@ -47,7 +47,7 @@ from fedasr.runtime.launch import launch
 from fedasr.secure.keys import clients_to_bytes, keys_from_bytes, keys_to_bytes
 from fedasr.secure.primitives import SEALED_BYTES
 
-from .edge_devices import NAMES, OPEN, SuperLink, Town
+from .edge_devices import NAMES, OPEN, Lasting, Town
 
 SECURE = {"mode": "protocol", "threshold": 2, "least_clients": 2}
 PLAIN = {**OPEN, "least_in_sum": 2}
@@ -66,15 +66,6 @@ def introduce(folders: Mapping[str, Path], registry: Path) -> None:
     for folder in folders.values():
         (folder / "peers.txt").write_text("".join(lines), encoding="utf-8")
     registry.write_text(json.dumps(enrolled), encoding="utf-8")
-
-
-class Lasting(SuperLink):
-    """A SuperLink whose devices keep their state between messages."""
-
-    def context(self, node: int) -> Context:
-        result = super().context(node)
-        result.state = self.states.get(node) or RecordDict()
-        return result
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ GOLDEN: dict[type[Values], tuple[str, dict[str, type]]] = {
     NoParticipationLeft: ("privacy", {"spent": bool}),
     KeptLedger: ("privacy", {"ledger": str, "rounds": int, "steps": int, "answered": str}),
     KeptLabels: ("labels", {"labels": str}),
-    KeyList: ("secure", {"keys": bytes, "names": str}),
+    KeyList: ("secure", {"keys": bytes, "names": str, "clients": bytes, "hashes": bytes}),
     SealedShares: ("secure", {"sealed": bytes, "signature": bytes}),
     ModelNumber: ("model", {"number": int, "base": int}),
     Masking: ("secure", {"cohort": int, "largest": int, "sharers": bytes, "signatures": bytes}),

@@ -19,7 +19,7 @@ from fedasr.codecs.eden import Eden
 from fedasr.codecs.top_k import largest
 from fedasr.config.schema import CompressionConfig
 from fedasr.errors import InputError
-from fedasr.hadamard import hadamard, packed_signs, sums_of_packed
+from fedasr.hadamard import HalfSums, hadamard
 from fedasr.models.weights import Layout, Vector
 from tests.tiers import examples
 
@@ -292,14 +292,15 @@ def test_options_that_do_not_fit_are_refused_in_a_line(name: str, options: dict[
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("width", [8, 16, 64, 512, 4096])
+@pytest.mark.parametrize("width", [8, 16, 64, 512, 4096, 2**15, 2**16])
 def test_the_transform_of_packed_signs_is_that_of_the_signs(width: int) -> None:
-    """Sums of signs are whole numbers: the same, whatever the order."""
-    positive = np.random.default_rng(width).random((3, width)) > 0.5
-    out, beside = np.empty((3, width), np.float32), np.empty((3, width), np.float32)
-    sums_of_packed(packed_signs(positive), out, beside)
+    """Sums of signs are whole numbers: the same, whatever the order. The largest is that of equal signs."""
+    positive = np.random.default_rng(width).random((5, width)) > 0.5
+    positive[3:] = [[True], [False]]
+    transform = HalfSums(*positive.shape)
+    transform.fill(np.packbits(positive, axis=1).reshape(-1))
     signs = np.where(positive, 1, -1).astype(np.float64)
-    assert np.array_equal(out, np.rint(hadamard(signs) * np.sqrt(width)))
+    assert np.array_equal(2 * transform.sums.astype(np.int64), np.rint(hadamard(signs) * np.sqrt(width)))
 
 
 def test_what_was_decoded_stays_as_it_is() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fedasr.secure.client import Client
 from fedasr.secure.identity import SimulatedDirectory, simulated_identity
+from fedasr.secure.listing import Shown
 from fedasr.secure.modulus import Residues, kind_of
 from fedasr.secure.server import Question, Server
 from fedasr.secure.terms import Terms
@@ -35,8 +36,8 @@ def kept(client: Client) -> Client:
     return Client.from_state(client.terms, client.me, client.state())
 
 
-def begun(terms: Terms, members: Iterable[int]) -> tuple[Server, dict[int, Client], bytes]:
-    """Return server and clients after keys are listed, and the list."""
+def begun(terms: Terms, members: Iterable[int]) -> tuple[Server, dict[int, Client], dict[int, Shown]]:
+    """Return server and clients after keys are listed, and what each is shown of the list."""
     server, clients = Server(terms), {}
     for member in members:
         client = Client(terms, member)
@@ -50,7 +51,7 @@ def shared(terms: Terms, members: Iterable[int], silent: Collection[int] = ()) -
     server, clients, listed = begun(terms, members)
     for member, client in clients.items():
         if member not in silent:
-            sealed = client.share(listed, DIRECTORY)
+            sealed = client.share(listed[member], DIRECTORY)
             server.shared(member, sealed, client.confirm(simulated_identity(SEED, member)), DIRECTORY)
     server.check_sharers()
     return server, {member: kept(client) for member, client in clients.items() if member not in silent}
@@ -61,7 +62,7 @@ def summed(server: Server, clients: Mapping[int, Client], living: Iterable[int])
     terms = server.terms
     total = np.zeros(terms.length, kind_of(terms.bits))
     for member in living:
-        masked = clients[member].mask(values_of(terms, member), server.confirmed, DIRECTORY)
+        masked = clients[member].mask(values_of(terms, member), server.confirmed_to(member), DIRECTORY)
         total += masked
     total &= total.dtype.type((1 << terms.bits) - 1)
     return total

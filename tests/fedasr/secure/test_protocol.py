@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fedasr.secure.client import Client
-from fedasr.secure.graph import neighbour_graph
+from fedasr.secure.graph import neighbour_graph, neighbours_of
 from fedasr.secure.identity import SimulatedDirectory, simulated_identity
-from fedasr.secure.keys import PublicKeys, keys_from_bytes, keys_to_bytes
+from fedasr.secure.keys import CLIENT_BYTES, ROW, PublicKeys, clients_to_bytes, keys_from_bytes, keys_to_bytes
+from fedasr.secure.listing import HASH_BYTES, KeyTree, Shown, shown_of
 from fedasr.secure.primitives import SEALED_BYTES, combine, split
 from fedasr.secure.terms import ESTIMATE, Aborted, Terms, session_of_run
 
@@ -18,6 +21,8 @@ from .rounds import DIRECTORY, SEED, answers, begun, kept, plain_sum, protocol_s
 
 MEMBERS = (2, 3, 5, 7, 11, 13, 17)
 TERMS = Terms(b"run", 1, 16, 37, threshold=5)
+MANY = tuple(range(1, 48, 2))
+SPARSE = Terms(b"run", 1, 16, 37, neighbours=6)
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16, 20, 32, 64])
@@ -161,13 +166,13 @@ def test_a_floor_of_the_clients_own_holds_whatever_the_run_says() -> None:
 def test_keys_of_another_time_are_noticed_though_they_are_signed() -> None:
     """Whose secrets were opened then: they confirm the list of that time, not one with this client's keys."""
     before, old, listed_before = begun(TERMS, MEMBERS)
-    shares = old[7].share(listed_before, DIRECTORY)
+    shares = old[7].share(listed_before[7], DIRECTORY)
     assert shares
     replayed = old[7].confirm(simulated_identity(SEED, 7))
     server, clients, listed = begun(TERMS, MEMBERS)
-    keys = keys_from_bytes(listed) | {7: keys_from_bytes(listed_before)[7]}
+    keys = keys_from_bytes(listed[2].keys) | {7: keys_from_bytes(listed_before[2].keys)[7]}
     for member in (2, 3, 5, 11, 13, 17):
-        clients[member].share(keys_to_bytes(keys.values()), DIRECTORY)
+        clients[member].share(Shown(keys_to_bytes(keys.values())), DIRECTORY)
     confirmed = {member: clients[member].confirm(simulated_identity(SEED, member)) for member in MEMBERS if member != 7}
     with pytest.raises(Aborted, match="client 7 has not confirmed the list of keys"):
         clients[2].mask(values_of(TERMS, 2), {**confirmed, 7: replayed}, DIRECTORY)
@@ -177,10 +182,10 @@ def test_keys_of_another_time_are_noticed_though_they_are_signed() -> None:
 def test_a_list_for_each_client_is_noticed() -> None:
     """Client 7 is shown to some and kept from others; their neighbours have confirmed something else."""
     _, clients, listed = begun(TERMS, MEMBERS)
-    keys = keys_from_bytes(listed)
-    fewer = keys_to_bytes(row for row in keys.values() if row.client != 7)
+    keys = keys_from_bytes(listed[2].keys)
+    fewer = Shown(keys_to_bytes(row for row in keys.values() if row.client != 7))
     for member in MEMBERS:
-        clients[member].share(listed if member in (2, 7) else fewer, DIRECTORY)
+        clients[member].share(listed[member] if member in (2, 7) else fewer, DIRECTORY)
     confirmed = {member: clients[member].confirm(simulated_identity(SEED, member)) for member in MEMBERS}
     with pytest.raises(Aborted, match="client 3 has not confirmed the list of keys"):
         clients[2].mask(values_of(TERMS, 2), confirmed, DIRECTORY)
@@ -188,7 +193,7 @@ def test_a_list_for_each_client_is_noticed() -> None:
 
 def test_a_client_that_has_not_signed_the_list_is_left_out() -> None:
     server, clients, listed = begun(TERMS, MEMBERS)
-    sealed = clients[7].share(listed, DIRECTORY)
+    sealed = clients[7].share(listed[7], DIRECTORY)
     with pytest.raises(ValueError, match="the list of keys is not signed by it"):
         server.shared(7, sealed, clients[7].confirm(simulated_identity(SEED, 5)), DIRECTORY)
     assert 7 not in server.sharers
@@ -196,10 +201,11 @@ def test_a_client_that_has_not_signed_the_list_is_left_out() -> None:
 
 def test_keys_of_the_servers_own_are_refused() -> None:
     server, clients, listed = begun(TERMS, MEMBERS)
-    keys = keys_from_bytes(listed)
+    keys = keys_from_bytes(listed[2].keys)
     forged = Client(TERMS, 7).advertise(simulated_identity(SEED + 1, 7))
+    others = [row for row in keys.values() if row.client != 7]
     with pytest.raises(Aborted, match="the keys of client 7 are not signed by it"):
-        clients[2].share(keys_to_bytes([*(row for row in keys.values() if row.client != 7), forged]), DIRECTORY)
+        clients[2].share(Shown(keys_to_bytes([*others, forged])), DIRECTORY)
     with pytest.raises(ValueError, match="not signed by it"):
         server.advertised(7, forged, DIRECTORY)
 
@@ -257,12 +263,124 @@ def test_fewer_shares_than_are_needed_say_nothing() -> None:
     ("clients", "degree", "found"), [(5, 20, 4), (21, 20, 20), (50, 20, 20), (50, 7, 8), (2, 1, 1)]
 )
 def test_the_graph_is_regular_and_goes_both_ways(clients: int, degree: int, found: int) -> None:
-    graph = neighbour_graph(range(clients), degree, b"seed")
-    assert {len(others) for others in graph.values()} == {found}
-    assert all(client in graph[other] for client, others in graph.items() for other in others)
-    assert all(client not in others for client, others in graph.items())
+    graph = neighbour_graph(clients, degree, b"seed")
+    assert {len(others) for others in graph} == {found}
+    assert all(place in graph[other] for place, others in enumerate(graph) for other in others)
+    assert all(place not in others for place, others in enumerate(graph))
+    assert graph == [neighbours_of(place, clients, degree, b"seed") for place in range(clients)]
 
 
 def test_the_ring_depends_on_the_keys() -> None:
-    assert neighbour_graph(range(50), 20, b"one") != neighbour_graph(range(50), 20, b"two")
-    assert neighbour_graph(range(50), 20, b"one") == neighbour_graph(reversed(range(50)), 20, b"one")
+    assert neighbour_graph(50, 20, b"one") != neighbour_graph(50, 20, b"two")
+
+
+def test_a_client_of_many_is_shown_no_other_keys_than_those_of_its_neighbours() -> None:
+    server, clients, listed = begun(SPARSE, MANY)
+    for member, shown in listed.items():
+        assert list(keys_from_bytes(shown.keys)) == sorted((member, *server.graph[member]))
+        assert len(shown.keys) == 7 * ROW.size
+        assert shown.members == list(MANY)
+        assert len(shown.hashes or b"") == 7 * 5 * HASH_BYTES
+        clients[member].share(shown, DIRECTORY)
+        assert server.tree is not None
+        assert (clients[member].listed, sorted(clients[member].others)) == (
+            server.tree.digest,
+            list(server.graph[member]),
+        )
+
+
+def test_a_part_of_the_list_and_the_whole_are_one_list() -> None:
+    server, clients, listed = begun(SPARSE, MANY)
+    whole = Shown(keys_to_bytes(server.keys.values()))
+    twin = kept(clients[1])
+    clients[1].share(listed[1], DIRECTORY)
+    twin.share(whole, DIRECTORY)
+    assert (twin.listed, twin.others, twin.needed) == (clients[1].listed, clients[1].others, clients[1].needed)
+
+
+def earlier(terms: Terms, member: int) -> PublicKeys:
+    """Return what a client has advertised in an earlier try of the same round: the server may know its secrets."""
+    return Client(terms, member).advertise(simulated_identity(SEED, member))
+
+
+def test_a_key_of_another_time_is_in_no_list_of_this_one() -> None:
+    """Though it is signed: the hashes lead to another root."""
+    server, clients, listed = begun(SPARSE, MANY)
+    other = server.graph[1][0]
+    rows = keys_from_bytes(listed[1].keys) | {other: earlier(SPARSE, other)}
+    with pytest.raises(Aborted, match=f"the keys of client {other} are not those of the list that this client was"):
+        clients[1].share(listed[1]._replace(keys=keys_to_bytes(rows.values())), DIRECTORY)
+
+
+def test_a_list_of_its_own_for_one_client_of_many_is_confirmed_by_nobody() -> None:
+    """Whole in itself, with keys of an earlier time in it; the others have signed the list that they were shown."""
+    server, clients, listed = begun(SPARSE, MANY)
+    rows = [server.keys[member] for member in MANY]
+    # Other keys are another ring: the server tries until the client whose old secrets it knows is a neighbour.
+    while True:
+        forged = [earlier(SPARSE, row.client) if row.client == 9 else row for row in rows]
+        tree = KeyTree(forged)
+        graph = neighbour_graph(len(MANY), SPARSE.neighbours, tree.digest)
+        if MANY.index(9) in graph[0]:
+            break
+    clients[1].share(shown_of(forged, tree, sorted((0, *graph[0]))), DIRECTORY)
+    for member in MANY[1:]:
+        clients[member].share(listed[member], DIRECTORY)
+    confirmed = {member: clients[member].confirm(simulated_identity(SEED, member)) for member in MANY}
+    with pytest.raises(Aborted, match="has not confirmed the list of keys that this client was sent"):
+        clients[1].mask(values_of(SPARSE, 1), confirmed, DIRECTORY)
+
+
+def test_a_list_without_a_clients_own_keys_is_refused() -> None:
+    server, clients, _ = begun(SPARSE, MANY)
+    rows = [earlier(SPARSE, 1) if member == 1 else server.keys[member] for member in MANY]
+    tree = KeyTree(rows)
+    places = sorted((0, *neighbour_graph(len(MANY), SPARSE.neighbours, tree.digest)[0]))
+    with pytest.raises(Aborted, match="does not hold what this client has advertised"):
+        clients[1].share(shown_of(rows, tree, places), DIRECTORY)
+
+
+def test_a_server_cannot_choose_neighbours() -> None:
+    """They follow from the digest: rows of others, though they are in the list, do not stand for them."""
+    server, clients, _ = begun(SPARSE, MANY)
+    places = sorted((0, *range(MANY.index(MANY[-6]), len(MANY))))
+    assert server.tree is not None
+    rows = [server.keys[member] for member in MANY]
+    with pytest.raises(Aborted, match=r"the server does not show the keys of client \d+, a neighbour"):
+        clients[1].share(shown_of(rows, server.tree, places), DIRECTORY)
+
+
+@pytest.mark.parametrize(
+    "members", [MANY[:-1], (*MANY, 49), (*MANY[:-1], 49), (*MANY[:12], 24, *MANY[12:]), (*MANY, *range(100, 140))]
+)
+def test_other_numbers_of_clients_are_another_list(members: tuple[int, ...]) -> None:
+    """How many there are decides how many shares are needed, and who the neighbours are."""
+    _, clients, listed = begun(SPARSE, MANY)
+    for member in MANY[1:]:
+        clients[member].share(listed[member], DIRECTORY)
+    confirmed = {member: clients[member].confirm(simulated_identity(SEED, member)) for member in MANY[1:]}
+
+    def go_on() -> None:
+        clients[1].share(listed[1]._replace(clients=clients_to_bytes(members)), DIRECTORY)
+        signed = confirmed | {1: clients[1].confirm(simulated_identity(SEED, 1))}
+        clients[1].mask(values_of(SPARSE, 1), signed, DIRECTORY)
+
+    with pytest.raises((Aborted, ValueError)):
+        go_on()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda shown: {"hashes": shown.hashes[:-1]}, "bytes of hashes; expected 160 for each client shown"),
+        (lambda shown: {"hashes": None}, "has 0 bytes of hashes"),
+        (lambda shown: {"clients": shown.clients[CLIENT_BYTES:] + shown.clients[:CLIENT_BYTES]}, "ascending order"),
+        (lambda shown: {"clients": shown.clients[:CLIENT_BYTES] + shown.clients}, "names one twice"),
+        (lambda shown: {"clients": shown.clients[:-1]}, "expected a multiple of 8"),
+        (lambda shown: {"keys": shown.keys[:-1]}, "expected a multiple of 168"),
+    ],
+)
+def test_a_list_that_is_none_is_refused(change: Callable[[Shown], dict[str, Any]], why: str) -> None:
+    _, clients, listed = begun(SPARSE, MANY)
+    with pytest.raises(ValueError, match=why):
+        clients[1].share(listed[1]._replace(**change(listed[1])), DIRECTORY)

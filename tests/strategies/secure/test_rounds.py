@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from fedasr.config import Config, load
 from fedasr.data.partition import Partition
 from fedasr.data.roster import Roster
 from fedasr.experiment import as_json
-from fedasr.flower.records import array_record, arrays_of
+from fedasr.flower.records import array_record, arrays_of, content_bytes
 from fedasr.models.weights import Layout
 from fedasr.protocol import (
     Key,
@@ -35,6 +36,9 @@ from fedasr.protocol import (
 )
 from fedasr.runtime.executors import SerialExecutor
 from fedasr.runtime.grid import LocalGrid
+from fedasr.secure.identity import SIGNATURE_BYTES
+from fedasr.secure.keys import CLIENT_BYTES, ROW
+from fedasr.secure.listing import HASH_BYTES
 from fedasr.secure.modulus import Residues, pack, wrapped
 from fedasr.secure.terms import VOTES, Aborted
 from fedasr.strategies.population import Cohort
@@ -64,10 +68,13 @@ class Devices(ClientApp):
     def __init__(self, gone: dict[str, tuple[int, ...]] | None = None, change: Change | None = None) -> None:
         super().__init__()
         self.gone, self.change = gone or {}, change
+        self.received = Counter[int]()
+        """client → bytes of the messages that have reached it"""
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer."""
         client, kind = int(context.node_config[Key.PARTITION]), message.metadata.message_type
+        self.received[client] += content_bytes(message.content)
         if client in self.gone.get(kind, ()):
             raise ConnectionError("gone")
         reply = secured(message, context, self.trained) if kind == Kind.TRAIN else honest(message, context)
@@ -92,12 +99,14 @@ def config(mode: str, neighbours: int = 6, least: int = 2) -> Config:
     return load({**tree, "model": {"alphabet": "latin"}, "secure_aggregation": secure})
 
 
-def trained(settings: Config, devices: Devices, folder: Path) -> tuple[RoundResult, list[str]]:
+def trained(
+    settings: Config, devices: Devices, folder: Path, make_grid: type[LocalGrid] = LocalGrid
+) -> tuple[RoundResult, list[str]]:
     """Return a round, and what is noted of it."""
     names = np.array([f"c{client}" for client in range(CLIENTS)], object)
     partition = Partition(names, np.arange(CLIENTS + 1), np.arange(CLIENTS))
     stored = np.arange(1, CLIENTS + 1)
-    grid = LocalGrid(SerialExecutor(devices), CLIENTS)
+    grid = make_grid(SerialExecutor(devices), CLIENTS)
     rounds = SecureRounds(grid, settings, as_json(settings), partition, LAYOUT, folder)
     selection = Selection(np.arange(CLIENTS), np.ones(CLIENTS))
     result = rounds.train(1, START, Cohort(selection, None), Roster.from_counts(stored, stored.astype(float)))
@@ -180,6 +189,25 @@ def test_a_cohort_with_neighbours_has_the_sum_of_its_simulation(dropped: tuple[i
     assert protocol.mean.mean() == pytest.approx(mean_of(without(*dropped)), abs=1e-5)
     assert protocol.examples == simulated.examples == sum(client + 1 for client in without(*dropped))
     assert protocol.train_loss == pytest.approx(2.0)
+
+
+class Wired(LocalGrid):
+    """A grid that sends each device what it needs, as on a network."""
+
+    on_the_wire = True
+
+
+def test_a_device_is_sent_the_keys_and_signatures_of_its_neighbours_alone(tmp_path: Path) -> None:
+    """And that is what is counted, also where messages are handed over in place or the protocol is simulated."""
+    devices = Devices()
+    protocol, _ = trained(config("protocol"), devices, tmp_path, Wired)
+    results = [protocol, *(trained(config(mode), Devices(), tmp_path)[0] for mode in ("protocol", "simulate"))]
+    assert [result.bytes_down for result in results] == [devices.received.total()] * 3
+    assert len({result.mean.mean().tobytes() for result in results}) == 1
+    # Of 17 others it is told the number, and gets neither keys nor signatures.
+    whole, _ = trained(config("simulate", CLIENTS), Devices(), tmp_path)
+    hashes = 7 * 5 * HASH_BYTES + 24 * CLIENT_BYTES
+    assert whole.bytes_down - protocol.bytes_down > 24 * (17 * (ROW.size + SIGNATURE_BYTES) - hashes)
 
 
 def keys_of_another(client: int, kind: str, reply: Message) -> None:
