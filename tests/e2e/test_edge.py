@@ -286,13 +286,17 @@ def test_what_is_private_is_nobody_elses(done: fedasr.Run, town: Town) -> None:
 def test_edge_devices_without_transcripts_learn_labels_of_their_own(
     done: fedasr.Run, town: Town, tmp_path: Path
 ) -> None:
-    """From a model that knows the words; the same weights as in a simulation, where nobody reads the transcripts."""
+    """From a model that knows the words; the same weights as in a simulation, where nobody reads the transcripts.
+
+    A tenth of each update is sent.
+    """
 
     def unlabelled(manifest: Path, **runtime: Any) -> dict[str, Any]:
         tree = config(manifest, **runtime)
         tree |= {"name": "unlabelled", "rounds": 1, "init_from": str(done.path)}
         tree["client"] = {**tree["client"], "labels": "self", "epochs": 2}
         tree["self_labels"] = {"teacher": "global", "threshold": [0.3, 0.3], "augment": False}
+        tree["compression"] = {"up": "top-k"}
         return tree
 
     manifests = {name: town.devices[name] / "manifest.csv" for name in NAMES}
@@ -310,6 +314,8 @@ def test_edge_devices_without_transcripts_learn_labels_of_their_own(
     assert devices.rounds["kept_share"].tolist() == local.rounds["kept_share"].tolist()
     assert devices.rounds["kept_share"].item() > 0.5
     assert np.isnan(devices.rounds["label_wer"]).all(), "nobody knows the truth"
+    assert devices.clients["bytes_up"].tolist() == local.clients["bytes_up"].tolist()
+    assert devices.clients["bytes_up"].max() < done.clients["bytes_up"].min() / 5
     (mine, _), (theirs, _) = read_weights(devices.path), read_weights(local.path)
     for name, array in theirs.items():
         np.testing.assert_allclose(mine[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
@@ -351,7 +357,10 @@ def test_edge_devices_as_teachers_cast_the_votes_of_the_simulation(
 
 @pytest.mark.slow
 def test_sums_alone_though_a_device_is_killed_in_the_middle(done: fedasr.Run, town: Town, tmp_path: Path) -> None:
-    """Secure aggregation among three devices; in the second round one is killed after it has shared its secrets."""
+    """Secure aggregation among three devices; in the second round one is killed after it has shared its secrets.
+
+    In the second round they are sent a difference, a bit a weight.
+    """
     world = town.world
     peers = world.edge_output("peers", "--home", world.home)
     assert [line.split()[2] for line in peers.splitlines()] == list(NAMES), "who was revoked is none"
@@ -366,6 +375,7 @@ def test_sums_alone_though_a_device_is_killed_in_the_middle(done: fedasr.Run, to
         tree["model"] = {**tree["model"], "alphabet": "latin"}
         tree["client"]["epochs"] = 2
         tree["secure_aggregation"] = {"mode": "protocol", "threshold": 2, "least_clients": 2}
+        tree["compression"] = {"down": "eden"}
         return {**tree, "name": "sums", "rounds": 2}
 
     deployed = secure(town.server, name="deployment")
@@ -381,6 +391,8 @@ def test_sums_alone_though_a_device_is_killed_in_the_middle(done: fedasr.Run, to
     rows = {(row["round"], row["client"]): row["status"] for row in result.clients.to_dict("records")}
     assert rows == {(number, name): "ok" for number in (1, 2) for name in NAMES} | {(2, "ben"): "failed"}
     assert result.rounds["clients_replied"].tolist() == [3, 2]
+    down = result.clients.groupby("round")["bytes_down"].max()
+    assert down[2] < down[1] - 3 * sum(array.size for array in read_weights(out)[0].values())
     assert np.isnan(result.clients["train_loss"]).all(), "the server learns no single one"
     assert result.rounds["train_loss"].notna().all(), "but their sum"
     local = fedasr.run({**secure(town.whole, executor="serial"), "rounds": 1}, out=tmp_path / "local")

@@ -35,6 +35,8 @@ OVERRIDES = {
     "model.hidden": 16,
     "selection.clients_per_round": 5,
     "client.epochs": 1,
+    "compression.up": "eden",
+    "compression.down": "int8",
 }
 
 
