@@ -301,7 +301,7 @@ def figure(study: Study) -> Figure:
         exposures(column[1], study, data, family)
         style.name_axes(column[1], "", "Exposure of codes, bits")
         curves(column[2], study, data, family, "wer")
-        column[2].set_ylim(bottom=0)
+        column[2].set_ylim(0, 1.04 * column[2].get_ylim()[1])
         style.name_axes(column[2], "ε", "Word error rate")
         infinite = place_of_none(study, data, family)
         ticks = [1, 4, 10] if infinite == PLACE_OF_NONE else [1, 10, 100, 1000]
