@@ -109,11 +109,26 @@ def test_ctrl_c_and_resume_with_a_client_that_fails(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_teachers_keep_their_weights_where_all_nodes_see_them(nodes: Nodes, tmp_path: Path) -> None:
+    """Their noisy votes are masked: the server learns sums alone."""
+    config = pate(pate__noise_at="teachers", secure_aggregation={"mode": "protocol", "least_clients": 9})
     ray = {"runtime.name": "ray", "runtime.executor": "pool", "runtime.ray_address": nodes.address}
-    local = fedasr.run(pate(), out=tmp_path / "local")
-    run = fedasr.run(pate(), out=tmp_path / "ray", overrides=ray)
+    local = fedasr.run(config, out=tmp_path / "local")
+    run = fedasr.run(config, out=tmp_path / "ray", overrides=ray)
     assert run.summary["model_sha256"] == local.summary["model_sha256"]
     assert run.summary["epsilon"] == local.summary["epsilon"]
+    assert run.privacy is not None
+    assert run.privacy["server_sees"] == "sum"
+
+
+@pytest.mark.slow
+def test_sums_of_masked_updates(nodes: Nodes, tmp_path: Path) -> None:
+    config = tiny(rounds=2, secure_aggregation={"mode": "protocol", "threshold": 3, "least_clients": 3})
+    ray = {"runtime.name": "ray", "runtime.executor": "pool", "runtime.ray_address": nodes.address}
+    local = fedasr.run(config, out=tmp_path / "local")
+    run = fedasr.run(config, out=tmp_path / "ray", overrides=ray)
+    assert run.summary["model_sha256"] == local.summary["model_sha256"]
+    assert run.clients["bytes_up"].tolist() == local.clients["bytes_up"].tolist()
+    assert run.clients["train_loss"].isna().all(), "the server learns no single one"
 
 
 @pytest.mark.slow
