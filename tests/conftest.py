@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from tests.tiers import CLUSTERS, LIVE, TIER, has_none, tier_of, together
+from tests.tiers import LIVE, TIER, has_none, is_live, tier_of
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
@@ -45,23 +45,23 @@ def runs_a_tier(config: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first what takes longest: the tests that start servers and edge devices, then those that start clusters."""
-    order = {LIVE: 0, CLUSTERS: 1}
-    items.sort(key=lambda item: order.get(together(item.path) or "", len(order)))
+    """Put first what takes longest: the tests that start servers, edge devices and clusters, one after the other."""
+    live = {path for path in {item.path for item in items} if is_live(path)}
+    items.sort(key=lambda item: item.path not in live)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    """Return what gives workers files; all that start servers to one worker, all that start clusters to one."""
+    """Return what gives workers files; all live ones to one worker, since two of them starve each other."""
     return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 class Scheduling(LoadFileScheduling):
-    """A file a worker, but for those that belong together."""
+    """A file a worker, and the live ones together."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        return together(ROOT / file) or file
+        return LIVE if is_live(ROOT / file) else file
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -32,22 +32,18 @@ def examples(count: int) -> int:
     return max(min(count, 5), count // FEWER.get(os.environ.get(TIER, ""), 1))
 
 
-LIVE = "live servers and edge devices"
+LIVE = "live servers, edge devices, and Ray clusters"
 """The unit of work of all files that start some."""
-CLUSTERS = "Ray clusters"
-"""The unit of work of all files that start some: a node that is not up after 30 seconds is given up."""
 
 
 @cache
-def together(path: Path) -> str | None:
-    """Return the unit of work of a file whose tests start many processes that import PyTorch; None: it is alone.
+def is_live(path: Path) -> bool:
+    """Say whether the tests of a file start many processes that import PyTorch, with deadlines.
 
-    Two files of a unit would starve each other.
+    Two such files at a time starve each other: a node of Ray that is not up after 30 seconds is given up.
     """
     text = path.read_text(encoding="utf-8")
-    if "edge_world import" in text:
-        return LIVE
-    return CLUSTERS if "ray_nodes import" in text or STARTS_RAY.search(text) else None
+    return "edge_world import" in text or "ray_nodes import" in text or STARTS_RAY.search(text) is not None
 
 
 STARTS_RAY = re.compile(r"""["']?name["']?[:=] ?["']flower["']|runtime\.name=flower|flower-superlink|flower\.md""")

@@ -286,17 +286,13 @@ def test_what_is_private_is_nobody_elses(done: fedasr.Run, town: Town) -> None:
 def test_edge_devices_without_transcripts_learn_labels_of_their_own(
     done: fedasr.Run, town: Town, tmp_path: Path
 ) -> None:
-    """From a model that knows the words; the same weights as in a simulation, where nobody reads the transcripts.
-
-    A tenth of each update is sent.
-    """
+    """From a model that knows the words; the same weights as in a simulation, where nobody reads the transcripts."""
 
     def unlabelled(manifest: Path, **runtime: Any) -> dict[str, Any]:
         tree = config(manifest, **runtime)
         tree |= {"name": "unlabelled", "rounds": 1, "init_from": str(done.path)}
         tree["client"] = {**tree["client"], "labels": "self", "epochs": 2}
         tree["self_labels"] = {"teacher": "global", "threshold": [0.3, 0.3], "augment": False}
-        tree["compression"] = {"up": "top-k"}
         return tree
 
     manifests = {name: town.devices[name] / "manifest.csv" for name in NAMES}
@@ -314,8 +310,6 @@ def test_edge_devices_without_transcripts_learn_labels_of_their_own(
     assert devices.rounds["kept_share"].tolist() == local.rounds["kept_share"].tolist()
     assert devices.rounds["kept_share"].item() > 0.5
     assert np.isnan(devices.rounds["label_wer"]).all(), "nobody knows the truth"
-    assert devices.clients["bytes_up"].tolist() == local.clients["bytes_up"].tolist()
-    assert devices.clients["bytes_up"].max() < done.clients["bytes_up"].min() / 5
     (mine, _), (theirs, _) = read_weights(devices.path), read_weights(local.path)
     for name, array in theirs.items():
         np.testing.assert_allclose(mine[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
