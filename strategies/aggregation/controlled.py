@@ -166,7 +166,7 @@ class ControlledAccumulator(UpdateAccumulator):
         node, metrics = reply.metadata.src_node_id, metrics_of(reply)
         added = super().add(total[: layout.size], sent, reply, size)
         weight = self.shares.weight(node if self.clients is None else self.clients[node], metrics)
-        self.changes.add(total[layout.size :], np.zeros(layout.size, np.float32), change, weight)
+        self.changes.add(total[layout.size :], None, change, weight)
         return added
 
 
