@@ -18,6 +18,7 @@ from rich.console import Console
 
 from fedasr.config import Config, load, override
 from fedasr.data.fleet import Fleet
+from fedasr.edge.processes import ask_to_end_with_parent
 from fedasr.errors import InputError, RunFailed
 from fedasr.experiment import Experiment, as_json, experiment
 from fedasr.files import system_refusal, write_json
@@ -129,6 +130,7 @@ def ended_recorded(path: Path) -> Iterator[None]:
 
     if threading.current_thread() is threading.main_thread():
         handlers = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+        ask_to_end_with_parent()
     try:
         yield
     finally:

@@ -24,8 +24,9 @@ STOP_SECONDS = 6.0
 LEFT_SECONDS = 4.0
 """How long what it has started may live on."""
 LOOK_SECONDS = 0.2
-DEATH_SIGNAL = 1
-"""Linux: what ``prctl`` calls PR_SET_PDEATHSIG."""
+LOOKS = 3
+DEATH_SIGNAL, SUBREAPER = 1, 36
+"""Linux: what ``prctl`` calls PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER."""
 
 
 PARENT_VARIABLE = "FEDASR_PARENT"
@@ -42,6 +43,33 @@ def die_with_parent() -> None:
         parent = os.environ.pop(PARENT_VARIABLE, None)  # of this process, not of those that it starts
         if parent is not None and os.getppid() != int(parent):
             os._exit(1)
+
+
+def ask_to_end_with_parent() -> None:
+    """Have the kernel ask this process to end when the one that has started it ends, on Linux.
+
+    Flower raises that signal in a thread, which does not wake a main thread that waits for a lock: for a pool that
+    sends objects to a SuperLink that is gone, again and again.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGTERM)
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """End, at the end, what the processes of this one have left behind, on Linux.
+
+    Flower's apps are to notice by themselves that their SuperLink has gone. One that does not would wait for it to come
+    back, and write to the folder of a run beside the app that goes on with it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        if sys.platform == "linux":
+            for _ in range(LOOKS):  # one that ends may just have started another
+                end(descendants(os.getpid()))
 
 
 class Process:
@@ -100,14 +128,26 @@ class Process:
             self.process.send_signal(number)
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(STOP_SECONDS)
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            end = time.monotonic() + LEFT_SECONDS
-            while (offspring := [pid for pid in offspring if Path(f"/proc/{pid}").exists()]) and time.monotonic() < end:
-                time.sleep(LOOK_SECONDS)
-            for pid in offspring:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
+        end(offspring)
         self.reader.join(2)
+
+
+def end(processes: Sequence[int]) -> None:
+    """Wait a little for processes to end by themselves, and end those that do not."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        limit = time.monotonic() + LEFT_SECONDS
+        while (processes := [pid for pid in processes if lives(pid)]) and time.monotonic() < limit:
+            time.sleep(LOOK_SECONDS)
+        for pid in processes:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def lives(pid: int) -> bool:
+    """Say whether a process has not ended; of an own child that has, its parent was to take note first."""
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    return Path(f"/proc/{pid}").exists()
 
 
 def descendants(pid: int) -> list[int]:

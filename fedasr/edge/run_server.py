@@ -12,7 +12,7 @@ from fedasr.edge.flower_command import environment
 from fedasr.edge.gate import LARGEST_UPDATE_MB
 from fedasr.edge.handshake import Unreachable, Untrusted, knock, outside_address, takes_orders
 from fedasr.edge.log import OWN, JsonLines
-from fedasr.edge.processes import Process, first_to_end, stopping
+from fedasr.edge.processes import Process, first_to_end, nothing_left, stopping
 from fedasr.edge.secrets import private_folder
 from fedasr.edge.server_folder import REGISTRY_VARIABLE, ServerFolder
 from fedasr.errors import InputError, RunFailed
@@ -60,7 +60,7 @@ def run_server(server: ServerFolder, bind: str, largest_update_mb: float = LARGE
             print(f"{finding.check}: {finding.text}", file=sys.stderr, flush=True)
     os.umask(0o077)
     private_folder(server.work)
-    with server.alone(), stopping() as wish:
+    with server.alone(), stopping() as wish, nothing_left():
         arguments = superlink_arguments(server, bind)
         variables = {
             **environment(server.flower_home),

@@ -7,7 +7,6 @@ from fedasr.errors import InputError
 from fedasr.models.weights import Layout
 from fedasr.secure.coders import make_coder
 from fedasr.secure.terms import Aborted, Terms, least_updates
-from fedasr.secure.votes import VoteCoder
 
 
 def check_secure_aggregation(config: Config, layout: Layout, clients: int) -> None:
@@ -49,6 +48,8 @@ def check_votes(config: Config, teachers: int) -> None:
         Terms.of(config, "", 1, 0).needed(teachers)
     except Aborted as why:
         raise InputError(f"among the {teachers} teachers, {why}; expected more than half, or leave it out") from None
+    from fedasr.secure.votes import VoteCoder  # imports SciPy
+
     VoteCoder.of(config, teachers)
 
 

@@ -55,3 +55,34 @@ def test_a_child_ends_with_its_killed_parent() -> None:
     while process_name(child) and time.monotonic() < end:
         time.sleep(0.05)
     assert not process_name(child)
+
+
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+LEAVES = f"""
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {DEAF!r}], stdout=subprocess.PIPE, start_new_session=True)
+child.stdout.readline()
+print(child.pid, flush=True)
+os._exit(1)
+"""
+SERVES = f"""
+import os, sys
+from pathlib import Path
+from fedasr.edge.processes import Process, descendants, nothing_left
+with nothing_left():
+    process = Process([sys.executable, "-c", {LEAVES!r}], {{}}, Path())
+    process.process.wait()
+    process.reader.join(1)
+    process.stop()
+    print(process.tail[0], descendants(os.getpid()), flush=True)
+print(descendants(os.getpid()), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_process_leaves_behind_is_ended() -> None:
+    """Another session, deaf to the polite signal, its parent dead: a server's app whose SuperLink was killed."""
+    done = subprocess.run([sys.executable, "-c", SERVES], capture_output=True, text=True, timeout=60)
+    orphan = int(done.stdout.split()[0])
+    assert done.stdout == f"{orphan} [{orphan}]\n[]\n", done.stderr
+    assert not process_name(orphan)
