@@ -4,10 +4,11 @@
 
 ``digits`` is synthetic speech with 200 test speakers (gender, accent, device), ``sentences`` are recordings of
 speechocean762 with 20 (gender, children and adults), whose sentences are told apart by decoder ``vocabulary``. Each
-training starts from one public initial model a corpus and runs under each seed, on the same speech. Runs that are done
-are kept. ``--record`` gets ``fairness_gaps.csv``, a row for each corpus, attribute, training and group,
-``fairness_ranks.csv``, how measures rank the models, and ``fairness_gaps.png``. ``--search`` prints instead what
-settings of the fair objectives do to other synthetic speech, which takes no part in the study.
+training starts from one public initial model a corpus, of studio voices or of readers of audiobooks, and runs under
+each seed, on the same speech. Runs that are done are kept. ``--record`` gets ``fairness_gaps.csv``, a row for each
+corpus, attribute, training and group, ``fairness_ranks.csv``, how measures rank the models, and ``fairness_gaps.png``.
+``--search`` prints instead what settings of the fair objectives do to other synthetic speech, which takes no part in
+the study.
 """
 
 from __future__ import annotations
@@ -39,6 +40,15 @@ from studies.leakage_cells import COHORT, FAMILIES, NO_NOISE, PRIVATE, SCALES, S
 from studies.tables import grid
 
 FAMILY, ROUNDS = "ctc", {"digits": 12, "sentences": 8}
+MODELS: dict[str, Tree] = {
+    "digits": FAMILIES[FAMILY],
+    "sentences": {
+        **{"name": "ctc", "encoder": "dsconv", "channels": [32, 96], "hidden": 160, "layers": 6, "kernel": 11},
+        **{"dropout": 0.1, "alphabet": "latin"},
+    },
+}
+"""Of ``sentences`` that of ``simulations/seed_readers.yaml``, from which it starts."""
+RATES = {"digits": 0.006, "sentences": 0.002}
 TABLE, RANKS, FIGURE = "fairness_gaps.csv", "fairness_ranks.csv", "fairness_gaps.png"
 ATTRIBUTES = {"digits": ["gender", "accent", "device"], "sentences": ["gender", "age:16"]}
 GROUPS = {"digits": "device", "sentences": "gender"}
@@ -75,7 +85,19 @@ def speech(corpus: str) -> Tree:
         data["synthetic"] |= {"test_speakers": 200, "test_utterances_per_speaker": 2}
     else:
         data["manifest"] = "${oc.env:FEDASR_DATA,../shared/data}/speechocean762/manifest.csv"
+        data["max_seconds"] = 5.0
     return data
+
+
+def start(corpus: str, out: Path, changes: Sequence[str] = ()) -> Path:
+    """Return the run of a public initial model, trained where it has not been: of readers, for real sentences."""
+    kept = out / f"start-{corpus}"
+    if corpus == "digits":
+        finished(start_config(corpus, FAMILY), kept, changes)
+    else:
+        first = finished("seed_sentences", out / "start-synthetic", changes).path
+        finished("seed_readers", kept, [f"init_from={first}", *changes])
+    return kept
 
 
 @cache
@@ -95,12 +117,12 @@ def config_of(corpus: str, training: str, seed: int, out: Path) -> Tree:
         "rounds": ROUNDS[corpus],
         "init_from": str(out / f"start-{corpus}"),
         "data": speech(corpus),
-        "model": deepcopy(FAMILIES[FAMILY]),
+        "model": deepcopy(MODELS[corpus]),
         "runtime": {"executor": "serial"},
         "evaluate": {"every": 0, "transcripts": 1000},
         "strategy": {"name": "fedavgm", "momentum": 0.8, "schedule": "cosine", "weighting": "uniform"},
         "selection": {"name": "poisson", "clients_per_round": COHORT[corpus]},
-        "client": {"optimizer": "adamw", "learning_rate": 0.006, "batch_size": 8},
+        "client": {"optimizer": "adamw", "learning_rate": RATES[corpus], "batch_size": 8},
     }
     if corpus == "sentences":
         tree["evaluate"] |= {"decoder": "vocabulary", "vocabulary": sentences()}
@@ -133,7 +155,7 @@ def folder(out: Path, corpus: str, training: str, seed: int) -> Path:
     return out / f"{corpus}-{kept}-seed{seed}"
 
 
-def finished(config: Tree, out: Path, changes: Sequence[str]) -> Run:
+def finished(config: Tree | str, out: Path, changes: Sequence[str]) -> Run:
     """Return a finished run, trained where it has not been."""
     if (out / "summary.json").exists() and (done := load_run(out)).finished:
         return done
@@ -147,7 +169,7 @@ def finished(config: Tree, out: Path, changes: Sequence[str]) -> Run:
 
 def search(out: Path, changes: Sequence[str] = ()) -> str:
     """Return a Markdown table of what settings of the fair objectives do to other speech, in per cent of its words."""
-    finished(start_config("digits", FAMILY), out / "start-digits", changes)
+    start("digits", out, changes)
     other = [f"data.synthetic.seed={OTHER_SPEECH}", *changes]
     by = GROUPS["digits"]
     body = []
@@ -196,7 +218,7 @@ def study(
     """
     tables, ranks, panels = [], [pd.DataFrame()], []
     for corpus in corpora:
-        finished(start_config(corpus, FAMILY), out / f"start-{corpus}", changes)
+        start(corpus, out, changes)
         runs = [
             finished(config_of(corpus, name, seed, out), folder(out, corpus, name, seed), changes)
             for seed in seeds

@@ -48,8 +48,12 @@ def expected_rate(fleet: Sums, panel: Sums) -> Rate:
 
 
 def excess_rate(panel: Sums) -> Rate:
-    """Return the panel's true less expected errors, over its words."""
-    return ratio(panel, np.array([1.0, 0.0, -1.0, 0.0]), np.array([0.0, 1.0, 0.0, 0.0]), CERTAIN)
+    """Return the panel's true less expected errors, over its words; without bounds where all speakers have the same.
+
+    Two speakers with one error each say nothing of how much speakers differ.
+    """
+    rate = ratio(panel, np.array([1.0, 0.0, -1.0, 0.0]), np.array([0.0, 1.0, 0.0, 0.0]), CERTAIN)
+    return rate if rate.low < rate.high else Rate(rate.value, *UNKNOWN[1:])
 
 
 def ratio(sums: Sums, above: Floats, below: Floats, confidence: float) -> Rate:

@@ -35,6 +35,13 @@ def test_one_speaker_says_nothing() -> None:
     assert np.isnan(excess_rate(Sums.of([[1.0, 2.0, 1.0, 2.0]]))).all()
 
 
+def test_speakers_who_do_not_differ_raise_no_alarm() -> None:
+    rate = excess_rate(Sums.of([[2.0, 10.0, 1.0, 10.0]] * 2))
+    assert rate.value == 0.1
+    assert np.isnan(rate.low)
+    assert OVERCONFIDENT not in alarms({"wer_low": 0.0, "expected_low": 0.0, "excess_low": rate.low}, [])
+
+
 def row(wer: tuple[float | None, float | None], expected: tuple[float, float], excess_low: float) -> dict[str, Any]:
     """Return the columns that alarms look at."""
     (wer_low, wer_high), (expected_low, expected_high) = wer, expected
