@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import fedasr
+from fedasr.config import load
+from studies.reading_order import in_order
 from studies.selection_tables import comparison, table
 
 from .tiny import ROOT
@@ -47,3 +49,24 @@ def test_the_sweeps_on_real_speech_ask_for_what_there_is(setting: str) -> None:
     plan = read_plan(ROOT / "simulations" / "sweeps" / f"{setting}.yaml", [])
     assert len(plan.runs) == 20
     assert {run.seed for run in plan.runs} == set(range(5))
+
+
+def test_utterances_come_in_the_order_in_which_they_were_read(tmp_path: Path) -> None:
+    """Numbers, not texts: chapter 2 before 10; both readers begin and end together."""
+    names = ["7/10/7-10-0000", "7/2/7-2-0001", "8/1/8-1-0000", "7/2/7-2-0000", "7/10/7-10-0001"]
+    lines = [f"{name.split('/')[-1]}.ogg,{name.split('/')[0]},test-clean/{name}.flac" for name in names]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,speaker,source_path", *lines]) + "\n")
+    rows = in_order(tmp_path / "manifest.csv")
+    assert [Path(path).stem for path in rows["path"]] == ["7-2-0000", "7-2-0001", "7-10-0000", "7-10-0001", "8-1-0000"]
+    hours = [3, 9, 15, 21, 12]
+    assert list(rows["timestamp"]) == [f"2026-01-01T{hour:02}:00:00.000+00:00" for hour in hours]
+    assert Path(rows["path"].iloc[0]).parent == tmp_path
+
+
+def test_the_sweep_of_readers_asks_for_what_there_is() -> None:
+    from fedasr.sweeps.plan import read_plan
+
+    plan = read_plan(ROOT / "simulations" / "sweeps" / "readers_in_order.yaml")
+    configs = [load(run.config) for run in plan.runs]
+    assert len(configs) == 12
+    assert sum(config.stream.arrival == "trace" for config in configs) == 6

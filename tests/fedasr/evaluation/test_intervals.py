@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 
 from fedasr.evaluation.intervals import speaker_interval
 
@@ -34,6 +35,14 @@ def test_utterances_of_one_speaker_count_as_one_draw() -> None:
     independent = speaker_interval(np.arange(400), words, errors, seed=0)
     assert clustered.high - clustered.low > 5 * (independent.high - independent.low)
     assert clustered.low < 0.3 < clustered.high
+
+
+def test_of_five_speakers_the_ends_reach_as_far_as_those_of_students_t() -> None:
+    """Errors 0, 0, 0, 0, 5 in 10 words each: log 0.1 and ±2.776·√(5/4·20)/5, linearised."""
+    errors = np.array([0, 0, 0, 0, 5])
+    low, high, _ = speaker_interval(np.arange(5), np.full(5, 10), errors, seed=0)
+    assert low == 0.0  # of the bootstrap, in which the fifth may be missing
+    assert high == pytest.approx(0.1 * math.exp(2.7764451 * math.sqrt(5 / 4 * 20) / 5))
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
