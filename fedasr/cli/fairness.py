@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(
                 help="The same test speech with another gender, voice, accent, device or rate (synthetic speech), or"
-                " pitch or formant (any speech); may be repeated. Without '--by' nothing else is compared.",
+                " pitch, formant or age (any speech); may be repeated. Without '--by' nothing else is compared.",
                 show_default=False,
             ),
         ] = None,

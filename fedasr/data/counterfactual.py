@@ -18,9 +18,14 @@ from fedasr.errors import InputError
 SHIFTS: dict[str, dict[str, dict[str, float]]] = {
     "pitch": {"lower": {"pitch": 0.8}, "as it is": {}, "higher": {"pitch": 1.25}},
     "formant": {"lower": {"formants": 0.87}, "as it is": {}, "higher": {"formants": 1.15}},
+    "age": {
+        "older": {"pitch": 0.8, "formants": 0.87},
+        "as it is": {},
+        "younger": {"pitch": 1.25, "formants": 1.15},
+    },
 }
 """Attributes that recordings can be given: what each level multiplies. Men and women differ by more in pitch, and by
-about as much in formants."""
+about as much in formants; so do women and children of about eight years. ``age`` is a vocal tract of another size."""
 
 VOICES = (*SHIFTS, *ATTRIBUTES)
 """All attributes; those of ``SHIFTS`` are of any corpus with waveforms, the others of synthetic speech."""
@@ -76,9 +81,10 @@ class OtherVoice:
         self.columns = corpus.columns
         self.base, self.rows = without_subsets(corpus, np.arange(len(corpus)))
         if attribute not in SHIFTS and not isinstance(self.base, SyntheticCorpus):
+            *some, last = SHIFTS
             raise InputError(
                 f"'distillation.counterfactual' is '{attribute}', which needs synthetic speech; choose"
-                f" {' or '.join(SHIFTS)}, which do not"
+                f" {', '.join(some)} or {last}, which do not"
             )
         # A shift by nothing is still a shift to its content key.
         unchanged = {level for level, factors in SHIFTS.get(attribute, {}).items() if not factors}

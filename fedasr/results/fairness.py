@@ -72,8 +72,8 @@ def assess_fairness(
         seed: of the resamples; None: the run's.
         shown: the gap, a fraction, for which the speakers are counted that would show it.
         counterfactual: attributes of the voices in which the test speech is spoken again: ``gender``, ``voice``,
-            ``accent``, ``device``, ``rate`` of synthetic speech, ``pitch``, ``formant`` of any. With these alone,
-            nothing else is compared.
+            ``accent``, ``device``, ``rate`` of synthetic speech, ``pitch``, ``formant``, ``age`` of any. With these
+            alone, nothing else is compared.
         utterances: that are spoken again at most, drawn with the run's seed; None: all.
         intrinsic: also how sensitive the model is to what tells the group, which needs no errors.
 

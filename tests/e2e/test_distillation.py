@@ -341,7 +341,7 @@ def test_a_manifest_with_empty_transcripts(tmp_path: Path, capsys: pytest.Captur
         str(store),
     ]
     assert status([*command, "--targets", "labels", "--counterfactual", "gender"]) == 2
-    assert "needs synthetic speech; choose pitch or formant" in " ".join(capsys.readouterr().err.split())
+    assert "needs synthetic speech; choose pitch, formant or age" in " ".join(capsys.readouterr().err.split())
     assert not store.exists()
     assert status([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["utterances"] == 15

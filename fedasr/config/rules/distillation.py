@@ -38,7 +38,7 @@ def check_distillation(config: Config, where: str) -> None:
             )
 
 
-SAME_TIMES = ("pitch", "formant", "device")
+SAME_TIMES = ("pitch", "formant", "age", "device")
 """Counterfactuals that leave every sound at its time."""
 
 

@@ -57,10 +57,10 @@ class DistillationConfig:
     counterfactual: str = key(
         "none",
         "the teacher also hears each utterance in another voice, and the mean of what it says of both is learnt in"
-        " both: pitch, formant (any speech), device, gender, voice, accent, rate (synthetic speech), as of `fedasr"
+        " both: pitch, formant, age (any speech), device, gender, voice, accent, rate (synthetic speech), as of `fedasr"
         " fairness --counterfactual`; with `frames` the first three, with `sequence` and `labels` all, with `lattice`"
         " none",
-        choices=("none", "pitch", "formant", "gender", "voice", "accent", "device", "rate"),
+        choices=("none", "pitch", "formant", "age", "gender", "voice", "accent", "device", "rate"),
     )
     beam: int = key(8, "`sequence`: width of the teacher's beam", low=1, when=SEQUENCE)
     n_best: int = key(4, "`sequence`: transcripts of each utterance", low=1, when=SEQUENCE)

@@ -69,7 +69,7 @@ def test_speech_that_cannot_be_given_a_voice_is_a_line(corpus: SyntheticCorpus) 
     with_features = Subset(corpus, np.arange(2))
     with_features.features = partial(np.zeros, (1, 40), np.float32)
     recorded = InTurn(OtherVoice(corpus, "pitch"))
-    with pytest.raises(InputError, match="'gender', which needs synthetic speech; choose pitch or formant"):
+    with pytest.raises(InputError, match="'gender', which needs synthetic speech; choose pitch, formant or age"):
         OtherVoice(recorded, "gender")
     with pytest.raises(InputError, match="has features of its own"):
         OtherVoice(with_features, "pitch")
@@ -80,7 +80,7 @@ def test_speech_that_cannot_be_given_a_voice_is_a_line(corpus: SyntheticCorpus) 
     [
         ("lattice", "pitch", "no mean is taken"),
         ("frames", "gender", "takes its own time"),
-        ("frames", "rate", "choose pitch, formant, device"),
+        ("frames", "rate", "choose pitch, formant, age, device"),
         ("frames", "device", None),
         ("sequence", "rate", None),
         ("lattice", "none", None),
