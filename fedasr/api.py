@@ -168,8 +168,8 @@ def fairness(
         seed: of the resamples; None: the run's.
         shown: the gap, a fraction, for which the speakers are counted that would show it.
         counterfactual: attributes of the voices in which the test speech is spoken again: ``gender``, ``voice``,
-            ``accent``, ``device``, ``rate`` of synthetic speech, ``pitch``, ``formant``, ``age`` of any. Without ``by``,
-            nothing else is compared.
+            ``accent``, ``device``, ``rate`` of synthetic speech, ``pitch``, ``formant``, ``age`` of any. Without
+            ``by``, nothing else is compared.
         utterances: that are spoken again at most; None: all.
         intrinsic: also how sensitive the model is to what tells the group; in ``fairness.json``.
 
