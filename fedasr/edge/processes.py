@@ -69,7 +69,7 @@ def nothing_left() -> Iterator[None]:
     finally:
         if sys.platform == "linux":
             for _ in range(LOOKS):  # one that ends may just have started another
-                end(descendants(os.getpid()))
+                end(descendants(os.getpid()), patience=0)
 
 
 class Process:
@@ -132,10 +132,10 @@ class Process:
         self.reader.join(2)
 
 
-def end(processes: Sequence[int]) -> None:
-    """Wait a little for processes to end by themselves, and end those that do not."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        limit = time.monotonic() + LEFT_SECONDS
+def end(processes: Sequence[int], patience: float = LEFT_SECONDS) -> None:
+    """Wait so many seconds for processes to end by themselves, and end those that do not."""
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, LEFT_SECONDS)):
+        limit = time.monotonic() + seconds
         while (processes := [pid for pid in processes if lives(pid)]) and time.monotonic() < limit:
             time.sleep(LOOK_SECONDS)
         for pid in processes:

@@ -443,6 +443,8 @@ CENTRAL = {
     "privacy": {"unit": "user", "noise_multiplier": 1.0, "clip_norm": 0.1, "secret_noise": True},
     "selection": {"name": "poisson", "clients_per_round": 2},
     "strategy": {"weighting": "uniform", "max_failed_share": 0.9},
+    # Devices call again after 20 seconds, and have old messages to answer first.
+    "runtime": {"name": "deployment", "reply_timeout_s": 3 * DEADLINE_S},
 }
 
 
