@@ -2,9 +2,9 @@
 
     python -m studies.recipes sentences readers --out runs/recipes --seeds 1 2 3
 
-For each recipe and seed: the seed models, then the devices and the same passes in one place, from the seed model and
-from scratch. Runs that are there are not done again. Prints a Markdown table; rates are of speakers that are no client,
-their intervals from whole speakers drawn with replacement.
+For each recipe: the seed models, which all seeds share; then for each seed the devices and the same passes in one
+place, from the seed model and from scratch. Runs that are there are not done again. Prints a Markdown table; rates are
+of speakers that are no client, their intervals from whole speakers drawn with replacement.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ def folder(out: Path, seed: int, name: str) -> Path:
 def run_all(out: Path, recipe: str, seeds: Sequence[int], arms: Sequence[str], miniature: bool = False) -> None:
     """Do the runs that are not there yet."""
     changes = {**MINIATURE, **SHORT} if miniature else {}
+    first: dict[str, Any] = {}
+    for name in BEFORE[recipe]:
+        smaller = {**MINIATURE, **FEW} if miniature and name == "seed_sentences" else changes
+        launch(load(name, {**smaller, **first}), out / name, resume=True)
+        first = {"init_from": str(out / name)}
     for seed in seeds:
-        first: dict[str, Any] = {}
-        for name in BEFORE[recipe]:
-            smaller = {**MINIATURE, **FEW} if miniature and name == "seed_sentences" else changes
-            launch(load(name, {"seed": seed, **smaller, **first}), folder(out, seed, name), resume=True)
-            first = {"init_from": str(folder(out, seed, name))}
         for arm in arms:
             tree = {"seed": seed, **first, **changes, **ARMS[arm]}
             launch(load(recipe, tree), folder(out, seed, f"{recipe}: {arm}"), resume=True)

@@ -6,8 +6,11 @@ shape it meets, which on short utterances of uneven length takes longer than the
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 
@@ -40,12 +43,56 @@ class DepthwiseConv1d(nn.Conv1d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``(batch, time, channels)`` of the same shape."""
-        frames, step = x.shape[1], self.dilation[0]
-        reach = step * (self.kernel_size[0] // 2)
-        padded = F.pad(x, (0, 0, reach, reach))
-        taps = self.weight[:, 0].t().contiguous().unbind(0)
         assert self.bias is not None
-        total = self.bias
-        for index, tap in enumerate(taps):
-            total = torch.addcmul(total, padded[:, index * step : index * step + frames], tap)
+        result: torch.Tensor = ShiftedProducts.apply(x, self.weight[:, 0].t(), self.bias, self.dilation[0])
+        return result
+
+
+class ShiftedProducts(torch.autograd.Function):
+    """The sum, over taps, of the shifted frames times the tap, and its gradient.
+
+    Left to autograd, each tap's gradient would be as large as the padded speech, and be filled with zeros and added up.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: torch.Tensor, taps: torch.Tensor, bias: torch.Tensor, step: int) -> torch.Tensor:
+        """Return ``(batch, time, channels)`` of the same shape as ``x``.
+
+        Args:
+            ctx: keeps what the gradient needs.
+            x: shape ``(batch, time, channels)``.
+            taps: shape ``(kernel, channels)``.
+            bias: shape ``(channels,)``.
+            step: frames between the taps.
+        """
+        frames, reach = x.shape[1], step * (len(taps) // 2)
+        padded, taps = F.pad(x, (0, 0, reach, reach)), taps.contiguous()
+        total = torch.addcmul(bias, padded[:, :frames], taps[0])
+        for index in range(1, len(taps)):
+            total.addcmul_(padded[:, index * step : index * step + frames], taps[index])
+        ctx.save_for_backward(padded, taps)
+        ctx.step = step  # type: ignore[attr-defined]
         return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Return the gradients of ``x``, the taps and the bias where they are needed."""
+        (gradient,) = gradients
+        padded, taps = ctx.saved_tensors
+        frames, reach = gradient.shape[1], ctx.step * (len(taps) // 2)
+        of_x, of_taps, of_bias, _ = ctx.needs_input_grad
+        inputs = torch.zeros_like(padded) if of_x else None
+        products = []
+        for index, tap in enumerate(taps):
+            window = slice(index * ctx.step, index * ctx.step + frames)
+            if inputs is not None:
+                inputs[:, window].addcmul_(gradient, tap)
+            if of_taps:
+                products.append((padded[:, window] * gradient).sum((0, 1)))
+        return (
+            None if inputs is None else inputs[:, reach : reach + frames],
+            torch.stack(products) if of_taps else None,
+            gradient.sum((0, 1)) if of_bias else None,
+            None,
+        )

@@ -137,6 +137,27 @@ def test_depthwise_convolution_is_conv1d() -> None:
         DepthwiseConv1d(4, 2)
 
 
+@pytest.mark.parametrize(("kernel", "dilation", "frames"), [(1, 1, 7), (3, 1, 7), (5, 4, 7), (5, 4, 3)])
+def test_the_gradient_of_a_depthwise_convolution_is_that_of_finite_differences(
+    kernel: int, dilation: int, frames: int
+) -> None:
+    torch.manual_seed(0)
+    layer = DepthwiseConv1d(2, kernel, dilation).double()
+    x = torch.randn(2, frames, 2, dtype=torch.float64, requires_grad=True)
+    names = [name for name, _ in layer.named_parameters()]
+
+    def result(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(result, (x, *layer.parameters()))
+    layer.requires_grad_(False)
+    assert torch.autograd.gradcheck(layer, (x,))
+    layer.bias.requires_grad_(True)
+    layer(x.detach()).sum().backward()
+    assert layer.weight.grad is None
+    assert torch.equal(layer.bias.grad, torch.full((2,), 2.0 * frames, dtype=torch.float64))
+
+
 def test_bidirectional_lstm_is_that_of_torch_over_packed_sequences() -> None:
     ours, theirs = BidirectionalLSTM(5, 4), nn.LSTM(5, 4, bidirectional=True, batch_first=True)
     with torch.no_grad():
