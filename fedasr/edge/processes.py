@@ -62,6 +62,7 @@ def nothing_left() -> Iterator[None]:
     Flower's apps are to notice by themselves that their SuperLink has gone. One that does not would wait for it to come
     back, and write to the folder of a run beside the app that goes on with it.
     """
+    others = set(descendants(os.getpid()))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SUBREAPER, 1)
     try:
@@ -69,7 +70,7 @@ def nothing_left() -> Iterator[None]:
     finally:
         if sys.platform == "linux":
             for _ in range(LOOKS):  # one that ends may just have started another
-                end(descendants(os.getpid()), patience=0)
+                end([pid for pid in descendants(os.getpid()) if pid not in others], patience=0)
 
 
 class Process:
