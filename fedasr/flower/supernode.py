@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Context, Message
@@ -24,7 +26,9 @@ with supported():
         RuntimeVersionHttpInterceptor,
         SuperExecAuthHttpInterceptor,
     )
+    from flwr.supercore.run import RunNotRunningException
     from flwr.supercore.runtime import RuntimeHttpClient
+    from flwr.supernode import start_client_internal
     from flwr.supernode.fleet_http_client import FleetHttpClient
     from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
     from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
@@ -40,7 +44,37 @@ def run_supernode() -> None:
     """Run Flower's SuperNode in this process, with its arguments in ``sys.argv``, until it gives up its SuperLink."""
     with supported():
         from flwr.supernode.cli.flower_supernode import flower_supernode
+    start_client_internal._pull_and_store_message = partial(
+        receive_whole, start_client_internal._pull_and_store_message
+    )
     flower_supernode()
+
+
+class RunEnded(Exception):
+    """The run of a message has ended, and its server hands out nothing more of it."""
+
+
+def receive_whole(receive: Callable[..., int | None], /, **given: Any) -> int | None:
+    """Receive a message as Flower does, and forget it where its run ends before all of it is there.
+
+    Flower would keep what there is and hand it out: whoever answers waits for the rest, and no other message is
+    answered until the message expires, at the deadline of its round. A server that is killed and starts again has
+    such messages for every device that was just sent one.
+
+    Args:
+        receive: Flower's.
+        given: its arguments by name; ``pull_object (run, object) -> bytes`` says by an exception which ``except
+            Exception`` does not see that the run has ended.
+    """
+
+    def pulled(run: int, number: str) -> bytes:
+        try:
+            content: bytes = given["pull_object"](run, number)
+        except RunNotRunningException:
+            raise RunEnded("its run has ended") from None
+        return content
+
+    return receive(**{**given, "pull_object": pulled})
 
 
 class Tasks:

@@ -85,6 +85,12 @@ ERRORS = "flwr.common.constant"
 RUNTIME, FLEET = "flwr.supercore.runtime", "flwr.supernode.fleet_http_client"
 TASKS = "flwr.supernode.runtime.run_clientapp"
 
+RECEIVES = (
+    *("state=", "object_store=", "node_config=", "receive=", "get_run=", "get_fab=", "pull_object="),
+    *("confirm_message_received=", "trusted_entities="),
+)
+"""How Flower receives a message."""
+
 PARTS: Mapping[str, tuple[Need, ...]] = {
     "messages": (
         Need("flwr.supercore.task_identity", "TaskIdentity"),
@@ -156,6 +162,9 @@ PARTS: Mapping[str, tuple[Need, ...]] = {
     ),
     "supernode": (
         Need("flwr.supernode.cli.flower_supernode", "flower_supernode", ()),
+        Need("flwr.supernode", "start_client_internal"),
+        Need("flwr.supernode.start_client_internal", "_pull_and_store_message", RECEIVES),
+        Need("flwr.supercore.run", "RunNotRunningException"),
         Need(RUNTIME, "RuntimeHttpClient.from_server_address", CLIENT),
         Need(RUNTIME, "RuntimeHttpClient.AcquireTask", ("self", "request")),
         Need("flwr.supercore.interceptors", "RuntimeVersionHttpInterceptor", ("component_name=",)),
