@@ -48,7 +48,7 @@ def panel(ax: Axes, one: Mapping[str, Any]) -> None:
         for index, name in enumerate(names):
             given = config["groups"].get(name, {}).get("change")
             if given is not None:
-                line(ax, at, given, style.look(index)["color"], name if config is configs[0] else None)
+                line(ax, at, given, style.point(index), name if config is configs[0] else None)
             at += 1
         ticks.append((top + at - 1) / 2)
         at += 1
@@ -65,8 +65,9 @@ def wrapped(label: str) -> str:
     return fill(label, style.LONGEST_LABEL, max_lines=MOST_LINES, placeholder=" …")
 
 
-def line(ax: Axes, at: float, given: Mapping[str, Any], colour: str, name: str | None) -> None:
+def line(ax: Axes, at: float, given: Mapping[str, Any], look: Mapping[str, Any], name: str | None) -> None:
     """Draw a change with its interval."""
     value, low, high = (100 * np.array([given[key] for key in ("difference", "low", "high")], np.float64)).tolist()
-    ax.hlines([at], [low], [high], color=colour, linewidth=1.4)
-    ax.plot([value], [at], "o", color=colour, markersize=4, label=style.literal(name) if name is not None else None)
+    ax.hlines([at], [low], [high], color=look["color"], linewidth=1.4)
+    label = style.literal(name) if name is not None else None
+    ax.plot([value], [at], linestyle="", markersize=4, label=label, **look)

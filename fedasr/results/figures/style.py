@@ -19,6 +19,7 @@ from fedasr.results.figures.colours import MUTED as MUTED
 from fedasr.results.figures.colours import SERIES as SERIES
 
 DASHES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D")
 
 DPI = 160
 SHOWN_DPI = 100
@@ -108,6 +109,11 @@ def literal(label: str) -> str:
 def look(index: int) -> dict[str, Any]:
     """Return colour and dash of series ``index``; after six colours the dashes change."""
     return {"color": SERIES[index % len(SERIES)], "linestyle": DASHES[index // len(SERIES) % len(DASHES)]}
+
+
+def point(index: int) -> dict[str, Any]:
+    """Return colour and marker of the points of series ``index``; after six colours the markers change."""
+    return {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index // len(SERIES) % len(MARKERS)]}
 
 
 def marker(count: int) -> dict[str, Any]:
