@@ -186,7 +186,7 @@ group, which is {100 * RATE:g} % unless said otherwise.
 Spread is the standard deviation of the logarithm of a speaker's rate. `fedasr fairness` takes the wider of the expanded
 percentile interval and of Student's t of the logarithm; beside it the plain percentile interval over speakers, and one
 that takes utterances as independent. At spread 1 a fifth of the speakers makes more than half of the errors: whoever
-draws 20 speakers mostly misses the worst ones, and no interval that knows these speakers alone reaches 95 %.
+draws 20 speakers mostly misses the worst ones, and all three intervals fall short.
 
 {first}
 ## The gap between the worst and the best group

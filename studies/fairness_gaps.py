@@ -17,7 +17,7 @@ import argparse
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -171,14 +171,13 @@ def finished(config: Tree | str, out: Path, changes: Sequence[str]) -> Run:
     return run
 
 
-def search(out: Path, changes: Sequence[str] = ()) -> str:
+def search(out: Path, changes: Sequence[str] = (), settings_of: Mapping[str, Sequence[Tree]] = SEARCHED) -> str:
     """Return a Markdown table of what settings of the fair objectives do to other speech, in per cent of its words."""
     start("digits", out, changes)
     other = [f"data.synthetic.seed={OTHER_SPEECH}", *changes]
     by = GROUPS["digits"]
     body = []
-    tried: dict[str, list[Tree]] = {BASELINE: [{}], **SEARCHED}
-    for training, settings in tried.items():
+    for training, settings in {BASELINE: [dict[str, Any]()], **settings_of}.items():
         for setting in settings:
             tree = config_of("digits", training, OTHER_SEED, out)
             tree["strategy"] |= setting
@@ -188,13 +187,8 @@ def search(out: Path, changes: Sequence[str] = ()) -> str:
             last = run.groups["round"] == run.summary["rounds"]
             rates = run.groups[last & (run.groups["column"] == by)]["wer"]
             shown = ", ".join(f"`{key}` {value:g}" for key, value in setting.items())
-            body.append(
-                [
-                    training,
-                    shown,
-                    *(f"{100 * value:.1f}" for value in (run.last("wer"), max(rates), max(rates) - min(rates))),
-                ]
-            )
+            measured = (run.last("wer"), max(rates), max(rates) - min(rates))
+            body.append([training, shown, *(f"{100 * value:.1f}" for value in measured)])
     return grid(("training", "settings", "WER", f"worst {by}", "gap"), body)
 
 

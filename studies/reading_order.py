@@ -2,8 +2,8 @@
 
     python -m studies.reading_order ../shared/data/librispeech_test_clean/manifest.csv --out runs/readers/manifest.csv
 
-A reader's utterances are spread evenly over one day, chapter after chapter, so that what he reads changes as in his
-books. Which part of the day a reader had read by when is not in the corpus, so all begin and end together.
+A reader's utterances are spread evenly over one day, chapter after chapter, so that the texts change as in the
+books. When it was read is not in the corpus, so all readers begin and end together.
 """
 
 from __future__ import annotations

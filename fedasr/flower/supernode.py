@@ -28,7 +28,6 @@ with supported():
     )
     from flwr.supercore.run import RunNotRunningException
     from flwr.supercore.runtime import RuntimeHttpClient
-    from flwr.supernode import start_client_internal
     from flwr.supernode.fleet_http_client import FleetHttpClient
     from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
     from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
@@ -43,6 +42,7 @@ class NotTaken(Exception):
 def run_supernode() -> None:
     """Run Flower's SuperNode in this process, with its arguments in ``sys.argv``, until it gives up its SuperLink."""
     with supported():
+        from flwr.supernode import start_client_internal
         from flwr.supernode.cli.flower_supernode import flower_supernode
     start_client_internal._pull_and_store_message = partial(
         receive_whole, start_client_internal._pull_and_store_message

@@ -20,6 +20,7 @@ from studies.fairness_gaps import (
     folder,
     markdown,
     record,
+    search,
     study,
 )
 
@@ -34,6 +35,7 @@ def test_every_training_has_a_valid_config_and_a_folder_of_its_own(
     for training in TRAININGS:
         config = load(config_of(corpus, training, 2, tmp_path))
         assert (config.name, config.seed) == (training, 2)
+        assert corpus == "digits" or config.model == load("seed_readers").model
     assert len({folder(tmp_path, corpus, training, 1).name for training in TRAININGS}) == len(TRAININGS)
 
 
@@ -53,3 +55,16 @@ def test_the_study_in_miniature(tmp_path: Path) -> None:
     again, _, _ = study(tmp_path, ["digits"], trainings, [1], MINIATURE)
     pd.testing.assert_frame_equal(again, table)
     assert {path: path.stat().st_mtime_ns for path in trained} == trained
+
+
+@pytest.mark.slow
+def test_the_search_in_miniature(tmp_path: Path) -> None:
+    table = search(tmp_path, MINIATURE, {"AFL": [{"fairness_step": 0.1}]})
+    assert "| training | settings | WER | worst device | gap |" in table
+    rows = [line.split(" | ") for line in table.splitlines()[2:]]
+    assert [row[0].removeprefix("| ") for row in rows] == [BASELINE, "AFL"]
+    assert rows[1][1] == "`fairness_step` 0.1"
+    for row in rows:
+        wer, worst, gap = (float(cell.removesuffix(" |")) for cell in row[2:])
+        assert wer <= worst
+        assert 0 <= gap <= worst

@@ -141,9 +141,11 @@ def test_depthwise_convolution_is_conv1d() -> None:
 def test_the_gradient_of_a_depthwise_convolution_is_that_of_finite_differences(
     kernel: int, dilation: int, frames: int
 ) -> None:
-    torch.manual_seed(0)
+    draw = torch.Generator().manual_seed(0)
     layer = DepthwiseConv1d(2, kernel, dilation).double()
-    x = torch.randn(2, frames, 2, dtype=torch.float64, requires_grad=True)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, generator=draw)
+    x = torch.randn(2, frames, 2, dtype=torch.float64, generator=draw).requires_grad_()
     names = [name for name, _ in layer.named_parameters()]
 
     def result(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
