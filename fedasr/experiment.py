@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fedasr import seeds
 from fedasr.config import Config, load, to_dict
 from fedasr.config.loading import get
+from fedasr.config.rules.unread import unread_keys
 from fedasr.config.schema import (
     AttackConfig,
     AuditConfig,
@@ -411,7 +412,8 @@ FREE = (
 def check_seed_config(config: Config) -> None:
     """Raise where weights would get other features, or be used in other layers, than they were trained with.
 
-    Sizes show in the weights; a hop, a window, a stride or a number of heads does not.
+    Sizes show in the weights; a hop, a window, a stride or a number of heads does not. Keys that the run does not read,
+    such as the kernel of another encoder, may differ.
 
     Raises:
         InputError: naming the first key that differs.
@@ -420,15 +422,9 @@ def check_seed_config(config: Config) -> None:
     file = seed_config(config.init_from)
     if file is None:
         return
-    old, model = load(file, checked=False), config.model
-    unread = {
-        "model.conformer.": "conformer" not in (model.encoder, model.name.removeprefix("ctc-")),
-        "model.speller.": model.name not in ("las", "hybrid"),
-        "model.transducer.": model.name != "rnnt",
-    }
-    skipped = (*FREE, *(prefix for prefix, absent in unread.items() if absent))
+    old, unread = load(file, checked=False), unread_keys(config)
     for name, _ in walk():
-        if not name.startswith(("data.features.", "model.")) or name.startswith(skipped):
+        if not name.startswith(("data.features.", "model.")) or name.startswith(FREE) or name in unread:
             continue
         before, after = get(old, name), get(config, name)
         if before != after:

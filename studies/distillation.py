@@ -1,12 +1,15 @@
 """What a teacher gives a student, and which of the published findings hold in the small.
 
     python -m studies.distillation --out runs/distillation --seeds 1 2 3 4 5
+    python -m studies.distillation --speech sentences --out runs/distillation --seeds 1 2 3 4 5
 
-For each seed a teacher (``simulations/distilled_teacher.yaml``) and from it the students of ``ARMS``
-(``simulations/distilled_student.yaml``); runs that are there are not done again. Every student is also tested on the
-same test speakers with poor microphones (0 to 10 dB). Prints Markdown tables: word error rates, and how much lower they
-are than those of another arm, paired by seed, with 95 % t intervals. The findings are those of a million hours
-(arXiv 1904.01624).
+For each seed a teacher and from it the students of ``ARMS``: of synthetic digit strings
+(``simulations/distilled_teacher.yaml``, ``distilled_student.yaml``), or of real sentences
+(``distilled_sentences_teacher.yaml``, ``distilled_sentences_student.yaml``, from seed models that all seeds share).
+Runs that are there are not done again. Every student is also tested on noisy speech of the same test speakers, 0 to
+10 dB: synthetic speech into poor microphones, recordings with pink noise. Prints Markdown tables: error rates, and how
+much lower they are than those of another arm, paired by seed, with 95 % t intervals. The findings are those of a
+million hours (arXiv 1904.01624).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,18 +42,56 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 BESIDE = {name: TRANSCRIPTS if name == TAUGHT else TAUGHT for name in ARMS if name != TRANSCRIPTS}
 """Arm → the arm that it is compared with."""
-NOISY: dict[str, Any] = {"data.synthetic.min_snr_db": 0, "data.synthetic.max_snr_db": 10}
-MINIATURE: dict[str, Any] = {
-    "rounds": 2,
-    "data.synthetic.speakers": 6,
-    "data.synthetic.utterances_per_speaker": 3,
-    "data.synthetic.test_speakers": 2,
-    "model.channels": [8, 8],
-    "model.hidden": 8,
-    "interleave.labelled_share": 0.34,
-    "selection.clients_per_round": 2,
-    "evaluate.every": 2,
-}
+
+
+class Speech(NamedTuple):
+    """The runs on one kind of speech."""
+
+    teacher: str
+    student: str
+    noisy: dict[str, Any]
+    """The keys of the test on noisy speech."""
+    miniature: dict[str, Any]
+    seeds: tuple[str, ...]
+    """Configs of the public seed models, each from the one before it."""
+    seed_miniature: tuple[dict[str, Any], ...]
+    student_model: dict[str, Any]
+    """The keys that make a seed model one of the student."""
+
+
+DIGITS = Speech(
+    teacher="distilled_teacher",
+    student="distilled_student",
+    noisy={"data.synthetic.min_snr_db": 0, "data.synthetic.max_snr_db": 10},
+    miniature={
+        "rounds": 2,
+        "data.synthetic.speakers": 6,
+        "data.synthetic.utterances_per_speaker": 3,
+        "data.synthetic.test_speakers": 2,
+        "model.channels": [8, 8],
+        "model.hidden": 8,
+        "interleave.labelled_share": 0.34,
+        "selection.clients_per_round": 2,
+        "evaluate.every": 2,
+    },
+    seeds=(),
+    seed_miniature=(),
+    student_model={},
+)
+SMALL: dict[str, Any] = {"rounds": 1, "model.channels": [8, 8], "model.hidden": 8, "model.layers": 1}
+SENTENCES = Speech(
+    teacher="distilled_sentences_teacher",
+    student="distilled_sentences_student",
+    noisy={"data.corpus": "studies.noisy_speech:noisy_manifest"},
+    miniature={**SMALL, "data.max_seconds": 2.2, "selection.clients_per_round": 2, "evaluate.every": 1},
+    seeds=("seed_sentences", "seed_readers"),
+    seed_miniature=(
+        {**SMALL, "data.synthetic.speakers": 4, "data.synthetic.utterances_per_speaker": 4},
+        {**SMALL, "data.max_seconds": 2.8},
+    ),
+    student_model={"model.encoder": "lstm", "model.channels": [32, 64], "model.hidden": 128, "model.layers": 1},
+)
+SPEECH = {"digits": DIGITS, "sentences": SENTENCES}
 
 Rates = npt.NDArray[np.float64]
 
@@ -65,24 +106,37 @@ def noisy(out: Path, seed: int, name: str) -> Path:
     return folder(out / "noisy", seed, name)
 
 
-def run_all(out: Path, seeds: Sequence[int], arms: Sequence[str], changes: dict[str, Any]) -> None:
+def seed_models(out: Path, speech: Speech, of: str, changes: dict[str, Any], miniature: bool) -> dict[str, Any]:
+    """Do the runs of the seed models that are not there yet, and return the keys of who starts from the last."""
+    start: dict[str, Any] = {}
+    for at, name in enumerate(speech.seeds):
+        smaller = speech.seed_miniature[at] if miniature else {}
+        launch(load(name, {**changes, **smaller, **start}), out / f"{name}{of}", resume=True)
+        start = {"init_from": str(out / f"{name}{of}")}
+    return start
+
+
+def run_all(out: Path, speech: Speech, seeds: Sequence[int], arms: Sequence[str], miniature: bool = False) -> None:
     """Do the runs that are not there yet."""
+    changes = speech.miniature if miniature else {}
+    before = seed_models(out, speech, "", {}, miniature)
+    start = seed_models(out, speech, "_student", speech.student_model, miniature)
     for seed in seeds:
         given = {"seed": seed, **changes}
         teacher = folder(out, seed, "teacher")
-        launch(load("distilled_teacher", given), teacher, resume=True)
+        launch(load(speech.teacher, {**given, **before}), teacher, resume=True)
         for name in arms:
             student = folder(out, seed, name)
-            keys = {**given, "distillation.teacher": str(teacher), **ARMS[name]}
-            launch(load("distilled_student", keys), student, resume=True)
-            test = {**given, **ALONE, **NOISY, "rounds": 0, "init_from": str(student)}
-            launch(load("distilled_student", test), noisy(out, seed, name), resume=True)
+            keys = {**given, **start, "distillation.teacher": str(teacher), **ARMS[name]}
+            launch(load(speech.student, keys), student, resume=True)
+            test = {**given, **ALONE, **speech.noisy, "rounds": 0, "init_from": str(student)}
+            launch(load(speech.student, test), noisy(out, seed, name), resume=True)
 
 
-def rates(out: Path, seeds: Sequence[int], name: str, noise: bool = False) -> Rates:
-    """Return the word error rate of an arm, a seed each."""
+def rates(out: Path, seeds: Sequence[int], name: str, metric: str = "wer", noise: bool = False) -> Rates:
+    """Return the error rate of an arm, a seed each."""
     where = noisy if noise else folder
-    return np.array([fedasr.load_run(where(out, seed, name)).summary["wer"] for seed in seeds])
+    return np.array([fedasr.load_run(where(out, seed, name)).last(metric) for seed in seeds])
 
 
 def lower(rate: Rates, beside: Rates) -> str:
@@ -91,37 +145,38 @@ def lower(rate: Rates, beside: Rates) -> str:
     return f"{mean:+.0f} %" if len(rate) < 2 else f"{mean:+.0f} % [{low:+.0f}, {high:+.0f}]"
 
 
-def body(out: Path, seeds: Sequence[int], arms: Sequence[str]) -> Iterator[list[str]]:
+def body(out: Path, seeds: Sequence[int], arms: Sequence[str], metric: str) -> Iterator[list[str]]:
     """Yield a row for the teacher and one for each arm."""
-    teacher = rates(out, seeds, "teacher")
+    teacher = rates(out, seeds, "teacher", metric)
     yield ["the teacher", *(f"{rate:.3f}" for rate in teacher), f"{teacher.mean():.3f}", "", "", ""]
     for name in arms:
-        quiet, loud = rates(out, seeds, name), rates(out, seeds, name, noise=True)
+        quiet, loud = (rates(out, seeds, name, metric, noise) for noise in (False, True))
         row = [name, *(f"{rate:.3f}" for rate in quiet), f"{quiet.mean():.3f}", f"{loud.mean():.3f}"]
         if BESIDE.get(name) not in arms:
             yield [*row, "", ""]
             continue
-        other = BESIDE[name]
-        pairs = ((quiet, rates(out, seeds, other)), (loud, rates(out, seeds, other, noise=True)))
-        yield [*row, *(lower(mine, theirs) for mine, theirs in pairs)]
+        beside = (rates(out, seeds, BESIDE[name], metric, noise) for noise in (False, True))
+        yield [*row, *(lower(mine, theirs) for mine, theirs in zip((quiet, loud), beside, strict=True))]
 
 
-def markdown(out: Path, seeds: Sequence[int], arms: Sequence[str]) -> str:
-    """Return the table."""
-    head = ("WER", *(f"seed {seed}" for seed in seeds), "mean", "noisy", "lower by", "lower by, noisy")
-    return grid(head, list(body(out, seeds, arms)))
+def markdown(out: Path, seeds: Sequence[int], arms: Sequence[str], metric: str = "wer") -> str:
+    """Return the table of one error rate."""
+    head = (metric.upper(), *(f"seed {seed}" for seed in seeds), "mean", "noisy", "lower by", "lower by, noisy")
+    return grid(head, list(body(out, seeds, arms, metric)))
 
 
 def main() -> None:
     """Do the runs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", choices=sorted(SPEECH), default="digits")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--miniature", action="store_true", help="tiny runs, which show nothing: do they run?")
     given = parser.parse_args()
-    run_all(given.out, given.seeds, given.arms, MINIATURE if given.miniature else {})
-    print(markdown(given.out, given.seeds, given.arms))
+    run_all(given.out, SPEECH[given.speech], given.seeds, given.arms, given.miniature)
+    for metric in ("wer", "cer") if given.speech == "sentences" else ("wer",):
+        print(markdown(given.out, given.seeds, given.arms, metric))
 
 
 if __name__ == "__main__":

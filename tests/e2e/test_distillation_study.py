@@ -1,4 +1,4 @@
-"""The study of what a teacher gives: its comparison on a tiny case, and a miniature of its runs."""
+"""The study of what a teacher gives: its comparison on a tiny case, and miniatures of its runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedasr.config import load
+from fedasr.data.sources import open_corpus
 from studies import distillation
-from studies.distillation import ARMS, BESIDE, MINIATURE
+from studies.distillation import ARMS, BESIDE, DIGITS, SENTENCES
 
 
 @pytest.mark.quick
@@ -26,8 +28,33 @@ def test_every_arm_but_the_baseline_is_beside_another() -> None:
 
 def test_a_miniature(tmp_path: Path) -> None:
     arms = ["transcripts alone", "with the teacher", "segregated"]
-    distillation.run_all(tmp_path, [1], arms, MINIATURE)
+    distillation.run_all(tmp_path, DIGITS, [1], arms, miniature=True)
     table = distillation.markdown(tmp_path, [1], arms)
     first = [line.split("|")[1].strip() for line in table.splitlines()]
     assert first == ["WER", "---", "the teacher", *arms]
     assert "nan" not in table
+
+
+def test_a_miniature_of_sentences(tmp_path: Path, speech: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (speech / "speechocean762").is_dir():
+        pytest.skip("no speechocean762")
+    monkeypatch.setenv("FEDASR_DATA", str(speech))
+    arms = ["transcripts alone", "with the teacher"]
+    distillation.run_all(tmp_path, SENTENCES, [1], arms, miniature=True)
+    quiet, noisy = (distillation.rates(tmp_path, [1], arms[0], "cer", noise) for noise in (False, True))
+    assert np.isfinite([quiet, noisy]).all()
+    assert "nan" not in distillation.markdown(tmp_path, [1], arms, "cer")
+
+
+@pytest.mark.quick
+def test_noise_has_the_ratio_that_was_asked_for(speech: Path) -> None:
+    keys = {"data.corpus": "manifest", "data.manifest": str(speech / "an4_tiny" / "manifest.csv")}
+    clean = open_corpus(load("quickstart", keys).data, 0)
+    options = {"data.corpus_options": {"min_snr_db": 5.0, "max_snr_db": 5.0}}
+    noisy = open_corpus(load("quickstart", {**keys, **SENTENCES.noisy, **options}).data, 0)
+    before, after = clean.waveform(0).astype(np.float64), noisy.waveform(0).astype(np.float64)
+    assert np.abs(after).max() < 1, "scaled: the ratio below would not hold"
+    ratio = 10 * np.log10(np.square(before).mean() / np.square(after - before).mean())
+    assert ratio == pytest.approx(5.0, abs=0.01)
+    assert (noisy.waveform(0) == noisy.waveform(0)).all()
+    assert noisy.content_key(0) != clean.content_key(0)

@@ -46,6 +46,11 @@ def within(schema: type, default: object, prefix: str, outer: tuple[When, ...]) 
             yield Leaf(name, value, about_others)
 
 
+def unread_keys(config: Config) -> frozenset[str]:
+    """Return the keys that nothing reads in this config, whatever their values."""
+    return frozenset(leaf.key for leaf in leaves() if not all(each.holds(config) for each in leaf.conditions))
+
+
 def unread(config: Config) -> Iterator[tuple[str, When]]:
     """Yield each key that does not have its default though nothing reads it, and the condition that does not hold."""
     for leaf in leaves():

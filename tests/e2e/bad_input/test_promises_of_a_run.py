@@ -16,10 +16,12 @@ from omegaconf import OmegaConf
 
 import fedasr
 from fedasr.cli.main import status
+from fedasr.config import load
 from fedasr.config.schema import PartitionConfig
 from fedasr.data.corpus import Column
 from fedasr.data.partition import Partition
 from fedasr.errors import InputError, RunFailed
+from fedasr.experiment import check_seed_config
 from tests.e2e.small_speech import WORDS, small, speech
 from tests.fedasr.data.speech_files import write
 
@@ -93,6 +95,16 @@ def test_a_seed_model_of_other_features(place: Path, tmp_path: Path, key: str, v
     file["data"]["features"] = {key: value}
     with pytest.raises(InputError, match=rf"the seed model was trained with 'data\.features\.{key}'"):
         fedasr.run(file, out=tmp_path / "run")
+
+
+def test_a_seed_model_may_differ_in_what_the_run_does_not_read(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("model: {encoder: dsconv, kernel: 11, channels: [32, 64]}\n")
+    there = {"init_from": str(tmp_path), "model.channels": [32, 64]}
+    check_seed_config(load("quickstart", {**there, "model.encoder": "dsconv", "model.kernel": 11}))
+    with pytest.raises(InputError, match=r"trained with 'model\.kernel' 11, and the run has 9"):
+        check_seed_config(load("quickstart", {**there, "model.encoder": "dsconv"}))
+    (tmp_path / "config.yaml").write_text("model: {encoder: lstm, kernel: 11, channels: [32, 64]}\n")
+    check_seed_config(load("quickstart", {**there, "model.encoder": "lstm"}))
 
 
 @pytest.mark.parametrize("rate", [1e38, 1e30])
