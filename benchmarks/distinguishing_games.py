@@ -72,7 +72,7 @@ class Game:
 def torch_lattice(rest: Floats, scale: float) -> float:
     """Return how far a rest is from what torch's normals in float32 can be: about 0 on their lattice, 0.25 off it.
 
-    They come in blocks of 16 by Edge device and Muller from uniform numbers of 24 bits, eight radii and eight angles.
+    They come in blocks of 16 by Box and Muller from uniform numbers of 24 bits, eight radii and eight angles.
     The squared length of a pair gives the radius's number, a multiple of 2⁻²⁴; small ones are exact enough to be seen.
     """
     pairs = (rest[: len(rest) // 16 * 16] / scale).reshape(-1, 2, 8)

@@ -17,6 +17,7 @@ from fedasr.data.draws import uniforms
 from fedasr.data.quality import bad_transcripts
 from fedasr.edge.policy import read_policy
 from fedasr.evaluation.calibration import Calibration
+from fedasr.evaluation.secure_sums import ALL
 from fedasr.evaluation.wer import utterance_errors
 from fedasr.models.weights import Arrays
 from fedasr.protocol import Counted
@@ -29,8 +30,6 @@ from .hearing import heard_by
 from .speech import Device
 
 Mask = npt.NDArray[np.bool_]
-ALL = ""
-"""The group of all speech."""
 
 
 @dataclass(frozen=True)

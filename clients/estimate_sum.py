@@ -8,13 +8,13 @@ import numpy as np
 from flwr.app import ArrayRecord, Context, Message
 
 from fedasr.errors import InputError
-from fedasr.evaluation.secure_sums import MOST_GROUPS, OTHER, Count, CountCoder
+from fedasr.evaluation.secure_sums import ALL, MOST_GROUPS, OTHER, Count, CountCoder
 from fedasr.flower.records import array_record
 from fedasr.protocol import SERVER, EstimateOrder, Key, Longest, Masking, Name
 from fedasr.secure.modulus import pack
 from fedasr.secure.terms import ESTIMATE, ESTIMATE_BITS
 
-from .estimate import ALL, Heard, Mask, sums, values_of
+from .estimate import Heard, Mask, sums, values_of
 from .secure import masked
 from .speech import Device
 

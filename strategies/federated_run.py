@@ -29,6 +29,8 @@ from .label_teacher import LabelTeacher
 from .nodes import node_ids
 from .population import Cohort, Population
 from .privacy.factory import make_mechanism
+from .privacy.user_level import UserLevel
+from .private_estimates import PrivateEstimates
 from .rounds import RoundResult, Rounds
 from .secure.estimates import SecureEstimates
 from .secure.rounds import SecureRounds
@@ -68,7 +70,6 @@ class FederatedRun(ServerRun):
         self.rounds.frozen = FrozenTensors(experiment.frozen)
         self.teacher = LabelTeacher(self.config, self.weights)
         self.server_steps = ServerSteps(experiment, self.layout)
-        self.estimates = self.make_estimates()
         sent, reply_bytes = self.rounds.clock_bytes(lambda: self.weights, self.teacher.weights is not None)
         self.population = Population(experiment, sent, reply_bytes, self.ask)
         self.rounds.nodes = node_ids(grid, self.population.clients)
@@ -76,6 +77,7 @@ class FederatedRun(ServerRun):
         self.in_flight = InFlight(folder.checkpoint)
         self.asked_bytes = 0
         self.privacy = make_mechanism(self.config, self.layout, len(self.population), self.population.selector)
+        self.estimates = self.make_estimates()
         self.canaries = make_canaries(self.config, self.layout, self.population.clients, self.privacy)
         self.reweighting = make_reweighting(experiment)
         self.contradiction: str | None = None
@@ -143,6 +145,9 @@ class FederatedRun(ServerRun):
         """Return what estimates the error rate on the devices' own speech."""
         if isinstance(self.rounds, SecureRounds):
             return SecureEstimates(self.experiment, self.rounds, self.layout, self.folder)
+        if self.config.evaluate.estimate.noise_multiplier:
+            assert isinstance(self.privacy, UserLevel)
+            return PrivateEstimates(self.experiment, self.rounds, self.layout, self.folder, self.privacy)
         return FleetEstimates(self.experiment, self.rounds, self.layout, self.folder)
 
     def reweigh(self, round: int, selection: Selection) -> dict[int, float] | None:

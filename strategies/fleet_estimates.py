@@ -18,7 +18,7 @@ from fedasr.errors import InputError, one_line
 from fedasr.evaluation.calibration import Calibration, fitted
 from fedasr.evaluation.drift import MEANING, alarms, excess_rate, expected_rate
 from fedasr.evaluation.prediction_powered import EXPECTED, PANEL, Sums, estimated
-from fedasr.evaluation.secure_sums import MOST_GROUPS
+from fedasr.evaluation.secure_sums import ALL, MOST_GROUPS
 from fedasr.evaluation.wer import utterance_errors
 from fedasr.experiment import Experiment
 from fedasr.flower.records import content_bytes, entries
@@ -31,7 +31,6 @@ from .aggregation.replies import ERRORS_PER_SECOND, WORDS_PER_SECOND, ReplyRefus
 from .rounds import Rounds
 from .selection.base import Ids
 
-ALL = ""
 CALIBRATED_ON = 256
 """Utterances of the test speech, at most, that expectations are fitted on."""
 
@@ -72,8 +71,8 @@ class Tally:
             "wer_low": result.low,
             "wer_high": result.high,
             "panel_words": self.spoken,
-            "panel_speakers": self.panel.speakers,
-            "fleet_speakers": self.fleet.speakers,
+            "panel_speakers": whole(self.panel.speakers),
+            "fleet_speakers": whole(self.fleet.speakers),
             "weight": result.weight,
             "panel_low": alone.low,
             "panel_high": alone.high,
@@ -85,6 +84,11 @@ class Tally:
             "excess_low": excess.low,
             "excess_high": excess.high,
         }
+
+
+def whole(speakers: float) -> int:
+    """Return a number of speakers, which noise may have moved."""
+    return max(0, round(speakers))
 
 
 class EstimateTraffic(NamedTuple):
@@ -162,11 +166,21 @@ class FleetEstimates:
             except ReplyRefused as error:
                 self.rounds.refuse(Kind.ESTIMATE, client, error)
         self.rounds.settle(clients.tolist(), told)
+        # Replies may come in any order, and sums are rounded.
+        return self.tallied(round, [told[client] for client in sorted(told)]), EstimateTraffic(up, down)
+
+    def tallied(self, round: int, told: list[dict[str, Any]]) -> dict[str, Tally]:
+        """Return group → what devices have counted of it, all speech at least.
+
+        Args:
+            round: counted from 1.
+            told: of each device, group → what it has counted.
+        """
         tallies: dict[str, Tally] = {ALL: Tally()}
-        for client in sorted(told):  # replies may come in any order, and sums are rounded
-            for group, counts in told[client].items():
+        for counted in told:
+            for group, counts in counted.items():
                 tallies.setdefault(group, Tally()).add(counts)
-        return tallies, EstimateTraffic(up, down)
+        return tallies
 
     def watched(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return rows with their alarms, which are held against the estimates that the run has written."""

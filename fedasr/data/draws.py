@@ -30,7 +30,7 @@ def uniforms(seed: int, purpose: str, index: Index, round: int = 0) -> Floats:
 
 
 def normals(seed: int, purpose: str, index: Index, round: int = 0) -> Floats:
-    """Return a standard normal draw for each index, shape ``(n,)`` as ``index`` (Edge device and Muller 1958)."""
+    """Return a standard normal draw for each index, shape ``(n,)`` as ``index`` (Box and Muller 1958)."""
     radius = np.sqrt(-2 * np.log1p(-uniforms(seed, f"{purpose}/radius", index, round)))
     angle = 2 * np.pi * uniforms(seed, f"{purpose}/angle", index, round)
     draws: Floats = radius * np.cos(angle)

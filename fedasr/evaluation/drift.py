@@ -26,7 +26,7 @@ MEANING = {
 
 
 class Rate(NamedTuple):
-    """A ratio of sums with its interval over speakers; NaN of fewer than two speakers."""
+    """A ratio of sums with its interval over speakers; NaN of fewer than two speakers, or where noise hides them."""
 
     value: float
     low: float
@@ -43,7 +43,7 @@ def expected_rate(fleet: Sums, panel: Sums) -> Rate:
         fleet: the quantities ``EXPECTED`` of the devices without transcripts.
         panel: the quantities ``PANEL`` of those with some.
     """
-    everybody = fleet + Sums(panel.speakers, panel.first[2:], panel.second[2:, 2:])
+    everybody = fleet + Sums(panel.speakers, panel.first[2:], panel.second[2:, 2:], panel.noise)
     return ratio(everybody, np.array([1.0, 0.0]), np.array([0.0, 1.0]), CONFIDENCE)
 
 
@@ -58,12 +58,12 @@ def excess_rate(panel: Sums) -> Rate:
 
 def ratio(sums: Sums, above: Floats, below: Floats, confidence: float) -> Rate:
     """Return a ratio of two linear combinations of means over speakers, linearised, with Student's t."""
-    if sums.speakers < 2 or below @ sums.mean <= 0:
+    if not sums.has_speakers or not sums.is_clear(below):
         return UNKNOWN
     from scipy.special import stdtrit  # SciPy's seconds are spent where there is something to estimate
 
     value = float(above @ sums.mean / (below @ sums.mean))
-    error = (sums.variance(above - value * below) / sums.speakers) ** 0.5 / float(below @ sums.mean)
+    error = sums.mean_variance(above - value * below) ** 0.5 / float(below @ sums.mean)
     reach = float(stdtrit(sums.speakers - 1, 0.5 + confidence / 2)) * error
     return Rate(value, value - reach, value + reach)
 

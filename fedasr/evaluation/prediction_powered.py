@@ -4,7 +4,8 @@ Every device counts the errors that its recogniser is expected to make; the devi
 transcribed a little, also count true ones. The mean of the expectations over the fleet is corrected by what they are
 wrong by on the panel (prediction-powered inference, Angelopoulos et al. 2023, arXiv 2301.09633; the weight of the
 expectations is tuned as in PPI++, arXiv 2311.01453). Speakers are the sample, so the interval is over speakers; the
-rate is a ratio of two means and is linearised. Only sums over speakers are needed.
+rate is a ratio of two means and is linearised. Only sums over speakers are needed. Where they carry noise for privacy,
+the interval allows for it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,25 @@ EXPECTED = ("expected_errors", "expected_words")
 """What a device of the fleet counts."""
 PANEL = ("errors", "words", *EXPECTED)
 """What a device of the panel counts, on the same utterances."""
+CLEAR = 3.0
+"""Standard deviations of its noise that a sum has to exceed before anything is divided by it."""
+CAUTION = 2.0
+"""Standard deviations of the noise that are added to a variance computed from noisy sums."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Variances of independent noise on sums: on the number of speakers, on each quantity, and on each product."""
+
+    speakers: float = 0.0
+    first: float = 0.0
+    second: float = 0.0
+
+    def __add__(self, other: Noise) -> Noise:
+        return Noise(self.speakers + other.speakers, self.first + other.first, self.second + other.second)
+
+
+NO_NOISE = Noise()
 
 
 @dataclass(frozen=True)
@@ -31,14 +51,16 @@ class Sums:
     """Sums over speakers of some quantities and of their products; sums of disjoint speakers add up.
 
     Attributes:
-        speakers: how many.
+        speakers: how many; no whole number where there is noise on it.
         first: sum of each quantity, shape ``(quantities,)``.
         second: sums of the products, shape ``(quantities, quantities)``.
+        noise: that was added to them.
     """
 
-    speakers: int
+    speakers: float
     first: Floats
     second: Floats
+    noise: Noise = NO_NOISE
 
     @classmethod
     def of(cls, quantities: npt.ArrayLike) -> Sums:
@@ -56,7 +78,21 @@ class Sums:
         return cls(0, np.zeros(quantities), np.zeros((quantities, quantities)))
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(self.speakers + other.speakers, self.first + other.first, self.second + other.second)
+        return Sums(
+            self.speakers + other.speakers,
+            self.first + other.first,
+            self.second + other.second,
+            self.noise + other.noise,
+        )
+
+    @property
+    def has_speakers(self) -> bool:
+        """Whether there are two speakers at least, and more than the noise might make of none."""
+        return bool(self.speakers >= 2 and self.speakers > CLEAR * self.noise.speakers**0.5)
+
+    def is_clear(self, of: Floats) -> bool:
+        """Say whether the sum of a linear combination of the quantities is above zero, whatever the noise."""
+        return bool(of @ self.first > CLEAR * (self.noise.first * float(of @ of)) ** 0.5)
 
     @property
     def mean(self) -> Floats:
@@ -75,12 +111,30 @@ class Sums:
         return float(product / (self.speakers - 1))
 
     def variance(self, of: Floats) -> float:
-        """Return the sample variance over speakers of a linear combination of the quantities."""
-        return max(0.0, self.covariance(of, of)) if self.speakers > 1 else float("nan")
+        """Return the sample variance over speakers of a linear combination of the quantities.
+
+        From noisy sums it is rather too large: by ``CAUTION`` standard deviations of what the noise does to it.
+        """
+        if self.speakers < 2:
+            return float("nan")
+        variance = self.covariance(of, of)
+        if self.noise != NO_NOISE:
+            size, mean = float(of @ of), float(of @ self.mean)
+            # The square of a noisy sum is too large by the variance of the noise, and what it is taken from too small.
+            bias = self.noise.first * size / self.speakers
+            products = self.noise.second * (2 * size**2 - float((of**4).sum()))
+            spread = products + (2 * mean) ** 2 * self.noise.first * size + mean**4 * self.noise.speakers
+            variance += (bias + CAUTION * spread**0.5) / (self.speakers - 1)
+        return max(0.0, variance)
+
+    def mean_variance(self, of: Floats) -> float:
+        """Return the variance of the mean over speakers of a linear combination of the quantities, noise included."""
+        noise = self.noise.first * float(of @ of) + float(of @ self.mean) ** 2 * self.noise.speakers
+        return self.variance(of) / self.speakers + noise / self.speakers**2
 
 
 class Estimate(NamedTuple):
-    """An error rate with its interval, fractions; NaN where a panel of fewer than two speakers says nothing."""
+    """An error rate with its interval, fractions; NaN where fewer than two speakers are a panel, or noise hides it."""
 
     wer: float
     low: float
@@ -102,9 +156,9 @@ def estimated(fleet: Sums, panel: Sums, weight: float | None = None) -> Estimate
         weight: of the expectations, 1: plain prediction-powered inference, 0: the panel alone; None: that with the
             smallest variance, between the two.
     """
-    if panel.speakers < 2 or panel.first[1] <= 0:
+    if not panel.has_speakers or not panel.is_clear(WORDS):
         return UNKNOWN
-    if fleet.speakers < 2:
+    if not fleet.has_speakers:
         weight = 0.0
     rate = float(panel.first[0] / panel.first[1])
     chosen = 0.0 if weight is None else weight
@@ -124,6 +178,10 @@ def estimated(fleet: Sums, panel: Sums, weight: float | None = None) -> Estimate
     return Estimate(rate, max(0.0, rate - reach), rate + reach, variance, chosen)
 
 
+WORDS = np.array([0.0, 1.0, 0.0, 0.0])
+"""The words of a panel, as a combination of its quantities."""
+
+
 def contrasts(rate: float) -> tuple[Floats, Floats, Floats]:
     """Return a speaker's excess over a rate, as combinations of a panel's quantities (true, expected) and a fleet's."""
     return np.array([1.0, -rate, 0.0, 0.0]), np.array([0.0, 0.0, 1.0, -rate]), np.array([1.0, -rate])
@@ -133,27 +191,27 @@ def tuned(fleet: Sums, panel: Sums, rate: float) -> float:
     """Return the weight of the expectations with which the variance is smallest, between 0 and 1."""
     true, expected, of_fleet = contrasts(rate)
     shared = panel.covariance(true, expected) / panel.speakers
-    own = fleet.variance(of_fleet) / fleet.speakers + panel.variance(expected) / panel.speakers
+    own = fleet.mean_variance(of_fleet) + panel.mean_variance(expected)
     return float(np.clip(shared / own, 0.0, 1.0)) if own > 0 else 0.0
 
 
 def linearised(fleet: Sums, panel: Sums, rate: float, weight: float) -> float:
     """Return the variance of errors less ``rate`` times words, a mean over speakers."""
     true, expected, of_fleet = contrasts(rate)
-    variance = panel.variance(true - weight * expected) / panel.speakers
+    variance = panel.mean_variance(true - weight * expected)
     if weight:
-        variance += weight**2 * fleet.variance(of_fleet) / fleet.speakers
+        variance += weight**2 * fleet.mean_variance(of_fleet)
     return variance
 
 
 def triangle(sums: Sums) -> list[float]:
-    """Return sums as numbers: the speakers, the sums, and the upper triangle of those of products."""
+    """Return sums as numbers: the speakers, the sums, and the upper triangle of those of products; not their noise."""
     rows, columns = np.triu_indices(len(sums.first))
     return [float(sums.speakers), *sums.first.tolist(), *sums.second[rows, columns].tolist()]
 
 
-def from_triangle(numbers: Sequence[float], quantities: int) -> Sums:
-    """Return the sums of ``triangle``.
+def from_triangle(numbers: Sequence[float], quantities: int, noise: Noise = NO_NOISE) -> Sums:
+    """Return the sums of ``triangle``, and say what noise is on them.
 
     Raises:
         ValueError: they are not as many as they have to be.
@@ -163,4 +221,4 @@ def from_triangle(numbers: Sequence[float], quantities: int) -> Sums:
         raise ValueError(f"{len(numbers)} numbers for {quantities} quantities")
     second = np.zeros((quantities, quantities))
     second[rows, columns] = second[columns, rows] = numbers[1 + quantities :]
-    return Sums(int(numbers[0]), np.array(numbers[1 : 1 + quantities], np.float64), second)
+    return Sums(numbers[0], np.array(numbers[1 : 1 + quantities], np.float64), second, noise)

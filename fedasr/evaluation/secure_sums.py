@@ -18,6 +18,8 @@ from fedasr.evaluation.prediction_powered import EXPECTED, PANEL, Sums, from_tri
 from fedasr.secure.modulus import Residues, kind_of
 from fedasr.secure.terms import ESTIMATE_BITS
 
+ALL = ""
+"""The group of all speech."""
 OTHER = "other"
 """The value of speech that has another one than those that are named beforehand."""
 MOST_GROUPS = 1000

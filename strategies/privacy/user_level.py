@@ -20,9 +20,9 @@ import numpy.typing as npt
 
 from fedasr.config import Config
 from fedasr.data.roster import Roster
-from fedasr.errors import RunFailed
+from fedasr.errors import InputError, RunFailed
 from fedasr.models.weights import Layout, Vector
-from fedasr.privacy.accountants import best_accountant, calibrate
+from fedasr.privacy.accountants import best_accountant, calibrate, settled
 from fedasr.privacy.correlated.factory import make_noise
 from fedasr.privacy.correlated.noise import CorrelatedNoise
 from fedasr.privacy.document import Target, privacy_document
@@ -32,6 +32,7 @@ from fedasr.privacy.randomness import Randomness, with_normal
 from fedasr.privacy.sampling import PUBLIC_GROUPS, Sampling, Traits, sampling_assumption
 from fedasr.privacy.update_clipping import Clip
 from fedasr.runtime.clock import coupled_by
+from fedasr.typing import Floats
 
 from ..aggregation.exact_mean import ExactMean
 from ..rounds import RoundResult
@@ -101,7 +102,44 @@ def noise_for_budget(config: Config, population: int, eligible: int | None = Non
         participations, total = 1, noise_of(config).total(max(1, config.rounds))
         charges = partial(correlated_event, square=total)
     accountant = privacy.accountant or best_accountant([charges(1.0)], accountant_of(config))
-    return calibrate(lambda noise: [charges(noise).times(participations)], privacy.epsilon, privacy.delta, accountant)
+    beside = estimates_of(config, charges(1.0).adjacency)
+    return calibrate(
+        lambda noise: [charges(noise).times(participations), *beside], privacy.epsilon, privacy.delta, accountant
+    )
+
+
+def estimates_of(config: Config, adjacency: str) -> list[Event]:
+    """Return what the estimates of a run's error rate cost beside its rounds.
+
+    Args:
+        config: of the run.
+        adjacency: of the rounds.
+
+    Raises:
+        InputError: they cost more than ``privacy.epsilon`` by themselves.
+    """
+    privacy, estimate = config.privacy, config.evaluate.estimate
+    event = sums_event(config, adjacency)
+    count = config.rounds // estimate.every if estimate.every else 0
+    if event is None or not count:
+        return []
+    assert privacy.epsilon is not None
+    alone = settled([event.times(count)], privacy.delta, accountant_of(config)).epsilon
+    if alone >= privacy.epsilon:
+        raise InputError(
+            f"'evaluate.estimate.noise_multiplier' is {estimate.noise_multiplier:g}: {count} estimates cost"
+            f" ε = {alone:.3g} by themselves, and 'privacy.epsilon' is {privacy.epsilon:g} for the whole run; raise it,"
+            " or raise 'evaluate.estimate.every'"
+        )
+    return [event.times(count)]
+
+
+def sums_event(config: Config, adjacency: str) -> Event | None:
+    """Return what one estimate costs, of which every device may be a part; None: nothing, since it has no noise."""
+    noise_multiplier = config.evaluate.estimate.noise_multiplier
+    if not noise_multiplier:
+        return None
+    return Gaussian(unit="user", adjacency=adjacency, noise_multiplier=noise_multiplier)
 
 
 def noise_of(config: Config) -> CorrelatedNoise:
@@ -242,6 +280,34 @@ class UserLevel(Public):
             return sampling.gaussian(self.noise_multiplier) if sampling.is_charged(round) else None
         square = self.noise.charge(round)
         return correlated_event(self.noise_multiplier, square) if square else None
+
+    @property
+    def adjacency(self) -> str:
+        """That of the rounds, and so of the whole run."""
+        if self.config.noise != "independent":
+            return correlated_event(self.noise_multiplier, 1.0).adjacency
+        assert self.expected is not None, "a round has begun"
+        return self.expected.gaussian(self.noise_multiplier).adjacency
+
+    def affords_sums(self) -> bool:
+        """Say whether the sums of an estimate after the current round stay within the budget."""
+        event = sums_event(self.run, self.adjacency)
+        return self.budget is None or event is None or not self.ledger.would_exceed(self.budget, event)
+
+    def noisy_sums(self, sums: Floats, sensitivity: float, round: int, population: int) -> Floats:
+        """Charge the sums of an estimate, then return them with noise; every device may be a part of them.
+
+        Args:
+            sums: shape ``(numbers,)``.
+            sensitivity: the largest norm of what a device adds to them.
+            round: counted from 1.
+            population: registered users.
+        """
+        event = sums_event(self.run, self.adjacency)
+        assert isinstance(event, Gaussian)
+        self.ledger.charge(event, released="sums for the error rate", population=population, round=round)
+        draws = self.randomness().normal(len(sums), "estimate-noise", round)
+        return with_normal(sums, event.noise_multiplier * sensitivity, draws)
 
     def check_turns(self, rows: list[dict[str, Any]], round: int) -> None:
         """Raise where somebody took part sooner than the accountant assumes.

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fedasr.errors import InputError
-from fedasr.evaluation.secure_sums import MOST_GROUPS, OTHER, ROOM, CountCoder
+from fedasr.evaluation.secure_sums import ALL, ROOM, CountCoder
 from fedasr.experiment import Experiment
 from fedasr.flower.records import content_bytes
 from fedasr.models.weights import Layout, Vector
-from fedasr.protocol import Kind, Longest, Masking, Record
+from fedasr.protocol import Kind, Masking, Record
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.secure.modulus import Residues
 from fedasr.secure.terms import ESTIMATE, ESTIMATE_BITS, Aborted
 
 from ..aggregation.replies import ReplyRefused, Store
-from ..fleet_estimates import ALL, EstimateTraffic, FleetEstimates, Tally
+from ..estimate_groups import known_groups
+from ..fleet_estimates import EstimateTraffic, FleetEstimates, Tally
 from ..selection.base import Ids
 from .messages import residues_of
 from .rounds import SecureRounds, not_opened
@@ -110,21 +110,3 @@ class SecureEstimates(FleetEstimates):
                 f" 'evaluate.estimate.words' ({self.words}) and were scaled down to it; raise it"
             )
         return {group: Tally(*sums) for group, sums in groups.items()}
-
-
-def known_groups(run: Experiment) -> list[tuple[str, str]]:
-    """Return column and value of the groups of ``evaluate.by`` that the test speech has, and ``OTHER`` of each column.
-
-    Raises:
-        InputError: there are too many.
-    """
-    groups = []
-    for column in run.config.evaluate.by:
-        tested = {str(value)[: Longest.DETAIL] for value in run.corpus.columns[column][run.test_rows]}
-        groups += [(column, value) for value in sorted(tested | {OTHER})]
-    if len(groups) > MOST_GROUPS:
-        raise InputError(
-            f"'evaluate.by' has {len(groups)} groups, and a secure sum for 'evaluate.estimate' has one part for each;"
-            f" expected at most {MOST_GROUPS}: leave out columns such as the speaker"
-        )
-    return groups

@@ -42,10 +42,34 @@ def check_estimate(config: Config, where: str) -> None:
             " expect; set evaluate.estimate.every=0",
             where=where,
         )
+    if privacy.unit == "user":
+        check_noise(config, where)
     if config.secure_aggregation.mode != "none" and config.evaluate.estimate.words is None:
         raise InputError(
             f"'evaluate.estimate.every' is {every} and 'secure_aggregation.mode' is"
             f" '{config.secure_aggregation.mode}', where counts are whole numbers that need a limit: set"
             " 'evaluate.estimate.words' to how many words a device counts for at most, for example 500",
+            where=where,
+        )
+
+
+def check_noise(config: Config, where: str) -> None:
+    """Raise where nobody has said how much noise the sums of an estimate have, or a device has no limit.
+
+    Raises:
+        InputError: naming the keys and what to change.
+    """
+    estimate = config.evaluate.estimate
+    fact = f"'evaluate.estimate.every' is {estimate.every} in a run with privacy.unit=user"
+    if estimate.noise_multiplier is None:
+        raise InputError(
+            f"{fact} but 'evaluate.estimate.noise_multiplier' is not set: set it, for example to 4, or to 0 for"
+            " estimates that no ε covers",
+            where=where,
+        )
+    if estimate.noise_multiplier and estimate.words is None:
+        raise InputError(
+            f"{fact} and with noise, which needs a limit on what a device counts: set 'evaluate.estimate.words', for"
+            " example to 500",
             where=where,
         )

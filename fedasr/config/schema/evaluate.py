@@ -36,8 +36,17 @@ class EstimateConfig:
     words: int | None = key(
         None,
         "no device counts for more words than these: it scales its counts down, so that none moves the estimate by"
-        " more; absent: no limit; under secure aggregation there has to be one",
+        " more; absent: no limit; with noise and under secure aggregation there has to be one",
         low=1,
+    )
+    noise_multiplier: float | None = key(
+        None,
+        "standard deviation of the noise on the sums of an estimate, in units of what a device moves them by; the"
+        " privacy ledger is charged for every estimate, without amplification by sampling; 0: none, and no ε covers"
+        " what the operator of the server then sees; has to be set",
+        low=0,
+        high=1e6,
+        when=(when("privacy.unit", "user", refused=True), when("privacy.noise_at", "server", refused=True)),
     )
 
 

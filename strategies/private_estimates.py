@@ -1,0 +1,87 @@
+"""The error rate on the devices' own speech from noisy sums, which the privacy ledger is charged for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fedasr.data.draws import uniforms
+from fedasr.data.roster import Roster
+from fedasr.evaluation.private_sums import PrivateSums
+from fedasr.evaluation.secure_sums import ALL, Count
+from fedasr.experiment import Experiment
+from fedasr.models.weights import Layout, Vector
+from fedasr.runtime.run_folder import RunFolder
+
+from .aggregation.replies import Store
+from .estimate_groups import known_groups
+from .fleet_estimates import EstimateTraffic, FleetEstimates, Tally
+from .privacy.user_level import UserLevel
+from .rounds import Rounds
+from .selection.base import Ids
+
+
+class PrivateEstimates(FleetEstimates):
+    """Estimates under user-level DP: the trusted server adds noise to the sums, and nothing else of them is written.
+
+    The groups are named beforehand, and each device is asked by a draw of its own, so that nobody changes what is
+    counted of others.
+
+    Args:
+        run: the experiment.
+        rounds: sends the messages.
+        layout: of the model.
+        folder: of the run.
+        mechanism: that is charged.
+
+    Raises:
+        InputError: there are too many groups.
+    """
+
+    def __init__(
+        self, run: Experiment, rounds: Rounds, layout: Layout, folder: RunFolder, mechanism: UserLevel
+    ) -> None:
+        super().__init__(run, rounds, layout, folder)
+        assert self.settings.words is not None
+        assert self.settings.noise_multiplier
+        self.mechanism = mechanism
+        self.noise_multiplier = self.settings.noise_multiplier
+        self.sums = PrivateSums(known_groups(run), self.settings.words)
+        self.registered = 1
+
+    def after(self, round: int, weights: Vector, roster: Roster) -> tuple[list[dict[str, Any]], EstimateTraffic]:
+        """Return the rows of ``estimates.parquet`` after a round; without an estimate where it cannot be afforded.
+
+        Raises:
+            InputError: a client met wrong input.
+        """
+        self.registered = len(roster)
+        if self.mechanism.affords_sums():
+            return super().after(round, weights, roster)
+        self.rounds.notes.append("the error rate is not estimated: that would exceed 'privacy.epsilon'")
+        return self.watched([Tally().row(round, ALL)]), EstimateTraffic(0, 0)
+
+    def asked(self, round: int, stored: Mapping[int, Store], roster: Roster) -> Ids:
+        """Return who is asked: everybody, or each with the same probability."""
+        there = np.array(sorted(stored), np.int64)
+        if roster.available is not None:
+            there = there[roster.available[there]]
+        if self.settings.clients is None:
+            return there
+        drawn = uniforms(self.run.config.seed, "fleet-estimate", there, round)
+        return there[drawn < self.settings.clients / self.registered]
+
+    def tallied(self, round: int, told: list[dict[str, Any]]) -> dict[str, Tally]:
+        """Return group → the noisy sums of what devices have counted of it, and charge them."""
+        sums = self.sums.summed([{group: count_of(counts) for group, counts in counted.items()} for counted in told])
+        weighed, sensitivity = self.sums.weighed(sums), self.sums.sensitivity
+        released = self.mechanism.noisy_sums(weighed, sensitivity, round, self.registered)
+        noisy = self.sums.noisy(sums, released, self.noise_multiplier * sensitivity)
+        return {group: Tally(*parts) for group, parts in noisy.items()}
+
+
+def count_of(told: dict[str, Any]) -> Count:
+    """Return what a device counts of a group."""
+    return Count(told["panel"], told["values"], told["spoken"], told.get("truth", (0, 0)))
