@@ -3,17 +3,20 @@
     python -m studies.estimate_coverage runs/self_labels/own_labels-1 --calibrated-on runs/self_labels/public-1
 
 Decodes the devices' speech once with the model of a finished run; then panels are drawn anew 200 times. Expectations
-are calibrated on the run's own test speech, and on that of another run, whose microphones may be better. Prints a
-Markdown table.
+are calibrated on the run's own test speech; on those of its utterances that are richest in half of the words, so that
+devices say other words (label shift); and on the test speech of another run, whose microphones or voices may be others
+(noise shift). Prints a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedasr.data.machine_labels import Untranscribed
 from fedasr.evaluation.calibration import Calibration, fitted
@@ -25,6 +28,8 @@ from fedasr.training.self_labels import Hypotheses, hear
 from studies.tables import grid
 
 RESAMPLES = 200
+RICHEST = 1 / 3
+"""Of the test utterances, for label shift."""
 
 
 def heard(found: Recognizer, run: Experiment, rows: Any) -> dict[str, Any]:
@@ -46,13 +51,22 @@ def heard(found: Recognizer, run: Experiment, rows: Any) -> dict[str, Any]:
         "seconds": np.asarray(run.speech.durations[list(said.rows)], np.float64),
         "words": words,
         "errors": errors,
+        "texts": [normalise(str(texts[row])) for row in said.rows],
     }
 
 
-def calibrated(found: Recognizer, run: Experiment) -> Calibration:
-    """Return the calibration that the test speech of a run gives."""
-    of = heard(found, run, run.test_rows)
-    return fitted(of["heard"], of["sure"], of["seconds"], of["words"], of["errors"])
+def calibration_of(of: dict[str, Any], rows: Any = slice(None)) -> Calibration:
+    """Return the calibration that rows of test speech give."""
+    return fitted(*(of[name][rows] for name in ("heard", "sure", "seconds", "words", "errors")))
+
+
+def richest(texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return the third of the texts with the largest share of words of the first half of their vocabulary, or more."""
+    words = [text.split() for text in texts]
+    vocabulary = sorted({word for each in words for word in each})
+    first = set(vocabulary[: len(vocabulary) // 2])
+    shares = np.array([sum(word in first for word in each) / max(1, len(each)) for each in words])
+    return np.flatnonzero(shares >= np.quantile(shares, 1 - RICHEST))
 
 
 def resampled(of: dict[str, Any], clients: Any, calibration: Calibration, panel: int, each: int) -> list[str]:
@@ -81,7 +95,7 @@ def resampled(of: dict[str, Any], clients: Any, calibration: Calibration, panel:
     return [*shown[:2], f"{100 * covered / RESAMPLES:.0f} %", *shown[2:], f"{np.mean(alone) / np.mean(widths):.2f}"]
 
 
-def markdown(folder: Path, other: Path | None, each: int) -> str:
+def markdown(folder: Path, other: Path | None, each: int, panels: Sequence[int] = (8, 16, 32)) -> str:
     """Return the table."""
     result = Recognizer(folder)
     run = Experiment(result.config)
@@ -89,14 +103,19 @@ def markdown(folder: Path, other: Path | None, each: int) -> str:
     client_of = dict(zip(partition.rows.tolist(), partition.clients.tolist(), strict=True))
     of = heard(result, run, partition.rows)
     clients = np.array([client_of[row] for row in of["rows"].tolist()])
-    calibrations = {"the run's own test speech": calibrated(result, run)}
+    tested = heard(result, run, run.test_rows)
+    calibrations = {
+        "the run's own test speech": calibration_of(tested),
+        "its utterances rich in half of the words": calibration_of(tested, richest(tested["texts"])),
+    }
     if other is not None:
-        calibrations["other test speech"] = calibrated(result, Experiment(Recognizer(other).config))
+        speech = Experiment(Recognizer(other).config)
+        calibrations["other test speech"] = calibration_of(heard(result, speech, speech.test_rows))
     head = ("calibrated on", "panel", "truth", "mean estimate", "covered", "width", "panel alone", "ratio")
     body = [
         [name, str(panel), *resampled(of, clients, calibration, panel, each)]
         for name, calibration in calibrations.items()
-        for panel in (8, 16, 32)
+        for panel in panels
     ]
     return grid(head, body)
 
