@@ -28,7 +28,7 @@ from fedasr.results.tables.statistics import mean_interval
 from fedasr.runtime.launch import launch
 from studies.tables import grid
 
-TRANSCRIPTS, TAUGHT = "transcripts alone", "with the teacher"
+TRANSCRIPTS, TAUGHT, CONSTANT = "transcripts alone", "with the teacher", "constant rate"
 ALONE: dict[str, Any] = {"distillation.teacher": None, "distillation.shift_frames": 0}
 ARMS: dict[str, dict[str, Any]] = {
     TRANSCRIPTS: ALONE,
@@ -39,9 +39,12 @@ ARMS: dict[str, dict[str, Any]] = {
     "top 1": {"distillation.top_k": 1},
     "top 2": {"distillation.top_k": 2},
     "top 4": {"distillation.top_k": 4},
+    CONSTANT: {"client.schedule": "constant"},
+    "segregated, constant rate": {"client.schedule": "constant", "interleave.order": "segregated"},
 }
-BESIDE = {name: TRANSCRIPTS if name == TAUGHT else TAUGHT for name in ARMS if name != TRANSCRIPTS}
+BESIDE = {name: TAUGHT for name in ARMS if name not in (TRANSCRIPTS, TAUGHT)}
 """Arm → the arm that it is compared with."""
+BESIDE |= {TAUGHT: TRANSCRIPTS, "segregated, constant rate": CONSTANT}
 
 
 class Speech(NamedTuple):
