@@ -10,7 +10,7 @@ import numpy as np
 from fedasr.data.draws import uniforms
 from fedasr.data.roster import Roster
 from fedasr.evaluation.private_sums import PrivateSums
-from fedasr.evaluation.secure_sums import ALL, Count
+from fedasr.evaluation.secure_sums import ALL, Count, GroupSums
 from fedasr.experiment import Experiment
 from fedasr.models.weights import Layout, Vector
 from fedasr.runtime.run_folder import RunFolder
@@ -23,11 +23,44 @@ from .rounds import Rounds
 from .selection.base import Ids
 
 
+class NoisySums:
+    """What a run releases of its devices' counts.
+
+    The groups are named beforehand, so that they tell nothing of who is there.
+
+    Args:
+        run: the experiment.
+        mechanism: that is charged.
+
+    Raises:
+        InputError: there are too many groups.
+    """
+
+    def __init__(self, run: Experiment, mechanism: UserLevel) -> None:
+        settings = run.config.evaluate.estimate
+        assert settings.words is not None
+        assert settings.noise_multiplier
+        self.mechanism = mechanism
+        self.noise_multiplier = settings.noise_multiplier
+        self.sums = PrivateSums(known_groups(run), settings.words)
+
+    def released(self, told: list[dict[str, Count]], round: int, registered: int) -> dict[str, GroupSums]:
+        """Charge an estimate, then return group → its noisy sums.
+
+        Args:
+            told: of each device, group → what it counts.
+            round: counted from 1.
+            registered: how many users there are.
+        """
+        exact, sensitivity = self.sums.summed(told), self.sums.sensitivity
+        noisy = self.mechanism.noisy_sums(self.sums.weighed(exact), sensitivity, round, registered)
+        return self.sums.noisy(exact, noisy, self.noise_multiplier * sensitivity)
+
+
 class PrivateEstimates(FleetEstimates):
     """Estimates under user-level DP: the trusted server adds noise to the sums, and nothing else of them is written.
 
-    The groups are named beforehand, and each device is asked by a draw of its own, so that nobody changes what is
-    counted of others.
+    Each device is asked by a draw of its own, so that nobody changes who else is counted.
 
     Args:
         run: the experiment.
@@ -44,11 +77,8 @@ class PrivateEstimates(FleetEstimates):
         self, run: Experiment, rounds: Rounds, layout: Layout, folder: RunFolder, mechanism: UserLevel
     ) -> None:
         super().__init__(run, rounds, layout, folder)
-        assert self.settings.words is not None
-        assert self.settings.noise_multiplier
         self.mechanism = mechanism
-        self.noise_multiplier = self.settings.noise_multiplier
-        self.sums = PrivateSums(known_groups(run), self.settings.words)
+        self.sums = NoisySums(run, mechanism)
         self.registered = 1
 
     def after(self, round: int, weights: Vector, roster: Roster) -> tuple[list[dict[str, Any]], EstimateTraffic]:
@@ -75,11 +105,9 @@ class PrivateEstimates(FleetEstimates):
 
     def tallied(self, round: int, told: list[dict[str, Any]]) -> dict[str, Tally]:
         """Return group → the noisy sums of what devices have counted of it, and charge them."""
-        sums = self.sums.summed([{group: count_of(counts) for group, counts in counted.items()} for counted in told])
-        weighed, sensitivity = self.sums.weighed(sums), self.sums.sensitivity
-        released = self.mechanism.noisy_sums(weighed, sensitivity, round, self.registered)
-        noisy = self.sums.noisy(sums, released, self.noise_multiplier * sensitivity)
-        return {group: Tally(*parts) for group, parts in noisy.items()}
+        counted = [{group: count_of(counts) for group, counts in device.items()} for device in told]
+        released = self.sums.released(counted, round, self.registered)
+        return {group: Tally(*parts) for group, parts in released.items()}
 
 
 def count_of(told: dict[str, Any]) -> Count:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fedasr.audits.finding import Scores, alarmed
-from fedasr.audits.mechanism import devices, examples, shares, users, votes
+from fedasr.audits.mechanism import devices, estimates, examples, shares, users, votes
 from fedasr.audits.mechanism.world import World
 from fedasr.config import load
 from fedasr.experiment import Experiment
@@ -38,6 +38,10 @@ ROBIN = {"name": "round-robin", "clients_per_round": 50, "separation": 4}
 
 EXAMPLE = {"unit": "example", "noise_multiplier": 1.0, "clip_norm": 0.5}
 CORRELATED: dict[str, Any] = {"selection": ROBIN}
+ESTIMATES: dict[str, Any] = {
+    "privacy": USERS,
+    "evaluate": {"by": ["gender"], "estimate": {"every": 1, "words": 50, "noise_multiplier": 1.0}},
+}
 CASES: dict[str, tuple[Callable[[World], Scores], dict[str, Any]]] = {
     "users, flat": (users.run_attack, {"privacy": USERS}),
     "users, per-layer": (users.run_attack, {"privacy": {**USERS, "clipping": "per-layer"}}),
@@ -53,6 +57,11 @@ CASES: dict[str, tuple[Callable[[World], Scores], dict[str, Any]]] = {
     "users, one release of fixed size": (
         users.release_attack,
         {"privacy": USERS, "selection": {"name": "uniform", "clients_per_round": 40}},
+    ),
+    "users, estimates": (estimates.sums_attack, ESTIMATES),
+    "users, estimates, one user exchanged": (
+        estimates.sums_attack,
+        {**ESTIMATES, "selection": {"name": "uniform", "clients_per_round": 40}},
     ),
     "shares": (shares.sum_attack, SHARES),
     "devices": (devices.turns_attack, {"privacy": {**USERS, "noise_at": "device"}}),

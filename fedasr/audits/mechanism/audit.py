@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedasr.audits.finding import Finding, Scores, finding_from
-from fedasr.audits.mechanism import devices, examples, shares, users, votes
+from fedasr.audits.mechanism import devices, estimates, examples, shares, users, votes
 from fedasr.audits.mechanism.world import World
 from fedasr.config import Config
 from fedasr.errors import InputError
@@ -114,4 +114,10 @@ def attacks_on(config: Config) -> tuple[list[Attack], list[str]]:
         missed = ["a server that departs from the protocol", "clients that tell it their shares of the noise"]
         return [shares.sum_attack], missed
     missed = ["the noisy count of unclipped updates"] if privacy.clipping == "adaptive" else []
-    return [users.run_attack, users.release_attack], missed
+    attacks = [users.run_attack, users.release_attack]
+    estimate = config.evaluate.estimate
+    if estimate.every and estimate.noise_multiplier:
+        attacks.append(estimates.sums_attack)
+    elif estimate.every:
+        missed.append("estimates of the error rate, whose sums have no noise")
+    return attacks, missed

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from fedasr.audits.mechanism import devices, examples, shares, users, votes
+from fedasr.audits.mechanism import devices, estimates, examples, shares, users, votes
 from fedasr.clients.mods import device_noise
+from fedasr.evaluation import private_sums
+from fedasr.evaluation.private_sums import PrivateSums
 from fedasr.privacy import dpsgd
 from fedasr.privacy.correlated.banded import BandedToeplitz
 from fedasr.privacy.correlated.coefficients import optimised
@@ -28,7 +30,7 @@ from fedasr.strategies.privacy import user_level
 from fedasr.strategies.selection import Selection
 from fedasr.strategies.selection.drawing import draw_uniformly
 from fedasr.strategies.selection.poisson import Poisson
-from studies.audit_worlds import EXAMPLE, ROBIN, SHARES, USERS, caught, voting, world
+from studies.audit_worlds import ESTIMATES, EXAMPLE, ROBIN, SHARES, USERS, caught, voting, world
 from tests.tiers import examples as fewer
 
 SEEDS = fewer(10)
@@ -46,6 +48,27 @@ def test_server_that_halves_its_noise(monkeypatch: Patch, clipping: str) -> None
     base = world(privacy={**USERS, "clipping": clipping})
     assert caught(users.release_attack, base, SEEDS) >= 0.9
     assert caught(users.run_attack, base, SEEDS) >= 0.9
+
+
+@pytest.mark.thorough
+def test_server_that_halves_the_noise_of_estimates(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(user_level, "with_normal", halved)
+    assert caught(estimates.sums_attack, world(**ESTIMATES), SEEDS) >= 0.9
+
+
+@pytest.mark.thorough
+def test_estimates_in_which_a_device_counts_for_twice_its_words(monkeypatch: Patch) -> None:
+    bounded = private_sums.bounded
+    monkeypatch.setattr(private_sums, "bounded", lambda count, words: bounded(count, 2 * words))
+    assert caught(estimates.sums_attack, world(**ESTIMATES), SEEDS) >= 0.9
+
+
+@pytest.mark.thorough
+def test_estimates_whose_groups_are_not_paid_for(monkeypatch: Patch) -> None:
+    """The sensitivity of all speech alone, where a device counts in a group of each of three columns too."""
+    monkeypatch.setattr(PrivateSums, "sensitivity", PrivateSums([], 1).sensitivity)
+    columns = {"by": ["gender", "accent", "speaker"], "estimate": ESTIMATES["evaluate"]["estimate"]}
+    assert caught(estimates.sums_attack, world(**{**ESTIMATES, "evaluate": columns}), SEEDS) >= 0.9
 
 
 @pytest.mark.thorough
