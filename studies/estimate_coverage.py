@@ -70,12 +70,16 @@ def richest(texts: Sequence[str]) -> npt.NDArray[np.int64]:
 
 
 def resampled(of: dict[str, Any], clients: Any, calibration: Calibration, panel: int, each: int) -> list[str]:
-    """Return the cells of a row: coverage, mean width, that of the panel alone, and the ratio of the two."""
+    """Return the cells of a row.
+
+    They are the truth, the mean estimate, coverage, the mean width, that of the panel alone, the ratio of the two, and
+    what limits it: the correlation over the panels' speakers of expected with true errors, less what is due to words.
+    """
     expected, expected_words = calibration.expected(of["heard"], of["sure"], of["seconds"])
     columns = np.column_stack([of["errors"], of["words"], expected, expected_words])
     truth = columns[:, 0].sum() / columns[:, 1].sum()
     names = np.unique(clients)
-    covered, widths, alone, estimates = 0, [], [], []
+    covered, widths, alone, estimates, correlations = 0, [], [], [], []
     for number in range(RESAMPLES):
         rng = np.random.default_rng([7, number])
         members = rng.choice(names, panel, replace=False)
@@ -90,9 +94,12 @@ def resampled(of: dict[str, Any], clients: Any, calibration: Calibration, panel:
         widths.append(result.high - result.low)
         alone.append(by_panel.high - by_panel.low)
         estimates.append(result.wer)
+        true, guessed = np.array(rows)[:, :2] @ [1, -truth], np.array(rows)[:, 2:] @ [1, -truth]
+        correlations.append(np.corrcoef(true, guessed)[0, 1])
     values = (truth, float(np.mean(estimates)), float(np.mean(widths)), float(np.mean(alone)))
     shown = [f"{value:.3f}" for value in values]
-    return [*shown[:2], f"{100 * covered / RESAMPLES:.0f} %", *shown[2:], f"{np.mean(alone) / np.mean(widths):.2f}"]
+    ratio, correlation = np.mean(alone) / np.mean(widths), np.nanmean(correlations)
+    return [*shown[:2], f"{100 * covered / RESAMPLES:.0f} %", *shown[2:], f"{ratio:.2f}", f"{correlation:.2f}"]
 
 
 def markdown(folder: Path, other: Path | None, each: int, panels: Sequence[int] = (8, 16, 32)) -> str:
@@ -111,7 +118,8 @@ def markdown(folder: Path, other: Path | None, each: int, panels: Sequence[int] 
     if other is not None:
         speech = Experiment(Recognizer(other).config)
         calibrations["other test speech"] = calibration_of(heard(result, speech, speech.test_rows))
-    head = ("calibrated on", "panel", "truth", "mean estimate", "covered", "width", "panel alone", "ratio")
+    estimate = ("truth", "mean estimate", "covered", "width", "panel alone", "ratio", "correlation")
+    head = ("calibrated on", "panel", *estimate)
     body = [
         [name, str(panel), *resampled(of, clients, calibration, panel, each)]
         for name, calibration in calibrations.items()

@@ -154,11 +154,11 @@ def estimated(fleet: Sums, panel: Sums, weight: float | None = None) -> Estimate
         fleet: the quantities ``EXPECTED`` of the devices without transcripts.
         panel: the quantities ``PANEL`` of the devices with some; none of them is in ``fleet``.
         weight: of the expectations, 1: plain prediction-powered inference, 0: the panel alone; None: that with the
-            smallest variance, between the two.
+            smallest variance, between the two, at the price of a degree of freedom.
     """
     if not panel.has_speakers or not panel.is_clear(WORDS):
         return UNKNOWN
-    if not fleet.has_speakers:
+    if not fleet.has_speakers or (weight is None and panel.speakers < 3):
         weight = 0.0
     rate = float(panel.first[0] / panel.first[1])
     chosen = 0.0 if weight is None else weight
@@ -170,11 +170,12 @@ def estimated(fleet: Sums, panel: Sums, weight: float | None = None) -> Estimate
         if means[1] <= 0:
             return UNKNOWN
         rate = float(means[0] / means[1])
-    variance = linearised(fleet, panel, rate, chosen) / float(means[1]) ** 2
-    # A panel is small: its variance is estimated from a few speakers.
+    # A panel is small: its variance is estimated from a few speakers, and with it the weight that makes it small.
+    freedom = panel.speakers - (2 if chosen and weight is None else 1)
+    variance = linearised(fleet, panel, rate, chosen, freedom) / float(means[1]) ** 2
     from scipy.special import stdtrit  # SciPy's seconds are spent where there is something to estimate
 
-    reach = float(stdtrit(panel.speakers - 1, 0.5 + CONFIDENCE / 2)) * variance**0.5
+    reach = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * variance**0.5
     return Estimate(rate, max(0.0, rate - reach), rate + reach, variance, chosen)
 
 
@@ -195,10 +196,18 @@ def tuned(fleet: Sums, panel: Sums, rate: float) -> float:
     return float(np.clip(shared / own, 0.0, 1.0)) if own > 0 else 0.0
 
 
-def linearised(fleet: Sums, panel: Sums, rate: float, weight: float) -> float:
-    """Return the variance of errors less ``rate`` times words, a mean over speakers."""
+def linearised(fleet: Sums, panel: Sums, rate: float, weight: float, freedom: float) -> float:
+    """Return the variance of errors less ``rate`` times words, a mean over speakers.
+
+    Args:
+        fleet: the devices without transcripts.
+        panel: the devices with some.
+        rate: errors over words.
+        weight: of the expectations.
+        freedom: degrees of freedom of the panel's variance.
+    """
     true, expected, of_fleet = contrasts(rate)
-    variance = panel.mean_variance(true - weight * expected)
+    variance = panel.mean_variance(true - weight * expected) * (panel.speakers - 1) / freedom
     if weight:
         variance += weight**2 * fleet.mean_variance(of_fleet)
     return variance

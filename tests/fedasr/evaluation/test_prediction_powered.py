@@ -40,7 +40,20 @@ def test_the_tuned_weight_has_the_smallest_variance() -> None:
     panel = Sums.of(np.column_stack([noisy, words, words * (0.5 * skill + 0.1), words])[:20])
     best = estimated(fleet, panel)
     assert 0 < best.weight <= 1
-    assert all(best.variance <= estimated(fleet, panel, w).variance * 1.02 for w in np.linspace(0, 1, 21))
+    paid = 19 / 18  # the weight is one number more that is fitted to twenty speakers
+    assert all(best.variance <= estimated(fleet, panel, w).variance * paid * 1.02 for w in np.linspace(0, 1, 21))
+
+
+def test_a_tuned_weight_costs_a_degree_of_freedom() -> None:
+    """Three speakers: of the two degrees one is left, whose t is 12.7."""
+    panel = panel_of([0.1, 0.5, 0.2], [0.2, 0.4, 0.3])
+    tuned = estimated(FLEET, panel)
+    given = estimated(FLEET, panel, tuned.weight)
+    assert given.wer == pytest.approx(tuned.wer)
+    assert tuned.variance > given.variance
+    assert tuned.high - tuned.wer == pytest.approx(12.706 * tuned.variance**0.5, rel=1e-3)
+    assert given.high - given.wer == pytest.approx(4.303 * given.variance**0.5, rel=1e-3)
+    assert estimated(FLEET, PANEL).weight == 0  # of two speakers nothing is left
 
 
 def test_expectations_that_say_nothing_are_not_used() -> None:
