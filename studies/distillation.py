@@ -119,9 +119,27 @@ def seed_models(out: Path, speech: Speech, of: str, changes: dict[str, Any], min
     return start
 
 
-def run_all(out: Path, speech: Speech, seeds: Sequence[int], arms: Sequence[str], miniature: bool = False) -> None:
-    """Do the runs that are not there yet."""
+def run_all(
+    out: Path,
+    speech: Speech,
+    seeds: Sequence[int],
+    arms: Sequence[str],
+    miniature: bool = False,
+    share: float | None = None,
+) -> None:
+    """Do the runs that are not there yet.
+
+    Args:
+        out: where they are.
+        speech: the kind of speech.
+        seeds: of each of them a teacher and its students.
+        arms: the students.
+        miniature: tiny runs.
+        share: of the speakers who are transcribed; None: that of the config.
+    """
     changes = speech.miniature if miniature else {}
+    if share is not None:
+        changes = {**changes, "interleave.labelled_share": share}
     before = seed_models(out, speech, "", {}, miniature)
     start = seed_models(out, speech, "_student", speech.student_model, miniature)
     for seed in seeds:
@@ -175,9 +193,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--share", type=float, help="of the speakers who are transcribed, instead of 0.05")
     parser.add_argument("--miniature", action="store_true", help="tiny runs, which show nothing: do they run?")
     given = parser.parse_args()
-    run_all(given.out, SPEECH[given.speech], given.seeds, given.arms, given.miniature)
+    run_all(given.out, SPEECH[given.speech], given.seeds, given.arms, given.miniature, given.share)
     for metric in ("wer", "cer") if given.speech == "sentences" else ("wer",):
         print(markdown(given.out, given.seeds, given.arms, metric))
 
