@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from studies import recipes
+from studies import recipe_curves, recipes
 from studies.recipes import ARMS, Errors
 
 
@@ -51,3 +52,11 @@ def test_a_miniature(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     curve = recipes.learning(tmp_path, "sentences", [1], list(ARMS))
     assert set(curve["arm"]) == set(ARMS)
     assert curve["cer"].between(0, 2).all()
+
+
+@pytest.mark.quick
+def test_the_curves_are_means_over_the_seeds() -> None:
+    rows = [("devices", 1, 10, 0.8), ("devices", 2, 10, 0.6), ("one place", 1, 10, 0.5), ("one place", 1, 20, 0.4)]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "round", "cer"]).assign(recipe="sentences")
+    (ax,) = recipe_curves.figure([table]).axes
+    assert [line.get_ydata().tolist() for line in ax.get_lines()] == [pytest.approx([0.7]), [0.5, 0.4]]
