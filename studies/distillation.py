@@ -29,6 +29,7 @@ from fedasr.runtime.launch import launch
 from studies.tables import grid
 
 TRANSCRIPTS, TAUGHT, CONSTANT = "transcripts alone", "with the teacher", "constant rate"
+PUBLIC = "with the public model as teacher"
 ALONE: dict[str, Any] = {"distillation.teacher": None, "distillation.shift_frames": 0}
 ARMS: dict[str, dict[str, Any]] = {
     TRANSCRIPTS: ALONE,
@@ -41,10 +42,11 @@ ARMS: dict[str, dict[str, Any]] = {
     "top 4": {"distillation.top_k": 4},
     CONSTANT: {"client.schedule": "constant"},
     "segregated, constant rate": {"client.schedule": "constant", "interleave.order": "segregated"},
+    PUBLIC: {},
 }
 BESIDE = {name: TAUGHT for name in ARMS if name not in (TRANSCRIPTS, TAUGHT)}
 """Arm → the arm that it is compared with."""
-BESIDE |= {TAUGHT: TRANSCRIPTS, "segregated, constant rate": CONSTANT}
+BESIDE |= {TAUGHT: TRANSCRIPTS, "segregated, constant rate": CONSTANT, PUBLIC: TRANSCRIPTS}
 
 
 class Speech(NamedTuple):
@@ -56,7 +58,7 @@ class Speech(NamedTuple):
     """The keys of the test on noisy speech."""
     miniature: dict[str, Any]
     seeds: tuple[str, ...]
-    """Configs of the public seed models, each from the one before it."""
+    """Configs of the public seed models, each from the one before it; the last is the teacher of arm ``PUBLIC``."""
     seed_miniature: tuple[dict[str, Any], ...]
     student_model: dict[str, Any]
     """The keys that make a seed model one of the student."""
@@ -148,7 +150,8 @@ def run_all(
         launch(load(speech.teacher, {**given, **before}), teacher, resume=True)
         for name in arms:
             student = folder(out, seed, name)
-            keys = {**given, **start, "distillation.teacher": str(teacher), **ARMS[name]}
+            taught_by = before["init_from"] if name == PUBLIC else str(teacher)
+            keys = {**given, **start, "distillation.teacher": taught_by, **ARMS[name]}
             launch(load(speech.student, keys), student, resume=True)
             test = {**given, **ALONE, **speech.noisy, "rounds": 0, "init_from": str(student)}
             launch(load(speech.student, test), noisy(out, seed, name), resume=True)
@@ -192,13 +195,17 @@ def main() -> None:
     parser.add_argument("--speech", choices=sorted(SPEECH), default="digits")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="all that there are of the speech, by default")
     parser.add_argument("--share", type=float, help="of the speakers who are transcribed, instead of 0.05")
     parser.add_argument("--miniature", action="store_true", help="tiny runs, which show nothing: do they run?")
     given = parser.parse_args()
-    run_all(given.out, SPEECH[given.speech], given.seeds, given.arms, given.miniature, given.share)
+    speech = SPEECH[given.speech]
+    arms = given.arms or [name for name in ARMS if name != PUBLIC or speech.seeds]
+    if PUBLIC in arms and not speech.seeds:
+        parser.error(f"there is no public model of {given.speech}")
+    run_all(given.out, speech, given.seeds, arms, given.miniature, given.share)
     for metric in ("wer", "cer") if given.speech == "sentences" else ("wer",):
-        print(markdown(given.out, given.seeds, given.arms, metric))
+        print(markdown(given.out, given.seeds, arms, metric))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def test_a_miniature_of_sentences(tmp_path: Path, speech: Path, monkeypatch: pyt
     if not (speech / "speechocean762").is_dir():
         pytest.skip("no speechocean762")
     monkeypatch.setenv("FEDASR_DATA", str(speech))
-    arms = ["transcripts alone", "with the teacher"]
+    arms = ["transcripts alone", "with the teacher", "with the public model as teacher"]
     distillation.run_all(tmp_path, SENTENCES, [1], arms, miniature=True)
     quiet, noisy = (distillation.rates(tmp_path, [1], arms[0], "cer", noise) for noise in (False, True))
     assert np.isfinite([quiet, noisy]).all()
