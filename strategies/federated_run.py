@@ -22,15 +22,15 @@ from fedasr.typing import Floats
 from .aggregation.server_optimizers import make_optimizer
 from .canaries import make_canaries, took_turns
 from .edge_devices import EdgeDevices, InFlight
+from .estimates.fleet import FleetEstimates, notes_of
+from .estimates.private import PrivateEstimates
 from .fairness.factory import make_reweighting
-from .fleet_estimates import FleetEstimates, notes_of
 from .frozen_tensors import FrozenTensors
 from .label_teacher import LabelTeacher
 from .nodes import node_ids
 from .population import Cohort, Population
 from .privacy.factory import make_mechanism
 from .privacy.user_level import UserLevel
-from .private_estimates import PrivateEstimates
 from .rounds import RoundResult, Rounds
 from .secure.estimates import SecureEstimates
 from .secure.rounds import SecureRounds

@@ -15,7 +15,7 @@ from ..pool import noise_for_budget as noise_for_pool
 from ..selection import Eligible, configured_traits, make_selector
 from .device_noise import device_noise_for_budget
 from .shared_noise import shared_noise_for_budget
-from .user_level import noise_for_budget, sampling_of
+from .user_level_costs import noise_for_budget, sampling_of
 
 
 def settled_privacy(config: Config, population: int, run: Experiment | None = None) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from fedasr.secure.modulus import Residues
 from fedasr.secure.terms import ESTIMATE, ESTIMATE_BITS, Aborted
 
 from ..aggregation.replies import ReplyRefused, Store
-from ..estimate_groups import known_groups
-from ..fleet_estimates import EstimateTraffic, FleetEstimates, Tally
+from ..estimates.fleet import EstimateTraffic, FleetEstimates, Tally
+from ..estimates.groups import known_groups
 from ..selection.base import Ids
 from .messages import residues_of
 from .rounds import SecureRounds, not_opened

@@ -24,7 +24,7 @@ from fedasr.runtime.cost import cost
 from fedasr.runtime.executors import Executor
 from fedasr.runtime.grid import LocalGrid
 from fedasr.runtime.wrapped_grid import WrappedGrid
-from fedasr.strategies.fleet_estimates import FleetEstimates
+from fedasr.strategies.estimates.fleet import FleetEstimates
 
 from . import test_secure_runs as secure
 from .test_compressed_runs import Shuffled, StopAfter, config, run

@@ -11,7 +11,8 @@ from scipy import stats
 from fedasr.config import Config, load
 from fedasr.models.weights import Layout
 from fedasr.strategies.aggregation.exact_mean import ExactMean
-from fedasr.strategies.privacy.user_level import UserLevel, noise_for_budget, sampling_of
+from fedasr.strategies.privacy.user_level import UserLevel
+from fedasr.strategies.privacy.user_level_costs import noise_for_budget, sampling_of
 from tests.tiers import examples
 
 SIZE = 20_000

@@ -27,9 +27,9 @@ from fedasr.protocol import Code, EstimateOrder, Key, Kind, Longest, Record, sho
 from fedasr.runtime.run_folder import RunFolder
 from fedasr.training.self_labels import Hypotheses, hear
 
-from .aggregation.replies import ERRORS_PER_SECOND, WORDS_PER_SECOND, ReplyRefused, Store, check_size
-from .rounds import Rounds
-from .selection.base import Ids
+from ..aggregation.replies import ERRORS_PER_SECOND, WORDS_PER_SECOND, ReplyRefused, Store, check_size
+from ..rounds import Rounds
+from ..selection.base import Ids
 
 CALIBRATED_ON = 256
 """Utterances of the test speech, at most, that expectations are fitted on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedasr.strategies.fleet_estimates import notes_of
+from fedasr.strategies.estimates.fleet import notes_of
 
 
 def test_a_group_that_a_device_names_writes_to_no_terminal() -> None:

@@ -15,12 +15,12 @@ from fedasr.experiment import Experiment
 from fedasr.models.weights import Layout, Vector
 from fedasr.runtime.run_folder import RunFolder
 
-from .aggregation.replies import Store
-from .estimate_groups import known_groups
-from .fleet_estimates import EstimateTraffic, FleetEstimates, Tally
-from .privacy.user_level import UserLevel
-from .rounds import Rounds
-from .selection.base import Ids
+from ..aggregation.replies import Store
+from ..privacy.user_level import UserLevel
+from ..rounds import Rounds
+from ..selection.base import Ids
+from .fleet import EstimateTraffic, FleetEstimates, Tally
+from .groups import known_groups
 
 
 class NoisySums:

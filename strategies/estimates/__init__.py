@@ -1,0 +1,1 @@
+"""Estimates of the error rate on the devices' own speech, without their transcripts."""
